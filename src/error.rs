@@ -1,0 +1,153 @@
+//! What can go wrong with a peer, sorted by who must act: a [`Violation`] ends the connection, a [`Refusal`] is
+//! answered with ERROR and the session goes on. Every connection ends with exactly one [`CloseReason`].
+//!
+//! All are flat enums of facts; one function each says what goes on the wire.
+
+use crate::wamp::reason;
+
+/// The peer broke the protocol of its transport, its serializer or WAMP. It gets ABORT
+/// `wamp.error.protocol_violation` (where a session could be open), a close code, and is closed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Violation {
+    /// The bytes are not a whole value of the serializer, or not a WAMP message.
+    Undecodable,
+    /// The message type does not exist, or only a router sends it.
+    UnexpectedMessage,
+    /// A message came before HELLO, or HELLO came in a session.
+    OutOfSession,
+    /// HELLO announces no role.
+    NoRoles,
+    /// A request id does not follow the one before it.
+    RequestOutOfOrder,
+    /// YIELD or ERROR names an invocation that was never sent.
+    UnknownInvocation,
+    /// ERROR answers something that is not an invocation.
+    ErrorForNothing,
+    /// A message or frame is larger than announced or allowed.
+    MessageTooLarge,
+    /// The first octet opens neither RawSocket nor HTTP.
+    UnknownTransport,
+    /// RawSocket handshake: the serializer is not spoken here.
+    RawSocketSerializer,
+    /// RawSocket handshake: a length that is not accepted.
+    RawSocketLength,
+    /// RawSocket handshake: reserved octets are set.
+    RawSocketReserved,
+    /// RawSocket frame: reserved bits or an unknown type.
+    RawSocketFrame,
+    /// The upgrade request is not one.
+    Upgrade,
+    /// WebSocket: reserved bits, opcode, masking, fragmentation or a control frame's size.
+    WebSocketFrame,
+    /// WebSocket: text that is not UTF-8.
+    WebSocketText,
+    /// WebSocket: a text message where the subprotocol wants binary, or the other way round.
+    WebSocketMessageType,
+    /// A batch without messages, or cut in the middle of one.
+    Batch,
+}
+
+impl Violation {
+    /// One clause for people, sent with ABORT and close frames and written to the log.
+    pub fn text(self) -> &'static str {
+        match self {
+            Violation::Undecodable => "the message cannot be decoded",
+            Violation::UnexpectedMessage => "a router does not take this message",
+            Violation::OutOfSession => "the message does not fit the state of the session",
+            Violation::NoRoles => "HELLO must announce at least one role",
+            Violation::RequestOutOfOrder => "request ids must count 1, 2, 3",
+            Violation::UnknownInvocation => "no such invocation was sent",
+            Violation::ErrorForNothing => "ERROR must answer an INVOCATION",
+            Violation::MessageTooLarge => "the message is larger than allowed",
+            Violation::UnknownTransport => "neither RawSocket nor HTTP",
+            Violation::RawSocketSerializer => "RawSocket serializer unsupported",
+            Violation::RawSocketLength => "RawSocket maximum message length unacceptable",
+            Violation::RawSocketReserved => "RawSocket reserved bits are set",
+            Violation::RawSocketFrame => "RawSocket frame with reserved bits or unknown type",
+            Violation::Upgrade => "not a WebSocket upgrade",
+            Violation::WebSocketFrame => "invalid WebSocket frame",
+            Violation::WebSocketText => "WebSocket text is not UTF-8",
+            Violation::WebSocketMessageType => "wrong WebSocket message type for the subprotocol",
+            Violation::Batch => "empty or truncated batch",
+        }
+    }
+
+    /// The WebSocket close code that says it (RFC 6455, section 7.4.1).
+    pub fn close_code(self) -> u16 {
+        match self {
+            Violation::MessageTooLarge => 1009,
+            Violation::WebSocketText => 1007,
+            Violation::WebSocketMessageType => 1003,
+            _ => 1002,
+        }
+    }
+}
+
+/// The request cannot be granted. The peer gets ERROR with this URI; the session goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Refusal {
+    /// A call was canceled.
+    Canceled,
+    /// A known option has the wrong type or an unknown value.
+    InvalidArgument,
+    /// The URI breaks the realm's rule, or is reserved, or too long.
+    InvalidUri,
+    /// Nobody has registered the procedure.
+    NoSuchProcedure,
+    /// Not a registration of this session.
+    NoSuchRegistration,
+    /// Not a subscription of this session.
+    NoSuchSubscription,
+    /// The message does not fit the receiver's transport.
+    PayloadSizeExceeded,
+    /// Somebody has registered the procedure.
+    ProcedureAlreadyExists,
+    /// A limit of the router is reached, or it is shutting down.
+    Unavailable,
+}
+
+impl Refusal {
+    /// The error URI.
+    pub fn uri(self) -> &'static str {
+        match self {
+            Refusal::Canceled => reason::CANCELED,
+            Refusal::InvalidArgument => reason::INVALID_ARGUMENT,
+            Refusal::InvalidUri => reason::INVALID_URI,
+            Refusal::NoSuchProcedure => reason::NO_SUCH_PROCEDURE,
+            Refusal::NoSuchRegistration => reason::NO_SUCH_REGISTRATION,
+            Refusal::NoSuchSubscription => reason::NO_SUCH_SUBSCRIPTION,
+            Refusal::PayloadSizeExceeded => reason::PAYLOAD_SIZE_EXCEEDED,
+            Refusal::ProcedureAlreadyExists => reason::PROCEDURE_ALREADY_EXISTS,
+            Refusal::Unavailable => reason::UNAVAILABLE,
+        }
+    }
+}
+
+/// Why a connection ended: set once, counted, logged in one place.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum CloseReason {
+    /// The peer closed its side.
+    Closed,
+    /// The network failed.
+    Broken,
+    /// The session was said goodbye to and the peer did not join again.
+    Goodbye,
+    /// The peer's HELLO was refused, or it aborted its own session.
+    Aborted,
+    /// The peer broke a rule.
+    Violation(Violation),
+    /// The handshake or HELLO did not come in time.
+    HandshakeTimeout,
+    /// The peer said nothing, not even a PONG.
+    Silence,
+    /// The peer did not take what was queued for it.
+    SlowConsumer,
+    /// The answer to our GOODBYE or close frame did not come in time.
+    GoodbyeTimeout,
+    /// The router is full.
+    ConnectionLimit,
+    /// The router is shutting down.
+    Shutdown,
+    /// A plain HTTP request was answered.
+    HttpAnswered,
+}

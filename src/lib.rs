@@ -1,0 +1,7 @@
+//! Fanwire: a WAMP router for high fan-out.
+
+pub mod codec;
+pub mod error;
+pub mod limits;
+pub mod transport;
+pub mod wamp;

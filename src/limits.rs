@@ -1,0 +1,132 @@
+//! Every bound of the router: its unit, its first value, why it is that, and what a peer sees when it is reached.
+//!
+//! Nothing a peer does may take more than what stands here: memory, time or table entries. [`Limits`] holds what an
+//! operator may set; constants hold what must not change while a router runs.
+
+use std::time::Duration;
+
+/// Shards at most: the set of shards interested in a topic is one machine word.
+pub const SHARDS_MAX: usize = 64;
+
+/// The largest message a RawSocket peer can announce or receive: 2^24 octets.
+pub const MESSAGE_BYTES_CEILING: usize = 1 << 24;
+
+/// Lists and dictionaries inside one another, the message's own list included. Deeper payload is a violation. JSON
+/// libraries of common clients stop between 100 and 1,000; nothing real comes near 64.
+pub const PAYLOAD_DEPTH_MAX: usize = 64;
+
+/// Frames up to this size are copied into each subscriber's queue, larger ones are shared by reference. Copying 1 KiB
+/// costs about as much as touching a reference count and later writing one more vector.
+pub const FRAME_COPY_BYTES_MAX: usize = 1024;
+
+/// Bytes of one chunk of an outbound queue: what is copied collects in chunks of this size.
+pub const OUTBOUND_CHUNK_BYTES: usize = 16 * 1024;
+
+/// Free chunks a shard keeps for its peers; more are given back to the allocator.
+pub const OUTBOUND_POOL_CHUNKS_MAX: usize = 1024;
+
+/// Octets of an upgrade request, headers included. Browsers with large cookies stay under 8 KiB.
+pub const UPGRADE_BYTES_MAX: usize = 16 * 1024;
+
+/// What the operator of a router may set. Each field says what happens at the limit.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Octets of one message from a peer. Above: violation, the connection ends. At most [`MESSAGE_BYTES_CEILING`];
+    /// RawSocket announces it rounded down to a power of two, and the announced value is the one enforced.
+    pub message_bytes_max: usize,
+    /// Octets of a URI. Above: ERROR `wamp.error.invalid_uri`.
+    pub uri_bytes_max: usize,
+    /// Octets waiting to be written to one peer. Above: closed as a slow consumer.
+    pub outbound_bytes_max: usize,
+    /// Octets waiting to be written to one peer above which its own requests are no longer read.
+    pub outbound_bytes_soft: usize,
+    /// How long bytes may wait for a peer that takes none of them. Then: closed as a slow consumer.
+    pub outbound_stall_ms_max: u64,
+    /// Octets waiting to be written in one shard. Above: peers that hold more than their share are slow consumers.
+    pub outbound_shard_bytes_max: usize,
+    /// Letters waiting in a mailbox. Above: shards that send there stop reading their peers.
+    pub mailbox_letters_max: usize,
+    /// Octets of payload waiting in a mailbox. Above: as for letters.
+    pub mailbox_bytes_max: usize,
+    /// Octets read from one peer in one turn; the rest is read in the next turn.
+    pub read_bytes_per_peer_turn: usize,
+    /// Octets read in one turn over all peers; the rest is read in the next turn.
+    pub read_bytes_per_turn: usize,
+    /// Octets written to one peer in one turn; the rest is written in the next turn.
+    pub write_bytes_per_peer_turn: usize,
+    /// Subscriptions of a session. Above: ERROR `wamp.error.unavailable`.
+    pub subscriptions_per_session_max: usize,
+    /// Registrations of a session. Above: ERROR `wamp.error.unavailable`.
+    pub registrations_per_session_max: usize,
+    /// Calls of a session that wait for their result. Above: ERROR `wamp.error.unavailable`.
+    pub calls_open_per_session_max: usize,
+    /// Invocations a callee has not answered. Above: the caller gets ERROR `wamp.error.unavailable`.
+    pub invocations_open_per_session_max: usize,
+    /// Topics and procedures a shard remembers for a realm. Above: the memory is cleared and built anew.
+    pub match_cache_entries_max: usize,
+    /// Shapes (prefix lengths, wildcard masks) of the patterns of a realm. Above: ERROR `wamp.error.unavailable`.
+    pub pattern_shapes_max: usize,
+    /// Connections of the whole router. Above: RawSocket error 4, WebSocket 503.
+    pub connections_max: usize,
+    /// From connection to the end of the transport's handshake, and from there to HELLO. Then: closed.
+    pub handshake_ms_max: u64,
+    /// Silence after which a peer is pinged; silence for as long again closes it. 0 sends no pings.
+    pub silence_ms_max: u64,
+    /// From our GOODBYE, ABORT or close frame to the peer's answer. Then: closed.
+    pub goodbye_ms_max: u64,
+    /// From SIGTERM to the end of the process.
+    pub drain_ms_max: u64,
+}
+
+impl Limits {
+    /// The values of a router that was given none.
+    pub const DEFAULT: Limits = Limits {
+        message_bytes_max: 1 << 20,
+        uri_bytes_max: 512,
+        outbound_bytes_max: 32 << 20,
+        outbound_bytes_soft: 1 << 20,
+        outbound_stall_ms_max: 30_000,
+        outbound_shard_bytes_max: 1 << 30,
+        mailbox_letters_max: 65_536,
+        mailbox_bytes_max: 64 << 20,
+        read_bytes_per_peer_turn: 64 << 10,
+        read_bytes_per_turn: 1 << 20,
+        write_bytes_per_peer_turn: 256 << 10,
+        subscriptions_per_session_max: 4_096,
+        registrations_per_session_max: 4_096,
+        calls_open_per_session_max: 4_096,
+        invocations_open_per_session_max: 4_096,
+        match_cache_entries_max: 8_192,
+        pattern_shapes_max: 64,
+        connections_max: 1_000_000,
+        handshake_ms_max: 5_000,
+        silence_ms_max: 60_000,
+        goodbye_ms_max: 5_000,
+        drain_ms_max: 10_000,
+    };
+
+    /// Milliseconds of a limit as a duration.
+    pub fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits::DEFAULT
+    }
+}
+
+// How the bounds depend on one another; a change that breaks one of these does not compile.
+const _: () = {
+    let limits = Limits::DEFAULT;
+    assert!(SHARDS_MAX <= u64::BITS as usize);
+    assert!(limits.message_bytes_max <= MESSAGE_BYTES_CEILING);
+    assert!(limits.outbound_bytes_soft < limits.outbound_bytes_max);
+    // A queue must take the largest message the router itself may be told to send.
+    assert!(limits.outbound_bytes_max > MESSAGE_BYTES_CEILING);
+    // The overshoot of a congested mailbox is one turn's reading for each sending shard.
+    assert!(limits.read_bytes_per_turn <= limits.mailbox_bytes_max / 16);
+    assert!(limits.read_bytes_per_peer_turn <= limits.read_bytes_per_turn);
+    assert!(FRAME_COPY_BYTES_MAX <= OUTBOUND_CHUNK_BYTES);
+};

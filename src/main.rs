@@ -1,0 +1,3 @@
+//! The `fanwire` command.
+
+fn main() {}

@@ -1,0 +1,183 @@
+//! The options a router reads, parsed once into plain fields.
+//!
+//! Unknown keys are ignored, as the specification asks. A known key with a value of the wrong type is refused
+//! ([`WrongOption`]): the request gets ERROR `wamp.error.invalid_argument`. Keys with an underscore in front are for
+//! others ([`custom_attribute`]); that there are some is noted, since they travel on to the receiver.
+
+use super::uri::MatchPolicy;
+use super::value::{Value, custom_attribute};
+
+/// A known option had a value that is not acceptable; the key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WrongOption(pub &'static str);
+
+/// Options of one kind of message.
+pub trait Options: Default {
+    /// Takes one entry; ignores it if the key is none of its own.
+    fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), WrongOption>;
+}
+
+/// `PUBLISH.Options`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PublishOptions {
+    /// The publisher wants PUBLISHED or ERROR.
+    pub acknowledge: bool,
+    /// The publisher does not get its own event (advanced profile, "Publisher Exclusion").
+    pub exclude_me: bool,
+    /// Custom attributes are among the options.
+    pub custom: bool,
+}
+
+impl Default for PublishOptions {
+    fn default() -> Self {
+        PublishOptions { acknowledge: false, exclude_me: true, custom: false }
+    }
+}
+
+impl Options for PublishOptions {
+    fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), WrongOption> {
+        match key {
+            "acknowledge" => self.acknowledge = bool(value, "acknowledge")?,
+            "exclude_me" => self.exclude_me = bool(value, "exclude_me")?,
+            _ => self.custom |= custom_attribute(key),
+        }
+        Ok(())
+    }
+}
+
+/// `SUBSCRIBE.Options`
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SubscribeOptions {
+    /// How the topic is matched.
+    pub match_policy: MatchPolicy,
+}
+
+impl Options for SubscribeOptions {
+    fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), WrongOption> {
+        if key == "match" {
+            self.match_policy = match_policy(value)?;
+        }
+        Ok(())
+    }
+}
+
+/// `REGISTER.Options`
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RegisterOptions {
+    /// How the procedure is matched.
+    pub match_policy: MatchPolicy,
+}
+
+impl Options for RegisterOptions {
+    fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), WrongOption> {
+        if key == "match" {
+            self.match_policy = match_policy(value)?;
+        }
+        Ok(())
+    }
+}
+
+/// `CANCEL.Options.mode` (advanced profile, "Call Canceling").
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum CancelMode {
+    /// The caller is answered at once; the callee is not told.
+    Skip,
+    /// The callee is told; its answer is the caller's.
+    Kill,
+    /// The callee is told, and the caller is answered at once.
+    #[default]
+    KillNoWait,
+}
+
+impl CancelMode {
+    /// The option's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            CancelMode::Skip => "skip",
+            CancelMode::Kill => "kill",
+            CancelMode::KillNoWait => "killnowait",
+        }
+    }
+}
+
+/// `CANCEL.Options`
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CancelOptions {
+    /// How the call is given up; `killnowait` if not said.
+    pub mode: CancelMode,
+}
+
+impl Options for CancelOptions {
+    fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), WrongOption> {
+        if key == "mode" {
+            self.mode = match text(value, "mode")? {
+                "skip" => CancelMode::Skip,
+                "kill" => CancelMode::Kill,
+                "killnowait" => CancelMode::KillNoWait,
+                _ => return Err(WrongOption("mode")),
+            };
+        }
+        Ok(())
+    }
+}
+
+/// Options of a message of which the router reads none itself: CALL, YIELD, and the details of ERROR.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CustomOptions {
+    /// Custom attributes are among the options.
+    pub custom: bool,
+}
+
+impl Options for CustomOptions {
+    fn set(&mut self, key: &str, _value: &Value<'_>) -> Result<(), WrongOption> {
+        self.custom |= custom_attribute(key);
+        Ok(())
+    }
+}
+
+fn bool(value: &Value<'_>, key: &'static str) -> Result<bool, WrongOption> {
+    match value {
+        Value::Bool(value) => Ok(*value),
+        _ => Err(WrongOption(key)),
+    }
+}
+
+fn text<'v>(value: &'v Value<'_>, key: &'static str) -> Result<&'v str, WrongOption> {
+    match value {
+        Value::Text(text) => Ok(text),
+        _ => Err(WrongOption(key)),
+    }
+}
+
+fn match_policy(value: &Value<'_>) -> Result<MatchPolicy, WrongOption> {
+    MatchPolicy::from_name(text(value, "match")?).ok_or(WrongOption("match"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_are_ignored_and_wrong_types_named() {
+        let mut options = PublishOptions::default();
+        options.set("retain_for", &Value::Unsigned(3)).unwrap();
+        options.set("acknowledge", &Value::Bool(true)).unwrap();
+        options.set("exclude_me", &Value::Bool(false)).unwrap();
+        assert_eq!(options, PublishOptions { acknowledge: true, exclude_me: false, custom: false });
+        assert_eq!(options.set("acknowledge", &Value::text("yes")), Err(WrongOption("acknowledge")));
+        options.set("_trace", &Value::Unsigned(1)).unwrap();
+        assert!(options.custom);
+    }
+
+    #[test]
+    fn match_and_mode_take_their_names_only() {
+        let mut options = SubscribeOptions::default();
+        options.set("match", &Value::text("wildcard")).unwrap();
+        assert_eq!(options.match_policy, MatchPolicy::Wildcard);
+        assert_eq!(options.set("match", &Value::text("glob")), Err(WrongOption("match")));
+        let mut cancel = CancelOptions::default();
+        assert_eq!(cancel.set("mode", &Value::Null), Err(WrongOption("mode")));
+        cancel.set("mode", &Value::text("kill")).unwrap();
+        assert_eq!(cancel.mode, CancelMode::Kill);
+    }
+}
