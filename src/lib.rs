@@ -3,5 +3,6 @@
 pub mod codec;
 pub mod error;
 pub mod limits;
+pub mod router;
 pub mod transport;
 pub mod wamp;
