@@ -4,5 +4,6 @@ pub mod codec;
 pub mod error;
 pub mod limits;
 pub mod router;
+mod sync;
 pub mod transport;
 pub mod wamp;

@@ -2,6 +2,8 @@
 
 pub mod directory;
 pub mod letter;
+pub mod match_cache;
+pub mod pattern;
 pub mod realm;
 pub mod shard;
 
