@@ -1,0 +1,3 @@
+//! What the WAMP specification promises, file by file.
+
+mod vectors;
