@@ -1,6 +1,7 @@
 //! Fanwire: a WAMP router for high fan-out.
 
 pub mod codec;
+pub mod counters;
 pub mod error;
 pub mod limits;
 pub mod router;
