@@ -1,8 +1,10 @@
 //! Fanwire: a WAMP router for high fan-out.
 
 pub mod codec;
+pub mod counters;
 pub mod error;
 pub mod limits;
 pub mod router;
+mod sync;
 pub mod transport;
 pub mod wamp;
