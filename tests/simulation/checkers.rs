@@ -521,7 +521,9 @@ fn payload_fidelity(log: &Log) -> Checked {
     for (at, entry) in log.entries.iter().enumerate() {
         let message = match &entry.what {
             What::Said(message) => {
-                asked.insert((entry.life, message.number(1)), message);
+                if let code::SUBSCRIBE | code::REGISTER = message.code() {
+                    asked.insert((entry.life, message.number(1)), message);
+                }
                 continue;
             }
             What::Heard(message) => message,

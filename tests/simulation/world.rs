@@ -394,17 +394,14 @@ impl World {
         let p = &mut self.peers[peer];
         p.writable = left > 0;
         p.wire.take(&taken);
-        if !taken.is_empty() {
-            self.shards[shard].advance(key, taken.len(), self.now);
-            self.listen(peer);
-        }
+        self.shards[shard].advance(key, taken.len(), self.now);
+        self.listen(peer);
     }
 
     /// The end of a turn, as the shard's documents give it.
     fn turn_ends(&mut self, shard: usize) {
         let now = self.now;
         self.shards[shard].expire(now);
-        self.shards[shard].settle(now);
         for to in (0..self.shards.len()).filter(|to| *to != shard) {
             let letters = self.shards[shard].letters(ShardIndex(to as u8));
             if !letters.is_empty() {
@@ -416,10 +413,12 @@ impl World {
         for key in dirty {
             let Some(&peer) = self.by_key.get(&(shard, key)) else { continue };
             self.peers[peer].writable = true;
-            if self.peers[peer].reading {
-                let bytes = if self.chance.percent(70) { usize::MAX } else { self.chance.below(200) };
-                self.flush(peer, bytes);
-            }
+            let bytes = match self.peers[peer].reading {
+                true if self.chance.percent(70) => usize::MAX,
+                true => self.chance.below(200),
+                false => 0,
+            };
+            self.flush(peer, bytes);
         }
         self.close_peers(shard);
         self.resume_peers(shard);
