@@ -8,7 +8,7 @@ use fanwire::wamp::{Serializer, reason};
 
 use crate::checkers::{CHECKERS, check};
 use crate::item::{Item, Message};
-use crate::log::{Life, Log, Misdeed, NOBODY, What};
+use crate::log::{Entry, Life, Log, Misdeed, NOBODY, What};
 use crate::{dict, list};
 
 const PUBLISHER: usize = 0;
@@ -191,6 +191,24 @@ const BROKEN: &[(&str, Breaks)] = &[
     ("interrupt_open", |log| replace(log, SUBSCRIBER, code::INTERRUPT, 1, 3)),
     ("interrupt_open", |log| swap_heard(log, SUBSCRIBER, code::INTERRUPT, code::INVOCATION, 1)),
     ("interrupt_open", |log| log.lives[SUBSCRIBER].cancelable = false),
+    ("interrupt_open", |log| {
+        let said = log.said().find(|(_, _, m)| m.code() == code::CANCEL).expect("the log has it").0;
+        message(log, said).0[2] = dict! { "mode": "skip" };
+    }),
+    ("ids_name_one_thing", |log| replace(log, SUBSCRIBER, code::WELCOME, 1, 1000)),
+    ("ids_name_one_thing", |log| {
+        log.lives[STRANGER].realm = 0;
+        let subscribe = list![code::SUBSCRIBE, 1, dict! { "match": "wildcard" }, "t.a"];
+        log.entries.insert(0, Entry { life: STRANGER, what: What::Said(Message(subscribe)) });
+        hear_at_the_end(log, STRANGER, list![code::SUBSCRIBED, 1, 71]);
+    }),
+    ("ids_name_one_thing", |log| {
+        log.push(SUBSCRIBER, What::Said(Message(list![code::SUBSCRIBE, 6, dict! {}, "t.a"])));
+        log.push(WATCHER, What::Said(Message(list![code::SUBSCRIBE, 2, dict! {}, "t.a"])));
+        hear_at_the_end(log, SUBSCRIBER, list![code::SUBSCRIBED, 6, 72]);
+        hear_at_the_end(log, WATCHER, list![code::SUBSCRIBED, 2, 73]);
+        log.push(NOBODY, What::Quiet { answered: false });
+    }),
     ("sequential_ids", |log| drop_heard(log, SUBSCRIBER, code::INVOCATION, 0)),
     ("sequential_ids", |log| replace(log, SUBSCRIBER, code::INVOCATION, 1, 2)),
     // The watcher's events are on_create, on_subscribe, on_unsubscribe, on_delete.

@@ -29,6 +29,7 @@ pub const CHECKERS: &[(&str, fn(&Log) -> Checked)] = &[
     ("one_answer", one_answer),
     ("interrupt_open", interrupt_open),
     ("sequential_ids", sequential_ids),
+    ("ids_name_one_thing", ids_name_one_thing),
     ("meta_order", meta_order),
     ("last_word", last_word),
     ("isolation", isolation),
@@ -332,34 +333,60 @@ fn one_answer(log: &Log) -> Checked {
     Ok(())
 }
 
-/// INTERRUPT follows its INVOCATION, goes only to who announced it, and only while the invocation is open.
+/// INTERRUPT follows its INVOCATION, goes only to who announced it, only while the invocation is open, and only because
+/// its caller canceled the call or left.
 fn interrupt_open(log: &Log) -> Checked {
-    let mut invocations: BTreeMap<(usize, u64), Option<usize>> = BTreeMap::new();
+    let mut invocations: BTreeMap<(usize, u64), (Tag, Option<usize>)> = BTreeMap::new();
     let handled = log.handled();
     let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
     for (at, entry) in log.entries.iter().enumerate() {
         let life = entry.life;
         match &entry.what {
             What::Heard(message) if message.code() == code::INVOCATION => {
-                invocations.insert((life, message.number(1)), None);
+                let tag = message.tag().ok_or_else(|| format!("entry {at} is nobody's"))?;
+                invocations.insert((life, message.number(1)), (tag, None));
             }
             What::Said(message) if message.code() == code::YIELD => {
-                invocations.entry((life, message.number(1))).and_modify(|answer| *answer = handled[at].1);
+                invocations.entry((life, message.number(1))).and_modify(|(_, by)| *by = handled[at].1);
             }
             What::Said(message) if message.code() == code::ERROR => {
-                invocations.entry((life, message.number(2))).and_modify(|answer| *answer = handled[at].1);
+                invocations.entry((life, message.number(2))).and_modify(|(_, by)| *by = handled[at].1);
             }
             What::Heard(message) if message.code() == code::INTERRUPT => {
                 ensure(log.lives[life].cancelable, || format!("entry {at}: {life} cannot be interrupted"))?;
-                let answer = invocations.get(&(life, message.number(1)));
-                let answer = answer.ok_or_else(|| format!("entry {at} interrupts no invocation"))?;
+                let invocation = invocations.get(&(life, message.number(1)));
+                let (tag, answer) = invocation.ok_or_else(|| format!("entry {at} interrupts nothing"))?;
                 let late = answer.is_some_and(|answer| quiet.iter().any(|q| answer < *q && *q < at));
                 ensure(!late, || format!("entry {at}: the invocation had been answered in {answer:?}"))?;
+                let mode = message.entry(2, "mode").and_then(Item::text).unwrap_or("");
+                ensure(was_given_up(log, *tag, mode, at), || format!("entry {at}: nobody gave {tag:?} up"))?;
             }
             _ => {}
         }
     }
     Ok(())
+}
+
+/// True if the caller has canceled the call in that mode before that entry, or has left.
+fn was_given_up(log: &Log, call: Tag, mode: &str, before: usize) -> bool {
+    let mut request = None;
+    for entry in log.entries[..before].iter().filter(|entry| entry.life == call.life) {
+        match &entry.what {
+            What::Said(message) if message.code() == code::CALL && message.tag() == Some(call) => {
+                request = Some(message.number(1));
+            }
+            What::Said(message) if message.code() == code::CANCEL && Some(message.number(1)) == request => {
+                let asked = message.entry(2, "mode").and_then(Item::text).unwrap_or("killnowait");
+                if asked == mode {
+                    return true;
+                }
+            }
+            What::Said(message) | What::Heard(message) if is_last(message) => return mode == "killnowait",
+            What::Misdeed(_) | What::Left | What::Shut | What::Closed(_) => return mode == "killnowait",
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Requests of INVOCATION count 1, 2, 3 in each session.
@@ -368,6 +395,43 @@ fn sequential_ids(log: &Log) -> Checked {
     for (at, life, message) in log.heard().filter(|(_, _, message)| message.code() == code::INVOCATION) {
         let before = last.insert(life, message.number(1)).unwrap_or(0);
         ensure(message.number(1) == before + 1, || format!("entry {at} follows INVOCATION {before}"))?;
+    }
+    Ok(())
+}
+
+/// A session id belongs to one session. In a realm, a subscription or registration id stands for one pattern and policy,
+/// and a pattern and policy with a subscriber has one subscription id.
+fn ids_name_one_thing(log: &Log) -> Checked {
+    let mut sessions = BTreeSet::new();
+    let mut asked: BTreeMap<(usize, u64, u64), &Message> = BTreeMap::new();
+    let mut names: BTreeMap<(u64, usize, u64), (MatchPolicy, &str)> = BTreeMap::new();
+    for (at, entry) in log.entries.iter().enumerate() {
+        match &entry.what {
+            What::Said(message) => {
+                asked.entry((entry.life, message.code(), message.number(1))).or_insert(message);
+            }
+            What::Heard(message) if message.code() == code::WELCOME => {
+                ensure(sessions.insert(message.number(1)), || format!("entry {at}: an id given before"))?;
+            }
+            What::Heard(message) if matches!(message.code(), code::SUBSCRIBED | code::REGISTERED) => {
+                let key = (entry.life, message.code() - 1, message.number(1));
+                let Some(asked) = asked.get(&key) else { continue };
+                let name = (policy(asked), asked.text(3));
+                let id = (message.code(), log.lives[entry.life].realm, message.number(2));
+                let known = *names.entry(id).or_insert(name);
+                ensure(known == name, || format!("entry {at}: {id:?} was {known:?}"))?;
+            }
+            _ => {}
+        }
+    }
+    let interests = interests(log);
+    for (quiet, _) in log.quiet() {
+        let mut ids = BTreeMap::new();
+        for interest in interests.iter().filter(|interest| interest.from < quiet && quiet < interest.until) {
+            let name = (log.lives[interest.life].realm, interest.policy, &interest.topic);
+            let id = *ids.entry(name).or_insert(interest.subscription);
+            ensure(id == interest.subscription, || format!("{name:?} has two ids at {quiet}"))?;
+        }
     }
     Ok(())
 }
@@ -669,7 +733,8 @@ fn right_errors(log: &Log) -> Checked {
     for (at, entry) in log.entries.iter().enumerate() {
         let message = match &entry.what {
             What::Said(message) => {
-                asked.insert((entry.life, message.code(), message.number(1)), message);
+                // A dishonest client may use an id again; the answer is for the first.
+                asked.entry((entry.life, message.code(), message.number(1))).or_insert(message);
                 continue;
             }
             What::Heard(message) => message,

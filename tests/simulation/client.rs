@@ -14,10 +14,10 @@ use crate::wire::{Wire, rawsocket_frame};
 use crate::{dict, list};
 
 /// Topics, and text that is none.
-const TOPICS: [&str; 8] = ["t.a", "t.b", "t.a.b", "t.b.b", "t.a.c", "x", "t.a", "T.A"];
-const PREFIXES: [&str; 4] = ["t.", "t.a", "t", "t.a.c"];
+const TOPICS: [&str; 8] = ["t.a", "t.b", "t.a.b", "t.a.b", "t.b.b", "t.a", "t.a", "T.A"];
+const PREFIXES: [&str; 4] = ["t.", "t.a", "t", "t.b.b"];
 const WILDCARDS: [&str; 5] = ["t..b", "t.", "t..", "t.a.", ".b.b"];
-const PROCEDURES: [&str; 6] = ["p.a", "p.b", "p.a.b", "p.c.b", "p.a", "P.A"];
+const PROCEDURES: [&str; 6] = ["p.a", "p.b", "p.a.b", "p.a.b", "p.a", "P.A"];
 const PROCEDURE_PREFIXES: [&str; 3] = ["p.", "p.a", "p"];
 const PROCEDURE_WILDCARDS: [&str; 4] = ["p..b", "p.", "p.a.", ".a.b"];
 const INVALID: [&str; 4] = ["t..a", "", "t a", "wamp.own"];
@@ -107,8 +107,8 @@ impl Client {
             stage: Stage::Opening,
             cancelable: chance.percent(60),
             ids_checked,
-            watcher: chance.percent(15),
-            big: chance.percent(10),
+            watcher: chance.percent(10),
+            big: chance.percent(25),
             guilty: false,
             sequence: 0,
             request: 0,

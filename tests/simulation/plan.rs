@@ -75,6 +75,8 @@ pub struct Plan {
     pub deeds: [usize; Deed::ALL.len()],
     /// Of 100 uploads, how many bring everything at once.
     pub whole_uploads: usize,
+    /// Of 100 inputs, how many are not the last of their turn.
+    pub long_turns: usize,
     /// The run ends with a shutdown of the router.
     pub drain: bool,
 }
@@ -93,23 +95,28 @@ impl Plan {
             5..=18 => chance.between(2, 8),
             _ => 64,
         };
-        let mut acts = weights(&[10, 4, 12, 6, 3, 10, 10, 5, 2, 2], chance);
+        let mut acts = weights(&[10, 5, 14, 8, 3, 12, 12, 6, 1, 1], chance);
         acts[0] += 1;
         acts[2] += 1;
-        let mut deeds = weights(&[30, 30, 20, 10, 4, 1, 1, 3, 1, 3, 3, 1], chance);
+        let mut deeds = weights(&[40, 40, 30, 15, 4, 1, 1, 3, 1, 3, 3, 1], chance);
+        // A jump of the clock ends every handshake that is under way, so in most runs there is none.
+        if chance.percent(60) {
+            deeds[Deed::Deadline as usize] = 0;
+        }
         for needed in [Deed::Act, Deed::Upload, Deed::Letters, Deed::Write, Deed::Connect] {
             deeds[needed as usize] += 3;
         }
         Plan {
             calm,
             shard_count,
-            realm_count: chance.between(1, 3),
-            clients_max: chance.between(2, 10),
-            steps: if calm { chance.between(40, 140) } else { chance.between(80, 400) },
+            realm_count: *chance.pick(&[1, 1, 2, 3]).expect("four are given"),
+            clients_max: chance.between(3, 12),
+            steps: if calm { chance.between(60, 240) } else { chance.between(100, 900) },
             limits,
             acts,
             deeds,
             whole_uploads: *chance.pick(&[0, 50, 90, 100]).expect("four are given"),
+            long_turns: *chance.pick(&[0, 20, 60]).expect("three are given"),
             drain: chance.percent(20),
         }
     }

@@ -40,12 +40,32 @@ fn failure(world: &World) -> Result<(), String> {
 
 /// A run in which everything happens at any time.
 fn wild(world: &mut World) -> Result<(), String> {
-    for _ in 0..world.plan.steps {
+    if world.chance.percent(80) {
+        gather(world);
+    }
+    let count = world.plan.steps;
+    steps(world, count)
+}
+
+fn steps(world: &mut World, count: usize) -> Result<(), String> {
+    for _ in 0..count {
         let deed = Deed::ALL[world.chance.weighted(&world.plan.deeds)];
         step(world, deed);
         failure(world)?;
     }
     Ok(())
+}
+
+/// Some clients join before the weather turns.
+fn gather(world: &mut World) {
+    let peers: Vec<usize> = (0..world.plan.clients_max / 2).map(|_| world.connect(false)).collect();
+    world.rest(false);
+    for peer in peers {
+        if world.peers[peer].client.stage == Stage::Opened {
+            world.join(peer, false);
+        }
+    }
+    world.rest(false);
 }
 
 fn step(world: &mut World, deed: Deed) {
@@ -287,6 +307,8 @@ fn finish(world: &mut World) -> Result<(), String> {
     world.rest(true);
     if world.plan.drain {
         world.drain();
+        let count = world.chance.below(60);
+        steps(world, count)?;
     }
     depart(world);
     for _ in 0..ROUNDS_MAX {

@@ -113,14 +113,6 @@ impl Wire {
         out
     }
 
-    /// A WebSocket close frame.
-    pub fn close(&self, chance: &mut Chance) -> Vec<u8> {
-        match self.framing {
-            Framing::RawSocket => Vec::new(),
-            _ => websocket_frame(true, 8, &1000u16.to_be_bytes(), chance),
-        }
-    }
-
     /// Bytes came.
     pub fn take(&mut self, bytes: &[u8]) {
         self.inbound.extend(bytes);

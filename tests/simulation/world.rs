@@ -76,7 +76,8 @@ pub struct World {
     by_key: BTreeMap<(usize, PeerKey), usize>,
     letters: BTreeMap<(usize, usize), VecDeque<Letter>>,
     congested: BTreeSet<usize>,
-    draining: bool,
+    /// Shards whose turn goes on: more input may come before it ends.
+    turning: BTreeSet<usize>,
     /// The first thing that went wrong outside of the checkers.
     pub failure: Option<String>,
 }
@@ -89,6 +90,8 @@ impl World {
         let shards = (0..plan.shard_count)
             .map(|index| Shard::new(router.clone(), ShardIndex(index as u8), chance.seed()))
             .collect();
+        let mut coverage = Coverage::default();
+        coverage.count_many("64 shards", usize::from(plan.shard_count == 64));
         World {
             chance,
             plan,
@@ -97,11 +100,11 @@ impl World {
             shards,
             peers: Vec::new(),
             log: Log::default(),
-            coverage: Coverage::default(),
+            coverage,
             by_key: BTreeMap::new(),
             letters: BTreeMap::new(),
             congested: BTreeSet::new(),
-            draining: false,
+            turning: BTreeSet::new(),
             failure: None,
         }
     }
@@ -117,7 +120,7 @@ impl World {
         let framing = [Framing::RawSocket, Framing::WebSocket, Framing::WebSocketBatched];
         let framing = *self.chance.pick(&framing).expect("three are given");
         let serializer = *self.chance.pick(&Serializer::ALL).expect("three are given");
-        let small = !self.plan.calm && self.chance.percent(15);
+        let small = !self.plan.calm && self.chance.percent(20);
         let wire = Wire::new(framing, serializer, if small { 0 } else { 15 });
         let shard = self.chance.below(self.shards.len());
         let ids_checked = self.chance.percent(75);
@@ -166,6 +169,7 @@ impl World {
         } else {
             self.misbehave(peer, Misdeed::GarbageTransport);
         }
+        self.turn_goes_on(shard);
         peer
     }
 
@@ -261,7 +265,16 @@ impl World {
         self.log.push(self.peers[peer].client.life, What::Left);
         self.shards[shard].close(key, CloseReason::Broken, self.now);
         self.forget(peer);
-        self.turn_ends(shard);
+        // The shell may have read on, or find the socket writable, before it noticed.
+        if self.chance.percent(20) {
+            self.shards[shard].receive(key, &mut *b"late".to_vec(), self.now);
+            self.shards[shard].advance(key, 0, self.now);
+            self.shards[shard].input_ended(key, self.now);
+            if self.shards[shard].outbound(key).is_some() || self.shards[shard].wants_input(key) {
+                self.fail(format!("{key:?} is not dead"));
+            }
+        }
+        self.turn_goes_on(shard);
     }
 
     fn forget(&mut self, peer: usize) {
@@ -318,7 +331,7 @@ impl World {
         let (shard, key) = (self.peers[peer].shard, self.peers[peer].key);
         if !self.shards[shard].wants_input(key) {
             self.refuse(peer);
-            return self.turn_ends(shard);
+            return self.turn_goes_on(shard);
         }
         let p = &mut self.peers[peer];
         let mut chunk: Vec<u8> = p.upstream.drain(..bytes.min(p.upstream.len())).collect();
@@ -333,7 +346,7 @@ impl World {
         }
         self.shards[shard].receive(key, &mut chunk, self.now);
         self.ask_again(peer);
-        self.turn_ends(shard);
+        self.turn_goes_on(shard);
     }
 
     /// After input: whatever the shard has is handled if it wants more, and may be kept if not.
@@ -364,7 +377,7 @@ impl World {
         p.ended = true;
         let (shard, key) = (p.shard, p.key);
         self.shards[shard].input_ended(key, self.now);
-        self.turn_ends(shard);
+        self.turn_goes_on(shard);
     }
 
     /// So many letters of one pair of shards arrive.
@@ -374,10 +387,14 @@ impl World {
         if queue.is_empty() {
             self.letters.remove(&pair);
         }
+        // Letters come first in a turn.
+        if self.turning.contains(&pair.1) {
+            self.turn_ends(pair.1);
+        }
         for letter in arrived {
             self.shards[pair.1].take_letter(letter, self.now);
         }
-        self.turn_ends(pair.1);
+        self.turn_goes_on(pair.1);
     }
 
     /// A socket takes so many octets.
@@ -398,9 +415,18 @@ impl World {
         self.listen(peer);
     }
 
+    /// After input the turn ends, or takes more.
+    fn turn_goes_on(&mut self, shard: usize) {
+        self.turning.insert(shard);
+        if self.plan.calm || !self.chance.percent(self.plan.long_turns) {
+            self.turn_ends(shard);
+        }
+    }
+
     /// The end of a turn, as the shard's documents give it.
     fn turn_ends(&mut self, shard: usize) {
         let now = self.now;
+        self.turning.remove(&shard);
         self.shards[shard].expire(now);
         for to in (0..self.shards.len()).filter(|to| *to != shard) {
             let letters = self.shards[shard].letters(ShardIndex(to as u8));
@@ -428,10 +454,8 @@ impl World {
         let mut closing = Vec::new();
         self.shards[shard].closing(&mut closing);
         for (key, closing) in closing {
-            let Some(&peer) = self.by_key.get(&(shard, key)) else {
-                self.fail(format!("{closing:?} of {key:?}, which is dead"));
-                continue;
-            };
+            // A connection may be shut and then break in one turn; what is to be done to it is done then.
+            let Some(&peer) = self.by_key.get(&(shard, key)) else { continue };
             let life = self.peers[peer].client.life;
             match closing {
                 Closing::Shutdown => {
@@ -505,7 +529,6 @@ impl World {
 
     /// The router shuts down.
     pub fn drain(&mut self) {
-        self.draining = true;
         self.coverage.count("the router was shut down");
         for shard in 0..self.shards.len() {
             self.shards[shard].drain(self.now);
@@ -549,9 +572,12 @@ impl World {
             self.congest(shard, false);
         }
         self.peers.iter_mut().for_each(|peer| peer.reading = true);
+        for shard in std::mem::take(&mut self.turning) {
+            self.turn_ends(shard);
+        }
         for _ in 0..ROUNDS_MAX {
             let (uploads, pairs, writables) = (self.uploads(), self.pairs(), self.writables());
-            if uploads.is_empty() && pairs.is_empty() && writables.is_empty() {
+            if uploads.is_empty() && pairs.is_empty() && writables.is_empty() && self.turning.is_empty() {
                 self.still();
                 self.log.push(NOBODY, What::Quiet { answered });
                 return;
@@ -563,6 +589,9 @@ impl World {
             }
             pairs.into_iter().for_each(|pair| self.post(pair, usize::MAX));
             writables.into_iter().for_each(|peer| self.write_on(peer, usize::MAX));
+            for shard in std::mem::take(&mut self.turning) {
+                self.turn_ends(shard);
+            }
         }
         self.fail("it never comes to rest".to_owned());
     }
