@@ -1,7 +1,7 @@
 //! Which patterns match a URI (advanced profile, pattern-based subscription and registration).
 //!
 //! [`matches`] says it of one pattern. [`UriMap`] finds all that match among very many: it keeps one hash map for
-//! each [`Shape`], because all patterns of one shape ask the same question of a URI ("what are your first 12
+//! each shape, because all patterns of one shape ask the same question of a URI ("what are your first 12
 //! octets?", "what are you without your second component?"), and one probe answers it. A lookup therefore costs as
 //! much as there are shapes, which are few and bounded, and not as much as there are patterns.
 //!
