@@ -203,10 +203,7 @@ impl<'a, R: Reader<'a>> Elements<'a, R> {
     }
 
     fn text(&mut self) -> Result<Text<'a>, DecodeError> {
-        match self.next()?.value()? {
-            Token::Text(text) => Ok(text),
-            _ => Err(DecodeError::UnexpectedType),
-        }
+        self.next()?.text()
     }
 
     /// Options, details or extra: a dictionary whose own keys are texts.
@@ -446,6 +443,13 @@ mod tests {
             let payload = published(&text);
             assert_eq!((payload.elements(), payload.bytes()), (elements, bytes.as_bytes()), "{text}");
         }
+    }
+
+    #[test]
+    fn texts_of_a_message_are_never_binaries() {
+        let subscribe = json(r#"[32,1,{},"\u0000AAEC"]"#);
+        assert!(matches!(subscribe, Ok(Message::Subscribe(m)) if m.topic == "\0AAEC"));
+        assert_eq!(json("[32,1,{},5]").unwrap_err(), DecodeError::UnexpectedType);
     }
 
     #[test]

@@ -307,6 +307,13 @@ impl<'a> Reader<'a> for JsonReader<'a> {
         })
     }
 
+    fn text(&mut self) -> Result<Cow<'a, str>, DecodeError> {
+        if self.peek()? != b'"' {
+            return Err(DecodeError::UnexpectedType);
+        }
+        self.string()
+    }
+
     fn key(&mut self) -> Result<Token<'a, JsonContainer>, DecodeError> {
         let key = self.string()?;
         self.white_space();
