@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn equals_one_long_vector() {
         let mut random = Random::new(11);
-        for _ in 0..40 {
+        for _ in 0..10 {
             let (mut outbound, mut pool) = (Outbound::default(), ChunkPool::default());
             let mut twin: Vec<u8> = Vec::new();
             for _ in 0..200 {

@@ -446,7 +446,7 @@ mod tests {
         let mut reply = Vec::new();
         transport.ping(&mut reply);
         assert!(reply.is_empty());
-        transport.next(&mut &mut HELLO.clone()[..], &mut Vec::new()).unwrap();
+        transport.next(&mut &mut { HELLO }[..], &mut Vec::new()).unwrap();
         transport.ping(&mut reply);
         transport.close(1000, "bye", &mut reply);
         assert_eq!(reply, [1, 0, 0, 0]);

@@ -852,7 +852,7 @@ mod tests {
         let mut random = Random::new(9);
         let settings = Settings { message_bytes_max: 30, ..settings() };
         let mut ends = std::collections::BTreeMap::new();
-        for run in 0..1500 {
+        for run in 0..480 {
             let (subprotocol, serializer, framing) = super::super::upgrade::SUBPROTOCOLS[run % 6];
             let link = Link { serializer, framing, message_bytes_max: MESSAGE_BYTES_CEILING };
             let batched = framing == Framing::WebSocketBatched;
@@ -863,6 +863,6 @@ mod tests {
             assert_eq!(outcome, Outcome { link: Some(link), ..naive }, "{frames:x?}");
         }
         // The random streams reach every way to end.
-        assert!(ends.len() >= 6 && ends.values().all(|count| *count >= 5), "{ends:?}");
+        assert!(ends.len() >= 6 && ends.values().all(|count| *count >= 3), "{ends:?}");
     }
 }
