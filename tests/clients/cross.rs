@@ -161,12 +161,12 @@ impl Stage {
     }
 
     fn report(&self) -> Value {
-        let Some(Said { line: Some(line), .. }) = hear(&self.listener, self.deadline) else {
-            let complaints = self
-                .troupes
-                .iter()
-                .map(|(members, process)| format!("{members:?}:\n{}\n", process.complaints()));
-            panic!("a script has ended, or nothing came in time\n{}", complaints.collect::<String>());
+        let said = hear(&self.listener, self.deadline);
+        let Some(Said { line: Some(line), .. }) = said else {
+            let silence =
+                said.map_or("nothing came in time".to_owned(), |said| format!("{} has ended", said.by));
+            let complaints: String = self.troupes.iter().map(|(_, process)| process.complaints()).collect();
+            panic!("{silence}\n{complaints}");
         };
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line}"))
     }

@@ -98,17 +98,21 @@ fn install_node_modules() -> Installed {
     if ask(Command::new("npm").arg("--version")).is_none() {
         return Ok(Err("npm is not there".to_owned()));
     }
-    let files = ["package.json", "package-lock.json"];
-    let pins =
-        files.map(|name| fs::read_to_string(scripts().join(name)).expect("it is part of the repository"));
-    let installed = once("node", &[&pins[0], &pins[1], &version], |directory| {
-        for (name, text) in files.iter().zip(&pins) {
-            fs::write(directory.join(name), text).map_err(|error| format!("{name}: {error}"))?;
-        }
+    let pins = fs::read_to_string(scripts().join("package.json")).expect("it is part of the repository");
+    let installed = once("node", &[&pins, &version], |directory| {
+        fs::write(directory.join("package.json"), &pins).map_err(|error| format!("package.json: {error}"))?;
         let mut npm = Command::new("npm");
-        // The native parts that scripts would build only make the libraries faster.
-        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(directory);
-        run("npm", &mut npm, INSTALL_PATIENCE)
+        // Versions are pinned in package.json itself: a lock file would name the native packages of every platform.
+        // They, and what scripts would build, only make the libraries faster.
+        npm.args([
+            "install",
+            "--no-package-lock",
+            "--omit=optional",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+        ]);
+        run("npm", npm.current_dir(directory), INSTALL_PATIENCE)
     });
     installed.map(|directory| Ok(directory.join("node_modules")))
 }
