@@ -45,6 +45,8 @@ function plain(value) {
   if (typeof value === 'string' && value.startsWith('\0')) {
     return { $bytes: Buffer.from(value.slice(1), 'base64').toString('hex') };
   }
+  // What MessagePack says in 64 bits, wampy.js hands out as these.
+  if (typeof value === 'bigint') return Number(value);
   if (value instanceof Uint8Array) return { $bytes: Buffer.from(value).toString('hex') };
   if (value === null || typeof value !== 'object') return value;
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, plain(each)]));
@@ -327,7 +329,6 @@ async function cross(library, url, ...names) {
   for (const [name, serializer] of names.map((each) => each.split('='))) await crossing.join(url, name, serializer);
   report({ ready: true });
   for await (const line of readline.createInterface({ input: process.stdin })) await crossing.obey(JSON.parse(line));
-  report({ done: true });
 }
 
 const [mode, library, ...rest] = process.argv.slice(2);
