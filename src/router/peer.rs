@@ -189,7 +189,7 @@ impl Peers {
     }
 
     /// How many connections there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.slab.len()
     }
 
@@ -275,15 +275,15 @@ impl Peers {
         if peer.doomed {
             return Sent::Gone;
         }
-        let waiting = peer.outbound.len() + frame.len();
+        let waiting = peer.outbound.len() + frame.octets();
         let share = self.limits.outbound_shard_bytes_max / connections;
-        let crowded = self.outbound_bytes + frame.len() > self.limits.outbound_shard_bytes_max;
+        let crowded = self.outbound_bytes + frame.octets() > self.limits.outbound_shard_bytes_max;
         if waiting > self.limits.outbound_bytes_max || (crowded && waiting > share) {
             let key = peer.key;
             self.doom(key, CloseReason::SlowConsumer);
             return Sent::Gone;
         }
-        self.outbound_bytes += frame.len();
+        self.outbound_bytes += frame.octets();
         match frame {
             Frame::Small(bytes) => peer.outbound.copy(bytes, &mut self.pool),
             Frame::Large(bytes) => peer.outbound.share(bytes.clone()),

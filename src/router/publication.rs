@@ -94,7 +94,7 @@ pub enum Frame<'a> {
 
 impl Frame<'_> {
     /// Octets on the wire.
-    pub fn len(&self) -> usize {
+    pub fn octets(&self) -> usize {
         match self {
             Frame::Small(bytes) => bytes.len(),
             Frame::Large(bytes) => bytes.len(),

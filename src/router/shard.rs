@@ -251,7 +251,7 @@ impl Shard {
 
     /// Connections, joined or not.
     pub fn peer_count(&self) -> usize {
-        self.peers.len()
+        self.peers.count()
     }
 
     /// What was counted so far.
@@ -262,7 +262,7 @@ impl Shard {
     /// True if there is nothing: no peer, roster, registration, call, invocation, letter or deadline.
     pub fn is_empty(&self) -> bool {
         let realms_empty = self.realms.iter().all(|realm| realm.broker.is_empty() && realm.dealer.is_empty());
-        self.peers.len() == 0
+        self.peers.count() == 0
             && self.peers.is_settled()
             && realms_empty
             && self.invocations_open == 0
@@ -526,7 +526,7 @@ impl Shard {
             Drain::Calls { .. } if self.invocations_open == 0 && self.has_no_calls() => {
                 self.say_goodbye_to_all(now)
             }
-            Drain::Goodbye { end } if self.peers.len() == 0 => {
+            Drain::Goodbye { end } if self.peers.count() == 0 => {
                 self.timers.cancel(end, Timer::DrainEnd);
                 self.drain = Drain::Done;
             }

@@ -81,6 +81,8 @@ struct End {
     open: bool,
     shut: bool,
     dropped: bool,
+    /// It takes nothing of what is queued for it.
+    stalled: bool,
 }
 
 impl Wire {
@@ -159,6 +161,7 @@ impl Wire {
             open: false,
             shut: false,
             dropped: false,
+            stalled: false,
         });
         client
     }
@@ -202,7 +205,7 @@ impl Wire {
 
     /// Sends octets as they are.
     pub fn send_bytes(&mut self, client: Client, bytes: &[u8]) {
-        let (shard, key) = (self.ends[client.0].shard, self.ends[client.0].key);
+        let (shard, key) = self.place(client);
         self.shards[shard].receive(key, &mut bytes.to_vec(), self.now);
         self.settle();
     }
@@ -234,6 +237,10 @@ impl Wire {
         self.shards[shard].dirty(&mut dirty);
         for key in dirty {
             let end = &mut self.ends[self.clients[&(shard, key)]];
+            if end.stalled {
+                self.shards[shard].advance(key, 0, self.now);
+                continue;
+            }
             let Some(outbound) = self.shards[shard].outbound(key) else { continue };
             let bytes: Vec<u8> = outbound.chunks().flatten().copied().collect();
             end.received.extend_from_slice(&bytes);
@@ -250,6 +257,33 @@ impl Wire {
         }
     }
 
+    /// The client takes nothing from now on.
+    pub fn stall(&mut self, client: Client) {
+        self.ends[client.0].stalled = true;
+    }
+
+    /// The client takes what waits for it, and goes on taking.
+    pub fn take(&mut self, client: Client) {
+        let (shard, key) = self.place(client);
+        self.ends[client.0].stalled = false;
+        let outbound = self.shards[shard].outbound(key).expect("the peer is alive");
+        let bytes: Vec<u8> = outbound.chunks().flatten().copied().collect();
+        self.ends[client.0].received.extend_from_slice(&bytes);
+        self.shards[shard].advance(key, bytes.len(), self.now);
+        self.settle();
+    }
+
+    /// The client's shard and its key there.
+    pub fn place(&self, client: Client) -> (usize, PeerKey) {
+        (self.ends[client.0].shard, self.ends[client.0].key)
+    }
+
+    /// Octets that wait for the client.
+    pub fn waiting(&self, client: Client) -> usize {
+        let (shard, key) = self.place(client);
+        self.shards[shard].outbound(key).map_or(0, |outbound| outbound.len())
+    }
+
     /// The router has said its last octet to this client.
     pub fn ended(&self, client: Client) -> bool {
         self.ends[client.0].shut || self.ends[client.0].dropped
@@ -257,14 +291,14 @@ impl Wire {
 
     /// The connection is gone without a word from either side.
     pub fn reset(&mut self, client: Client) {
-        let (shard, key) = (self.ends[client.0].shard, self.ends[client.0].key);
+        let (shard, key) = self.place(client);
         self.shards[shard].close(key, fanwire::error::CloseReason::Broken, self.now);
         self.settle();
     }
 
     /// The client has closed its side.
     pub fn end_input(&mut self, client: Client) {
-        let (shard, key) = (self.ends[client.0].shard, self.ends[client.0].key);
+        let (shard, key) = self.place(client);
         self.shards[shard].input_ended(key, self.now);
         self.settle();
     }
