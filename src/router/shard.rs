@@ -323,7 +323,9 @@ impl Shard {
     /// The peer broke a rule: ABORT where WAMP is spoken, the transport's own close, and then the end.
     fn on_violation(&mut self, key: PeerKey, transport: &mut Transport, violation: Violation, now: Instant) {
         self.leave(key, now);
-        if violation.is_told_with_abort() {
+        // Nothing follows our GOODBYE, not even ABORT.
+        let silent = self.peers.peer(key).is_some_and(|peer| matches!(peer.state, State::Leaving));
+        if violation.is_told_with_abort() && !silent {
             self.send_abort(key, reason::PROTOCOL_VIOLATION, violation.text());
         }
         let close = (violation.close_code(), violation.text());
