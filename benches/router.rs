@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fanwire::limits::Limits;
-use fanwire::router::{ListenerIndex, ListenerSettings, PeerKey, RealmSettings, Router, Settings, Shard, ShardIndex};
+use fanwire::router::{
+    ListenerIndex, ListenerSettings, PeerKey, RealmSettings, Router, Settings, Shard, ShardIndex,
+};
 use fanwire::transport;
 use fanwire::wamp::UriCheck;
 

@@ -1,3 +1,7 @@
-//! The `fanwire` command.
+//! The `fanwire` command. What it does stands in `cli`, one file for each subcommand.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fanwire::cli::run()
+}
