@@ -27,6 +27,9 @@ pub enum Violation {
     MessageTooLarge,
     /// The first octet opens neither RawSocket nor HTTP.
     UnknownTransport,
+    /// The handshake is good, but the router has too many connections: no fault of the peer, and the connection ends
+    /// with [`CloseReason::ConnectionLimit`].
+    ConnectionLimit,
     /// RawSocket handshake: the serializer is not spoken here.
     RawSocketSerializer,
     /// RawSocket handshake: a length that is not accepted.
@@ -60,6 +63,7 @@ impl Violation {
             Violation::ErrorForNothing => "ERROR must answer an INVOCATION",
             Violation::MessageTooLarge => "the message is larger than allowed",
             Violation::UnknownTransport => "neither RawSocket nor HTTP",
+            Violation::ConnectionLimit => "the router has too many connections",
             Violation::RawSocketSerializer => "RawSocket serializer unsupported",
             Violation::RawSocketLength => "RawSocket maximum message length unacceptable",
             Violation::RawSocketReserved => "RawSocket reserved bits are set",

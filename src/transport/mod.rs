@@ -4,15 +4,32 @@
 //! HTTP request line opens an upgrade to WebSocket (or gets a page). From then on it cuts bytes into messages. It
 //! holds no socket and queues nothing itself: what it must answer (handshakes, PONG, close frames) it appends to
 //! `reply`, and the shard queues that.
+//!
+//! ```text
+//!   Opening --0x7F--------> RawSocket ---------------------> (the peer just closes)
+//!      '----HTTP token----> WebSocket ----close frame------> Finished
+//!                '--------> Finished, after a page
+//! ```
+//!
+//! Whatever the cuts between inputs are, the same octets give the same messages, the same replies and the same
+//! violation. A peer between two messages holds no buffer.
 
+mod kept;
 pub mod outbound;
+#[cfg(test)]
+mod random;
 pub mod rawsocket;
+mod text;
 pub mod upgrade;
 pub mod websocket;
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use self::kept::Kept;
+use self::rawsocket::RawSocket;
+use self::upgrade::Answered;
+use self::websocket::WebSocket;
 use crate::error::Violation;
 use crate::wamp::Serializer;
 
@@ -49,7 +66,8 @@ pub struct Link {
     pub serializer: Serializer,
     /// The framing of both directions.
     pub framing: Framing,
-    /// Octets of the largest message the peer takes; RawSocket announces it.
+    /// Octets of the largest message the peer takes: what it has announced over RawSocket, and over WebSocket, which
+    /// cannot announce it, the most that RawSocket can.
     pub message_bytes_max: usize,
 }
 
@@ -71,14 +89,30 @@ pub enum Inbound<'a> {
 #[derive(Debug)]
 pub struct Transport {
     settings: Arc<Settings>,
+    kept: Kept,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing is agreed on.
+    Opening {
+        full: bool,
+        /// Octets of an HTTP request up to the end of its last whole line.
+        lines_end: usize,
+    },
+    RawSocket(RawSocket),
+    /// Boxed, so that RawSocket peers do not pay for it.
+    WebSocket(Box<WebSocket>),
+    /// A page was asked for and answered: nothing more is read.
+    Finished,
 }
 
 impl Transport {
     /// A connection of which nothing is known yet. If `full`, its handshake is refused because the router has too
     /// many connections: RawSocket error 4, HTTP 503.
     pub fn new(settings: Arc<Settings>, full: bool) -> Transport {
-        let _ = full;
-        Transport { settings }
+        Transport { settings, kept: Kept::default(), state: State::Opening { full, lines_end: 0 } }
     }
 
     /// Cuts the next thing out of `input`, which it advances, or out of what it has kept from before. Unmasks in
@@ -86,47 +120,163 @@ impl Transport {
     /// handshake is answered here, a violation after it is not ([`Transport::close`] says it).
     ///
     /// Call it until it returns `Incomplete` or `Finished`, or an error; after an error never again.
+    #[inline]
     pub fn next<'a, 'b: 'a>(
         &'a mut self,
         input: &mut &'b mut [u8],
         reply: &mut Vec<u8>,
     ) -> Result<Inbound<'a>, Violation> {
-        let _ = (input, reply, &self.settings);
-        Ok(Inbound::Incomplete)
+        self.kept.release_used();
+        if self.finished() {
+            *input = &mut [];
+            self.kept = Kept::default();
+            return Ok(Inbound::Finished);
+        }
+        match self.state {
+            State::Opening { .. } => self.open(input, reply),
+            State::RawSocket(ref mut rawsocket) => rawsocket.next(&mut self.kept, input, reply),
+            State::WebSocket(ref mut websocket) => websocket.next(&mut self.kept, input, reply),
+            State::Finished => Ok(Inbound::Finished),
+        }
     }
 
     /// Keeps input that is not to be handled now; `next` begins with it.
     pub fn keep(&mut self, input: &[u8]) {
-        let _ = input;
+        if !self.finished() {
+            self.kept.keep(input);
+        }
     }
 
     /// What was agreed on, once `next` has returned `Opened`.
     pub fn link(&self) -> Option<Link> {
-        None
+        match &self.state {
+            State::RawSocket(rawsocket) => Some(rawsocket.link()),
+            State::WebSocket(websocket) => Some(websocket.link()),
+            State::Opening { .. } | State::Finished => None,
+        }
     }
 
-    /// Appends a PING.
+    /// Appends a PING, if the connection is open.
     pub fn ping(&mut self, reply: &mut Vec<u8>) {
-        let _ = reply;
+        match &self.state {
+            State::RawSocket(rawsocket) => rawsocket.ping(reply),
+            State::WebSocket(websocket) => websocket.ping(reply),
+            State::Opening { .. } | State::Finished => {}
+        }
     }
 
     /// Appends a close frame with code and reason, once; nothing where the transport has none. The peer's answer
-    /// comes as `Finished`.
+    /// comes as `Finished`; messages it has sent before that still come.
     pub fn close(&mut self, code: u16, text: &str, reply: &mut Vec<u8>) {
-        let _ = (code, text, reply);
+        if let State::WebSocket(websocket) = &mut self.state {
+            websocket.close(code, text, reply);
+        }
+    }
+
+    fn finished(&self) -> bool {
+        match &self.state {
+            State::Opening { .. } | State::RawSocket(_) => false,
+            State::WebSocket(websocket) => websocket.finished(),
+            State::Finished => true,
+        }
+    }
+
+    /// Tells the transport by its first octet and does its handshake.
+    fn open<'a>(&'a mut self, input: &mut &mut [u8], reply: &mut Vec<u8>) -> Result<Inbound<'a>, Violation> {
+        let State::Opening { full, lines_end } = &mut self.state else {
+            return Ok(Inbound::Incomplete);
+        };
+        let settings = &*self.settings;
+        let opened = match self.kept.front(input).first() {
+            None => return Ok(Inbound::Incomplete),
+            Some(&rawsocket::MAGIC) if settings.rawsocket => {
+                if !self.kept.gather(rawsocket::HEADER_BYTES, input) {
+                    return Ok(Inbound::Incomplete);
+                }
+                let mut octets = [0; rawsocket::HEADER_BYTES];
+                octets.copy_from_slice(self.kept.take(rawsocket::HEADER_BYTES, input));
+                State::RawSocket(RawSocket::open(octets, settings, *full, reply)?)
+            }
+            Some(octet) if upgrade::begins_request(*octet) => {
+                match upgrade::answer(&mut self.kept, lines_end, input, settings, *full, reply)? {
+                    Answered::Incomplete => return Ok(Inbound::Incomplete),
+                    Answered::Page => State::Finished,
+                    Answered::Upgraded(link) => {
+                        State::WebSocket(Box::new(WebSocket::new(link, settings.message_bytes_max)))
+                    }
+                }
+            }
+            Some(_) => return Err(Violation::UnknownTransport),
+        };
+        self.state = opened;
+        match self.state {
+            State::Finished => Ok(Inbound::Finished),
+            _ => Ok(Inbound::Opened),
+        }
     }
 }
 
+/// Octets in front of a message while it is encoded: the largest header of any framing, and a batch's length.
+const FRAME_ROOM: usize = websocket::HEADER_BYTES_MAX + websocket::BATCH_LENGTH_BYTES;
+
 /// Writes one frame into `scratch` (cleared first): `encode` appends the message, the framing goes around it. Returns
 /// where in `scratch` the frame stands and how long the message in it is (to be held against
-/// [`Link::message_bytes_max`]). The frame is the same for every peer with this framing and serializer.
+/// [`Link::message_bytes_max`]; longer than 2^24 octets has no RawSocket header and must not be sent). The frame is
+/// the same for every peer with this framing and serializer.
+///
+/// The message is encoded behind room for the largest header and never moved.
 pub fn frame<E>(
     framing: Framing,
     serializer: Serializer,
     scratch: &mut Vec<u8>,
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<(Range<usize>, usize), E> {
-    let _ = (framing, serializer);
+    scratch.clear();
+    scratch.resize(FRAME_ROOM, 0);
     encode(scratch)?;
-    Ok((0..scratch.len(), scratch.len()))
+    let message_bytes = scratch.len() - FRAME_ROOM;
+    let start = match framing {
+        Framing::RawSocket => {
+            let header = rawsocket::FrameHeader {
+                frame_type: rawsocket::FrameType::Message,
+                payload_bytes: message_bytes,
+            };
+            place_before(scratch, FRAME_ROOM, &header.octets())
+        }
+        Framing::WebSocket => websocket_header(scratch, FRAME_ROOM, serializer),
+        Framing::WebSocketBatched => {
+            let start = match serializer {
+                Serializer::Json => {
+                    scratch.push(websocket::RECORD_SEPARATOR);
+                    FRAME_ROOM
+                }
+                Serializer::MessagePack | Serializer::Cbor => {
+                    let length = u32::try_from(message_bytes).unwrap_or(u32::MAX);
+                    place_before(scratch, FRAME_ROOM, &length.to_be_bytes())
+                }
+            };
+            websocket_header(scratch, start, serializer)
+        }
+    };
+    Ok((start..scratch.len(), message_bytes))
+}
+
+/// Places the header of a WebSocket message whose payload begins at `start`; returns where the header begins.
+fn websocket_header(scratch: &mut [u8], start: usize, serializer: Serializer) -> usize {
+    let opcode = match serializer {
+        Serializer::Json => websocket::Opcode::Text,
+        Serializer::MessagePack | Serializer::Cbor => websocket::Opcode::Binary,
+    };
+    let payload_bytes = (scratch.len() - start) as u64;
+    let header = websocket::FrameHeader { fin: true, opcode, payload_bytes, mask: None };
+    let mut octets = [0; websocket::HEADER_BYTES_MAX];
+    let header_bytes = header.write_before(&mut octets);
+    place_before(scratch, start, &octets[octets.len() - header_bytes..])
+}
+
+/// Writes `octets` so that they end at `end`; returns where they begin.
+fn place_before(scratch: &mut [u8], end: usize, octets: &[u8]) -> usize {
+    let start = end - octets.len();
+    scratch[start..end].copy_from_slice(octets);
+    start
 }

@@ -1,53 +1,275 @@
 //! The queue of bytes to one peer.
 //!
 //! ```text
-//!   Copied(16 KiB) - Shared(Bytes) - Copied(...)      small frames are copied together, large ones shared
-//!    ^ offset: octets of the first chunk that are written already
+//!   queue: Copied - Shared(Bytes) - Copied    tail: what is being filled
+//!            ^ offset: octets of the first chunk that are written already
 //! ```
+//!
+//! Small frames are copied together into chunks, large ones are shared. The tail is kept outside the queue, so a peer
+//! that gets small frames only, and takes them, never has a queue. An empty `Outbound` owns no memory at all.
+//!
+//! Invariants: `len` is the sum of all chunks less `offset`; `offset` is less than the length of the first chunk;
+//! no chunk of the queue is empty; the tail has a capacity only while it has octets.
+
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::limits::{OUTBOUND_CHUNK_BYTES, OUTBOUND_POOL_CHUNKS_MAX};
+
 /// Free chunks of a shard.
 #[derive(Debug, Default)]
-pub struct ChunkPool {}
+pub struct ChunkPool {
+    free: Vec<Vec<u8>>,
+}
+
+impl ChunkPool {
+    fn take(&mut self) -> Vec<u8> {
+        self.free.pop().unwrap_or_else(|| Vec::with_capacity(OUTBOUND_CHUNK_BYTES))
+    }
+
+    /// Takes back what was taken; gives to the allocator what is too much or not of a chunk's size.
+    fn give(&mut self, mut chunk: Vec<u8>) {
+        if chunk.capacity() >= OUTBOUND_CHUNK_BYTES && self.free.len() < OUTBOUND_POOL_CHUNKS_MAX {
+            chunk.clear();
+            self.free.push(chunk);
+        }
+    }
+}
 
 /// The queue.
 #[derive(Debug, Default)]
-pub struct Outbound {}
+pub struct Outbound {
+    queue: VecDeque<Chunk>,
+    tail: Vec<u8>,
+    len: usize,
+    offset: usize,
+}
 
 impl Outbound {
     /// Octets not yet written.
     pub fn len(&self) -> usize {
-        0
+        self.len
     }
 
     /// True if all is written.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
     }
 
     /// Appends a copy.
     pub fn copy(&mut self, frame: &[u8], pool: &mut ChunkPool) {
-        let _ = (frame, pool);
+        self.len += frame.len();
+        let mut rest = frame;
+        while !rest.is_empty() {
+            if self.tail.len() == OUTBOUND_CHUNK_BYTES {
+                self.queue.push_back(Chunk::Copied(std::mem::take(&mut self.tail)));
+            }
+            if self.tail.capacity() == 0 {
+                self.tail = pool.take();
+            }
+            let room = OUTBOUND_CHUNK_BYTES - self.tail.len();
+            let (fits, after) = rest.split_at(rest.len().min(room));
+            self.tail.extend_from_slice(fits);
+            rest = after;
+        }
     }
 
     /// Appends a reference.
     pub fn share(&mut self, frame: Bytes) {
-        let _ = frame;
+        if frame.is_empty() {
+            return;
+        }
+        self.seal_tail();
+        self.len += frame.len();
+        self.queue.push_back(Chunk::Shared(frame));
     }
 
     /// What is to be written, in order.
     pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::empty()
+        let queue = self.queue.iter().map(Chunk::octets);
+        let tail = (!self.tail.is_empty()).then_some(self.tail.as_slice());
+        let mut offset = self.offset;
+        queue.chain(tail).map(move |octets| &octets[std::mem::take(&mut offset)..])
     }
 
-    /// `bytes` octets were written.
+    /// `bytes` octets were written; at most [`Outbound::len`].
     pub fn advance(&mut self, bytes: usize, pool: &mut ChunkPool) {
-        let _ = (bytes, pool);
+        assert!(bytes <= self.len, "more octets written than were queued");
+        self.len -= bytes;
+        self.offset += bytes;
+        while let Some(first) = self.queue.front() {
+            let first_len = first.octets().len();
+            if self.offset < first_len {
+                return;
+            }
+            self.offset -= first_len;
+            if let Some(Chunk::Copied(chunk)) = self.queue.pop_front() {
+                pool.give(chunk);
+            }
+        }
+        if self.len == 0 {
+            self.clear(pool);
+        }
     }
 
     /// Forgets everything.
     pub fn clear(&mut self, pool: &mut ChunkPool) {
-        let _ = pool;
+        let forgotten = std::mem::take(self);
+        pool.give(forgotten.tail);
+        for chunk in forgotten.queue {
+            if let Chunk::Copied(chunk) = chunk {
+                pool.give(chunk);
+            }
+        }
+    }
+
+    /// Moves the tail to the end of the queue. If it is less than half full its octets are copied to a buffer of
+    /// their size and the chunk goes on as the tail's, so that small copies between shared frames cannot hold many
+    /// times the memory that is counted.
+    fn seal_tail(&mut self) {
+        if self.tail.is_empty() {
+            return;
+        }
+        if self.tail.len() < OUTBOUND_CHUNK_BYTES / 2 {
+            self.queue.push_back(Chunk::Copied(self.tail.as_slice().to_vec()));
+            self.tail.clear();
+        } else {
+            self.queue.push_back(Chunk::Copied(std::mem::take(&mut self.tail)));
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Copied(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Chunk {
+    fn octets(&self) -> &[u8] {
+        match self {
+            Chunk::Copied(octets) => octets,
+            Chunk::Shared(octets) => octets,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::Random;
+    use super::*;
+
+    fn written(outbound: &Outbound) -> Vec<u8> {
+        outbound.chunks().flatten().copied().collect()
+    }
+
+    fn assert_invariants(outbound: &Outbound) {
+        let sum: usize = outbound.queue.iter().map(|chunk| chunk.octets().len()).sum();
+        assert_eq!(outbound.len, sum + outbound.tail.len() - outbound.offset);
+        assert!(outbound.chunks().all(|chunk| !chunk.is_empty()));
+        if outbound.is_empty() {
+            assert_eq!(outbound.queue.capacity() + outbound.tail.capacity(), 0);
+        }
+    }
+
+    #[test]
+    fn small_frames_share_one_chunk() {
+        let (mut outbound, mut pool) = (Outbound::default(), ChunkPool::default());
+        outbound.copy(b"one", &mut pool);
+        outbound.copy(b"two", &mut pool);
+        assert_eq!(outbound.chunks().collect::<Vec<_>>(), [b"onetwo"]);
+        outbound.advance(4, &mut pool);
+        outbound.copy(b"!", &mut pool);
+        assert_eq!(written(&outbound), b"wo!");
+        assert_eq!(outbound.queue.capacity(), 0);
+    }
+
+    #[test]
+    fn copies_larger_than_a_chunk_are_cut() {
+        let (mut outbound, mut pool) = (Outbound::default(), ChunkPool::default());
+        let frame: Vec<u8> = (0..OUTBOUND_CHUNK_BYTES * 2 + 1).map(|octet| octet as u8).collect();
+        outbound.copy(&frame, &mut pool);
+        assert_eq!(outbound.chunks().count(), 3);
+        assert_eq!(written(&outbound), frame);
+    }
+
+    #[test]
+    fn an_idle_queue_holds_nothing_and_the_pool_is_bounded() {
+        let mut pool = ChunkPool::default();
+        let mut peers: Vec<Outbound> = Vec::new();
+        peers.resize_with(OUTBOUND_POOL_CHUNKS_MAX + 10, Outbound::default);
+        for outbound in &mut peers {
+            outbound.copy(b"event", &mut pool);
+        }
+        for outbound in &mut peers {
+            outbound.advance(5, &mut pool);
+            assert_invariants(outbound);
+        }
+        assert_eq!(pool.free.len(), OUTBOUND_POOL_CHUNKS_MAX);
+        assert!(pool.free.iter().all(|chunk| chunk.is_empty()));
+    }
+
+    #[test]
+    fn small_copies_between_shared_frames_hold_no_whole_chunks() {
+        let (mut outbound, mut pool) = (Outbound::default(), ChunkPool::default());
+        let large = Bytes::from(vec![1; 2000]);
+        for _ in 0..100 {
+            outbound.copy(b"small", &mut pool);
+            outbound.share(large.clone());
+        }
+        let held: usize = outbound
+            .queue
+            .iter()
+            .map(|chunk| match chunk {
+                Chunk::Copied(octets) => octets.capacity(),
+                Chunk::Shared(_) => 0,
+            })
+            .sum();
+        assert!(held <= 100 * 16, "{held}");
+    }
+
+    #[test]
+    fn equals_one_long_vector() {
+        let mut random = Random::new(11);
+        for _ in 0..40 {
+            let (mut outbound, mut pool) = (Outbound::default(), ChunkPool::default());
+            let mut twin: Vec<u8> = Vec::new();
+            for _ in 0..200 {
+                let octets = random.octets(50_000);
+                match random.below(8) {
+                    0 => {
+                        outbound.copy(&octets, &mut pool);
+                        twin.extend_from_slice(&octets);
+                    }
+                    1 | 2 => {
+                        let few = &octets[..octets.len().min(random.below(300))];
+                        outbound.copy(few, &mut pool);
+                        twin.extend_from_slice(few);
+                    }
+                    3 => {
+                        twin.extend_from_slice(&octets);
+                        outbound.share(Bytes::from(octets));
+                    }
+                    4 if random.below(20) == 0 => {
+                        outbound.clear(&mut pool);
+                        twin.clear();
+                    }
+                    5 => {
+                        outbound.advance(twin.len(), &mut pool);
+                        twin.clear();
+                    }
+                    _ => {
+                        let count = random.below(twin.len() + 1);
+                        outbound.advance(count, &mut pool);
+                        twin.drain(..count);
+                    }
+                }
+                assert_eq!(outbound.len(), twin.len());
+                assert_eq!(outbound.is_empty(), twin.is_empty());
+                assert_invariants(&outbound);
+            }
+            assert_eq!(written(&outbound), twin);
+        }
     }
 }
