@@ -3,6 +3,7 @@
 //!
 //! All are flat enums of facts; one function each says what goes on the wire.
 
+use crate::wamp::options::WrongOption;
 use crate::wamp::reason;
 
 /// The peer broke the protocol of its transport, its serializer or WAMP. It gets ABORT
@@ -76,6 +77,21 @@ impl Violation {
         }
     }
 
+    /// True if it is a breach of WAMP and not of the transport below it: WAMP's own word, ABORT, is due then. A broken
+    /// WebSocket stream is told with a close code alone (RFC 6455, section 7.1.7).
+    pub fn is_told_with_abort(self) -> bool {
+        !matches!(
+            self,
+            Violation::UnknownTransport
+                | Violation::RawSocketSerializer
+                | Violation::RawSocketLength
+                | Violation::RawSocketReserved
+                | Violation::Upgrade
+                | Violation::WebSocketFrame
+                | Violation::WebSocketText
+        )
+    }
+
     /// The WebSocket close code that says it (RFC 6455, section 7.4.1).
     pub fn close_code(self) -> u16 {
         match self {
@@ -92,8 +108,9 @@ impl Violation {
 pub enum Refusal {
     /// A call was canceled.
     Canceled,
-    /// A known option has the wrong type or an unknown value.
-    InvalidArgument,
+    /// A known option has the wrong type or an unknown value, or the payload has no form in the receiver's serializer;
+    /// what it is about.
+    InvalidArgument(&'static str),
     /// The URI breaks the realm's rule, or is reserved, or too long.
     InvalidUri,
     /// Nobody has registered the procedure.
@@ -115,7 +132,7 @@ impl Refusal {
     pub fn uri(self) -> &'static str {
         match self {
             Refusal::Canceled => reason::CANCELED,
-            Refusal::InvalidArgument => reason::INVALID_ARGUMENT,
+            Refusal::InvalidArgument(_) => reason::INVALID_ARGUMENT,
             Refusal::InvalidUri => reason::INVALID_URI,
             Refusal::NoSuchProcedure => reason::NO_SUCH_PROCEDURE,
             Refusal::NoSuchRegistration => reason::NO_SUCH_REGISTRATION,
@@ -124,6 +141,28 @@ impl Refusal {
             Refusal::ProcedureAlreadyExists => reason::PROCEDURE_ALREADY_EXISTS,
             Refusal::Unavailable => reason::UNAVAILABLE,
         }
+    }
+
+    /// One sentence for people, sent as the argument of ERROR.
+    pub fn text(self) -> &'static str {
+        match self {
+            Refusal::Canceled => "the call was canceled",
+            Refusal::InvalidArgument("payload") => "the payload has no form in the receiver's serializer",
+            Refusal::InvalidArgument(_) => "an option has the wrong type or an unknown value",
+            Refusal::InvalidUri => "the URI is not valid here, or is reserved",
+            Refusal::NoSuchProcedure => "nobody has registered this procedure",
+            Refusal::NoSuchRegistration => "this session has no such registration",
+            Refusal::NoSuchSubscription => "this session has no such subscription",
+            Refusal::PayloadSizeExceeded => "the message is larger than its receiver takes",
+            Refusal::ProcedureAlreadyExists => "the procedure is registered already",
+            Refusal::Unavailable => "a limit is reached, or the router is shutting down",
+        }
+    }
+}
+
+impl From<WrongOption> for Refusal {
+    fn from(WrongOption(key): WrongOption) -> Refusal {
+        Refusal::InvalidArgument(key)
     }
 }
 

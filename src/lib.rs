@@ -2,8 +2,10 @@
 
 pub mod client;
 pub mod codec;
+pub mod counters;
 pub mod error;
 pub mod limits;
 pub mod router;
+mod sync;
 pub mod transport;
 pub mod wamp;

@@ -1,12 +1,192 @@
-//! What one shard tells another.
+//! What one shard tells another, and the outboxes in which that waits for the end of the turn.
+//!
+//! Letters between a pair of shards are first in, first out; a shard writes to itself too. Chains are short: an
+//! `Invoke` begets at most one `Complete`, a `Meta` at most one `Deliver` for each interested shard and record, and
+//! the others beget nothing, so one input causes bounded work.
+
+use std::sync::Arc;
+
+use super::publication::Publication;
+use super::{PeerKey, RealmKey, ShardIndex};
+use crate::codec::payload::OwnedPayload;
+use crate::error::Refusal;
+use crate::wamp::options::CancelMode;
+use crate::wamp::{Dict, Raw, RegistrationId, Serializer};
+
+/// A call in the table of its caller's shard. Never used again: `serial` counts the calls of that shard.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct CallKey {
+    /// Which call of the shard it was.
+    pub serial: u64,
+    /// Place in the table.
+    pub index: u32,
+    /// The caller's shard.
+    pub shard: ShardIndex,
+}
 
 /// A letter; at most 64 bytes, bodies are boxed or shared.
 #[derive(Debug)]
-pub enum Letter {}
+pub enum Letter {
+    /// To a shard that has subscribers: hand this publication to them.
+    Deliver {
+        /// Whose rosters.
+        realm: RealmKey,
+        /// It knows its subscriptions.
+        publication: Arc<Publication>,
+    },
+    /// To a callee's shard: send INVOCATION.
+    Invoke(Box<Invoke>),
+    /// To a caller's shard: answer the call.
+    Complete(Box<Complete>),
+    /// To a callee's shard: send INTERRUPT if the invocation is open.
+    Interrupt {
+        /// The callee, as the caller's shard knew it.
+        callee: PeerKey,
+        /// Where a refusal to be interrupted goes.
+        realm: RealmKey,
+        /// Which of the callee's invocations.
+        call: CallKey,
+        /// `Kill` or `KillNoWait`.
+        mode: CancelMode,
+    },
+    /// To a realm's home shard: the directory has records to publish.
+    Meta {
+        /// Whose directory.
+        realm: RealmKey,
+    },
+}
+
+const _: () = assert!(size_of::<Letter>() <= 64);
 
 impl Letter {
     /// Octets of payload it carries: what it counts for in a mailbox's byte bound.
     pub fn bytes(&self) -> usize {
-        match *self {}
+        match self {
+            Letter::Deliver { publication, .. } => publication.payload().borrow().bytes().len(),
+            Letter::Invoke(invoke) => invoke.payload.borrow().bytes().len(),
+            Letter::Complete(complete) => match &complete.outcome {
+                Outcome::Result { payload, .. } | Outcome::Error { payload, .. } => {
+                    payload.borrow().bytes().len()
+                }
+                Outcome::Refused(_) => 0,
+            },
+            Letter::Interrupt { .. } | Letter::Meta { .. } => 0,
+        }
+    }
+}
+
+/// What a callee's shard needs to send INVOCATION.
+#[derive(Debug)]
+pub struct Invoke {
+    /// Where the answer goes.
+    pub call: CallKey,
+    /// The realm of caller and callee.
+    pub realm: RealmKey,
+    /// The callee.
+    pub callee: PeerKey,
+    /// Under which of its registrations.
+    pub registration: RegistrationId,
+    /// The procedure called, if the registration is a pattern.
+    pub procedure: Option<Box<str>>,
+    /// Custom attributes of the CALL.
+    pub attributes: Option<Attributes>,
+    /// Arguments of the CALL.
+    pub payload: OwnedPayload,
+}
+
+/// What a caller's shard needs to answer a call.
+#[derive(Debug)]
+pub struct Complete {
+    /// The call.
+    pub call: CallKey,
+    /// Its realm.
+    pub realm: RealmKey,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The callee's YIELD.
+    Result {
+        /// Custom attributes of the YIELD.
+        attributes: Option<Attributes>,
+        /// Its arguments.
+        payload: OwnedPayload,
+    },
+    /// The callee's ERROR.
+    Error {
+        /// The error URI.
+        error: Box<str>,
+        /// Custom attributes of the ERROR.
+        attributes: Option<Attributes>,
+        /// Its arguments.
+        payload: OwnedPayload,
+    },
+    /// The router's own word.
+    Refused(Refusal),
+}
+
+/// Options that have custom attributes among them, to be forwarded (see [`Dict::Extended`]).
+#[derive(Debug)]
+pub struct Attributes {
+    serializer: Serializer,
+    bytes: Box<[u8]>,
+}
+
+impl Attributes {
+    /// A copy, if `custom` says that there are custom attributes; most messages have none.
+    pub fn of(options: &Dict<'_>, custom: bool) -> Option<Attributes> {
+        match options {
+            Dict::Raw(raw) if custom => {
+                Some(Attributes { serializer: raw.serializer(), bytes: raw.bytes().into() })
+            }
+            _ => None,
+        }
+    }
+
+    /// As it is taken by [`Dict::Extended`].
+    pub fn borrow(&self) -> Raw<'_> {
+        Raw::checked(self.serializer, &self.bytes)
+    }
+}
+
+/// `pairs`, and the attributes if there are any.
+pub fn details<'a>(
+    pairs: &'a [(&'a str, crate::wamp::Value<'a>)],
+    attributes: &'a Option<Attributes>,
+) -> Dict<'a> {
+    match attributes {
+        Some(attributes) => Dict::Extended(pairs, attributes.borrow()),
+        None => Dict::Pairs(pairs),
+    }
+}
+
+/// The outboxes of a shard, one for each shard, its own included.
+#[derive(Debug)]
+pub struct Letters {
+    outboxes: Box<[Vec<Letter>]>,
+}
+
+impl Letters {
+    /// Empty outboxes.
+    pub fn new(shard_count: usize) -> Letters {
+        Letters { outboxes: (0..shard_count).map(|_| Vec::new()).collect() }
+    }
+
+    /// Puts a letter last in an outbox.
+    pub fn post(&mut self, to: ShardIndex, letter: Letter) {
+        self.outboxes[to.index()].push(letter);
+    }
+
+    /// The outbox for one shard.
+    pub fn outbox(&mut self, to: ShardIndex) -> &mut Vec<Letter> {
+        &mut self.outboxes[to.index()]
+    }
+
+    /// True if nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.outboxes.iter().all(Vec::is_empty)
     }
 }

@@ -1,9 +1,60 @@
-//! All routing state: sans-IO and deterministic.
+//! All routing state: sans-IO and deterministic. Bytes, letters and time go in; bytes, letters and a deadline come out.
+//!
+//! # The tour
+//!
+//! - [`shard`]: a [`Shard`], its input, output and questions, and the one switch over messages.
+//! - [`peer`]: the connections of a shard and the only way to queue bytes for one. [`session`]: what a joined peer has.
+//! - [`realm`]: what all shards share. [`directory`]: which shards care about a URI, behind short locks; [`match_cache`]: how
+//!   a shard reads it without them. [`pattern`]: exact, prefix and wildcard matching.
+//! - [`broker`] and [`dealer`]: one of each for a realm in a shard. [`publication`]: an event on its way.
+//! - [`letter`]: what shards tell one another. [`timers`], [`entropy`]: time and chance, both from outside.
+//!
+//! # The guarantees, and why they hold
+//!
+//! | guarantee | mechanism |
+//! | --- | --- |
+//! | events of one publisher reach one subscriber in order, across topics | one input queue, one outbox, one mailbox order, one outbound queue |
+//! | SUBSCRIBED before the first EVENT | in one call, before any letter is taken: directory, roster, SUBSCRIBED queued |
+//! | no EVENT after UNSUBSCRIBED | in one call: roster left, UNSUBSCRIBED queued; delivery reads only the roster |
+//! | a PUBLISH made after SUBSCRIBED was seen is delivered | the generation is bumped before SUBSCRIBED is queued; the publisher's shard loads it at each publish |
+//! | calls of one caller reach one callee in order | as for events |
+//! | REGISTERED before the first INVOCATION | directory and REGISTERED in one call; `Invoke` waits in the mailbox |
+//! | no INVOCATION after UNREGISTERED | `invoke` looks in the callee's own session |
+//! | one final answer for each CALL | `complete` is the only gate, and it takes the call off the table |
+//! | INTERRUPT follows its INVOCATION, and only while that is open | `Invoke` then `Interrupt` in one outbox; the callee's session is asked |
+//! | request ids to a peer count 1, 2, 3 | the counter lives in its session and is spent when INVOCATION is queued |
+//! | on_create, on_subscribe, ..., on_delete of a subscription in this order | the directory records under the lock that orders the changes; one shard publishes the records |
+//! | nothing follows GOODBYE or ABORT | `Peers::send` sends only to a session, and the session ends first |
+//! | realms do not touch | broker and dealer belong to one realm; call keys lead back to it |
+//!
+//! What would break them: moving a joined peer to another shard, a second path to a socket beside `Outbound`, and handling
+//! a peer's next message while an earlier one waits for an answer.
 
+pub mod broker;
+pub mod dealer;
 pub mod directory;
+pub mod entropy;
 pub mod letter;
+pub mod match_cache;
+pub mod meta;
+pub mod pattern;
+pub mod peer;
+pub mod publication;
 pub mod realm;
+pub mod session;
 pub mod shard;
+pub mod timers;
+
+use std::time::Instant;
+
+use self::entropy::Entropy;
+use self::letter::Letters;
+use self::peer::Peers;
+use self::timers::Timers;
+use crate::codec::payload::OwnedPayload;
+use crate::error::Refusal;
+use crate::wamp::message::{self, code};
+use crate::wamp::{Dict, Message, RequestId, Serializer, Value};
 
 pub use letter::Letter;
 pub use realm::{ListenerSettings, RealmSettings, Router, Settings};
@@ -37,3 +88,52 @@ pub struct ListenerIndex(pub u32);
 /// Position of a realm in the router's list.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct RealmKey(pub u32);
+
+/// What broker and dealer are lent for one message: everything of the shard that is not theirs.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// This shard.
+    pub index: ShardIndex,
+    /// What all shards share.
+    pub router: &'a Router,
+    /// The peers here.
+    pub peers: &'a mut Peers,
+    /// The outboxes.
+    pub letters: &'a mut Letters,
+    /// The deadlines.
+    pub timers: &'a mut Timers,
+    /// Chance.
+    pub entropy: &'a mut Entropy,
+    /// Invocations that peers here have not answered.
+    pub invocations_open: &'a mut usize,
+    /// The router is shutting down.
+    pub draining: bool,
+    /// The turn's time.
+    pub now: Instant,
+}
+
+impl Context<'_> {
+    /// Answers a request with ERROR.
+    pub fn refuse(&mut self, key: PeerKey, request_type: u64, request: RequestId, refusal: Refusal) {
+        let text = Value::text(refusal.text());
+        let payload = match refusal {
+            Refusal::InvalidArgument(key) => arguments(&[text, Value::text(key)]),
+            _ => arguments(&[text]),
+        };
+        let error = refusal.uri().into();
+        let error =
+            message::Error { request_type, request, details: Dict::EMPTY, error, payload: payload.borrow() };
+        self.peers.send(key, &Message::Error(error));
+    }
+
+    /// Answers a CALL with ERROR.
+    pub fn refuse_call(&mut self, key: PeerKey, request: RequestId, refusal: Refusal) {
+        self.refuse(key, code::CALL, request, refusal);
+    }
+}
+
+/// Payload of the router's own making.
+fn arguments(values: &[Value<'_>]) -> OwnedPayload {
+    OwnedPayload::from_values(Serializer::MessagePack, values, &[])
+        .expect("our own values have a form everywhere")
+}

@@ -1,10 +1,15 @@
-//! What all shards share: the router's settings and its realms.
+//! What all shards share: the router's settings and its realms, each with its directory and its list of sessions.
 
 use std::sync::Arc;
 
-use crate::limits::Limits;
+use parking_lot::Mutex;
+
+use super::directory::Directory;
+use super::session::Map;
+use super::{PeerKey, RealmKey, ShardIndex};
+use crate::limits::{Limits, SHARDS_MAX};
 use crate::transport;
-use crate::wamp::UriCheck;
+use crate::wamp::{SessionId, UriCheck};
 
 /// What an operator sets for a realm.
 #[derive(Clone, Debug)]
@@ -44,11 +49,81 @@ pub struct Router {
     pub settings: Settings,
     /// Shards, 1 to 64.
     pub shard_count: usize,
+    realms: Vec<Arc<Realm>>,
 }
 
 impl Router {
-    /// A router without peers. `shard_count` is 1 to [`crate::limits::SHARDS_MAX`].
+    /// A router without peers. `shard_count` is 1 to [`SHARDS_MAX`].
     pub fn new(settings: Settings, shard_count: usize) -> Arc<Router> {
-        Arc::new(Router { settings, shard_count })
+        assert!((1..=SHARDS_MAX).contains(&shard_count), "a router has 1 to {SHARDS_MAX} shards");
+        let realms = settings.realms.iter().enumerate();
+        let realms =
+            realms.map(|(index, realm)| Arc::new(Realm::new(index, realm, &settings.limits, shard_count)));
+        let realms = realms.collect();
+        Arc::new(Router { settings, shard_count, realms })
+    }
+
+    /// The realms, in the order of their keys.
+    pub fn realms(&self) -> &[Arc<Realm>] {
+        &self.realms
+    }
+
+    /// The realm of that name.
+    pub fn realm(&self, name: &str) -> Option<&Arc<Realm>> {
+        self.realms.iter().find(|realm| realm.name == name)
+    }
+
+    /// True if nobody has left anything behind: no session, subscription or registration in any realm.
+    pub fn is_empty(&self) -> bool {
+        self.realms.iter().all(|realm| realm.directory.is_empty() && realm.sessions.lock().is_empty())
+    }
+}
+
+/// A realm: the world its sessions see. Realms do not touch.
+#[derive(Debug)]
+pub struct Realm {
+    /// Its key.
+    pub key: RealmKey,
+    /// Its URI.
+    pub name: String,
+    /// Which URIs are valid in it.
+    pub uri_check: UriCheck,
+    /// The shard that publishes what the directory records.
+    pub home: ShardIndex,
+    /// Who is interested in what.
+    pub directory: Directory,
+    sessions: Mutex<Map<SessionId, (ShardIndex, PeerKey)>>,
+}
+
+impl Realm {
+    fn new(index: usize, settings: &RealmSettings, limits: &Limits, shard_count: usize) -> Realm {
+        Realm {
+            key: RealmKey(index as u32),
+            name: settings.name.clone(),
+            uri_check: settings.uri_check,
+            home: ShardIndex((index % shard_count) as u8),
+            directory: Directory::new(limits.pattern_shapes_max),
+            sessions: Mutex::default(),
+        }
+    }
+
+    /// Enters a session; false if one of that identifier exists already.
+    pub fn enter(&self, session: SessionId, shard: ShardIndex, peer: PeerKey) -> bool {
+        let mut sessions = self.sessions.lock();
+        if sessions.contains_key(&session) {
+            return false;
+        }
+        sessions.insert(session, (shard, peer));
+        true
+    }
+
+    /// Takes a session out.
+    pub fn leave(&self, session: SessionId) {
+        self.sessions.lock().remove(&session);
+    }
+
+    /// How many sessions there are.
+    pub fn session_count(&self) -> usize {
+        self.sessions.lock().len()
     }
 }

@@ -3,15 +3,43 @@
 //! The order of calls in one turn of whoever drives it:
 //!
 //! ```text
-//!   take_letter*  (open | receive | input_ended | close)*  expire  settle  letters(to)*  dirty -> outbound/advance  closing
+//!   take_letter*  (open | receive | input_ended | close)*  expire
+//!   letters(to)*  dirty -> outbound, advance  closing  resumed
 //! ```
+//!
+//! Every input takes the letters it has caused to this same shard before it returns, so that a peer's events stand in
+//! the queues of the peers here before the next connection is read.
+//!
+//! A connection's life, in the order it happens:
+//!
+//! 1. `open`: a deadline for the handshake runs. The first octets choose the transport; its answers are queued.
+//! 2. The handshake is done: a deadline for HELLO runs.
+//! 3. HELLO is granted: WELCOME; from now on the deadline is silence. Messages go through [`Shard::on_session_message`].
+//! 4. GOODBYE: all the session has is given back, GOODBYE is answered, and HELLO is awaited again.
+//! 5. The end, whoever wants it: the session leaves, what is queued is written, the writing side is shut, and when the
+//!    peer has closed too, or a deadline has passed, the connection is dropped. Only a peer that does not take its bytes,
+//!    or whose socket is broken, is dropped at once.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Letter, ListenerIndex, PeerKey, Router, ShardIndex};
-use crate::error::CloseReason;
+use super::broker::Broker;
+use super::dealer::Dealer;
+use super::entropy::Entropy;
+use super::letter::Letters;
+use super::peer::{Peers, State};
+use super::realm::Realm;
+use super::session::{self, HelloRefusal, Session};
+use super::timers::{Timer, Timers};
+use super::{Context, Letter, ListenerIndex, PeerKey, RealmKey, Router, ShardIndex};
+use crate::codec;
+use crate::counters::Counters;
+use crate::error::{CloseReason, Refusal, Violation};
+use crate::limits::Limits;
 use crate::transport::outbound::Outbound;
+use crate::transport::{Inbound, Transport};
+use crate::wamp::message::{Abort, Goodbye, Hello, Publish, Welcome, code};
+use crate::wamp::{Dict, Message, Payload, RequestId, Value, reason};
 
 /// What must be done to a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,88 +53,630 @@ pub enum Closing {
 
 /// The shard.
 #[derive(Debug)]
-pub struct Shard {}
+pub struct Shard {
+    index: ShardIndex,
+    router: Arc<Router>,
+    peers: Peers,
+    realms: Vec<LocalRealm>,
+    letters: Letters,
+    timers: Timers,
+    entropy: Entropy,
+    invocations_open: usize,
+    reply: Vec<u8>,
+    drain: Drain,
+}
 
-#[allow(unused_variables)]
+/// A realm, as far as it is here.
+#[derive(Debug)]
+struct LocalRealm {
+    shared: Arc<Realm>,
+    broker: Broker,
+    dealer: Dealer,
+}
+
+/// How far the shutdown is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Drain {
+    /// None was asked for.
+    No,
+    /// New sessions and calls are refused; open calls may finish until then.
+    Calls { until: Instant, end: Instant },
+    /// Every session was said goodbye; the last peer is dropped at the end.
+    Goodbye { end: Instant },
+    /// Nobody is left.
+    Done,
+}
+
+/// How the connection goes on after a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Next {
+    /// With the next message.
+    Read,
+    /// Not at all: it ends in good order.
+    Finish(CloseReason),
+}
+
 impl Shard {
     /// An empty shard. `seed` is its only source of chance: session ids (from a strong generator), publication ids.
     pub fn new(router: Arc<Router>, index: ShardIndex, seed: [u8; 32]) -> Shard {
-        Shard {}
+        let entries_max = router.settings.limits.match_cache_entries_max;
+        let realms = router.realms().iter().map(|realm| LocalRealm {
+            shared: realm.clone(),
+            broker: Broker::new(realm.clone(), entries_max),
+            dealer: Dealer::new(realm.clone(), entries_max),
+        });
+        Shard {
+            index,
+            realms: realms.collect(),
+            peers: Peers::new(router.settings.limits.clone()),
+            letters: Letters::new(router.shard_count),
+            timers: Timers::default(),
+            entropy: Entropy::new(seed),
+            invocations_open: 0,
+            reply: Vec::new(),
+            drain: Drain::No,
+            router,
+        }
     }
 
     // Input.
 
     /// A connection exists. `full`: there are too many; its handshake will be refused.
     pub fn open(&mut self, listener: ListenerIndex, full: bool, now: Instant) -> PeerKey {
-        PeerKey { index: 0, serial: 0 }
+        let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
+        let key = self.peers.open(listener, Transport::new(settings, full), now);
+        self.await_handshake(key, now);
+        if self.drain != Drain::No {
+            self.peers.finish(key, CloseReason::Shutdown, &mut self.timers, now);
+        }
+        key
     }
 
     /// Bytes came, cut anywhere; unmasks in place. Handles whole messages while [`Shard::wants_input`] holds, keeps
     /// the rest. A dead key is ignored.
-    pub fn receive(&mut self, key: PeerKey, bytes: &mut [u8], now: Instant) {}
+    pub fn receive(&mut self, key: PeerKey, bytes: &mut [u8], now: Instant) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        peer.last_input = now;
+        peer.pinged = false;
+        // In hand while messages borrow from it; absent if the peer is finishing, whose input is ignored.
+        let Some(mut transport) = peer.transport.take() else { return };
+        let read = self.read(key, &mut transport, bytes, now);
+        match read {
+            Ok(Next::Read) => {
+                if let Some(peer) = self.peers.peer_mut(key) {
+                    peer.transport = Some(transport);
+                }
+            }
+            Ok(Next::Finish(reason)) => self.finish(key, &mut transport, (1000, ""), reason, now),
+            Err(violation) => self.on_violation(key, &mut transport, violation, now),
+        }
+        self.settle(now);
+    }
 
     /// The peer will send no more (end of file). Its session leaves; what is queued for it is still written.
-    pub fn input_ended(&mut self, key: PeerKey, now: Instant) {}
+    pub fn input_ended(&mut self, key: PeerKey, now: Instant) {
+        self.leave(key, now);
+        self.peers.finish(key, CloseReason::Closed, &mut self.timers, now);
+        self.peers.input_ended(key, &mut self.timers);
+        self.settle(now);
+    }
 
     /// The connection is gone, or must go at once: nothing more can be written. The key is dead afterwards.
-    pub fn close(&mut self, key: PeerKey, reason: CloseReason, now: Instant) {}
+    pub fn close(&mut self, key: PeerKey, reason: CloseReason, now: Instant) {
+        self.leave(key, now);
+        self.peers.remove(key, reason, &mut self.timers);
+        self.settle(now);
+    }
 
     /// A letter from another shard.
-    pub fn take_letter(&mut self, letter: Letter, now: Instant) {}
-
-    /// Takes the letters this shard has sent to itself, until there are none.
-    pub fn settle(&mut self, now: Instant) {}
+    pub fn take_letter(&mut self, letter: Letter, now: Instant) {
+        self.open_letter(letter, now);
+        self.settle(now);
+    }
 
     /// Deadlines that have passed.
-    pub fn expire(&mut self, now: Instant) {}
+    pub fn expire(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.expired(now) {
+            self.on_timer(timer, now);
+            self.settle(now);
+        }
+    }
 
     /// Begins the shutdown: new sessions and calls are refused, open calls may finish for half of `drain_ms_max`, then
     /// every session gets GOODBYE. Done when [`Shard::peer_count`] is 0.
-    pub fn drain(&mut self, now: Instant) {}
+    pub fn drain(&mut self, now: Instant) {
+        if self.drain != Drain::No {
+            return;
+        }
+        let whole = Limits::ms(self.router.settings.limits.drain_ms_max);
+        let (until, end) = (now + whole / 2, now + whole);
+        self.drain = Drain::Calls { until, end };
+        self.timers.set(until, Timer::DrainCalls);
+        self.timers.set(end, Timer::DrainEnd);
+        self.settle(now);
+    }
 
     /// Some other shard's mailbox is above its bound (or no longer): peers are not read meanwhile.
-    pub fn congested(&mut self, congested: bool) {}
+    pub fn congested(&mut self, congested: bool) {
+        self.peers.set_congested(congested);
+    }
 
     // Output.
 
     /// Takes the peers that have bytes to write. A peer whose bytes were not all taken by its socket is not listed
     /// again for them: the shell writes on when the socket is writable.
-    pub fn dirty(&mut self, into: &mut Vec<PeerKey>) {}
-
-    /// The bytes to write; empty for a dead key.
-    pub fn outbound(&self, key: PeerKey) -> Option<&Outbound> {
-        None
+    pub fn dirty(&mut self, into: &mut Vec<PeerKey>) {
+        self.peers.take_dirty(into);
     }
 
-    /// `bytes` octets were written.
-    pub fn advance(&mut self, key: PeerKey, bytes: usize, now: Instant) {}
+    /// The bytes to write; `None` for a dead key.
+    pub fn outbound(&self, key: PeerKey) -> Option<&Outbound> {
+        self.peers.outbound(key)
+    }
+
+    /// `bytes` octets were written; call it with 0 too if the socket took none, so that a stall is noticed.
+    pub fn advance(&mut self, key: PeerKey, bytes: usize, now: Instant) {
+        self.peers.advance(key, bytes, &mut self.timers, now);
+    }
 
     /// Takes what must be done to connections.
-    pub fn closing(&mut self, into: &mut Vec<(PeerKey, Closing)>) {}
+    pub fn closing(&mut self, into: &mut Vec<(PeerKey, Closing)>) {
+        self.peers.take_closing(into);
+    }
 
     /// Takes the peers that [`Shard::wants_input`] had refused and that want input again. The shell calls `receive`
     /// with no bytes (there may be kept ones) and then reads on.
-    pub fn resumed(&mut self, into: &mut Vec<PeerKey>) {}
+    pub fn resumed(&mut self, into: &mut Vec<PeerKey>) {
+        self.peers.take_resumed(into);
+    }
 
     /// The letters to another shard, first in first out; the shell takes them all.
     pub fn letters(&mut self, to: ShardIndex) -> &mut Vec<Letter> {
-        unimplemented!()
+        self.letters.outbox(to)
     }
 
     // Questions.
 
     /// How long the shell may sleep.
     pub fn next_deadline(&self) -> Option<Instant> {
-        None
+        self.timers.next()
     }
 
     /// False if the peer must not be read now.
     pub fn wants_input(&mut self, key: PeerKey) -> bool {
-        true
+        self.peers.wants_input(key)
     }
 
     /// Connections, joined or not.
     pub fn peer_count(&self) -> usize {
-        0
+        self.peers.count()
     }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.peers.counters
+    }
+
+    /// True if there is nothing: no peer, roster, registration, call, invocation, letter or deadline.
+    pub fn is_empty(&self) -> bool {
+        let realms_empty = self.realms.iter().all(|realm| realm.broker.is_empty() && realm.dealer.is_empty());
+        self.peers.count() == 0
+            && self.peers.is_settled()
+            && realms_empty
+            && self.invocations_open == 0
+            && self.letters.is_empty()
+            && self.timers.is_empty()
+    }
+
+    // One connection's bytes.
+
+    fn read(
+        &mut self,
+        key: PeerKey,
+        transport: &mut Transport,
+        bytes: &mut [u8],
+        now: Instant,
+    ) -> Result<Next, Violation> {
+        let mut input = bytes;
+        loop {
+            if !self.peers.wants_input(key) {
+                transport.keep(input);
+                return Ok(Next::Read);
+            }
+            let mut reply = std::mem::take(&mut self.reply);
+            let inbound = transport.next(&mut input, &mut reply);
+            self.peers.reply(key, &reply);
+            reply.clear();
+            self.reply = reply;
+            match inbound? {
+                Inbound::Incomplete => return Ok(Next::Read),
+                Inbound::Finished => return Ok(self.on_finished(key)),
+                Inbound::Opened => {}
+                Inbound::Message(message) => match self.on_message(key, message, now)? {
+                    Next::Read => {}
+                    finish => return Ok(finish),
+                },
+            }
+            let Some(peer) = self.peers.peer_mut(key) else { return Ok(Next::Read) };
+            if peer.doomed {
+                return Ok(Next::Read);
+            }
+            if let State::Opening = peer.state
+                && let Some(link) = transport.link()
+            {
+                peer.link = Some(link);
+                peer.state = State::Idle;
+                self.await_handshake(key, now);
+            }
+        }
+    }
+
+    fn on_finished(&self, key: PeerKey) -> Next {
+        match self.peers.peer(key).map(|peer| &peer.state) {
+            Some(State::Opening) => Next::Finish(CloseReason::HttpAnswered),
+            _ => Next::Finish(CloseReason::Closed),
+        }
+    }
+
+    /// The peer broke a rule: ABORT where WAMP is spoken, the transport's own close, and then the end.
+    fn on_violation(&mut self, key: PeerKey, transport: &mut Transport, violation: Violation, now: Instant) {
+        self.leave(key, now);
+        if violation.is_told_with_abort() {
+            self.send_abort(key, reason::PROTOCOL_VIOLATION, violation.text());
+        }
+        let close = (violation.close_code(), violation.text());
+        self.finish(key, transport, close, CloseReason::Violation(violation), now);
+    }
+
+    /// Ends a connection in good order: its session leaves, the transport says its last word, the rest is written.
+    fn finish(
+        &mut self,
+        key: PeerKey,
+        transport: &mut Transport,
+        (close_code, close_text): (u16, &str),
+        reason: CloseReason,
+        now: Instant,
+    ) {
+        self.leave(key, now);
+        let mut reply = std::mem::take(&mut self.reply);
+        transport.close(close_code, close_text, &mut reply);
+        self.peers.reply(key, &reply);
+        reply.clear();
+        self.reply = reply;
+        self.peers.finish(key, reason, &mut self.timers, now);
+    }
+
+    /// The same for a peer whose transport is not in hand.
+    fn finish_peer(&mut self, key: PeerKey, close: (u16, &str), reason: CloseReason, now: Instant) {
+        let Some(mut transport) = self.peers.peer_mut(key).and_then(|peer| peer.transport.take()) else {
+            return;
+        };
+        self.finish(key, &mut transport, close, reason, now);
+    }
+
+    // Messages.
+
+    fn on_message(&mut self, key: PeerKey, bytes: &[u8], now: Instant) -> Result<Next, Violation> {
+        let Some(peer) = self.peers.peer(key) else { return Ok(Next::Read) };
+        let Some(link) = peer.link else { return Ok(Next::Read) };
+        let message = codec::decode(link.serializer, bytes).map_err(|_| Violation::Undecodable);
+        match &peer.state {
+            State::Opening | State::Finishing { .. } => Ok(Next::Read),
+            State::Leaving => match message {
+                Ok(Message::Goodbye(_) | Message::Abort(_)) => Ok(Next::Finish(CloseReason::Goodbye)),
+                _ => Ok(Next::Read),
+            },
+            State::Idle => match message? {
+                Message::Hello(hello) => self.on_hello(key, &hello, now),
+                Message::Abort(_) => Ok(Next::Finish(CloseReason::Aborted)),
+                _ => Err(Violation::OutOfSession),
+            },
+            State::Joined(session) => {
+                let realm = session.realm;
+                self.peers.counters.messages_received += 1;
+                self.on_session_message(key, realm, &message?, now)
+            }
+        }
+    }
+
+    /// The one switch over what a peer in a session may send.
+    fn on_session_message(
+        &mut self,
+        key: PeerKey,
+        realm: RealmKey,
+        message: &Message<'_>,
+        now: Instant,
+    ) -> Result<Next, Violation> {
+        self.admit(key, message)?;
+        let (LocalRealm { broker, dealer, .. }, mut cx) = self.lend(realm, now);
+        let granted = match message {
+            Message::Publish(publish) => broker.on_publish(&mut cx, key, publish),
+            Message::Subscribe(subscribe) => broker.on_subscribe(&mut cx, key, subscribe),
+            Message::Unsubscribe(unsubscribe) => broker.on_unsubscribe(&mut cx, key, unsubscribe),
+            Message::Register(register) => dealer.on_register(&mut cx, key, register),
+            Message::Unregister(unregister) => dealer.on_unregister(&mut cx, key, unregister),
+            Message::Call(call) => dealer.on_call(&mut cx, key, call),
+            Message::Cancel(cancel) => dealer.on_cancel(&mut cx, key, cancel),
+            Message::Yield(yielded) => return dealer.on_yield(&mut cx, key, yielded).map(|()| Next::Read),
+            Message::Error(error) => return dealer.on_error(&mut cx, key, error).map(|()| Next::Read),
+            Message::Goodbye(_) => return Ok(self.on_goodbye(key, now)),
+            Message::Abort(_) => return Ok(Next::Finish(CloseReason::Aborted)),
+            Message::Hello(_) | Message::Authenticate(_) => return Err(Violation::OutOfSession),
+            _ => return Err(Violation::UnexpectedMessage),
+        };
+        if let Err(refusal) = granted {
+            refuse(&mut cx, key, message, refusal);
+        }
+        Ok(Next::Read)
+    }
+
+    /// Holds the request id against the ones before it, where the message has one that counts.
+    fn admit(&mut self, key: PeerKey, message: &Message<'_>) -> Result<(), Violation> {
+        let Some(request) = counted_request(message) else { return Ok(()) };
+        let Some(listener) = self.peers.peer(key).map(|peer| peer.listener) else { return Ok(()) };
+        let checked = self.router.settings.listeners[listener.0 as usize].request_ids_checked;
+        let Some(session) = self.peers.session(key) else { return Ok(()) };
+        if matches!(message, Message::Call(_)) && session.calls.contains_key(&request) {
+            return Err(Violation::RequestOutOfOrder);
+        }
+        session.admit(request, checked)
+    }
+
+    fn on_hello(&mut self, key: PeerKey, hello: &Hello<'_>, now: Instant) -> Result<Next, Violation> {
+        match session::admit(&self.router, self.drain != Drain::No, hello)? {
+            Ok(admission) => {
+                let realm = self.realms[admission.realm.0 as usize].shared.clone();
+                let id = loop {
+                    let id = self.entropy.session();
+                    if realm.enter(id, self.index, key) {
+                        break id;
+                    }
+                };
+                let session = Session::new(id, admission.realm, admission.call_canceling);
+                if let Some(peer) = self.peers.peer_mut(key) {
+                    peer.state = State::Joined(Box::new(session));
+                }
+                self.peers.counters.sessions_joined += 1;
+                let authid = self.entropy.authid();
+                session::welcome_details(&self.router, &realm.name, &authid, |details| {
+                    self.peers.send(key, &Message::Welcome(Welcome { session: id, details }))
+                });
+                self.await_silence(key, now);
+                Ok(Next::Read)
+            }
+            Err(HelloRefusal { reason, message }) => {
+                self.send_abort(key, reason, message);
+                Ok(Next::Finish(CloseReason::Aborted))
+            }
+        }
+    }
+
+    /// GOODBYE: all is given back before the answer, and the transport waits for another HELLO.
+    fn on_goodbye(&mut self, key: PeerKey, now: Instant) -> Next {
+        self.leave(key, now);
+        let goodbye = Goodbye { details: Dict::EMPTY, reason: reason::GOODBYE_AND_OUT.into() };
+        self.peers.send_outside(key, &Message::Goodbye(goodbye));
+        self.await_handshake(key, now);
+        if self.drain == Drain::No { Next::Read } else { Next::Finish(CloseReason::Shutdown) }
+    }
+
+    fn send_abort(&mut self, key: PeerKey, reason: &str, text: &str) {
+        let details = [("message", Value::text(text))];
+        let abort = Abort { details: Dict::Pairs(&details), reason: reason.into(), payload: Payload::EMPTY };
+        self.peers.send_outside(key, &Message::Abort(abort));
+    }
+
+    /// Ends the session, if there is one: rosters and directory, registrations, open invocations, open calls, and last
+    /// the list of sessions. The peer is left without a session.
+    fn leave(&mut self, key: PeerKey, now: Instant) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        let State::Joined(_) = peer.state else { return };
+        let State::Joined(mut session) = std::mem::replace(&mut peer.state, State::Idle) else { return };
+        let (LocalRealm { shared, broker, dealer }, mut cx) = self.lend(session.realm, now);
+        broker.leave(&mut cx, &mut session);
+        dealer.leave(&mut cx, key, &mut session);
+        shared.leave(session.id);
+    }
+
+    // Letters.
+
+    fn open_letter(&mut self, letter: Letter, now: Instant) {
+        match letter {
+            Letter::Deliver { realm, publication } => {
+                let (realm, mut cx) = self.lend(realm, now);
+                realm.broker.deliver(&mut cx, &publication);
+            }
+            Letter::Invoke(invoke) => {
+                let (realm, mut cx) = self.lend(invoke.realm, now);
+                realm.dealer.invoke(&mut cx, *invoke);
+            }
+            Letter::Complete(complete) => {
+                let (realm, mut cx) = self.lend(complete.realm, now);
+                realm.dealer.complete(&mut cx, *complete);
+            }
+            Letter::Interrupt { callee, realm, call, mode } => {
+                let (realm, mut cx) = self.lend(realm, now);
+                realm.dealer.interrupt(&mut cx, callee, call, mode);
+            }
+            Letter::Meta { realm } => {
+                let (realm, mut cx) = self.lend(realm, now);
+                realm.broker.publish_records(&mut cx);
+            }
+        }
+    }
+
+    /// Takes the letters this shard has sent to itself and reaps the doomed, until there are none of either.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            while let Some((key, reason)) = self.peers.next_doomed() {
+                self.leave(key, now);
+                self.peers.drop_connection(key, reason, &mut self.timers);
+            }
+            let letters = std::mem::take(self.letters.outbox(self.index));
+            if letters.is_empty() {
+                break;
+            }
+            for letter in letters {
+                self.open_letter(letter, now);
+            }
+        }
+        match self.drain {
+            Drain::Calls { .. } if self.invocations_open == 0 && self.has_no_calls() => {
+                self.say_goodbye_to_all(now)
+            }
+            Drain::Goodbye { end } if self.peers.count() == 0 => {
+                self.timers.cancel(end, Timer::DrainEnd);
+                self.drain = Drain::Done;
+            }
+            _ => {}
+        }
+    }
+
+    // Deadlines.
+
+    fn on_timer(&mut self, timer: Timer, now: Instant) {
+        match timer {
+            Timer::Handshake(key) => {
+                self.peers.clear_deadline(key, &mut self.timers);
+                self.finish_peer(key, (1002, "HELLO is late"), CloseReason::HandshakeTimeout, now);
+            }
+            Timer::Goodbye(key) => {
+                self.peers.clear_deadline(key, &mut self.timers);
+                self.leave(key, now);
+                self.peers.drop_connection(key, CloseReason::GoodbyeTimeout, &mut self.timers);
+            }
+            Timer::Silence(key) => self.on_silence(key, now),
+            Timer::Stall(key) => self.peers.on_stall(key, &mut self.timers, now),
+            Timer::DrainCalls => self.say_goodbye_to_all(now),
+            Timer::DrainEnd => {
+                for key in self.peers.keys() {
+                    self.leave(key, now);
+                    self.peers.drop_connection(key, CloseReason::Shutdown, &mut self.timers);
+                }
+            }
+        }
+    }
+
+    fn on_silence(&mut self, key: PeerKey, now: Instant) {
+        let silence = Limits::ms(self.router.settings.limits.silence_ms_max);
+        self.peers.clear_deadline(key, &mut self.timers);
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        let due = peer.last_input + silence;
+        // A peer that is not read cannot be heard; the stall deadline watches it meanwhile.
+        if due > now || peer.paused {
+            let due = if peer.paused { now + silence } else { due };
+            return self.peers.set_deadline(key, Timer::Silence(key), due, &mut self.timers);
+        }
+        if peer.pinged {
+            self.leave(key, now);
+            return self.peers.drop_connection(key, CloseReason::Silence, &mut self.timers);
+        }
+        peer.pinged = true;
+        let mut reply = std::mem::take(&mut self.reply);
+        if let Some(transport) = &mut peer.transport {
+            transport.ping(&mut reply);
+        }
+        self.peers.reply(key, &reply);
+        reply.clear();
+        self.reply = reply;
+        self.peers.set_deadline(key, Timer::Silence(key), now + silence, &mut self.timers);
+    }
+
+    fn await_handshake(&mut self, key: PeerKey, now: Instant) {
+        let at = now + Limits::ms(self.router.settings.limits.handshake_ms_max);
+        self.peers.set_deadline(key, Timer::Handshake(key), at, &mut self.timers);
+    }
+
+    fn await_silence(&mut self, key: PeerKey, now: Instant) {
+        match self.router.settings.limits.silence_ms_max {
+            0 => self.peers.clear_deadline(key, &mut self.timers),
+            silence_ms => {
+                let at = now + Duration::from_millis(silence_ms);
+                self.peers.set_deadline(key, Timer::Silence(key), at, &mut self.timers);
+            }
+        }
+    }
+
+    // Shutdown.
+
+    fn has_no_calls(&self) -> bool {
+        self.realms.iter().all(|realm| realm.dealer.has_no_calls())
+    }
+
+    /// GOODBYE to every session; whoever is in none is closed.
+    fn say_goodbye_to_all(&mut self, now: Instant) {
+        let Drain::Calls { until, end } = self.drain else { return };
+        self.timers.cancel(until, Timer::DrainCalls);
+        self.drain = Drain::Goodbye { end };
+        for key in self.peers.keys() {
+            match self.peers.session_id(key) {
+                Some(_) => self.say_goodbye(key, now),
+                None => self.finish_peer(key, (1001, "shutting down"), CloseReason::Shutdown, now),
+            }
+        }
+        self.settle(now);
+    }
+
+    fn say_goodbye(&mut self, key: PeerKey, now: Instant) {
+        self.leave(key, now);
+        let details = [("message", Value::text("The router is shutting down."))];
+        let goodbye = Goodbye { details: Dict::Pairs(&details), reason: reason::SYSTEM_SHUTDOWN.into() };
+        self.peers.send_outside(key, &Message::Goodbye(goodbye));
+        if let Some(peer) = self.peers.peer_mut(key) {
+            peer.state = State::Leaving;
+        }
+        let at = now + Limits::ms(self.router.settings.limits.goodbye_ms_max);
+        self.peers.set_deadline(key, Timer::Goodbye(key), at, &mut self.timers);
+    }
+
+    /// One realm of the shard, and the rest of it as broker and dealer see it.
+    fn lend(&mut self, realm: RealmKey, now: Instant) -> (&mut LocalRealm, Context<'_>) {
+        let context = Context {
+            index: self.index,
+            router: &self.router,
+            peers: &mut self.peers,
+            letters: &mut self.letters,
+            timers: &mut self.timers,
+            entropy: &mut self.entropy,
+            invocations_open: &mut self.invocations_open,
+            draining: self.drain != Drain::No,
+            now,
+        };
+        (&mut self.realms[realm.0 as usize], context)
+    }
+}
+
+/// The request id of a message whose id must count up (basic profile, "Protocol Errors").
+fn counted_request(message: &Message<'_>) -> Option<RequestId> {
+    match message {
+        Message::Publish(publish) => Some(publish.request),
+        Message::Subscribe(subscribe) => Some(subscribe.request),
+        Message::Unsubscribe(unsubscribe) => Some(unsubscribe.request),
+        Message::Register(register) => Some(register.request),
+        Message::Unregister(unregister) => Some(unregister.request),
+        Message::Call(call) => Some(call.request),
+        _ => None,
+    }
+}
+
+/// ERROR for a request that was not granted. A PUBLISH without `acknowledge` is not answered, only counted.
+fn refuse(cx: &mut Context<'_>, key: PeerKey, message: &Message<'_>, refusal: Refusal) {
+    match message {
+        Message::Publish(publish) if !wants_acknowledgement(publish, refusal) => {
+            cx.peers.counters.publications_refused_silently += 1;
+        }
+        Message::Cancel(cancel) => cx.refuse(key, code::CANCEL, cancel.request, refusal),
+        message => {
+            if let Some(request) = counted_request(message) {
+                cx.refuse(key, message.code(), request, refusal);
+            }
+        }
+    }
+}
+
+/// True if `acknowledge` is set, or is what could not be read.
+fn wants_acknowledgement(publish: &Publish<'_>, refusal: Refusal) -> bool {
+    refusal == Refusal::InvalidArgument("acknowledge")
+        || codec::entries(&publish.options)
+            .any(|(key, value)| key == "acknowledge" && matches!(value, Value::Bool(true)))
 }

@@ -137,7 +137,8 @@ pub fn custom_attribute(key: &str) -> bool {
 /// ```
 ///
 /// A message is thus written as its head and one copy. In place of the list of arguments one binary value is
-/// allowed too (`elements` is 1 then): the form in which payload that is opaque to the router travels.
+/// allowed too (`elements` is 1 then): the form in which payload that is opaque to the router travels. Before keyword
+/// arguments it may also be null, which some clients send if there are no arguments.
 #[derive(Clone, Copy, Debug)]
 pub struct Payload<'a> {
     serializer: Serializer,
@@ -151,7 +152,7 @@ impl<'a> Payload<'a> {
         Payload { serializer: Serializer::MessagePack, elements: 0, bytes: &[] };
 
     /// `bytes` must be `elements` values, next to each other (with a comma between them in JSON), checked by a reader
-    /// of `serializer`: a list or one binary, then a dictionary.
+    /// of `serializer`: a list, one binary or null, then a dictionary.
     pub(crate) fn checked(serializer: Serializer, elements: u8, bytes: &'a [u8]) -> Payload<'a> {
         debug_assert!(elements <= 2 && (elements == 0) == bytes.is_empty());
         Payload { serializer, elements, bytes }

@@ -1,0 +1,252 @@
+//! The broker of one realm in one shard: SUBSCRIBE, UNSUBSCRIBE, PUBLISH, and the delivery of EVENT to the peers here
+//! (basic profile, "Publish and Subscribe"; advanced profile, "Pattern-based Subscriptions", "Publisher Exclusion").
+//!
+//! The *rosters* say exactly which peers here have which subscription; nobody else reads or writes them. The
+//! directory, which all shards share, only knows that this shard has some. A publication is delivered by what the
+//! roster says when its letter arrives, so nothing can follow UNSUBSCRIBED.
+//!
+//! Invariant: a peer stands in the roster of a subscription exactly if the subscription stands in its session, with
+//! its place there. The directory counts as many subscribers for this shard as the roster has.
+
+use std::sync::Arc;
+
+use super::directory::Full;
+use super::letter::{Attributes, Letter};
+use super::match_cache::MatchCache;
+use super::meta;
+use super::publication::{EventFrames, Publication};
+use super::realm::Realm;
+use super::session::{Map, Session};
+use super::{Context, PeerKey, ShardIndex};
+use crate::codec;
+use crate::codec::payload::OwnedPayload;
+use crate::error::Refusal;
+use crate::wamp::message::{Publish, Published, Subscribe, Subscribed, Unsubscribe, Unsubscribed};
+use crate::wamp::options::{PublishOptions, SubscribeOptions};
+use crate::wamp::{MatchPolicy, Message, SessionId, SubscriptionId, uri};
+
+/// The broker.
+#[derive(Debug)]
+pub struct Broker {
+    realm: Arc<Realm>,
+    cache: MatchCache,
+    rosters: Map<SubscriptionId, Roster>,
+    /// The subscriptions that have a roster here, by policy and topic.
+    by_topic: [Map<Arc<str>, SubscriptionId>; 3],
+    frames: EventFrames,
+}
+
+/// The peers here that have a subscription.
+#[derive(Debug)]
+struct Roster {
+    topic: Arc<str>,
+    policy: MatchPolicy,
+    /// Places in the shard's slab. Their order is that of subscribing, but for the gaps that leaving closes with the
+    /// last one.
+    peers: Vec<u32>,
+}
+
+impl Broker {
+    /// A broker without subscriptions.
+    pub fn new(realm: Arc<Realm>, match_cache_entries_max: usize) -> Broker {
+        Broker {
+            realm,
+            cache: MatchCache::new(match_cache_entries_max),
+            rosters: Map::default(),
+            by_topic: Default::default(),
+            frames: EventFrames::default(),
+        }
+    }
+
+    /// SUBSCRIBE. Who subscribes again gets the subscription it has.
+    pub fn on_subscribe(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: PeerKey,
+        message: &Subscribe<'_>,
+    ) -> Result<(), Refusal> {
+        let SubscribeOptions { match_policy: policy } = codec::options(&message.options)?;
+        let limits = &cx.router.settings.limits;
+        if message.topic.len() > limits.uri_bytes_max || !self.realm.uri_check.pattern(&message.topic, policy)
+        {
+            return Err(Refusal::InvalidUri);
+        }
+        let Some(session) = cx.peers.session(key) else { return Ok(()) };
+        let here = self.by_topic[policy as usize].get(&*message.topic).copied();
+        if let Some(subscription) =
+            here.filter(|subscription| session.subscriptions.contains_key(subscription))
+        {
+            cx.peers.send(key, &Message::Subscribed(Subscribed { request: message.request, subscription }));
+            return Ok(());
+        }
+        if session.subscriptions.len() >= limits.subscriptions_per_session_max {
+            return Err(Refusal::Unavailable);
+        }
+        let directory = &self.realm.directory;
+        let joined = directory
+            .subscribe(&message.topic, policy, cx.index, session.id)
+            .map_err(|Full| Refusal::Unavailable)?;
+        let subscription = joined.subscription;
+        self.enroll(subscription, &message.topic, policy, key, session);
+        // Queued before any letter is taken, and so before the first event.
+        cx.peers.send(key, &Message::Subscribed(Subscribed { request: message.request, subscription }));
+        self.nudge(cx, joined.recorded);
+        Ok(())
+    }
+
+    fn enroll(
+        &mut self,
+        subscription: SubscriptionId,
+        topic: &str,
+        policy: MatchPolicy,
+        key: PeerKey,
+        session: &mut Session,
+    ) {
+        let roster = self.rosters.entry(subscription).or_insert_with(|| {
+            let topic: Arc<str> = topic.into();
+            self.by_topic[policy as usize].insert(topic.clone(), subscription);
+            Roster { topic, policy, peers: Vec::new() }
+        });
+        session.subscriptions.insert(subscription, roster.peers.len() as u32);
+        roster.peers.push(key.index);
+    }
+
+    /// UNSUBSCRIBE.
+    pub fn on_unsubscribe(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: PeerKey,
+        message: &Unsubscribe,
+    ) -> Result<(), Refusal> {
+        let Some(session) = cx.peers.session(key) else { return Ok(()) };
+        let place = session.subscriptions.remove(&message.subscription).ok_or(Refusal::NoSuchSubscription)?;
+        let id = session.id;
+        let recorded = self.strike(cx, message.subscription, place, id);
+        cx.peers.send(key, &Message::Unsubscribed(Unsubscribed { request: message.request, details: None }));
+        self.nudge(cx, recorded);
+        Ok(())
+    }
+
+    /// Takes a session out of all its rosters: it is leaving.
+    pub fn leave(&mut self, cx: &mut Context<'_>, session: &mut Session) {
+        let mut subscriptions: Vec<_> = session.subscriptions.drain().collect();
+        subscriptions.sort_unstable();
+        let mut recorded = false;
+        for (subscription, place) in subscriptions {
+            recorded |= self.strike(cx, subscription, place, session.id);
+        }
+        self.nudge(cx, recorded);
+    }
+
+    /// Takes the peer at `place` out of a roster, which its session no longer names. True if that was recorded.
+    fn strike(
+        &mut self,
+        cx: &mut Context<'_>,
+        subscription: SubscriptionId,
+        place: u32,
+        session: SessionId,
+    ) -> bool {
+        let roster = self.rosters.get_mut(&subscription).expect("a session's subscription has a roster here");
+        roster.peers.swap_remove(place as usize);
+        if let Some(&moved) = roster.peers.get(place as usize) {
+            let moved = cx.peers.session_at(moved).expect("who stands in a roster is in a session");
+            moved.subscriptions.insert(subscription, place);
+        }
+        let directory = &self.realm.directory;
+        let left = directory.unsubscribe(&roster.topic, roster.policy, subscription, cx.index, session);
+        if roster.peers.is_empty() {
+            self.by_topic[roster.policy as usize].remove(&roster.topic);
+            self.rosters.remove(&subscription);
+        }
+        left.recorded
+    }
+
+    /// PUBLISH: one letter to each interested shard, whatever the number of subscribers.
+    pub fn on_publish(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: PeerKey,
+        message: &Publish<'_>,
+    ) -> Result<(), Refusal> {
+        let options: PublishOptions = codec::options(&message.options)?;
+        let topic = &*message.topic;
+        let uri_bytes_max = cx.router.settings.limits.uri_bytes_max;
+        if topic.len() > uri_bytes_max || !self.realm.uri_check.uri(topic) || uri::reserved(topic) {
+            return Err(Refusal::InvalidUri);
+        }
+        cx.peers.counters.publications += 1;
+        let publication = cx.entropy.publication();
+        let matched = self.cache.topic(&self.realm.directory, topic);
+        if matched.shards != 0 {
+            let payload = OwnedPayload::copy(message.payload);
+            let mut publication = Publication::new(publication, topic, matched.clone(), payload);
+            publication.excluded = options.exclude_me.then_some((cx.index, key));
+            publication.attributes = Attributes::of(&message.options, options.custom);
+            self.post(cx, publication);
+        }
+        if options.acknowledge {
+            cx.peers.send(key, &Message::Published(Published { request: message.request, publication }));
+        }
+        Ok(())
+    }
+
+    fn post(&self, cx: &mut Context<'_>, publication: Publication) {
+        let publication = Arc::new(publication);
+        let mut shards = publication.matched.shards;
+        while shards != 0 {
+            let shard = ShardIndex(shards.trailing_zeros() as u8);
+            shards &= shards - 1;
+            let publication = publication.clone();
+            cx.letters.post(shard, Letter::Deliver { realm: self.realm.key, publication });
+        }
+    }
+
+    /// Hands a publication to the peers here, one EVENT for each subscription of each.
+    pub fn deliver(&mut self, cx: &mut Context<'_>, publication: &Publication) {
+        let here = 1u64 << cx.index.0;
+        let excluded = match publication.excluded {
+            Some((shard, key)) if shard == cx.index => Some(key.index),
+            _ => None,
+        };
+        for subscription in
+            publication.matched.subscriptions.iter().filter(|matched| matched.shards & here != 0)
+        {
+            // The last subscriber here may have left after the publisher's shard looked.
+            let Some(roster) = self.rosters.get(&subscription.id) else { continue };
+            self.frames.clear();
+            for &peer in &roster.peers {
+                if Some(peer) != excluded {
+                    cx.peers.send_event(peer, publication, subscription, &mut self.frames);
+                }
+            }
+        }
+    }
+
+    /// Publishes what the directory has recorded (advanced profile, "Subscription Meta Events" and "Registration Meta
+    /// Events"). Runs on the realm's home shard only, so that the order of the records is the order of the events.
+    pub fn publish_records(&mut self, cx: &mut Context<'_>) {
+        let mut records = Vec::new();
+        self.realm.directory.take_records(&mut records);
+        for record in records {
+            let topic = meta::topic(&record);
+            let matched = self.cache.topic(&self.realm.directory, topic);
+            if matched.shards == 0 {
+                continue;
+            }
+            let publication = cx.entropy.publication();
+            let publication = Publication::new(publication, topic, matched.clone(), meta::payload(&record));
+            self.post(cx, publication);
+        }
+    }
+
+    fn nudge(&self, cx: &mut Context<'_>, recorded: bool) {
+        if recorded {
+            cx.letters.post(self.realm.home, Letter::Meta { realm: self.realm.key });
+        }
+    }
+
+    /// True if nobody here is subscribed to anything.
+    pub fn is_empty(&self) -> bool {
+        self.rosters.is_empty() && self.by_topic.iter().all(Map::is_empty)
+    }
+}

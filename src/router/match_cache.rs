@@ -1,0 +1,121 @@
+//! What one shard remembers of a realm's directory, so that a PUBLISH or CALL takes no lock.
+//!
+//! Owned by one shard; one for each realm, and always asked with the directory of that realm. Every answer is kept
+//! with the stamp it was given under, and is used only while the directory says that the stamp is current: an answer
+//! is therefore always what the directory itself would have said at some moment of the call. "Nobody" is an answer
+//! too.
+//!
+//! When there is no room everything is forgotten: that costs one line, and a miss for each URI still in use, and
+//! keeps no order of use that every hit would have to write to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use super::directory::{Directory, Match, Registration, Stamp};
+
+/// A shard's memory of a directory.
+#[derive(Debug)]
+pub struct MatchCache {
+    topics: Answers<Arc<Match>>,
+    procedures: Answers<Option<Arc<Registration>>>,
+}
+
+impl MatchCache {
+    /// An empty memory for up to `entries_max` topics and as many procedures.
+    ///
+    /// # Panics
+    ///
+    /// If `entries_max` is 0: there must be room for the answer that is given.
+    pub fn new(entries_max: usize) -> MatchCache {
+        assert!(entries_max > 0, "a cache must hold one answer");
+        MatchCache { topics: Answers::new(entries_max), procedures: Answers::new(entries_max) }
+    }
+
+    /// [`Directory::matches`]. A hit costs two atomic loads and one probe, takes no lock and allocates nothing.
+    pub fn topic(&mut self, directory: &Directory, topic: &str) -> &Arc<Match> {
+        self.topics.answer(topic, |stamp| directory.topic_current(stamp), || directory.matches(topic))
+    }
+
+    /// [`Directory::registration`], at the same cost.
+    pub fn procedure(&mut self, directory: &Directory, procedure: &str) -> Option<&Arc<Registration>> {
+        let current = |stamp| directory.procedure_current(stamp);
+        self.procedures.answer(procedure, current, || directory.registration(procedure)).as_ref()
+    }
+}
+
+/// Stamped answers by URI. They stand in a list beside the map, so that a hit is one probe and an answer that is no
+/// longer current is replaced without touching the map.
+#[derive(Debug)]
+struct Answers<A> {
+    /// Positions in `stamped`.
+    places: HashMap<Box<str>, usize, RandomState>,
+    stamped: Vec<(Stamp, A)>,
+    entries_max: usize,
+}
+
+impl<A> Answers<A> {
+    fn new(entries_max: usize) -> Answers<A> {
+        Answers { places: HashMap::default(), stamped: Vec::new(), entries_max }
+    }
+
+    fn answer(&mut self, uri: &str, current: impl Fn(Stamp) -> bool, ask: impl Fn() -> (Stamp, A)) -> &A {
+        let place = match self.places.get(uri) {
+            Some(&place) => {
+                if !current(self.stamped[place].0) {
+                    self.stamped[place] = ask();
+                }
+                place
+            }
+            None => self.remember(uri, ask()),
+        };
+        &self.stamped[place].1
+    }
+
+    fn remember(&mut self, uri: &str, answer: (Stamp, A)) -> usize {
+        if self.stamped.len() == self.entries_max {
+            self.places.clear();
+            self.stamped.clear();
+        }
+        let place = self.stamped.len();
+        self.stamped.push(answer);
+        self.places.insert(uri.into(), place);
+        place
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+    use crate::router::ShardIndex;
+    use crate::wamp::{MatchPolicy, SessionId};
+
+    #[test]
+    fn an_answer_is_kept_while_it_is_current() {
+        let directory = Directory::new(64);
+        let mut cache = MatchCache::new(8);
+        let first = cache.topic(&directory, "a").clone();
+        assert!(Arc::ptr_eq(cache.topic(&directory, "a"), &first), "nobody is an answer too");
+        directory.subscribe("a", MatchPolicy::Exact, ShardIndex(3), SessionId(1)).unwrap();
+        let second = cache.topic(&directory, "a").clone();
+        assert_eq!(second.shards, 1 << 3);
+        // One more subscriber on a shard that has one is no change.
+        directory.subscribe("a", MatchPolicy::Exact, ShardIndex(3), SessionId(2)).unwrap();
+        assert!(Arc::ptr_eq(cache.topic(&directory, "a"), &second));
+        assert_eq!(cache.topics.stamped.len(), 1);
+    }
+
+    #[test]
+    fn a_full_cache_forgets_and_goes_on() {
+        let directory = Directory::new(64);
+        directory.subscribe("topic.", MatchPolicy::Prefix, ShardIndex(1), SessionId(1)).unwrap();
+        let mut cache = MatchCache::new(3);
+        for round in 0..10 {
+            assert_eq!(cache.topic(&directory, &format!("topic.{round}")).shards, 2);
+            assert!(cache.procedure(&directory, &format!("procedure.{round}")).is_none());
+            assert!(cache.topics.places.len() <= 3 && cache.procedures.places.len() <= 3);
+        }
+    }
+}

@@ -1,0 +1,535 @@
+//! The peers of a shard and the only way to queue bytes for one: [`Peers::send`] and its sisters.
+//!
+//! Every byte that goes to a peer passes [`Peers::push`], which decides whether the peer may be sent anything, holds
+//! the queue against its bounds, and puts the peer on the list of those to be written. So nothing is ever queued and
+//! forgotten, and nothing follows a session's last word.
+//!
+//! A peer that must go is never removed in the middle of what is being done to it or to others: it is *doomed*, and the
+//! shard reaps the doomed when it is done.
+//!
+//! ```text
+//!   Opening --Opened--> Idle --HELLO--> Joined --our GOODBYE--> Leaving
+//!      |                 ^ |              |  |                     |
+//!      |                 | |   GOODBYE    |  |                     |
+//!      |                 +-|--------------+  |                     |
+//!      +-------------------+-----------------+---------------------+--> Finishing --> (removed)
+//! ```
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use slab::Slab;
+
+use super::directory::MatchedSubscription;
+use super::publication::{EventFrames, Frame, Publication};
+use super::session::Session;
+use super::timers::{Timer, Timers};
+use super::{Closing, ListenerIndex, PeerKey};
+use crate::codec;
+use crate::counters::Counters;
+use crate::error::CloseReason;
+use crate::limits::{FRAME_COPY_BYTES_MAX, Limits};
+use crate::transport::outbound::{ChunkPool, Outbound};
+use crate::transport::{self, Link, Transport};
+use crate::wamp::{Message, SessionId};
+
+/// One connection.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its name in this shard.
+    pub key: PeerKey,
+    /// Where it came in.
+    pub listener: ListenerIndex,
+    /// Cuts its bytes into messages. Absent while the shard has it in hand, and once nothing more is read.
+    pub transport: Option<Box<Transport>>,
+    /// What its handshake agreed on.
+    pub link: Option<Link>,
+    /// Where it is in its life.
+    pub state: State,
+    /// Its session was said its last word, or it must go: nothing more is queued.
+    pub doomed: bool,
+    /// Input was refused to the shell; it must be told when there is room again.
+    pub paused: bool,
+    /// When it last sent anything.
+    pub last_input: Instant,
+    /// A PING was sent at the last silence.
+    pub pinged: bool,
+    outbound: Outbound,
+    dirty: bool,
+    last_progress: Instant,
+    deadline: Option<(Instant, Timer)>,
+    stall: Option<Instant>,
+}
+
+/// Where a peer is in its life.
+#[derive(Debug)]
+pub enum State {
+    /// The transport's handshake is under way.
+    Opening,
+    /// There is a transport and no session: HELLO is awaited.
+    Idle,
+    /// In a session.
+    Joined(Box<Session>),
+    /// Our GOODBYE is sent, theirs is awaited; all else is ignored.
+    Leaving,
+    /// Nothing more is read; what is queued is written, then the connection ends.
+    Finishing {
+        /// Why, as it will be counted.
+        reason: CloseReason,
+        /// The peer has ended its side already.
+        input_ended: bool,
+        /// The shell was told to shut the writing side down.
+        shut: bool,
+    },
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    /// It is in the queue.
+    Queued,
+    /// The peer is gone, or going.
+    Gone,
+    /// It is larger than the peer takes.
+    TooLarge,
+    /// The payload has no form in the peer's serializer.
+    Untranslatable,
+}
+
+/// The peers of a shard.
+#[derive(Debug)]
+pub struct Peers {
+    slab: Slab<Peer>,
+    serials: Vec<u32>,
+    pool: ChunkPool,
+    dirty: Vec<PeerKey>,
+    doomed: Vec<(PeerKey, CloseReason)>,
+    closing: Vec<(PeerKey, Closing)>,
+    resumed: Vec<PeerKey>,
+    paused: Vec<PeerKey>,
+    congested: bool,
+    scratch: Vec<u8>,
+    outbound_bytes: usize,
+    limits: Limits,
+    /// What is counted about them.
+    pub counters: Counters,
+}
+
+impl Peers {
+    /// None yet.
+    pub fn new(limits: Limits) -> Peers {
+        Peers {
+            slab: Slab::new(),
+            serials: Vec::new(),
+            pool: ChunkPool::default(),
+            dirty: Vec::new(),
+            doomed: Vec::new(),
+            closing: Vec::new(),
+            resumed: Vec::new(),
+            paused: Vec::new(),
+            congested: false,
+            scratch: Vec::new(),
+            outbound_bytes: 0,
+            limits,
+            counters: Counters::default(),
+        }
+    }
+
+    /// A new connection.
+    pub fn open(&mut self, listener: ListenerIndex, transport: Transport, now: Instant) -> PeerKey {
+        let entry = self.slab.vacant_entry();
+        let position = entry.key();
+        if self.serials.len() <= position {
+            self.serials.resize(position + 1, 0);
+        }
+        let key = PeerKey { index: position as u32, serial: self.serials[position] };
+        entry.insert(Peer {
+            key,
+            listener,
+            transport: Some(Box::new(transport)),
+            link: None,
+            state: State::Opening,
+            doomed: false,
+            paused: false,
+            last_input: now,
+            pinged: false,
+            outbound: Outbound::default(),
+            dirty: false,
+            last_progress: now,
+            deadline: None,
+            stall: None,
+        });
+        key
+    }
+
+    /// The peer, if the key is alive.
+    pub fn peer(&self, key: PeerKey) -> Option<&Peer> {
+        self.slab.get(key.index as usize).filter(|peer| peer.key == key)
+    }
+
+    /// The peer, if the key is alive.
+    pub fn peer_mut(&mut self, key: PeerKey) -> Option<&mut Peer> {
+        self.slab.get_mut(key.index as usize).filter(|peer| peer.key == key)
+    }
+
+    /// The peer's session, if it is in one.
+    pub fn session(&mut self, key: PeerKey) -> Option<&mut Session> {
+        match &mut self.peer_mut(key)?.state {
+            State::Joined(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// The session of a peer that is known to be in one, by its place.
+    pub fn session_at(&mut self, index: u32) -> Option<&mut Session> {
+        match &mut self.slab.get_mut(index as usize)?.state {
+            State::Joined(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// How many connections there are.
+    pub fn count(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// The keys of all connections.
+    pub fn keys(&self) -> Vec<PeerKey> {
+        self.slab.iter().map(|(_, peer)| peer.key).collect()
+    }
+
+    // Queueing.
+
+    /// Queues a message for a peer that is in a session.
+    pub fn send(&mut self, key: PeerKey, message: &Message<'_>) -> Sent {
+        match self.peer(key) {
+            Some(Peer { state: State::Joined(_), .. }) => self.queue(key, message),
+            _ => Sent::Gone,
+        }
+    }
+
+    /// Queues a message that belongs to no session: ABORT before one, or after it has left. It is the caller's to see
+    /// that nothing follows.
+    pub fn send_outside(&mut self, key: PeerKey, message: &Message<'_>) -> Sent {
+        self.queue(key, message)
+    }
+
+    fn queue(&mut self, key: PeerKey, message: &Message<'_>) -> Sent {
+        let Some(Link { serializer, framing, message_bytes_max }) = self.peer(key).and_then(|peer| peer.link)
+        else {
+            return Sent::Gone;
+        };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let framed = transport::frame(framing, serializer, &mut scratch, |out| {
+            codec::encode(message, serializer, out)
+        });
+        let sent = match framed {
+            Err(_) => Sent::Untranslatable,
+            Ok((_, message_bytes)) if message_bytes > message_bytes_max => Sent::TooLarge,
+            Ok((range, _)) if range.len() > FRAME_COPY_BYTES_MAX => {
+                let frame = Bytes::from(std::mem::take(&mut scratch)).slice(range);
+                self.push(key.index, Frame::Large(&frame))
+            }
+            Ok((range, _)) => self.push(key.index, Frame::Small(&scratch[range])),
+        };
+        self.scratch = scratch;
+        if sent == Sent::TooLarge {
+            self.counters.messages_too_large += 1;
+        }
+        sent
+    }
+
+    /// Queues an EVENT for the peer at this place, which must be in a session. The frame is made on first use.
+    pub fn send_event(
+        &mut self,
+        index: u32,
+        publication: &Publication,
+        subscription: &MatchedSubscription,
+        frames: &mut EventFrames,
+    ) {
+        let Some(link) = self.slab[index as usize].link else { return };
+        match frames.frame(publication, subscription, &link) {
+            None => self.counters.events_untranslatable += 1,
+            Some((_, message_bytes)) if message_bytes > link.message_bytes_max => {
+                self.counters.events_too_large += 1;
+            }
+            Some((frame, _)) => {
+                if self.push(index, frame) == Sent::Queued {
+                    self.counters.events_delivered += 1;
+                }
+            }
+        }
+    }
+
+    /// Queues what a transport answers by itself: handshakes, PONG, close frames.
+    pub fn reply(&mut self, key: PeerKey, bytes: &[u8]) {
+        if !bytes.is_empty() && self.peer(key).is_some() {
+            self.push(key.index, Frame::Small(bytes));
+        }
+    }
+
+    /// Queues a frame, and dooms the peer if it does not take what is queued already.
+    fn push(&mut self, index: u32, frame: Frame<'_>) -> Sent {
+        let connections = self.slab.len();
+        let peer = &mut self.slab[index as usize];
+        if peer.doomed {
+            return Sent::Gone;
+        }
+        let waiting = peer.outbound.len() + frame.octets();
+        let share = self.limits.outbound_shard_bytes_max / connections;
+        let crowded = self.outbound_bytes + frame.octets() > self.limits.outbound_shard_bytes_max;
+        if waiting > self.limits.outbound_bytes_max || (crowded && waiting > share) {
+            let key = peer.key;
+            self.doom(key, CloseReason::SlowConsumer);
+            return Sent::Gone;
+        }
+        self.outbound_bytes += frame.octets();
+        match frame {
+            Frame::Small(bytes) => peer.outbound.copy(bytes, &mut self.pool),
+            Frame::Large(bytes) => peer.outbound.share(bytes.clone()),
+        }
+        if !peer.dirty {
+            peer.dirty = true;
+            self.dirty.push(peer.key);
+        }
+        Sent::Queued
+    }
+
+    // The shell's side of the queue.
+
+    /// Moves the peers that have bytes to write into `into`.
+    pub fn take_dirty(&mut self, into: &mut Vec<PeerKey>) {
+        for key in self.dirty.drain(..) {
+            if let Some(peer) = self.slab.get_mut(key.index as usize).filter(|peer| peer.key == key) {
+                peer.dirty = false;
+                into.push(key);
+            }
+        }
+    }
+
+    /// What waits for a peer.
+    pub fn outbound(&self, key: PeerKey) -> Option<&Outbound> {
+        self.peer(key).map(|peer| &peer.outbound)
+    }
+
+    /// `bytes` octets were written; 0 if the socket took none. Sets the stall deadline if some are left, and shuts a
+    /// finishing peer down if none are.
+    pub fn advance(&mut self, key: PeerKey, bytes: usize, timers: &mut Timers, now: Instant) {
+        let stall_after = Duration::from_millis(self.limits.outbound_stall_ms_max);
+        let Some(peer) = self.slab.get_mut(key.index as usize).filter(|peer| peer.key == key) else { return };
+        peer.outbound.advance(bytes, &mut self.pool);
+        self.outbound_bytes -= bytes;
+        if bytes > 0 {
+            peer.last_progress = now;
+        }
+        if !peer.outbound.is_empty() {
+            if peer.stall.is_none() {
+                peer.last_progress = now;
+                peer.stall = Some(now + stall_after);
+                timers.set(now + stall_after, Timer::Stall(key));
+            }
+        } else if let State::Finishing { .. } = peer.state {
+            self.written(key, timers);
+        }
+        self.resume(key);
+    }
+
+    /// The stall deadline has passed: dooms the peer if it has taken nothing since, looks again later if it has.
+    pub fn on_stall(&mut self, key: PeerKey, timers: &mut Timers, now: Instant) {
+        let stall_after = Duration::from_millis(self.limits.outbound_stall_ms_max);
+        let Some(peer) = self.peer_mut(key) else { return };
+        peer.stall = None;
+        if peer.outbound.is_empty() {
+            return;
+        }
+        let due = peer.last_progress + stall_after;
+        if due <= now {
+            self.doom(key, CloseReason::SlowConsumer);
+        } else {
+            peer.stall = Some(due);
+            timers.set(due, Timer::Stall(key));
+        }
+    }
+
+    // Reading or not.
+
+    /// False if the peer must not be read now: it leaves its own replies unread, or a mailbox is too full.
+    pub fn wants_input(&mut self, key: PeerKey) -> bool {
+        let soft = self.limits.outbound_bytes_soft;
+        let congested = self.congested;
+        let Some(peer) = self.peer_mut(key) else { return false };
+        if matches!(peer.state, State::Finishing { .. }) || !(congested || peer.outbound.len() > soft) {
+            return true;
+        }
+        if !peer.paused {
+            peer.paused = true;
+            if congested {
+                self.paused.push(key);
+            }
+        }
+        false
+    }
+
+    /// A mailbox is too full, or no longer.
+    pub fn set_congested(&mut self, congested: bool) {
+        self.congested = congested;
+        if !congested {
+            for key in std::mem::take(&mut self.paused) {
+                self.resume(key);
+            }
+        }
+    }
+
+    /// Moves the peers that want input again into `into`.
+    pub fn take_resumed(&mut self, into: &mut Vec<PeerKey>) {
+        into.append(&mut self.resumed);
+    }
+
+    fn resume(&mut self, key: PeerKey) {
+        let soft = self.limits.outbound_bytes_soft;
+        let congested = self.congested;
+        let Some(peer) = self.peer_mut(key) else { return };
+        if !peer.paused {
+            return;
+        }
+        if !congested && (peer.outbound.len() <= soft / 2 || matches!(peer.state, State::Finishing { .. })) {
+            peer.paused = false;
+            self.resumed.push(key);
+        } else if congested {
+            self.paused.push(key);
+        }
+    }
+
+    // Ending.
+
+    /// The peer must go; the shard reaps it when it is done with what it does.
+    pub fn doom(&mut self, key: PeerKey, reason: CloseReason) {
+        let Some(peer) = self.peer_mut(key) else { return };
+        if !peer.doomed {
+            peer.doomed = true;
+            self.doomed.push((key, reason));
+        }
+    }
+
+    /// The next of the doomed.
+    pub fn next_doomed(&mut self) -> Option<(PeerKey, CloseReason)> {
+        self.doomed.pop()
+    }
+
+    /// Nothing more is read from the peer; what is queued is written, then the connection ends. The session must have
+    /// left before.
+    pub fn finish(&mut self, key: PeerKey, reason: CloseReason, timers: &mut Timers, now: Instant) {
+        let wait = Limits::ms(self.limits.goodbye_ms_max);
+        let Some(peer) = self.peer_mut(key) else { return };
+        if matches!(peer.state, State::Finishing { .. }) {
+            return;
+        }
+        debug_assert!(!matches!(peer.state, State::Joined(_)), "a session leaves before its peer finishes");
+        peer.transport = None;
+        peer.doomed = true;
+        peer.state = State::Finishing { reason, input_ended: false, shut: false };
+        self.set_deadline(key, Timer::Goodbye(key), now + wait, timers);
+        self.resume(key);
+        if self.outbound(key).is_some_and(Outbound::is_empty) {
+            self.written(key, timers);
+        }
+    }
+
+    /// The peer has ended its side: a finishing one goes as soon as all is written.
+    pub fn input_ended(&mut self, key: PeerKey, timers: &mut Timers) {
+        let Some(peer) = self.peer_mut(key) else { return };
+        if let State::Finishing { input_ended, .. } = &mut peer.state {
+            *input_ended = true;
+            if peer.outbound.is_empty() {
+                self.written(key, timers);
+            }
+        }
+    }
+
+    fn written(&mut self, key: PeerKey, timers: &mut Timers) {
+        let Some(peer) = self.peer_mut(key) else { return };
+        match &mut peer.state {
+            State::Finishing { reason, input_ended: true, .. } => {
+                let reason = *reason;
+                self.drop_connection(key, reason, timers);
+            }
+            State::Finishing { shut: shut @ false, .. } => {
+                *shut = true;
+                self.closing.push((key, Closing::Shutdown));
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells the shell to drop the connection, and forgets the peer.
+    pub fn drop_connection(&mut self, key: PeerKey, reason: CloseReason, timers: &mut Timers) {
+        let reason = self.remove(key, reason, timers);
+        self.closing.push((key, Closing::Drop(reason)));
+    }
+
+    /// Forgets the peer. A peer that was finishing has its reason already; it is the one that is counted and returned.
+    pub fn remove(&mut self, key: PeerKey, reason: CloseReason, timers: &mut Timers) -> CloseReason {
+        if self.peer(key).is_none() {
+            return reason;
+        }
+        let mut peer = self.slab.remove(key.index as usize);
+        self.serials[key.index as usize] = key.serial.wrapping_add(1);
+        self.outbound_bytes -= peer.outbound.len();
+        peer.outbound.clear(&mut self.pool);
+        if let Some((at, timer)) = peer.deadline {
+            timers.cancel(at, timer);
+        }
+        if let Some(at) = peer.stall {
+            timers.cancel(at, Timer::Stall(key));
+        }
+        let reason = match peer.state {
+            State::Finishing { reason, .. } => reason,
+            _ => reason,
+        };
+        *self.counters.closed.entry(reason).or_default() += 1;
+        match reason {
+            CloseReason::Violation(violation) => {
+                tracing::info!(peer = key.index, "closed: {}", violation.text())
+            }
+            reason => tracing::debug!(peer = key.index, "closed: {reason:?}"),
+        }
+        reason
+    }
+
+    /// Moves what must be done to connections into `into`.
+    pub fn take_closing(&mut self, into: &mut Vec<(PeerKey, Closing)>) {
+        into.append(&mut self.closing);
+    }
+
+    /// True if the shell has nothing left to ask for.
+    pub fn is_settled(&self) -> bool {
+        let waiting: usize = self.slab.iter().map(|(_, peer)| peer.outbound.len()).sum();
+        self.doomed.is_empty() && self.outbound_bytes == waiting
+    }
+
+    // Deadlines.
+
+    /// Sets the one deadline that goes with the state the peer is in; the one before is canceled.
+    pub fn set_deadline(&mut self, key: PeerKey, timer: Timer, at: Instant, timers: &mut Timers) {
+        self.clear_deadline(key, timers);
+        if let Some(peer) = self.peer_mut(key) {
+            peer.deadline = Some((at, timer));
+            timers.set(at, timer);
+        }
+    }
+
+    /// Takes the deadline back, or notes that it has fired.
+    pub fn clear_deadline(&mut self, key: PeerKey, timers: &mut Timers) {
+        if let Some((at, timer)) = self.peer_mut(key).and_then(|peer| peer.deadline.take()) {
+            timers.cancel(at, timer);
+        }
+    }
+
+    /// The session's identifier, for those who only name it.
+    pub fn session_id(&self, key: PeerKey) -> Option<SessionId> {
+        match &self.peer(key)?.state {
+            State::Joined(session) => Some(session.id),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! A session: what a joined peer has been promised, how it joins and what it is told. HELLO, WELCOME, ABORT, GOODBYE
+//! (basic profile, "Sessions").
+
+use foldhash::fast::RandomState;
+use std::collections::HashMap;
+
+use super::letter::CallKey;
+use super::{RealmKey, Router};
+use crate::codec;
+use crate::error::Violation;
+use crate::wamp::message::Hello;
+use crate::wamp::{Dict, RegistrationId, RequestId, SessionId, SubscriptionId, UriCheck, Value, reason};
+
+/// A map of the router's own; its keys are dense or checked, its order is never shown.
+pub type Map<K, V> = HashMap<K, V, RandomState>;
+
+/// What a joined peer has.
+#[derive(Debug)]
+pub struct Session {
+    /// Its identifier.
+    pub id: SessionId,
+    /// Its realm.
+    pub realm: RealmKey,
+    /// The last request from the peer.
+    pub request: RequestId,
+    /// The last INVOCATION to the peer.
+    pub invocation: RequestId,
+    /// As a callee it announced `call_canceling`: it may be sent INTERRUPT.
+    pub call_canceling: bool,
+    /// Its subscriptions, and its place in the roster of each.
+    pub subscriptions: Map<SubscriptionId, u32>,
+    /// Its registrations.
+    pub registrations: Map<RegistrationId, ()>,
+    /// Its calls that wait for their result.
+    pub calls: Map<RequestId, CallKey>,
+    /// Invocations it has not answered.
+    pub invocations: Map<RequestId, CallKey>,
+    /// The same by call, for INTERRUPT.
+    pub invocations_by_call: Map<CallKey, RequestId>,
+}
+
+impl Session {
+    /// A session without promises.
+    pub fn new(id: SessionId, realm: RealmKey, call_canceling: bool) -> Session {
+        Session {
+            id,
+            realm,
+            request: RequestId::NONE,
+            invocation: RequestId::NONE,
+            call_canceling,
+            subscriptions: Map::default(),
+            registrations: Map::default(),
+            calls: Map::default(),
+            invocations: Map::default(),
+            invocations_by_call: Map::default(),
+        }
+    }
+
+    /// Takes the request id of a SUBSCRIBE, UNSUBSCRIBE, PUBLISH, REGISTER, UNREGISTER or CALL. `checked`: it must be the
+    /// one after the last (basic profile, "Protocol Errors").
+    pub fn admit(&mut self, request: RequestId, checked: bool) -> Result<(), Violation> {
+        if checked && request != self.request.next() {
+            return Err(Violation::RequestOutOfOrder);
+        }
+        self.request = request;
+        Ok(())
+    }
+}
+
+/// What a HELLO asks for that the router grants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Admission {
+    /// The realm.
+    pub realm: RealmKey,
+    /// See [`Session::call_canceling`].
+    pub call_canceling: bool,
+}
+
+/// Why a HELLO is answered with ABORT.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HelloRefusal {
+    /// The reason's URI.
+    pub reason: &'static str,
+    /// The same for people.
+    pub message: &'static str,
+}
+
+/// Holds a HELLO against the router's realms. A HELLO without roles is a violation, not a refusal.
+pub fn admit(
+    router: &Router,
+    draining: bool,
+    hello: &Hello<'_>,
+) -> Result<Result<Admission, HelloRefusal>, Violation> {
+    let details = HelloDetails::read(&hello.details);
+    if !details.has_role {
+        return Err(Violation::NoRoles);
+    }
+    let refusal = |reason, message| Ok(Err(HelloRefusal { reason, message }));
+    if draining {
+        return refusal(reason::SYSTEM_SHUTDOWN, "The router is shutting down.");
+    }
+    let uri_bytes_max = router.settings.limits.uri_bytes_max;
+    if hello.realm.len() > uri_bytes_max || !UriCheck::Loose.uri(&hello.realm) {
+        return refusal(reason::INVALID_URI, "The realm is not a valid URI.");
+    }
+    let Some(realm) = router.realm(&hello.realm) else {
+        return refusal(reason::NO_SUCH_REALM, "The realm does not exist.");
+    };
+    if !details.anonymous {
+        return refusal(reason::NO_MATCHING_AUTH_METHOD, "Only anonymous authentication is offered here.");
+    }
+    Ok(Ok(Admission { realm: realm.key, call_canceling: details.call_canceling }))
+}
+
+/// What the router reads of `HELLO.Details`.
+#[derive(Debug)]
+struct HelloDetails {
+    has_role: bool,
+    call_canceling: bool,
+    /// `anonymous` is among the methods, or none are named.
+    anonymous: bool,
+}
+
+impl HelloDetails {
+    fn read(details: &Dict<'_>) -> HelloDetails {
+        let mut read = HelloDetails { has_role: false, call_canceling: false, anonymous: true };
+        for (key, value) in codec::entries(details) {
+            match (&*key, &value) {
+                ("roles", Value::Dict(roles)) => read.roles(roles),
+                ("authmethods", Value::List(methods)) => {
+                    let mut methods = codec::items(methods).peekable();
+                    read.anonymous = methods.peek().is_none()
+                        || methods
+                            .any(|method| matches!(&method, Value::Text(method) if method == "anonymous"));
+                }
+                _ => {}
+            }
+        }
+        read
+    }
+
+    fn roles(&mut self, roles: &Dict<'_>) {
+        for (role, attributes) in codec::entries(roles) {
+            self.has_role |= matches!(&*role, "publisher" | "subscriber" | "caller" | "callee");
+            if let ("callee", Value::Dict(attributes)) = (&*role, &attributes) {
+                self.call_canceling = has_feature(attributes, "call_canceling", "call_cancelling");
+            }
+        }
+    }
+}
+
+/// True if `features` of a role's attributes has one of the names set to true.
+fn has_feature(attributes: &Dict<'_>, name: &str, other_spelling: &str) -> bool {
+    codec::entries(attributes).filter(|(key, _)| key == "features").any(|(_, features)| {
+        let Value::Dict(features) = features else { return false };
+        codec::entries(&features)
+            .any(|(key, value)| (key == name || key == other_spelling) && matches!(value, Value::Bool(true)))
+    })
+}
+
+/// Calls `send` with `WELCOME.Details`: the roles and features of this router, just those that are built, and who the
+/// session is.
+pub fn welcome_details<T>(router: &Router, realm: &str, authid: &str, send: impl FnOnce(Dict<'_>) -> T) -> T {
+    let on = |name| (name, Value::Bool(true));
+    let broker = [on("pattern_based_subscription"), on("publisher_exclusion")];
+    let dealer = [on("call_canceling"), on("pattern_based_registration")];
+    let broker = [("features", Value::Dict(Dict::Pairs(&broker)))];
+    let dealer = [("features", Value::Dict(Dict::Pairs(&dealer)))];
+    let roles =
+        [("broker", Value::Dict(Dict::Pairs(&broker))), ("dealer", Value::Dict(Dict::Pairs(&dealer)))];
+    let mut details = vec![
+        ("realm", Value::text(realm)),
+        ("authid", Value::text(authid)),
+        ("authrole", Value::text("anonymous")),
+        ("authmethod", Value::text("anonymous")),
+        ("authprovider", Value::text("static")),
+        ("roles", Value::Dict(Dict::Pairs(&roles))),
+    ];
+    if !router.settings.agent.is_empty() {
+        details.push(("agent", Value::text(&router.settings.agent)));
+    }
+    send(Dict::Pairs(&details))
+}

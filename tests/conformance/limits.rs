@@ -1,0 +1,239 @@
+//! What happens at the limits: slow consumers, peers that do not read, mailboxes that are too full, messages that are too
+//! large, routers that have too many connections.
+
+use std::time::Duration;
+
+use fanwire::error::{CloseReason, Violation};
+use fanwire::wamp::Serializer;
+use serde_json::json;
+
+use crate::wire::{Client, KINDS, Kind, Wire, everywhere};
+
+fn closed(wire: &Wire, reason: CloseReason) -> u64 {
+    wire.shards.iter().filter_map(|shard| shard.counters().closed.get(&reason)).sum()
+}
+
+/// A publisher and a subscriber to `a` that takes nothing.
+fn stalled_subscriber(wire: &mut Wire) -> (Client, Client) {
+    let (publisher, _) = wire.join();
+    let (subscriber, _) = wire.join();
+    assert_eq!(wire.ask(subscriber, r#"[32,1,{},"a"]"#)[0], 33);
+    wire.stall(subscriber);
+    (publisher, subscriber)
+}
+
+fn publish_kilobytes(wire: &mut Wire, publisher: Client, requests: std::ops::Range<u64>) {
+    let text = "x".repeat(1_024);
+    for request in requests {
+        wire.send(publisher, &format!(r#"[16,{request},{{}},"a",["{text}"]]"#));
+    }
+}
+
+#[test]
+fn a_slow_consumer_is_closed_and_nobody_else_is_disturbed() {
+    for shards in [1, 2] {
+        for kind in KINDS {
+            let mut wire = Wire::with(shards, kind, |settings| settings.limits.outbound_bytes_max = 100_000);
+            let (publisher, slow) = stalled_subscriber(&mut wire);
+            let (fast, _) = wire.join();
+            wire.ask(fast, r#"[32,1,{},"a"]"#);
+            publish_kilobytes(&mut wire, publisher, 1..90);
+            assert!(!wire.ended(slow) && wire.waiting(slow) <= 100_000);
+            publish_kilobytes(&mut wire, publisher, 90..110);
+            assert!(wire.ended(slow) && !wire.ended(fast));
+            assert_eq!(wire.receive(fast).len(), 109);
+            assert_eq!(closed(&wire, CloseReason::SlowConsumer), 1);
+            assert_eq!(wire.router.realms()[0].session_count(), 2);
+            wire.finish();
+        }
+    }
+}
+
+#[test]
+fn who_takes_nothing_for_too_long_is_a_slow_consumer() {
+    everywhere(|mut wire| {
+        let (publisher, slow) = stalled_subscriber(&mut wire);
+        let (_, slower) = stalled_subscriber(&mut wire);
+        publish_kilobytes(&mut wire, publisher, 1..3);
+        wire.sleep(Duration::from_millis(20_000));
+        wire.take(slow);
+        wire.stall(slow);
+        publish_kilobytes(&mut wire, publisher, 3..4);
+        wire.sleep(Duration::from_millis(10_000));
+        assert!(!wire.ended(slow) && wire.ended(slower), "the clock runs from the last progress");
+        wire.sleep(Duration::from_millis(30_000));
+        assert!(wire.ended(slow));
+        assert_eq!(closed(&wire, CloseReason::SlowConsumer), 2);
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_crowded_shard_closes_those_who_hold_more_than_their_share() {
+    let mut wire = Wire::with(1, KINDS[0], |settings| settings.limits.outbound_shard_bytes_max = 100_000);
+    let (publisher, slow) = stalled_subscriber(&mut wire);
+    let (fast, _) = wire.join();
+    wire.ask(fast, r#"[32,1,{},"a"]"#);
+    publish_kilobytes(&mut wire, publisher, 1..200);
+    assert!(wire.ended(slow) && !wire.ended(fast));
+    assert_eq!(wire.receive(fast).len(), 199);
+    wire.finish();
+}
+
+#[test]
+fn a_peer_that_leaves_its_replies_unread_is_not_read() {
+    let mut wire = Wire::with(1, KINDS[0], |settings| settings.limits.outbound_bytes_soft = 2_000);
+    let (client, _) = wire.join();
+    wire.stall(client);
+    let (shard, key) = wire.place(client);
+    let mut requests = Vec::new();
+    for request in 1..=200 {
+        let message = format!(r#"[16,{request},{{"acknowledge":true}},"a"]"#);
+        requests.extend((message.len() as u32).to_be_bytes());
+        requests.extend(message.into_bytes());
+    }
+    wire.send_bytes(client, &requests);
+    // It has stopped in the middle of what it was given, and keeps the rest.
+    assert!(!wire.shards[shard].wants_input(key));
+    assert!((2_000..2_100).contains(&wire.waiting(client)));
+    let mut resumed = Vec::new();
+    wire.shards[shard].resumed(&mut resumed);
+    assert_eq!(resumed, []);
+    let mut answered = 0;
+    while answered < 200 {
+        wire.take(client);
+        answered += wire.receive(client).len();
+        wire.shards[shard].resumed(&mut resumed);
+        if resumed.pop().is_some() {
+            wire.stall(client);
+            wire.shards[shard].receive(key, &mut [], wire.now);
+            wire.settle();
+        } else {
+            assert_eq!(answered, 200, "who waits is resumed");
+        }
+    }
+    assert!(wire.shards[shard].wants_input(key));
+    wire.finish();
+}
+
+#[test]
+fn nobody_is_read_while_a_mailbox_is_too_full() {
+    let mut wire = Wire::new(1, KINDS[0]);
+    let (client, _) = wire.join();
+    let (shard, key) = wire.place(client);
+    wire.shards[shard].congested(true);
+    wire.send(client, r#"[32,1,{},"a"]"#);
+    assert_eq!(wire.receive(client).len(), 0);
+    assert!(!wire.shards[shard].wants_input(key));
+    wire.shards[shard].congested(false);
+    let mut resumed = Vec::new();
+    wire.shards[shard].resumed(&mut resumed);
+    assert_eq!(resumed, [key]);
+    wire.shards[shard].receive(key, &mut [], wire.now);
+    wire.settle();
+    assert_eq!(wire.receive_one(client)[0], 33);
+    wire.finish();
+}
+
+#[test]
+fn a_message_that_is_too_large_ends_the_connection_before_its_body_has_come() {
+    for kind in KINDS {
+        let mut wire = Wire::new(1, kind);
+        let (client, _) = wire.join();
+        match kind {
+            // 2^20 octets are the most; the router has announced that.
+            Kind::RawSocket(_) => wire.send_bytes(client, &[0, 0x10, 0, 1]),
+            Kind::WebSocket(Serializer::Json) | Kind::Batched(Serializer::Json) => {
+                wire.send_bytes(client, &[0x81, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 1, 9, 9, 9, 9]);
+            }
+            _ => wire.send_bytes(client, &[0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 1, 9, 9, 9, 9]),
+        }
+        assert!(wire.ended(client), "{kind:?}");
+        assert_eq!(wire.receive_one(client)[2], "wamp.error.protocol_violation");
+        wire.reset(client);
+        assert_eq!(closed(&wire, CloseReason::Violation(Violation::MessageTooLarge)), 1);
+        wire.finish();
+    }
+}
+
+#[test]
+fn a_full_router_says_so_in_the_transports_own_words() {
+    let mut wire = Wire::new(1, KINDS[0]);
+    let raw = wire.open(KINDS[0], true);
+    wire.send_bytes(raw, &[0x7f, 0xf1, 0, 0]);
+    assert_eq!(wire.receive_bytes(raw), [0x7f, 0x40, 0, 0]);
+    let web = wire.open(KINDS[3], true);
+    wire.send_bytes(web, &crate::wire::upgrade(Serializer::Json, ""));
+    assert!(wire.receive_bytes(web).starts_with(b"HTTP/1.1 503 "));
+    assert!(wire.ended(raw) && wire.ended(web));
+    wire.finish();
+}
+
+#[test]
+fn rawsocket_handshakes_are_refused_with_every_error() {
+    let serializers = [true, true, false];
+    let mut wire = Wire::with(1, KINDS[0], |settings| {
+        let transport = std::sync::Arc::make_mut(&mut settings.listeners[0].transport);
+        transport.serializers = serializers;
+        transport.peer_message_bytes_min = 1_024;
+    });
+    let refusals = [
+        ([0x7f, 0xf0, 0, 0], 1),
+        ([0x7f, 0xf3, 0, 0], 1),
+        ([0x7f, 0xf9, 0, 0], 1),
+        ([0x7f, 0x01, 0, 0], 2),
+        ([0x7f, 0xf1, 0, 1], 3),
+        ([0x7f, 0xf1, 1, 0], 3),
+    ];
+    for (handshake, error) in refusals {
+        let client = wire.open(KINDS[0], false);
+        wire.send_bytes(client, &handshake);
+        assert_eq!(wire.receive_bytes(client), [0x7f, error << 4, 0, 0], "{handshake:?}");
+        assert!(wire.ended(client));
+    }
+    // Both lengths are negotiated: ours is announced, theirs is kept to.
+    for length in 1..=15u8 {
+        let client = wire.open(KINDS[0], false);
+        wire.send_bytes(client, &[0x7f, length << 4 | 1, 0, 0]);
+        assert_eq!(wire.receive_bytes(client), [0x7f, 0xb1, 0, 0]);
+    }
+    wire.finish();
+}
+
+#[test]
+fn a_ping_is_answered_with_the_same_octets() {
+    let mut wire = Wire::new(1, KINDS[1]);
+    let (raw, _) = wire.join();
+    wire.send_bytes(raw, b"\x01\0\0\x05hello");
+    assert_eq!(wire.receive_bytes(raw), b"\x02\0\0\x05hello");
+    let web = wire.join_as(Kind::WebSocket(Serializer::Json));
+    wire.send_bytes(web, b"\x89\x85\0\0\0\0hello");
+    assert_eq!(wire.receive_bytes(web), b"\x8a\x05hello");
+    wire.finish();
+}
+
+#[test]
+fn hostile_messages_end_their_own_connection_only() {
+    everywhere(|mut wire| {
+        let (witness, _) = wire.join();
+        let nested: [Vec<u8>; 3] = [
+            [b"[16,1,{},\"a\",".to_vec(), vec![b'['; 100_000]].concat(),
+            [b"\x95\x10\x01\x80\xa1a".to_vec(), vec![0x91; 100_000]].concat(),
+            [b"\x85\x10\x01\xa0\x61a".to_vec(), vec![0x81; 100_000]].concat(),
+        ];
+        let huge: [&[u8]; 3] = [
+            b"[16,1,{},\"a\",[",
+            b"\x95\x10\x01\x80\xa1a\xdd\xff\xff\xff\xff",
+            b"\x85\x10\x01\xa0\x61a\x9a\xff\xff\xff\xff",
+        ];
+        for index in 0..3 {
+            for octets in [&nested[index][..], huge[index]] {
+                let (client, _) = wire.join();
+                wire.send_message_bytes(client, octets);
+                assert!(wire.ended(client));
+            }
+        }
+        assert_eq!(wire.ask(witness, r#"[16,1,{"acknowledge":true},"a"]"#)[0], json!(17));
+        wire.finish();
+    });
+}
