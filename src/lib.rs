@@ -1,5 +1,6 @@
 //! Fanwire: a WAMP router for high fan-out.
 
+pub mod cli;
 pub mod client;
 pub mod codec;
 pub mod counters;

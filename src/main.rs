@@ -1,3 +1,7 @@
 //! The `fanwire` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fanwire::cli::run()
+}

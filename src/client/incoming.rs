@@ -97,6 +97,14 @@ impl OwnedDict {
     pub fn text(&self, key: &str) -> Option<String> {
         text(&self.borrow(), key)
     }
+
+    /// The number of that key, if there is one.
+    pub fn unsigned(&self, key: &str) -> Option<u64> {
+        match codec::entries(&self.borrow()).find(|(name, _)| name == key)?.1 {
+            Value::Unsigned(number) => Some(number),
+            _ => None,
+        }
+    }
 }
 
 /// The text of a key in details.
