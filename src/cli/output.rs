@@ -110,7 +110,19 @@ pub fn json(value: &Value<'_>) -> String {
     };
     let bytes = list.borrow().bytes();
     // Payload is a list of arguments; the value stands between its brackets.
-    String::from_utf8_lossy(&bytes[1..bytes.len() - 1]).into_owned()
+    compact(&String::from_utf8_lossy(&bytes[1..bytes.len() - 1]))
+}
+
+/// JSON without the white space between its values: a publisher's own may have line breaks.
+fn compact(json: &str) -> String {
+    let (mut in_text, mut escaped) = (false, false);
+    let kept = json.chars().filter(|&c| {
+        let keep = in_text || !matches!(c, ' ' | '\t' | '\n' | '\r');
+        in_text ^= c == '"' && !escaped;
+        escaped = in_text && c == '\\' && !escaped;
+        keep
+    });
+    kept.collect()
 }
 
 /// Arguments and keyword arguments for people, a space in front of each.
@@ -167,6 +179,12 @@ mod tests {
         let given = payload(r#"[1, "two", {"a": [3]}]"#, Some(r#"{"k": null, "l": "x"}"#));
         assert_eq!(plain(&named_line("com.a", given.borrow())), r#"com.a 1 "two" {"a":[3]} k=null l="x""#);
         assert_eq!(plain(&named_line("com.a", Payload::EMPTY)), "com.a");
+    }
+
+    #[test]
+    fn white_space_of_others_is_dropped_outside_of_texts() {
+        let given = payload("[ { \"a b\" : [ 1 ,\r\n\t\"\\\\\" , \"x \\\" y\" ] } ]", None);
+        assert_eq!(plain(&named_line("a", given.borrow())), r#"a {"a b":[1,"\\","x \" y"]}"#);
     }
 
     #[test]
