@@ -1,4 +1,4 @@
-//! The `fanwire` command.
+//! The `fanwire` command. What it does stands in `cli`, one file for each subcommand.
 
 use std::process::ExitCode;
 

@@ -53,7 +53,11 @@ impl Call {
         if self.json {
             let (args, kwargs) = output::arguments(outcome.payload.borrow());
             let details = output::details(&outcome.details);
-            return output::line(&output::object(&[("args", args), ("kwargs", kwargs), ("details", details)]));
+            return output::line(&output::object(&[
+                ("args", args),
+                ("kwargs", kwargs),
+                ("details", details),
+            ]));
         }
         match output::result_text(outcome.payload.borrow()) {
             Some(text) => output::line(&text),

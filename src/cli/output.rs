@@ -156,7 +156,8 @@ fn printable(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let escaped = text.chars().flat_map(|c| {
-        let (control, plain) = if c.is_control() { (Some(c.escape_default()), None) } else { (None, Some(c)) };
+        let (control, plain) =
+            if c.is_control() { (Some(c.escape_default()), None) } else { (None, Some(c)) };
         control.into_iter().flatten().chain(plain)
     });
     Cow::Owned(escaped.collect())

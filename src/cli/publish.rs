@@ -53,7 +53,8 @@ impl Publish {
         let start = Instant::now();
         for index in 0..self.count {
             if let Some(rate) = self.rate {
-                let due = start + Duration::try_from_secs_f64(index as f64 / rate).unwrap_or(Duration::MAX / 4);
+                let due =
+                    start + Duration::try_from_secs_f64(index as f64 / rate).unwrap_or(Duration::MAX / 4);
                 thread::sleep(due.saturating_duration_since(Instant::now()));
             }
             self.publish_once(&mut client, payload.borrow())?;

@@ -89,9 +89,10 @@ impl Register {
     }
 
     fn answer_calls(&self, client: &mut Client, interrupt: &Interrupt) -> Result<(), Failure> {
-        let mut commands = self.exec.as_ref().map(|line| {
-            Commands::new(line, self.exec_timeout, self.concurrency.into(), client.waker())
-        });
+        let mut commands = self
+            .exec
+            .as_ref()
+            .map(|line| Commands::new(line, self.exec_timeout, self.concurrency.into(), client.waker()));
         while !interrupt.asked() {
             while let Some(finished) = commands.as_mut().and_then(Commands::finished) {
                 answer(client, finished)?;
@@ -239,8 +240,8 @@ fn refuse(
     args: &[Value<'_>],
     kwargs: &[(&str, Value<'_>)],
 ) -> Result<(), Failure> {
-    let payload = OwnedPayload::from_values(Serializer::Json, args, kwargs)
-        .map_err(|_| ClientError::Unencodable)?;
+    let payload =
+        OwnedPayload::from_values(Serializer::Json, args, kwargs).map_err(|_| ClientError::Unencodable)?;
     client.error(request, error, payload.borrow())?;
     Ok(())
 }

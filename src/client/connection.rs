@@ -200,14 +200,15 @@ impl Connection {
 
     /// Writes what the socket takes; true if nothing is left to be written, also because nothing can be.
     fn write(&mut self) -> bool {
-        let written = self.unwritable.is_some() || match self.write_outbound() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
-            Err(error) => {
-                self.unwritable = Some(error);
-                true
-            }
-            Ok(()) => true,
-        };
+        let written = self.unwritable.is_some()
+            || match self.write_outbound() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+                Err(error) => {
+                    self.unwritable = Some(error);
+                    true
+                }
+                Ok(()) => true,
+            };
         if written {
             self.outbound.clear();
             self.outbound_sent = 0;

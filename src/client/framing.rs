@@ -99,11 +99,7 @@ impl Framing {
         }
     }
 
-    fn next_websocket(
-        &mut self,
-        input: &[u8],
-        reply: &mut Vec<u8>,
-    ) -> Result<(Inbound, usize), ClientError> {
+    fn next_websocket(&mut self, input: &[u8], reply: &mut Vec<u8>) -> Result<(Inbound, usize), ClientError> {
         let Some((header, header_bytes)) = websocket_header(input)? else {
             return Ok((Inbound::Incomplete, 0));
         };
@@ -127,9 +123,11 @@ impl Framing {
 
     fn on_close(&mut self, payload: &[u8], reply: &mut Vec<u8>) -> Inbound {
         self.close(reply);
-        Inbound::Closed(payload.split_first_chunk().map(|(code, text)| {
-            (u16::from_be_bytes(*code), String::from_utf8_lossy(text).into_owned())
-        }))
+        Inbound::Closed(
+            payload
+                .split_first_chunk()
+                .map(|(code, text)| (u16::from_be_bytes(*code), String::from_utf8_lossy(text).into_owned())),
+        )
     }
 
     fn on_data(&mut self, header: websocket::FrameHeader, payload: &[u8]) -> Result<Inbound, ClientError> {
@@ -253,24 +251,222 @@ fn control_frame(opcode: Opcode, payload: &[u8], key: [u8; 4], reply: &mut Vec<u
 /// Mask keys that nobody can foresee (RFC 6455, section 10.3), drawn from the operating system many at a time.
 #[derive(Debug)]
 struct Masks {
-    random: [u8; 1024],
+    random: Box<[u8; 1024]>,
     used: usize,
 }
 
 impl Default for Masks {
     fn default() -> Masks {
-        Masks { random: [0; 1024], used: 1024 }
+        Masks { random: Box::new([0; 1024]), used: 1024 }
     }
 }
 
 impl Masks {
     fn next(&mut self) -> [u8; 4] {
         if self.used == self.random.len() {
-            getrandom::fill(&mut self.random).expect("the operating system has entropy");
+            getrandom::fill(&mut *self.random).expect("the operating system has entropy");
             self.used = 0;
         }
         let key = &self.random[self.used..self.used + 4];
         self.used += 4;
         key.try_into().expect("four octets were cut out")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::client::handshake::Opening;
+    use crate::transport::{self, Settings, Transport};
+
+    /// A client and the router's own transport, with nothing between them.
+    struct Pair {
+        client: Framing,
+        router: Transport,
+    }
+
+    fn open(url: &str, serializer: Serializer) -> Pair {
+        let settings = Settings {
+            message_bytes_max: 1 << 20,
+            peer_message_bytes_min: 512,
+            serializers: [true; 3],
+            rawsocket: true,
+            websocket: true,
+        };
+        let mut router = Transport::new(Arc::new(settings), false);
+        let (opening, mut request) = Opening::begin(&url.parse().unwrap(), serializer);
+        let mut answer = Vec::new();
+        let opened = router.next(&mut request.as_mut_slice(), &mut answer).unwrap();
+        assert!(matches!(opened, transport::Inbound::Opened), "{opened:?}");
+        let (client, taken) = opening.answer(&answer, false).unwrap().unwrap();
+        assert_eq!(taken, answer.len());
+        Pair { client, router }
+    }
+
+    /// Every transport and serializer.
+    fn pairs() -> impl Iterator<Item = Pair> {
+        ["ws://a/ws", "tcp://a"]
+            .into_iter()
+            .flat_map(|url| Serializer::ALL.map(|serializer| open(url, serializer)))
+    }
+
+    impl Pair {
+        fn link(&self) -> transport::Link {
+            self.router.link().unwrap()
+        }
+
+        fn framed(&self, message: &[u8]) -> Vec<u8> {
+            let link = self.link();
+            let mut scratch = Vec::new();
+            let framed = transport::frame(link.framing, link.serializer, &mut scratch, |out| {
+                out.extend_from_slice(message);
+                Ok::<(), ()>(())
+            });
+            scratch[framed.unwrap().0].to_vec()
+        }
+
+        fn wrapped(&mut self, message: &[u8]) -> Vec<u8> {
+            let mut out = Vec::new();
+            self.client
+                .wrap(&mut out, |out| {
+                    out.extend_from_slice(message);
+                    Ok(())
+                })
+                .unwrap();
+            out
+        }
+
+        /// All that the client reads from bytes that come in pieces of that size.
+        fn read(&mut self, stream: &[u8], piece_bytes: usize, reply: &mut Vec<u8>) -> Vec<Inbound> {
+            let (mut input, mut found) = (Vec::new(), Vec::new());
+            for piece in stream.chunks(piece_bytes) {
+                input.extend_from_slice(piece);
+                loop {
+                    let (inbound, taken) = self.client.next(&input, reply).unwrap();
+                    input.drain(..taken);
+                    match inbound {
+                        Inbound::Incomplete => break,
+                        Inbound::Handled => {}
+                        inbound => found.push(inbound),
+                    }
+                }
+            }
+            assert!(input.is_empty());
+            found
+        }
+    }
+
+    /// Messages of every size class of a header.
+    fn messages() -> Vec<Vec<u8>> {
+        [1, 125, 126, 127, 65_535, 65_536, 70_000].map(|bytes| vec![b'x'; bytes]).to_vec()
+    }
+
+    #[test]
+    fn what_the_client_wraps_the_router_reads() {
+        for mut pair in pairs() {
+            for message in messages() {
+                let mut frame = pair.wrapped(&message);
+                let mut reply = Vec::new();
+                let mut input = frame.as_mut_slice();
+                match pair.router.next(&mut input, &mut reply).unwrap() {
+                    transport::Inbound::Message(read) => assert_eq!(read, message),
+                    other => panic!("{other:?}"),
+                }
+                assert!(input.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_router_frames_the_client_reads_however_it_is_cut() {
+        for mut pair in pairs() {
+            let messages = messages();
+            let stream: Vec<_> = messages.iter().flat_map(|message| pair.framed(message)).collect();
+            let expected: Vec<_> = messages.into_iter().map(Inbound::Message).collect();
+            for piece_bytes in [997, 65_536, stream.len()] {
+                assert_eq!(pair.read(&stream, piece_bytes, &mut Vec::new()), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn headers_may_come_octet_by_octet() {
+        for mut pair in pairs() {
+            let stream = [pair.framed(b"abc"), pair.framed(&[b'y'; 300])].concat();
+            let expected = [Inbound::Message(b"abc".to_vec()), Inbound::Message(vec![b'y'; 300])];
+            assert_eq!(pair.read(&stream, 1, &mut Vec::new()), expected);
+        }
+    }
+
+    #[test]
+    fn pings_of_the_router_are_answered() {
+        for mut pair in pairs() {
+            let (mut ping, mut pong) = (Vec::new(), Vec::new());
+            pair.router.ping(&mut ping);
+            assert_eq!(pair.read(&ping, 1, &mut pong), []);
+            assert!(!pong.is_empty());
+            let next = pair.router.next(&mut pong.as_mut_slice(), &mut Vec::new()).unwrap();
+            assert!(matches!(next, transport::Inbound::Incomplete), "{next:?}");
+        }
+    }
+
+    #[test]
+    fn the_close_handshake_is_done_from_either_side() {
+        let mut pair = open("ws://a/ws", Serializer::Json);
+        let (mut close, mut answer) = (Vec::new(), Vec::new());
+        pair.router.close(1001, "bye", &mut close);
+        let farewell = Inbound::Closed(Some((1001, "bye".to_owned())));
+        assert_eq!(pair.read(&close, 1, &mut answer), [farewell]);
+        let next = pair.router.next(&mut answer.as_mut_slice(), &mut Vec::new()).unwrap();
+        assert!(matches!(next, transport::Inbound::Finished), "{next:?}");
+
+        let mut pair = open("ws://a/ws", Serializer::Json);
+        let (mut close, mut answer) = (Vec::new(), Vec::new());
+        pair.client.close(&mut close);
+        let next = pair.router.next(&mut close.as_mut_slice(), &mut answer).unwrap();
+        assert!(matches!(next, transport::Inbound::Finished), "{next:?}");
+        let mut twice = Vec::new();
+        assert_eq!(pair.read(&answer, 1, &mut twice), [Inbound::Closed(Some((1000, String::new())))]);
+        assert!(twice.is_empty());
+    }
+
+    #[test]
+    fn fragments_are_joined_around_control_frames() {
+        let mut pair = open("ws://a/ws", Serializer::Json);
+        // "ab" in a text frame, a PING, "c" in the last continuation.
+        let stream = [&[0x01, 2, b'a', b'b'][..], &[0x89, 1, b'p'], &[0x80, 1, b'c']].concat();
+        let mut pong = Vec::new();
+        assert_eq!(pair.read(&stream, 1, &mut pong), [Inbound::Message(b"abc".to_vec())]);
+        assert_eq!((pong[0], pong[1]), (0x8A, 0x81));
+    }
+
+    #[test]
+    fn frames_that_routers_must_not_send_are_refused() {
+        for frame in [
+            &[0x82, 1, b'a'][..],
+            &[0x80, 1, b'a'],
+            &[0xC1, 1, b'a'],
+            &[0x81, 0x81, 0, 0, 0, 0, b'a'],
+            &[0x82, 127, 0, 0, 0, 1, 0, 0, 0, 0],
+        ] {
+            let mut pair = open("ws://a/ws", Serializer::Json);
+            assert!(pair.client.next(frame, &mut Vec::new()).is_err(), "{frame:x?}");
+        }
+        let mut pair = open("tcp://a", Serializer::Json);
+        assert!(pair.client.next(&[3, 0, 0, 0], &mut Vec::new()).is_err());
+    }
+
+    #[test]
+    fn a_message_larger_than_the_router_takes_is_not_sent() {
+        let mut framing = Framing::rawsocket(Serializer::Cbor, 512);
+        let mut out = b"before".to_vec();
+        let wrapped = framing.wrap(&mut out, |out| {
+            out.extend_from_slice(&[0; 513]);
+            Ok(())
+        });
+        assert!(matches!(wrapped, Err(ClientError::TooLarge)));
+        assert_eq!(out, b"before");
     }
 }

@@ -6,9 +6,7 @@ use super::error::ClientError;
 use crate::codec;
 use crate::codec::payload::OwnedPayload;
 use crate::wamp::message::{Event as EventMessage, Invocation as InvocationMessage};
-use crate::wamp::{
-    Dict, PublicationId, Raw, RegistrationId, RequestId, Serializer, SubscriptionId, Value,
-};
+use crate::wamp::{Dict, PublicationId, Raw, RegistrationId, RequestId, Serializer, SubscriptionId, Value};
 
 /// What [`super::Client::receive`] returns.
 #[derive(Clone, Debug)]

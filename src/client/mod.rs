@@ -419,10 +419,7 @@ fn outcome(result: &message::Result<'_>) -> Outcome {
 }
 
 fn aborted(abort: &message::Abort<'_>) -> Farewell {
-    Farewell {
-        reason: abort.reason.clone().into_owned(),
-        message: incoming::text(&abort.details, "message"),
-    }
+    Farewell { reason: abort.reason.clone().into_owned(), message: incoming::text(&abort.details, "message") }
 }
 
 fn decode(serializer: Serializer, bytes: &[u8]) -> Result<Message<'_>, ClientError> {

@@ -451,3 +451,274 @@ impl<'o> Writer<'o> for CborWriter<'o> {
         self.out.extend_from_slice(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::check;
+    use super::super::random::{Random, Tree, hex};
+    use super::*;
+
+    fn token(text: &str) -> Token<'static, Option<u64>> {
+        CborReader::new(hex(text).leak()).unwrap().value().unwrap()
+    }
+
+    fn written(write: impl FnOnce(&mut CborWriter<'_>)) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(&mut CborWriter::new(&mut out));
+        out
+    }
+
+    /// Encodings of RFC 8949, appendix A, and a few more.
+    fn scalars() -> Vec<(&'static str, Token<'static, Option<u64>>)> {
+        let text = |text: &'static str| Token::Text(text.into());
+        let binary = |bytes: &'static [u8]| Token::Binary(bytes.into());
+        vec![
+            ("00", Token::Unsigned(0)),
+            ("17", Token::Unsigned(23)),
+            ("1818", Token::Unsigned(24)),
+            ("1903e8", Token::Unsigned(1_000)),
+            ("1a000f4240", Token::Unsigned(1_000_000)),
+            ("1bffffffffffffffff", Token::Unsigned(u64::MAX)),
+            ("1b0000000000000001", Token::Unsigned(1)),
+            ("20", Token::Negative(0)),
+            ("3863", Token::Negative(99)),
+            ("3bffffffffffffffff", Token::Negative(u64::MAX)),
+            ("c249010000000000000000", Token::Float(18_446_744_073_709_551_616.0)),
+            ("c349010000000000000000", Token::Float(-18_446_744_073_709_551_616.0)),
+            ("c2420100", Token::Unsigned(256)),
+            ("c3420100", Token::Negative(256)),
+            ("c240", Token::Unsigned(0)),
+            ("c24b000000ffffffffffffffff", Token::Unsigned(u64::MAX)),
+            ("c25f41014100ff", Token::Unsigned(256)),
+            ("f90000", Token::Single(0.0)),
+            ("f93c00", Token::Single(1.0)),
+            ("f97bff", Token::Single(65_504.0)),
+            ("f90001", Token::Single(5.960_464_5e-8)),
+            ("f90400", Token::Single(6.103_515_6e-5)),
+            ("f9c400", Token::Single(-4.0)),
+            ("f97c00", Token::Single(f32::INFINITY)),
+            ("fa47c35000", Token::Single(100_000.0)),
+            ("fb3ff199999999999a", Token::Float(1.1)),
+            ("f4", Token::Bool(false)),
+            ("f5", Token::Bool(true)),
+            ("f6", Token::Null),
+            ("f7", Token::Null),
+            ("f0", Token::Null),
+            ("f8ff", Token::Null),
+            ("c074323031332d30332d32315432303a30343a30305a", text("2013-03-21T20:04:00Z")),
+            ("c11a514b67b0", Token::Unsigned(1_363_896_240)),
+            ("d74401020304", binary(&[1, 2, 3, 4])),
+            ("d9d9f7c063616263", text("abc")),
+            ("40", binary(&[])),
+            ("4401020304", binary(&[1, 2, 3, 4])),
+            ("5f42010243030405ff", binary(&[1, 2, 3, 4, 5])),
+            ("5fff", binary(&[])),
+            ("60", text("")),
+            ("62c3bc", text("ü")),
+            ("7f657374726561646d696e67ff", text("streaming")),
+            ("7803616263", text("abc")),
+        ]
+    }
+
+    #[test]
+    fn scalars_are_read_and_walked_to_their_end() {
+        for (text, expected) in scalars() {
+            assert_eq!(token(text), expected, "{text}");
+            let bytes = hex(text);
+            assert!(check(Serializer::Cbor, &bytes).is_ok(), "{text}");
+            for length in 0..bytes.len() {
+                let error = check(Serializer::Cbor, &bytes[..length]).unwrap_err();
+                assert_eq!(error, DecodeError::Truncated, "{text} at {length}");
+            }
+        }
+        assert!(matches!(token("f97e00"), Token::Single(nan) if nan.is_nan()));
+    }
+
+    #[test]
+    fn lists_and_dictionaries_may_have_indefinite_length() {
+        let list = |items: &[u64]| Tree::List(items.iter().map(|&item| Tree::Unsigned(item)).collect());
+        let one_two = Tree::Dict(vec![("a".to_owned(), Tree::Unsigned(1)), ("b".to_owned(), list(&[2, 3]))]);
+        for text in [
+            "a26161016162820203",
+            "bf61610161629f0203ffff",
+            "bf6161016162 820203 ff",
+            "a2616101 6162 9f0203ff",
+        ] {
+            let bytes = hex(text);
+            assert_eq!(Tree::decoded(Serializer::Cbor, &bytes), one_two, "{text}");
+            for length in 0..bytes.len() {
+                let error = check(Serializer::Cbor, &bytes[..length]).unwrap_err();
+                assert_eq!(error, DecodeError::Truncated, "{text} at {length}");
+            }
+        }
+        assert_eq!(Tree::decoded(Serializer::Cbor, &hex("9fff")), list(&[]));
+        assert_eq!(Tree::decoded(Serializer::Cbor, &hex("c4 82 01 c1 02")), list(&[1, 2]));
+    }
+
+    #[test]
+    fn what_is_not_well_formed_is_an_error() {
+        for text in [
+            "ff",
+            "81ff",
+            "8201ff",
+            "a1ff00",
+            "a101ff",
+            "bf01ff",
+            "bf0102 03ff",
+            "c1ff",
+            "1c",
+            "1d",
+            "1e",
+            "1f",
+            "3f",
+            "df00",
+            "5c",
+            "7e",
+            "9d",
+            "fc",
+            "fd",
+            "fe",
+            "f800",
+            "f81f",
+            "f818",
+            "5f00ff",
+            "5f6100ff",
+            "7f4100ff",
+            "5f5f4100ffff",
+            "7f7f6100ffff",
+            "5f5cff",
+        ] {
+            let bytes = hex(text);
+            assert_eq!(check(Serializer::Cbor, &bytes).unwrap_err(), DecodeError::UnexpectedByte, "{text}");
+        }
+        for text in ["61ff", "7f61ff ff", "7f 61c3 61bc ff", "81 62c328"] {
+            assert_eq!(check(Serializer::Cbor, &hex(text)).unwrap_err(), DecodeError::NotUtf8, "{text}");
+        }
+        assert_eq!(check(Serializer::Cbor, &hex("0000")).unwrap_err(), DecodeError::TrailingBytes);
+    }
+
+    #[test]
+    fn announced_lengths_are_compared_with_what_is_there() {
+        for text in [
+            "9affffffff",
+            "9bffffffffffffffff",
+            "bbffffffffffffffff",
+            "bb8000000000000000",
+            "5bffffffffffffffff",
+            "7bffffffffffffffff",
+            "7f7bffffffffffffffff",
+            "830000",
+            "a2000000",
+        ] {
+            let bytes = hex(text);
+            assert_eq!(check(Serializer::Cbor, &bytes).unwrap_err(), DecodeError::Truncated, "{text}");
+        }
+    }
+
+    #[test]
+    fn tags_are_levels() {
+        let tagged = |tags: usize| {
+            let mut bytes = vec![0xc1; tags];
+            bytes.push(0);
+            bytes
+        };
+        assert!(check(Serializer::Cbor, &tagged(PAYLOAD_DEPTH_MAX)).is_ok());
+        assert_eq!(
+            check(Serializer::Cbor, &tagged(PAYLOAD_DEPTH_MAX + 1)).unwrap_err(),
+            DecodeError::TooDeep
+        );
+        let many = tagged(100_000);
+        assert_eq!(check(Serializer::Cbor, &many).unwrap_err(), DecodeError::TooDeep);
+        assert_eq!(CborReader::new(&many).unwrap().value(), Err(DecodeError::TooDeep));
+        assert_eq!(Tree::decoded(Serializer::Cbor, &tagged(PAYLOAD_DEPTH_MAX)), Tree::Unsigned(0));
+    }
+
+    #[test]
+    fn half_floats_agree_with_their_definition() {
+        for bits in 0..=u16::MAX {
+            let exponent = i32::from(bits >> 10 & 0x1f);
+            let fraction = f64::from(bits & 0x3ff);
+            let magnitude = match exponent {
+                0 => fraction * 2f64.powi(-24),
+                31 if fraction == 0.0 => f64::INFINITY,
+                31 => f64::NAN,
+                _ => (1.0 + fraction / 1024.0) * 2f64.powi(exponent - 15),
+            };
+            let naive = if bits & 0x8000 == 0 { magnitude } else { -magnitude };
+            let ours = f64::from(half(bits));
+            assert!(
+                ours == naive && ours.is_sign_negative() == naive.is_sign_negative()
+                    || ours.is_nan() && naive.is_nan()
+            );
+        }
+    }
+
+    #[test]
+    fn bignums_become_the_nearest_float() {
+        let mut random = Random(6);
+        for _ in 0..20_000 {
+            let value = u128::from(random.word()) << 64 | u128::from(random.integer());
+            let value = value >> random.below(64);
+            match bignum(&value.to_be_bytes()) {
+                Ok(small) => assert_eq!(u128::from(small), value),
+                Err(float) => {
+                    assert!(value > u64::MAX.into());
+                    assert_eq!(float, value as f64, "{value}");
+                }
+            }
+        }
+        // Exactly between two floats, and a little above.
+        assert_eq!(bignum(&hex("01 0000000000000800")), Err(2f64.powi(64)));
+        assert_eq!(bignum(&hex("01 0000000000000801")), Err(2f64.powi(64) + 4096.0));
+        assert_eq!(bignum(&[255; 200]), Err(f64::INFINITY));
+        assert_eq!(bignum(&vec![1; 1 << 20]), Err(f64::INFINITY));
+    }
+
+    #[test]
+    fn heads_take_the_smallest_form() {
+        for (value, bytes) in [
+            (23, 1),
+            (24, 2),
+            (255, 2),
+            (256, 3),
+            (65_535, 3),
+            (65_536, 5),
+            (u32::MAX.into(), 5),
+            (1 << 32, 9),
+            (u64::MAX, 9),
+        ] {
+            for out in [written(|writer| writer.unsigned(value)), written(|writer| writer.negative(value))] {
+                assert_eq!(out.len(), bytes, "{value}");
+            }
+            assert_eq!(
+                Tree::decoded(Serializer::Cbor, &written(|w| w.unsigned(value))),
+                Tree::Unsigned(value)
+            );
+        }
+        for count in [0, 23, 24, 255, 256, 65_536] {
+            let known = written(|writer| {
+                let mark = writer.open_list(Some(count));
+                (0..count).for_each(|_| writer.null());
+                writer.close_list(mark, count);
+            });
+            let counted = written(|writer| {
+                let mark = writer.open_list(None);
+                (0..count).for_each(|_| writer.null());
+                writer.close_list(mark, count);
+            });
+            assert!(known == counted, "{count}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_walked_without_harm() {
+        let mut random = Random(7);
+        for _ in 0..100_000 {
+            let bytes: Vec<u8> = (0..random.below(24)).map(|_| random.word() as u8).collect();
+            if let Ok(raw) = check(Serializer::Cbor, &bytes) {
+                assert_eq!(raw.bytes(), bytes);
+                Tree::of_raw(raw);
+            }
+        }
+    }
+}

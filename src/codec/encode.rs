@@ -137,3 +137,104 @@ impl<'o, W: Writer<'o>> Elements<W> {
         self.writer.close_list(self.mark, self.count);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::payload::OwnedPayload;
+    use super::super::random::hex;
+    use super::super::{check, decode, encode};
+    use super::*;
+    use crate::wamp::message::{Event, Publish, Unregistered};
+    use crate::wamp::{List, PublicationId, RequestId, Serializer, SubscriptionId, Value};
+
+    fn encoded(message: &Message<'_>, serializer: Serializer) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode(message, serializer, &mut out).unwrap();
+        out
+    }
+
+    fn event<'a>(details: Dict<'a>, payload: Payload<'a>) -> Message<'a> {
+        let (subscription, publication) = (SubscriptionId(1), PublicationId(2));
+        Message::Event(Event { subscription, publication, details, payload })
+    }
+
+    #[test]
+    fn built_dictionaries_and_lists_are_written_in_their_order() {
+        let features = [("shared", Value::Bool(true)), ("none", Value::Dict(Dict::EMPTY))];
+        let list = [Value::Null, Value::Signed(-7), Value::Float(0.5), Value::Binary([1].as_slice().into())];
+        let pairs = [
+            ("b", Value::Dict(Dict::Pairs(&features))),
+            ("a", Value::List(List::Values(&list))),
+            ("a", Value::text("twice")),
+        ];
+        let message = event(Dict::Pairs(&pairs), Payload::EMPTY);
+        let json = br#"[36,1,2,{"b":{"shared":true,"none":{}},"a":[null,-7,0.5,"\u0000AQ=="],"a":"twice"}]"#;
+        assert_eq!(encoded(&message, Serializer::Json), json);
+        let msgpack = hex("94 24 01 02 83 a162 82 a6736861726564 c3 a46e6f6e65 80 \
+             a161 94 c0 f9 cb3fe0000000000000 c401 01 a161 a57477696365");
+        assert_eq!(encoded(&message, Serializer::MessagePack), msgpack);
+    }
+
+    #[test]
+    fn custom_attributes_follow_the_pairs() {
+        let text = r#"{"x":1,"_ab":2, "_trace" : [1, {"y":"\u00e9"}], "_A_B":3,"_id_":null}"#;
+        let options = check(Serializer::Json, text.as_bytes()).unwrap();
+        let pairs = [("topic", Value::text("t"))];
+        let extended = event(Dict::Extended(&pairs, options), Payload::EMPTY);
+        let json = br#"[36,1,2,{"topic":"t","_trace":[1, {"y":"\u00e9"}],"_id_":null}]"#;
+        assert_eq!(encoded(&extended, Serializer::Json), json);
+        let msgpack =
+            hex("94 24 01 02 83 a5746f706963 a174 a65f7472616365 92 01 81 a179 a2c3a9 a45f69645f c0");
+        assert_eq!(encoded(&extended, Serializer::MessagePack), msgpack);
+        let cbor =
+            hex("84 18 24 01 02 a3 65746f706963 6174 665f7472616365 82 01 a1 6179 62c3a9 645f69645f f6");
+        assert_eq!(encoded(&extended, Serializer::Cbor), cbor);
+        let alone = event(Dict::Extended(&[], options), Payload::EMPTY);
+        assert!(encoded(&alone, Serializer::Cbor).starts_with(&hex("84 18 24 01 02 a2 66")));
+    }
+
+    #[test]
+    fn an_error_leaves_the_output_as_it_was() {
+        let bytes = hex("96 10 01 80 a1 75 90 81 c4 00 01");
+        let message = decode(Serializer::MessagePack, &bytes).unwrap();
+        let mut out = b"kept".to_vec();
+        assert_eq!(encode(&message, Serializer::Json, &mut out), Err(TranscodeError::KeyNotText));
+        assert_eq!(out, b"kept");
+        encode(&message, Serializer::MessagePack, &mut out).unwrap();
+        assert_eq!(out.strip_prefix(b"kept"), Some(bytes.as_slice()));
+    }
+
+    #[test]
+    fn payload_of_the_same_serializer_is_copied_byte_for_byte() {
+        let text = r#"[16,7,{"a" : 1},"u", [1 ,2] , {"k": "\u0061"}]"#;
+        let message = decode(Serializer::Json, text.as_bytes()).unwrap();
+        let json = br#"[16,7,{"a" : 1},"u",[1 ,2] , {"k": "\u0061"}]"#;
+        assert_eq!(encoded(&message, Serializer::Json), json);
+        let msgpack = hex("96 10 07 81 a161 01 a175 92 01 02 81 a16b a161");
+        assert_eq!(encoded(&message, Serializer::MessagePack), msgpack);
+    }
+
+    #[test]
+    fn revocations_have_details_and_answers_do_not() {
+        let answer = Message::Unregistered(Unregistered { request: RequestId(3), details: None });
+        assert_eq!(encoded(&answer, Serializer::Json), b"[67,3]");
+        let details = Some(Dict::EMPTY);
+        let revocation = Message::Unregistered(Unregistered { request: RequestId::NONE, details });
+        assert_eq!(encoded(&revocation, Serializer::Json), b"[67,0,{}]");
+    }
+
+    #[test]
+    fn keyword_arguments_alone_come_with_an_empty_list() {
+        for serializer in Serializer::ALL {
+            let owned = OwnedPayload::from_values(serializer, &[], &[("a", Value::Null)]).unwrap();
+            let publish = Publish {
+                request: RequestId(1),
+                options: Dict::EMPTY,
+                topic: "u".into(),
+                payload: owned.borrow(),
+            };
+            let out = encoded(&Message::Publish(publish), Serializer::Json);
+            assert_eq!(out, br#"[16,1,{},"u",[],{"a":null}]"#);
+        }
+    }
+}

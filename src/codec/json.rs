@@ -68,6 +68,11 @@ impl<'a> JsonReader<'a> {
         self.text.as_bytes().get(self.position).copied().ok_or(DecodeError::Truncated)
     }
 
+    /// The text from `start`, where a value began, to where the reader stands.
+    pub(super) fn text_since(&self, start: usize) -> &'a str {
+        &self.text[start..self.position]
+    }
+
     /// What cannot stand here: the end, or another byte.
     #[cold]
     fn unexpected(&self) -> DecodeError {
@@ -302,6 +307,13 @@ impl<'a> Reader<'a> for JsonReader<'a> {
         })
     }
 
+    fn text(&mut self) -> Result<Cow<'a, str>, DecodeError> {
+        if self.peek()? != b'"' {
+            return Err(DecodeError::UnexpectedType);
+        }
+        self.string()
+    }
+
     fn key(&mut self) -> Result<Token<'a, JsonContainer>, DecodeError> {
         let key = self.string()?;
         self.white_space();
@@ -493,5 +505,277 @@ impl<'o> Writer<'o> for JsonWriter<'o> {
 
     fn checked(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check;
+    use super::super::random::{Random, Tree};
+    use super::*;
+
+    fn accepts(text: &str) -> Result<(), DecodeError> {
+        check(Serializer::Json, text.as_bytes()).map(drop)
+    }
+
+    fn token(text: &str) -> Token<'_, JsonContainer> {
+        JsonReader::new(text.as_bytes()).unwrap().value().unwrap()
+    }
+
+    impl PartialEq for JsonContainer {
+        fn eq(&self, _: &JsonContainer) -> bool {
+            false
+        }
+    }
+
+    impl std::fmt::Debug for JsonContainer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "..{}", char::from(self.close))
+        }
+    }
+
+    #[test]
+    fn plain_agrees_with_a_search_octet_by_octet() {
+        let mut random = Random(1);
+        for _ in 0..20_000 {
+            let length = random.below(40);
+            let mut bytes: Vec<u8> = (0..length).map(|_| random.word() as u8 | 0x20).collect();
+            for _ in 0..random.below(3).min(length) {
+                let at = random.below(length);
+                bytes[at] =
+                    *random.pick(&[0, 1, 0x1f, 0x20, 0x21, b'"', b'#', b'\\', b'[', b']', 0x7f, 0x80, 0xa2]);
+            }
+            let naive = bytes.iter().position(|&b| b < 0x20 || b == b'"' || b == b'\\').unwrap_or(length);
+            assert_eq!(plain(&bytes), naive, "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn the_grammar_is_strict() {
+        for good in [
+            "0",
+            "-0",
+            "1.5",
+            "1e5",
+            "1E+5",
+            "-1.25e-3",
+            "\"\"",
+            "\"\\u00e9\\/\"",
+            "[]",
+            "{}",
+            " [ 1 , 2 ] ",
+            "{\"a\":{\"b\":[]}}",
+            "\t\r\n null",
+            "true",
+            "false",
+            "\"\\ud83d\\ude00\"",
+            "\"\\u0000\"",
+            "1e999",
+        ] {
+            assert_eq!(accepts(good), Ok(()), "{good}");
+        }
+        for (bad, error) in [
+            ("", DecodeError::Truncated),
+            ("tru", DecodeError::Truncated),
+            ("trux", DecodeError::UnexpectedByte),
+            ("[1,]", DecodeError::UnexpectedByte),
+            ("[,1]", DecodeError::UnexpectedByte),
+            ("[1 2]", DecodeError::UnexpectedByte),
+            ("[1", DecodeError::Truncated),
+            ("[1]]", DecodeError::TrailingBytes),
+            ("{1:2}", DecodeError::UnexpectedByte),
+            ("{\"a\"}", DecodeError::UnexpectedByte),
+            ("{\"a\":1,}", DecodeError::UnexpectedByte),
+            ("01", DecodeError::InvalidNumber),
+            ("-", DecodeError::Truncated),
+            ("-a", DecodeError::InvalidNumber),
+            ("1.", DecodeError::Truncated),
+            ("1.e5", DecodeError::InvalidNumber),
+            ("1e", DecodeError::Truncated),
+            ("+1", DecodeError::UnexpectedByte),
+            (".5", DecodeError::UnexpectedByte),
+            ("NaN", DecodeError::UnexpectedByte),
+            ("Infinity", DecodeError::UnexpectedByte),
+            ("'a'", DecodeError::UnexpectedByte),
+            ("\"\u{1}\"", DecodeError::UnexpectedByte),
+            ("\"\\x\"", DecodeError::InvalidEscape),
+            ("\"\\u12g4\"", DecodeError::InvalidEscape),
+            ("\"\\ud83d\"", DecodeError::InvalidEscape),
+            ("\"\\ud83d\\n\"", DecodeError::InvalidEscape),
+            ("\"\\ud83d\\ud83d\"", DecodeError::InvalidEscape),
+            ("\"\\ude00\"", DecodeError::InvalidEscape),
+            ("\"abc", DecodeError::Truncated),
+            ("\u{feff}1", DecodeError::UnexpectedByte),
+            ("// 1", DecodeError::UnexpectedByte),
+        ] {
+            assert_eq!(accepts(bad), Err(error), "{bad}");
+        }
+        assert_eq!(check(Serializer::Json, b"\"\xff\"").unwrap_err(), DecodeError::NotUtf8);
+        assert_eq!(check(Serializer::Json, b"\"\xed\xa0\x80\"").unwrap_err(), DecodeError::NotUtf8);
+    }
+
+    #[test]
+    fn numbers_keep_what_they_are() {
+        assert_eq!(token("0"), Token::Unsigned(0));
+        assert_eq!(token("18446744073709551615"), Token::Unsigned(u64::MAX));
+        assert_eq!(token("18446744073709551616"), Token::Float(18446744073709551616.0));
+        assert_eq!(token("-1"), Token::Negative(0));
+        assert_eq!(token("-9223372036854775808"), Token::Negative(i64::MAX as u64));
+        assert_eq!(token("-18446744073709551616"), Token::Negative(u64::MAX));
+        assert_eq!(token("-18446744073709551617"), Token::Float(-18446744073709551616.0));
+        assert_eq!(token("1.0"), Token::Float(1.0));
+        assert_eq!(token("1e2"), Token::Float(100.0));
+        assert_eq!(token("1e999"), Token::Float(f64::INFINITY));
+        assert!(matches!(token("-0"), Token::Float(zero) if zero == 0.0 && zero.is_sign_negative()));
+        let digits = "9".repeat(5_000);
+        assert_eq!(token(&digits), Token::Float(f64::INFINITY));
+    }
+
+    #[test]
+    fn texts_borrow_unless_they_hold_escapes() {
+        assert!(matches!(token("\"größe\""), Token::Text(Cow::Borrowed("größe"))));
+        let Token::Text(Cow::Owned(text)) = token(r#""a\"\\\/\b\f\n\r\t\u00DFz\ud83D\uDE00""#) else {
+            panic!("a text with escapes is owned")
+        };
+        assert_eq!(text, "a\"\\/\u{8}\u{c}\n\r\tßz😀");
+    }
+
+    #[test]
+    fn binary_is_a_zero_and_base64() {
+        assert_eq!(token(r#""\u0000AAEC""#), Token::Binary(vec![0, 1, 2].into()));
+        assert_eq!(token(r#""\u0000\/\/8=""#), Token::Binary(vec![255, 255].into()));
+        assert_eq!(token(r#""\u0000""#), Token::Binary(vec![].into()));
+        for text in
+            [r#""\u0000AAE""#, r#""\u0000A==="#, r#""\u0000AA EC""#, r#""\u0000_-8=""#, r#""\u0000ä""#]
+        {
+            let text = if text.ends_with('"') { text.to_owned() } else { format!("{text}\"") };
+            assert!(matches!(token(&text), Token::Text(text) if text.starts_with('\0')), "{text}");
+        }
+        let mut out = Vec::new();
+        JsonWriter::new(&mut out).binary(&[0xfb, 0xff]);
+        assert_eq!(out, br#""\u0000+/8=""#);
+    }
+
+    #[test]
+    fn floats_are_written_as_floats() {
+        for (float, text) in [
+            (1.0, "1.0"),
+            (-0.0, "-0.0"),
+            (0.1, "0.1"),
+            (1e21, "1e+21"),
+            (5e-324, "5e-324"),
+            (1e15, "1e15"),
+            (123456789.0, "123456789.0"),
+            (f64::NAN, "null"),
+            (f64::INFINITY, "null"),
+            (-f64::INFINITY, "null"),
+        ] {
+            let mut out = Vec::new();
+            JsonWriter::new(&mut out).float(float);
+            let written = String::from_utf8(out).unwrap();
+            assert_eq!(written.parse::<f64>().ok(), text.parse::<f64>().ok(), "{text}");
+            assert!(written == "null" || written.contains(['.', 'e']), "{written}");
+            assert!(matches!(token(&written), Token::Float(_) | Token::Null), "{written}");
+        }
+    }
+
+    #[test]
+    fn texts_are_written_with_the_escapes_they_need_and_no_others() {
+        let mut out = Vec::new();
+        JsonWriter::new(&mut out).text("a\"b\\c/\u{0}\u{1f}\u{8}\u{c}\n\r\t\u{7f}€");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#""a\"b\\c/\u0000\u001f\b\f\n\r\t€""#.replace("t€", "t\u{7f}€")
+        );
+    }
+
+    /// What our walker and serde_json say to one text, both of which must agree. Ours also takes floats out of range,
+    /// which are infinite then.
+    fn agree(text: &[u8]) {
+        let ours = check(Serializer::Json, text);
+        let theirs = serde_json::from_slice::<serde_json::Value>(text);
+        match (ours, theirs) {
+            (Ok(raw), Ok(json)) => {
+                let again: serde_json::Value = serde_json::from_slice(raw.bytes()).unwrap();
+                assert_eq!(again, json);
+            }
+            (Err(_), Err(_)) => {}
+            (Ok(_), Err(error)) => {
+                assert!(
+                    error.to_string().contains("out of range"),
+                    "{error}: {:?}",
+                    String::from_utf8_lossy(text)
+                );
+            }
+            (Err(error), Ok(_)) => panic!("{error}: {:?}", String::from_utf8_lossy(text)),
+        }
+    }
+
+    #[test]
+    fn the_walker_agrees_with_serde_json_on_mutated_texts() {
+        let mut random = Random(2);
+        for _ in 0..4_000 {
+            let mut text = random.tree(4).encoded(Serializer::Json);
+            agree(&text);
+            for _ in 0..1 + random.below(3) {
+                let at = random.below(text.len());
+                let pieces: [&[u8]; 16] = [
+                    b"\"", b"\\", b",", b":", b"[", b"]", b"{", b"}", b"-", b"0", b".", b"e5", b" ",
+                    b"\\ud800", b"\\udc00", b"\xc3",
+                ];
+                match random.below(4) {
+                    0 => text[at] = random.word() as u8,
+                    1 => drop(text.splice(at..at, random.pick(&pieces).iter().copied())),
+                    2 => drop(text.remove(at)),
+                    _ => text.truncate(at.max(1)),
+                }
+                if text.is_empty() {
+                    text.push(b'1');
+                }
+                agree(&text);
+            }
+        }
+    }
+
+    #[test]
+    fn the_walker_agrees_with_serde_json_on_texts_of_single_pieces() {
+        let mut random = Random(3);
+        let pieces = [
+            "[",
+            "]",
+            "{",
+            "}",
+            ",",
+            ":",
+            "\"a\"",
+            "\"\\u00e9\"",
+            "1",
+            "-",
+            "0",
+            ".5",
+            "e+1",
+            "null",
+            "true",
+            " ",
+            "\n",
+        ];
+        for _ in 0..50_000 {
+            let text: String = (0..1 + random.below(7)).map(|_| *random.pick(&pieces)).collect();
+            agree(text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn values_read_back_as_serde_json_reads_them() {
+        let mut random = Random(4);
+        for _ in 0..300 {
+            let tree = random.tree(3);
+            let text = tree.encoded(Serializer::Json);
+            assert_eq!(Tree::decoded(Serializer::Json, &text), tree);
+            let pretty = serde_json::from_slice::<serde_json::Value>(&text).unwrap();
+            let pretty = serde_json::to_vec_pretty(&pretty).unwrap();
+            // serde_json keeps one entry of those with equal keys, and so the trees may differ in that.
+            check(Serializer::Json, &pretty).unwrap();
+        }
     }
 }

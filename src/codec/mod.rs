@@ -19,6 +19,8 @@ mod encode;
 mod json;
 mod msgpack;
 pub mod payload;
+#[cfg(test)]
+mod random;
 mod reader;
 mod writer;
 
@@ -163,4 +165,82 @@ pub fn options<O: Options>(dict: &Dict<'_>) -> Result<O, WrongOption> {
         options.set(&key, &value)?;
     }
     Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::random::{Random, Tree};
+    use super::*;
+    use crate::wamp::options::PublishOptions;
+
+    #[test]
+    fn entries_and_items_are_read_from_every_serializer() {
+        let mut random = Random(10);
+        for _ in 0..200 {
+            let tree = random.tree(3);
+            for serializer in Serializer::ALL {
+                let bytes = tree.encoded(serializer);
+                let read = value(check(serializer, &bytes).unwrap());
+                assert_eq!(Tree::of(&read), tree);
+                if let Value::Dict(dict) = read {
+                    let Tree::Dict(pairs) = &tree else { panic!("a dictionary is one") };
+                    assert_eq!(entries(&dict).count(), pairs.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nested_containers_stay_raw() {
+        let raw = check(Serializer::Json, br#" {"a": [1, {}], "b": {"c": 2}} "#).unwrap();
+        let bytes: Vec<&[u8]> = entries(&Dict::Raw(raw))
+            .map(|(_, value)| match value {
+                Value::List(List::Raw(raw)) | Value::Dict(Dict::Raw(raw)) => raw.bytes(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(bytes, [br#"[1, {}]"#.as_slice(), br#"{"c": 2}"#]);
+    }
+
+    #[test]
+    fn keys_come_as_text_where_they_have_one() {
+        // {1: 0, true: 1, [2]: 2, h'00': 3, "a": 4, -1.5: 5}
+        let cbor = random::hex("a6 01 00 f5 01 8102 02 4100 03 6161 04 f9be00 05");
+        let raw = check(Serializer::Cbor, &cbor).unwrap();
+        let keys: Vec<String> = entries(&Dict::Raw(raw)).map(|(key, _)| key.into_owned()).collect();
+        assert_eq!(keys, ["1", "true", "a", "-1.5"]);
+    }
+
+    #[test]
+    fn entries_of_an_extended_dictionary_are_pairs_and_custom_attributes() {
+        let raw = check(Serializer::Json, br#"{"a":1,"_abc":2,"_x":3}"#).unwrap();
+        let pairs = [("a", Value::Null)];
+        let extended: Vec<_> = entries(&Dict::Extended(&pairs, raw)).map(|(key, _)| key).collect();
+        assert_eq!(extended, ["a", "_abc"]);
+    }
+
+    #[test]
+    fn options_are_read_from_raw_and_built_dictionaries() {
+        let raw = check(Serializer::Json, br#"{"acknowledge":true,"_abc":[],"other":{}}"#).unwrap();
+        let expected = PublishOptions { acknowledge: true, exclude_me: true, custom: true };
+        assert_eq!(options(&Dict::Raw(raw)), Ok(expected.clone()));
+        let pairs = [("acknowledge", Value::Bool(true))];
+        assert_eq!(options(&Dict::Extended(&pairs, raw)), Ok(expected));
+        let pairs = [("acknowledge", Value::Null)];
+        assert_eq!(options::<PublishOptions>(&Dict::Pairs(&pairs)), Err(WrongOption("acknowledge")));
+    }
+
+    #[test]
+    fn a_checked_value_is_one_value_without_what_surrounds_it() {
+        assert_eq!(check(Serializer::Json, b" [1] \n").unwrap().bytes(), b"[1]");
+        assert_eq!(check(Serializer::Json, b"1,2").unwrap_err(), DecodeError::TrailingBytes);
+        assert!(matches!(value(check(Serializer::Cbor, &[0x20]).unwrap()), Value::Signed(-1)));
+    }
+
+    #[test]
+    fn errors_say_what_they_are_about() {
+        assert!(DecodeError::UnknownMessage(7).to_string().contains('7'));
+        let inner = TranscodeError::from(DecodeError::NotUtf8);
+        assert_eq!(inner.to_string(), DecodeError::NotUtf8.to_string());
+    }
 }

@@ -329,3 +329,193 @@ impl<'o> Writer<'o> for MessagePackWriter<'o> {
         self.out.extend_from_slice(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::check;
+    use super::super::random::{Random, Tree, hex};
+    use super::*;
+
+    fn token(text: &str) -> Token<'static, usize> {
+        MessagePackReader::new(hex(text).leak()).unwrap().value().unwrap()
+    }
+
+    fn written(write: impl FnOnce(&mut MessagePackWriter<'_>)) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(&mut MessagePackWriter::new(&mut out));
+        out
+    }
+
+    /// One value for each marker, and what it reads as.
+    fn every_marker() -> Vec<(&'static str, Token<'static, usize>)> {
+        let text = |text: &'static str| Token::Text(text.into());
+        let binary = |bytes: &'static [u8]| Token::Binary(bytes.into());
+        vec![
+            ("00", Token::Unsigned(0)),
+            ("7f", Token::Unsigned(127)),
+            ("80", Token::Dict(0)),
+            ("81 a1 61 01", Token::Dict(1)),
+            ("90", Token::List(0)),
+            ("92 01 02", Token::List(2)),
+            ("a0", text("")),
+            ("a3 e2 82 ac", text("€")),
+            ("c0", Token::Null),
+            ("c2", Token::Bool(false)),
+            ("c3", Token::Bool(true)),
+            ("c4 01 ff", binary(&[255])),
+            ("c5 0001 ff", binary(&[255])),
+            ("c6 00000001 ff", binary(&[255])),
+            ("c7 02 05 0102", binary(&[1, 2])),
+            ("c8 0002 05 0102", binary(&[1, 2])),
+            ("c9 00000002 05 0102", binary(&[1, 2])),
+            ("ca 3fc00000", Token::Single(1.5)),
+            ("cb 3ff8000000000000", Token::Float(1.5)),
+            ("cc ff", Token::Unsigned(255)),
+            ("cd ffff", Token::Unsigned(65_535)),
+            ("ce ffffffff", Token::Unsigned(u32::MAX.into())),
+            ("cf ffffffffffffffff", Token::Unsigned(u64::MAX)),
+            ("d0 80", Token::Negative(127)),
+            ("d0 05", Token::Unsigned(5)),
+            ("d1 8000", Token::Negative(32_767)),
+            ("d2 80000000", Token::Negative(i32::MAX as u64)),
+            ("d3 8000000000000000", Token::Negative(i64::MAX as u64)),
+            ("d3 7fffffffffffffff", Token::Unsigned(i64::MAX as u64)),
+            ("d4 01 aa", binary(&[0xaa])),
+            ("d5 01 aabb", binary(&[0xaa, 0xbb])),
+            ("d6 01 aabbccdd", binary(&[0xaa, 0xbb, 0xcc, 0xdd])),
+            ("d7 01 0102030405060708", binary(&[1, 2, 3, 4, 5, 6, 7, 8])),
+            (
+                "d8 01 0102030405060708 0102030405060708",
+                binary(&[1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 3, 4, 5, 6, 7, 8]),
+            ),
+            ("d9 01 61", text("a")),
+            ("da 0001 61", text("a")),
+            ("db 00000001 61", text("a")),
+            ("dc 0001 c0", Token::List(1)),
+            ("dd 00000001 c0", Token::List(1)),
+            ("de 0001 c0 c0", Token::Dict(1)),
+            ("df 00000001 c0 c0", Token::Dict(1)),
+            ("e0", Token::Negative(31)),
+            ("ff", Token::Negative(0)),
+        ]
+    }
+
+    #[test]
+    fn every_marker_is_read_and_walked_to_its_end() {
+        for (text, expected) in every_marker() {
+            assert_eq!(token(text), expected, "{text}");
+            let bytes = hex(text);
+            assert!(check(Serializer::MessagePack, &bytes).is_ok(), "{text}");
+            for length in 0..bytes.len() {
+                let error = check(Serializer::MessagePack, &bytes[..length]).unwrap_err();
+                assert_eq!(error, DecodeError::Truncated, "{text} at {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_reserved_marker_and_broken_texts_are_errors() {
+        for (text, error) in [
+            ("c1", DecodeError::UnexpectedByte),
+            ("91 c1", DecodeError::UnexpectedByte),
+            ("a1 ff", DecodeError::NotUtf8),
+            ("91 a2 c3 28", DecodeError::NotUtf8),
+            ("81 a1 80 01", DecodeError::NotUtf8),
+            ("c0 c0", DecodeError::TrailingBytes),
+        ] {
+            assert_eq!(check(Serializer::MessagePack, &hex(text)).unwrap_err(), error, "{text}");
+        }
+        let mut long = hex("d9 80");
+        long.extend([b'a'; 127]);
+        long.push(0xff);
+        assert_eq!(check(Serializer::MessagePack, &long).unwrap_err(), DecodeError::NotUtf8);
+    }
+
+    #[test]
+    fn announced_lengths_are_compared_with_what_is_there() {
+        for text in [
+            "dd ffffffff",
+            "df ffffffff",
+            "db ffffffff",
+            "c6 ffffffff",
+            "c9 ffffffff 01",
+            "dd 00000003 c0 c0",
+            "82 c0 c0 c0",
+        ] {
+            let bytes = hex(text);
+            assert_eq!(check(Serializer::MessagePack, &bytes).unwrap_err(), DecodeError::Truncated, "{text}");
+            let read = MessagePackReader::new(&bytes).unwrap().value();
+            assert_eq!(read, Err(DecodeError::Truncated), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_lengths_take_the_smallest_form() {
+        for (value, bytes) in [
+            (0, 1),
+            (127, 1),
+            (128, 2),
+            (255, 2),
+            (256, 3),
+            (65_535, 3),
+            (65_536, 5),
+            (1 << 32, 9),
+            (u64::MAX, 9),
+        ] {
+            let out = written(|writer| writer.unsigned(value));
+            assert_eq!(out.len(), bytes, "{value}");
+            assert_eq!(Tree::decoded(Serializer::MessagePack, &out), Tree::Unsigned(value));
+        }
+        for (n, bytes) in
+            [(0, 1), (31, 1), (32, 2), (127, 2), (128, 3), (32_768, 5), (1 << 31, 9), (i64::MAX as u64, 9)]
+        {
+            let out = written(|writer| writer.negative(n));
+            assert_eq!(out.len(), bytes, "-1 - {n}");
+            assert_eq!(Tree::decoded(Serializer::MessagePack, &out), Tree::Negative(n));
+        }
+        assert_eq!(written(|writer| writer.negative(u64::MAX)), hex("cb c3f0000000000000"));
+        for (length, head) in [(31, 1), (32, 2), (255, 2), (256, 3), (65_536, 5)] {
+            assert_eq!(written(|writer| writer.text(&"a".repeat(length))).len(), length + head);
+        }
+    }
+
+    #[test]
+    fn containers_that_are_counted_while_written_equal_those_of_known_count() {
+        for count in [0, 1, 15, 16, 17, 65_535, 65_536] {
+            let known = written(|writer| {
+                let mark = writer.open_list(Some(count));
+                (0..count).for_each(|_| writer.null());
+                writer.close_list(mark, count);
+            });
+            let counted = written(|writer| {
+                let mark = writer.open_list(None);
+                (0..count).for_each(|_| writer.null());
+                writer.close_list(mark, count);
+            });
+            assert!(known == counted, "{count}");
+            let known = written(|writer| {
+                let mark = writer.open_dict(Some(count));
+                (0..2 * count).for_each(|value| writer.unsigned(value));
+                writer.close_dict(mark, count);
+            });
+            let counted = written(|writer| {
+                let mark = writer.open_dict(None);
+                (0..2 * count).for_each(|value| writer.unsigned(value));
+                writer.close_dict(mark, count);
+            });
+            assert!(known == counted, "{count}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_walked_without_harm() {
+        let mut random = Random(5);
+        for _ in 0..100_000 {
+            let bytes: Vec<u8> = (0..random.below(24)).map(|_| random.word() as u8).collect();
+            if let Ok(raw) = check(Serializer::MessagePack, &bytes) {
+                assert_eq!(raw.bytes(), bytes);
+                Tree::of_raw(raw);
+            }
+        }
+    }
+}

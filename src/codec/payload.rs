@@ -214,7 +214,7 @@ pub fn to_json(payload: Payload<'_>) -> Result<(Option<String>, Option<String>),
         }
         let start = reader.position();
         reader.skip(0)?;
-        *element = Some(String::from_utf8_lossy(reader.since(start)).into_owned());
+        *element = Some(reader.text_since(start).to_owned());
     }
     let [args, kwargs] = elements;
     Ok((args, kwargs))
@@ -236,4 +236,202 @@ pub(super) fn key_text<C>(key: Token<'_, C>) -> Option<Text<'_>> {
 
 fn float_text(value: f64) -> String {
     if value.is_finite() { zmij::Buffer::new().format_finite(value).to_owned() } else { "null".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check;
+    use super::super::random::{Random, Tree, hex};
+    use super::super::writer::write_raw;
+    use super::*;
+
+    fn payload(serializer: Serializer, args: &[u8]) -> Payload<'_> {
+        Payload::checked(serializer, 1, args)
+    }
+
+    /// A tree as it comes out of JSON and back: all else is kept.
+    fn transcoded(tree: &Tree, path: &[Serializer]) -> Tree {
+        let tree = Tree::List(vec![tree.clone()]);
+        let mut owned = OwnedPayload::copy(payload(path[0], &tree.encoded(path[0])));
+        for &to in &path[1..] {
+            owned = transcode(owned.borrow(), to).unwrap();
+            assert_eq!(owned.serializer, to);
+        }
+        let Tree::List(mut items) = Tree::decoded(owned.serializer, &owned.bytes) else {
+            panic!("arguments are a list")
+        };
+        items.remove(0)
+    }
+
+    #[test]
+    fn random_trees_survive_every_pair_and_every_round() {
+        let mut random = Random(8);
+        for _ in 0..400 {
+            let tree = random.tree(4);
+            for from in Serializer::ALL {
+                assert_eq!(transcoded(&tree, &[from]), tree);
+                for to in Serializer::ALL {
+                    assert_eq!(transcoded(&tree, &[from, to]), tree, "{from:?} to {to:?}");
+                    assert_eq!(transcoded(&tree, &[from, to, from]), tree, "{from:?} to {to:?} and back");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn transcoding_writes_what_a_writer_of_the_tree_would() {
+        let mut random = Random(9);
+        for _ in 0..400 {
+            let tree = Tree::List(vec![random.tree(4)]);
+            for from in Serializer::ALL {
+                let bytes = tree.encoded(from);
+                for to in Serializer::ALL {
+                    let owned = transcode(payload(from, &bytes), to).unwrap();
+                    assert_eq!(owned.bytes, tree.encoded(to), "{from:?} to {to:?}");
+                }
+            }
+        }
+    }
+
+    /// One value in one serializer, and what it becomes in another.
+    fn becomes(from: Serializer, value: &[u8], to: Serializer) -> Vec<u8> {
+        let raw = check(from, value).unwrap();
+        let mut out = Vec::new();
+        match to {
+            Serializer::Json => write_raw(&mut JsonWriter::new(&mut out), raw),
+            Serializer::MessagePack => write_raw(&mut MessagePackWriter::new(&mut out), raw),
+            Serializer::Cbor => write_raw(&mut CborWriter::new(&mut out), raw),
+        }
+        .unwrap();
+        out
+    }
+
+    fn to_text(from: Serializer, value: &str) -> String {
+        String::from_utf8(becomes(from, &hex(value), Serializer::Json)).unwrap()
+    }
+
+    #[test]
+    fn each_choice_of_the_table_holds() {
+        use Serializer::{Cbor, Json, MessagePack};
+        for (value, text) in [
+            ("f97e00", "null"),
+            ("f97c00", "null"),
+            ("fbfff0000000000000", "null"),
+            ("f7", "null"),
+            ("f0", "null"),
+            ("f93e00", "1.5"),
+            ("fb4000000000000000", "2.0"),
+            ("c1 05", "5"),
+            ("3bffffffffffffffff", "-18446744073709551616"),
+            ("c249010000000000000000", "1.8446744073709552e+19"),
+            ("5f42fb 00 41 ff ff", r#""\u0000+wD/""#),
+            ("a1 00 f4", r#"{"0":false}"#),
+            ("a3 20 f6 f5 f6 f6 f6", r#"{"-1":null,"true":null,"null":null}"#),
+            ("a1 fb3ff8000000000000 00", r#"{"1.5":0}"#),
+            ("7f 61 22 61 5c ff", r#""\"\\""#),
+        ] {
+            let written = to_text(Cbor, value);
+            assert_eq!(written.replace("e19", "e+19"), text, "{value}");
+        }
+        for (value, text) in [
+            ("c7 02 05 0102", r#""\u0000AQI=""#),
+            ("ca 3dcccccd", "0.10000000149011612"),
+            ("cb 7ff0000000000000", "null"),
+            ("81 d0 80 c0", r#"{"-128":null}"#),
+        ] {
+            assert_eq!(to_text(MessagePack, value), text, "{value}");
+        }
+        for (json, cbor, msgpack) in [
+            ("-9223372036854775809", "3b8000000000000000", "cb c3e0000000000000"),
+            ("18446744073709551616", "fb43f0000000000000", "cb 43f0000000000000"),
+            ("1.0", "fb3ff0000000000000", "cb 3ff0000000000000"),
+            ("-0", "fb8000000000000000", "cb 8000000000000000"),
+            (r#""\u0000AQI=""#, "42 0102", "c4 02 0102"),
+            (r#""\u0000?""#, "62 00 3f", "a2 00 3f"),
+        ] {
+            assert_eq!(becomes(Json, json.as_bytes(), Cbor), hex(cbor), "{json}");
+            assert_eq!(becomes(Json, json.as_bytes(), MessagePack), hex(msgpack), "{json}");
+        }
+        for (cbor, msgpack) in [
+            ("fa 3dcccccd", "ca 3dcccccd"),
+            ("f93e00", "ca 3fc00000"),
+            ("a1 42 0102 00", "81 c4 02 0102 00"),
+            ("a1 81 01 a1 00 00", "81 91 01 81 00 00"),
+            ("d8 20 61 61", "a1 61"),
+        ] {
+            assert_eq!(becomes(Cbor, &hex(cbor), MessagePack), hex(msgpack), "{cbor}");
+        }
+        assert_eq!(
+            becomes(MessagePack, &hex("82 01 02 91 c0 ca3fc00000"), Cbor),
+            hex("a2 01 02 81 f6 fa3fc00000")
+        );
+    }
+
+    #[test]
+    fn keys_without_text_do_not_go_to_json() {
+        for key in ["41 00", "80", "a0"] {
+            let bytes = hex(&format!("81 a1 {key} 00"));
+            let error = transcode(payload(Serializer::Cbor, &bytes), Serializer::Json).unwrap_err();
+            assert_eq!(error, TranscodeError::KeyNotText);
+        }
+    }
+
+    #[test]
+    fn json_of_a_command_line_is_checked_and_comes_back() {
+        let of = |args, kwargs| {
+            OwnedPayload::from_json(args, kwargs).map(|owned| to_json(owned.borrow()).unwrap())
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(of(None, None), Ok((None, None)));
+        assert_eq!(of(Some(" [1, 2] "), None), Ok((some("[1, 2]"), None)));
+        assert_eq!(of(None, Some("{\"a\":1}")), Ok((some("[]"), some("{\"a\":1}"))));
+        assert_eq!(of(Some("[]"), Some(" {}\n")), Ok((some("[]"), some("{}"))));
+        assert_eq!(of(Some("null"), Some("null")), Ok((None, None)));
+        assert_eq!(of(Some("[1]"), Some("null")), Ok((some("[1]"), None)));
+        assert_eq!(of(Some("\"\\u0000AA==\""), None), Ok((some("\"\\u0000AA==\""), None)));
+        for (args, kwargs, error) in [
+            (Some("1"), None, DecodeError::UnexpectedType),
+            (Some("[1"), None, DecodeError::Truncated),
+            (Some("[1] 2"), None, DecodeError::TrailingBytes),
+            (Some("[],{}"), None, DecodeError::TrailingBytes),
+            (None, Some("[]"), DecodeError::UnexpectedType),
+            (None, Some(""), DecodeError::Truncated),
+        ] {
+            assert_eq!(of(args, kwargs), Err(error), "{args:?} {kwargs:?}");
+        }
+    }
+
+    #[test]
+    fn values_make_payload_of_every_serializer() {
+        for serializer in Serializer::ALL {
+            let of = |args: &[Value<'_>], kwargs: &[(&str, Value<'_>)]| {
+                let owned = OwnedPayload::from_values(serializer, args, kwargs).unwrap();
+                let json = to_json(owned.borrow()).unwrap();
+                (owned.elements, json.0.unwrap_or_default(), json.1.unwrap_or_default())
+            };
+            assert_eq!(of(&[], &[]), (0, String::new(), String::new()));
+            assert_eq!(
+                of(&[Value::Signed(-5), Value::Signed(5)], &[]),
+                (1, "[-5,5]".to_owned(), String::new())
+            );
+            let kwargs = [("a", Value::text("b")), ("c", Value::Bool(true))];
+            assert_eq!(of(&[], &kwargs), (2, "[]".to_owned(), r#"{"a":"b","c":true}"#.to_owned()));
+        }
+    }
+
+    #[test]
+    fn payload_comes_apart_into_values() {
+        let owned = OwnedPayload::from_json(Some("[1, [2]]"), Some("{\"k\": {}}")).unwrap();
+        for to in Serializer::ALL {
+            let owned = transcode(owned.borrow(), to).unwrap();
+            let (args, kwargs) = values(owned.borrow());
+            let args = Tree::of(&args);
+            let two = Tree::List(vec![Tree::Unsigned(2)]);
+            assert_eq!(args, Tree::List(vec![Tree::Unsigned(1), two]));
+            let pairs = vec![("k".to_owned(), Tree::Dict(vec![]))];
+            assert_eq!(Tree::of(&Value::Dict(kwargs)), Tree::Dict(pairs));
+        }
+        let (args, kwargs) = values(Payload::EMPTY);
+        assert!(matches!((args, kwargs), (Value::Null, Dict::Pairs([]))));
+    }
 }

@@ -53,6 +53,14 @@ pub(super) trait Reader<'a>: Sized {
     /// Reads one scalar or opens one container.
     fn value(&mut self) -> Result<Token<'a, Self::Container>, DecodeError>;
 
+    /// Reads a value that must be text, and is text also where [`Reader::value`] would make a binary of it.
+    fn text(&mut self) -> Result<Text<'a>, DecodeError> {
+        match self.value()? {
+            Token::Text(text) => Ok(text),
+            _ => Err(DecodeError::UnexpectedType),
+        }
+    }
+
     /// Reads what stands before the value of an entry.
     fn key(&mut self) -> Result<Token<'a, Self::Container>, DecodeError>;
 

@@ -1,13 +1,13 @@
 //! Which patterns match a URI (advanced profile, pattern-based subscription and registration).
 //!
-//! [`matches`] says it of one pattern. [`UriMap`] finds all that match among very many: it keeps one hash map for
-//! each [`Shape`], because all patterns of one shape ask the same question of a URI ("what are your first 12
+//! [`matches()`] says it of one pattern. [`UriMap`] finds all that match among very many: it keeps one hash map for
+//! each shape, because all patterns of one shape ask the same question of a URI ("what are your first 12
 //! octets?", "what are you without your second component?"), and one probe answers it. A lookup therefore costs as
 //! much as there are shapes, which are few and bounded, and not as much as there are patterns.
 //!
 //! Nothing here knows what the values are, and nothing is shared or locked: that is the directory's.
 //!
-//! The order of shapes is the order in which matches are found and preferred, and it never depends on hashing:
+//! The order of shapes is the order in which matches are found, and it never depends on hashing:
 //!
 //! 1. the exact URI;
 //! 2. prefixes by growing length; of those that match a call, the longest is preferred (a prefix is one of text and

@@ -487,12 +487,6 @@ impl Peers {
             _ => reason,
         };
         *self.counters.closed.entry(reason).or_default() += 1;
-        match reason {
-            CloseReason::Violation(violation) => {
-                tracing::info!(peer = key.index, "closed: {}", violation.text())
-            }
-            reason => tracing::debug!(peer = key.index, "closed: {reason:?}"),
-        }
         reason
     }
 

@@ -161,11 +161,13 @@ impl Shard {
         self.settle(now);
     }
 
-    /// The connection is gone, or must go at once: nothing more can be written. The key is dead afterwards.
-    pub fn close(&mut self, key: PeerKey, reason: CloseReason, now: Instant) {
+    /// The connection is gone, or must go at once: nothing more can be written. The key is dead afterwards. Returns the
+    /// reason that was counted: a peer that was finishing had its own already.
+    pub fn close(&mut self, key: PeerKey, reason: CloseReason, now: Instant) -> CloseReason {
         self.leave(key, now);
-        self.peers.remove(key, reason, &mut self.timers);
+        let reason = self.peers.remove(key, reason, &mut self.timers);
         self.settle(now);
+        reason
     }
 
     /// A letter from another shard.

@@ -84,7 +84,8 @@ impl Kept {
     #[cold]
     fn gather_cut(&mut self, count: usize, held: usize, input: &mut &mut [u8]) -> bool {
         self.drop_used();
-        let (moved, rest) = mem::take(input).split_at_mut((count - held).min(input.len()));
+        let lacking = (count - held).min(input.len());
+        let (moved, rest) = mem::take(input).split_at_mut(lacking);
         *input = rest;
         append(&mut self.bytes, moved, count);
         held + moved.len() == count

@@ -20,6 +20,8 @@ pub mod outbound;
 mod random;
 pub mod rawsocket;
 mod text;
+#[cfg(test)]
+mod twin;
 pub mod upgrade;
 pub mod websocket;
 
@@ -279,4 +281,83 @@ fn place_before(scratch: &mut [u8], end: usize, octets: &[u8]) -> usize {
     let start = end - octets.len();
     scratch[start..end].copy_from_slice(octets);
     start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::random::Random;
+    use super::twin::{Outcome, run_all_cuts, settings};
+    use super::*;
+
+    const FRAMINGS: [Framing; 3] = [Framing::RawSocket, Framing::WebSocket, Framing::WebSocketBatched];
+
+    fn framed(framing: Framing, serializer: Serializer, message: &[u8]) -> Vec<u8> {
+        let mut scratch = b"from the frame before".to_vec();
+        let framed = frame(framing, serializer, &mut scratch, |out| {
+            out.extend_from_slice(message);
+            Ok::<(), ()>(())
+        });
+        let (range, message_bytes) = framed.unwrap();
+        assert_eq!(message_bytes, message.len());
+        scratch[range].to_vec()
+    }
+
+    #[test]
+    fn frames_have_the_smallest_header() {
+        let cbor = Serializer::Cbor;
+        assert_eq!(framed(Framing::RawSocket, cbor, b"ab"), b"\0\0\0\x02ab");
+        assert_eq!(framed(Framing::WebSocket, cbor, b"ab"), b"\x82\x02ab");
+        assert_eq!(framed(Framing::WebSocket, Serializer::Json, b"[]"), b"\x81\x02[]");
+        assert_eq!(framed(Framing::WebSocketBatched, cbor, b"ab"), b"\x82\x06\0\0\0\x02ab");
+        assert_eq!(framed(Framing::WebSocketBatched, Serializer::Json, b"[]"), b"\x81\x03[]\x1e");
+        let lengths: [(usize, &[u8]); 5] = [
+            (125, b"\x82\x7d"),
+            (126, b"\x82\x7e\0\x7e"),
+            (65_535, b"\x82\x7e\xff\xff"),
+            (65_536, b"\x82\x7f\0\0\0\0\0\x01\0\0"),
+            (1 << 24, b"\x82\x7f\0\0\0\0\x01\0\0\0"),
+        ];
+        for (length, header) in lengths {
+            let frame = framed(Framing::WebSocket, cbor, &vec![7; length]);
+            assert_eq!(frame.len(), header.len() + length);
+            assert!(frame.starts_with(header));
+        }
+        let largest = framed(Framing::RawSocket, cbor, &vec![7; 1 << 24]);
+        assert_eq!(largest[..4], [8, 0, 0, 0]);
+        assert_eq!(framed(Framing::RawSocket, cbor, &vec![7; (1 << 24) - 1])[..4], [0, 255, 255, 255]);
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_encoded_makes_no_frame() {
+        for framing in FRAMINGS {
+            let failed = frame(framing, Serializer::Json, &mut Vec::new(), |_| Err("no form"));
+            assert_eq!(failed, Err("no form"));
+        }
+    }
+
+    #[test]
+    fn the_first_octet_tells_the_transport() {
+        let mut random = Random::new(1);
+        for octet in 0..=255u8 {
+            let outcome = run_all_cuts(&settings(), &[octet], &mut random);
+            let tells = octet == 0x7F || upgrade::begins_request(octet);
+            let violation = (!tells).then_some(Violation::UnknownTransport);
+            assert_eq!(outcome, Outcome { violation, ..Outcome::default() }, "{octet}");
+        }
+    }
+
+    #[test]
+    fn a_transport_that_is_not_allowed_is_unknown() {
+        let settings = Settings { rawsocket: false, ..settings() };
+        let outcome = run_all_cuts(&settings, b"\x7f\xf1\0\0", &mut Random::new(2));
+        assert_eq!(outcome.violation, Some(Violation::UnknownTransport));
+        assert!(outcome.reply.is_empty());
+    }
+
+    #[test]
+    fn an_idle_peer_is_small() {
+        assert!(size_of::<Transport>() <= 80, "{}", size_of::<Transport>());
+        let websocket = size_of::<Transport>() + size_of::<WebSocket>();
+        assert!(websocket <= 160, "{websocket}");
+    }
 }

@@ -271,3 +271,204 @@ fn agree(octets: [u8; HEADER_BYTES], settings: &Settings, full: bool) -> Result<
     }
     Ok(peer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::Random;
+    use super::super::twin::{self, Outcome, run, run_all_cuts, settings};
+    use super::super::{Inbound, Transport};
+    use super::*;
+    use std::sync::Arc;
+
+    /// A handshake for CBOR that takes 2^24 octets.
+    const HELLO: [u8; 4] = [0x7F, 0xF3, 0, 0];
+
+    fn opened(settings: &Settings, frames: &[u8]) -> Outcome {
+        let stream = [&HELLO[..], frames].concat();
+        run_all_cuts(settings, &stream, &mut Random::new(frames.len() as u64))
+    }
+
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let length = (payload.len() as u32).to_be_bytes();
+        [&[first, length[1], length[2], length[3]], payload].concat()
+    }
+
+    #[test]
+    fn handshakes_are_answered_with_our_length() {
+        for (message_bytes_max, second) in
+            [(0, 0x03), (512, 0x03), (1023, 0x03), (1024, 0x13), (1 << 20, 0xB3), (1 << 30, 0xF3)]
+        {
+            let settings = Settings { message_bytes_max, ..settings() };
+            let outcome = opened(&settings, b"");
+            assert_eq!(outcome.reply, [0x7F, second, 0, 0]);
+            let link = outcome.link.unwrap();
+            assert_eq!(link.message_bytes_max, 1 << 24);
+            assert_eq!((link.serializer, link.framing), (Serializer::Cbor, Framing::RawSocket));
+        }
+    }
+
+    #[test]
+    fn every_second_octet_is_accepted_or_refused() {
+        let settings =
+            Settings { serializers: [true, false, true], peer_message_bytes_min: 2048, ..settings() };
+        for second in 0..=255 {
+            let outcome = run_all_cuts(&settings, &[0x7F, second, 0, 0], &mut Random::new(3));
+            let (length, serializer) = (second >> 4, second & 15);
+            let (reply, violation) = match serializer {
+                1 | 3 if length >= 2 => (0xB0 | serializer, None),
+                1 | 3 => (0x20, Some(Violation::RawSocketLength)),
+                _ => (0x10, Some(Violation::RawSocketSerializer)),
+            };
+            assert_eq!(outcome.reply, [0x7F, reply, 0, 0]);
+            assert_eq!(outcome.violation, violation);
+            assert_eq!(outcome.link.is_some(), violation.is_none());
+        }
+    }
+
+    #[test]
+    fn reserved_octets_are_told_before_any_other_error() {
+        for stream in [[0x7F, 0, 1, 0], [0x7F, 0, 0, 0x80], [0x7F, 0xF1, 255, 255]] {
+            let outcome = run_all_cuts(&settings(), &stream, &mut Random::new(4));
+            assert_eq!(outcome.reply, [0x7F, 0x30, 0, 0]);
+            assert_eq!(outcome.violation, Some(Violation::RawSocketReserved));
+        }
+    }
+
+    #[test]
+    fn a_full_router_says_so_to_those_it_could_serve() {
+        for (second, reply, violation) in
+            [(0xF1, 0x40, Violation::ConnectionLimit), (0xF0, 0x10, Violation::RawSocketSerializer)]
+        {
+            let mut transport = Transport::new(Arc::new(settings()), true);
+            let mut replies = Vec::new();
+            let refused = transport.next(&mut &mut [0x7F, second, 0, 0][..], &mut replies).unwrap_err();
+            assert_eq!((refused, &replies[..]), (violation, &[0x7F, reply, 0, 0][..]));
+        }
+    }
+
+    #[test]
+    fn handshakes_and_headers_read_as_written() {
+        for serializer in Serializer::ALL {
+            for exponent in 9..=24 {
+                let handshake = Handshake::new(serializer, 1 << exponent);
+                assert_eq!(Handshake::read(handshake.octets()), Ok(handshake));
+                assert_eq!(HandshakeError::read(handshake.octets()), None);
+            }
+        }
+        for error in [
+            HandshakeError::Serializer,
+            HandshakeError::Length,
+            HandshakeError::Reserved,
+            HandshakeError::ConnectionLimit,
+        ] {
+            assert_eq!(HandshakeError::read(error.octets()), Some(error));
+        }
+        for frame_type in [FrameType::Message, FrameType::Ping, FrameType::Pong] {
+            for payload_bytes in [0, 1, 255, 65_536, (1 << 24) - 1, 1 << 24] {
+                let header = FrameHeader { frame_type, payload_bytes };
+                assert_eq!(FrameHeader::read(header.octets()), Ok(header));
+            }
+        }
+    }
+
+    #[test]
+    fn reserved_bits_and_types_are_violations() {
+        for first in 0..=255u8 {
+            let known = first < 3 || (8..11).contains(&first);
+            let outcome = opened(&settings(), &[first, 0, 0, 0]);
+            let violation = match first {
+                8..11 => Some(Violation::MessageTooLarge),
+                _ => (!known).then_some(Violation::RawSocketFrame),
+            };
+            assert_eq!(outcome.violation, violation, "{first}");
+        }
+        assert_eq!(opened(&settings(), &[8, 0, 0, 1]).violation, Some(Violation::RawSocketFrame));
+    }
+
+    #[test]
+    fn the_announced_length_is_the_enforced_one() {
+        let settings = Settings { message_bytes_max: 1500, ..settings() };
+        let outcome = opened(&settings, &frame(0, &[5; 1024]));
+        assert_eq!(outcome.messages, [vec![5; 1024]]);
+        // The header is enough.
+        assert_eq!(opened(&settings, &[0, 0, 4, 1]).violation, Some(Violation::MessageTooLarge));
+    }
+
+    #[test]
+    fn a_ping_is_answered_once_with_its_payload() {
+        let frames =
+            [frame(1, b""), frame(0, b"message"), frame(1, b"payload"), frame(2, b"unasked")].concat();
+        let outcome = opened(&settings(), &frames);
+        assert_eq!(outcome.reply[4..], [frame(2, b""), frame(2, b"payload")].concat());
+        assert_eq!(outcome.messages, [b"message"]);
+    }
+
+    #[test]
+    fn a_ping_the_peer_could_not_take_back_is_too_large() {
+        let hello = [0x7F, 0x03, 0, 0];
+        for (length, violation) in [(512, None), (513, Some(Violation::MessageTooLarge))] {
+            let stream = [&hello[..], &frame(1, &vec![1; length])].concat();
+            assert_eq!(run(&settings(), [&stream[..]]).violation, violation);
+        }
+    }
+
+    #[test]
+    fn sixteen_mebibytes_arrive_with_the_extra_bit() {
+        let settings = Settings { message_bytes_max: 1 << 24, ..settings() };
+        let payload: Vec<u8> = (0..1 << 24).map(|index: u32| (index % 251) as u8).collect();
+        let stream = [&HELLO[..], &[8, 0, 0, 0], &payload, &[0, 0, 0, 1, 9]].concat();
+        for piece_bytes in [stream.len(), 65_536, 7_777_777] {
+            let outcome = run(&settings, stream.chunks(piece_bytes));
+            assert!(outcome.messages[0] == payload);
+            assert_eq!(outcome.messages[1], [9]);
+        }
+    }
+
+    #[test]
+    fn whole_frames_are_handed_out_in_place() {
+        let mut transport = Transport::new(Arc::new(settings()), false);
+        let mut octets = [&HELLO[..], &frame(0, b"first"), &frame(0, b"second")].concat();
+        let range = octets.as_ptr_range();
+        let mut input = &mut octets[..];
+        assert!(matches!(transport.next(&mut input, &mut Vec::new()), Ok(Inbound::Opened)));
+        for expected in [&b"first"[..], b"second"] {
+            let Ok(Inbound::Message(message)) = transport.next(&mut input, &mut Vec::new()) else {
+                panic!("no message");
+            };
+            assert_eq!(message, expected);
+            assert!(range.contains(&message.as_ptr()));
+        }
+    }
+
+    #[test]
+    fn ping_and_close_say_what_rawsocket_can() {
+        let mut transport = Transport::new(Arc::new(settings()), false);
+        let mut reply = Vec::new();
+        transport.ping(&mut reply);
+        assert!(reply.is_empty());
+        transport.next(&mut &mut { HELLO }[..], &mut Vec::new()).unwrap();
+        transport.ping(&mut reply);
+        transport.close(1000, "bye", &mut reply);
+        assert_eq!(reply, [1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn equals_the_naive_twin() {
+        let mut random = Random::new(5);
+        let settings = Settings { message_bytes_max: 512, ..settings() };
+        for _ in 0..400 {
+            let mut frames = Vec::new();
+            for _ in 0..random.below(8) {
+                let payload = random.octets(600);
+                let first = [0, 0, 0, 1, 2, 1, 0, random.next() as u8][random.below(8)];
+                frames.extend(frame(first, &payload));
+            }
+            frames.truncate(frames.len() - random.below(frames.len().min(20)));
+            let outcome = opened(&settings, &frames);
+            let naive = twin::rawsocket(&frames, 512, 1 << 24);
+            assert_eq!(outcome.messages, naive.messages);
+            assert_eq!(outcome.reply[4..], naive.reply);
+            assert_eq!(outcome.violation, naive.violation);
+        }
+    }
+}

@@ -318,3 +318,224 @@ fn tokens<'r>(request: &'r Request<'_, '_>, name: &'r str) -> impl Iterator<Item
 fn lists(request: &Request<'_, '_>, name: &str, token: &str) -> bool {
     tokens(request, name).any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::Random;
+    use super::super::twin::{Outcome, run, run_all_cuts, settings};
+    use super::super::{Inbound, Transport};
+    use super::*;
+    use std::sync::Arc;
+
+    const GOOD: &str = "GET /ws?token=1 HTTP/1.1\r\nHost: router.example:8080\r\nUpgrade: websocket\r\n\
+        Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: wamp.2.cbor\r\n\r\n";
+
+    fn outcome(request: &str) -> Outcome {
+        run_all_cuts(&settings(), request.as_bytes(), &mut Random::new(request.len() as u64))
+    }
+
+    fn reply(outcome: &Outcome) -> &str {
+        std::str::from_utf8(&outcome.reply).unwrap()
+    }
+
+    /// Replaces a line of the good request, or drops it.
+    fn with(line_start: &str, line: &str) -> String {
+        let lines = GOOD.split_inclusive("\r\n");
+        assert!(GOOD.contains(line_start));
+        lines.map(|good| if good.starts_with(line_start) { line } else { good }).collect()
+    }
+
+    fn assert_refused(request: &str, status: &str) {
+        let outcome = outcome(request);
+        assert!(reply(&outcome).starts_with(&format!("HTTP/1.1 {status}")), "{request}{}", reply(&outcome));
+        assert_eq!(outcome.violation, Some(Violation::Upgrade), "{request}");
+    }
+
+    #[test]
+    fn the_accept_key_is_the_rfcs() {
+        assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn a_good_request_is_upgraded_and_the_rest_is_websockets() {
+        let mut octets = GOOD.as_bytes().to_vec();
+        octets.extend_from_slice(b"\x89\x80\0\0\0\0\x82\x81\0\0\0\0m");
+        let outcome = run_all_cuts(&settings(), &octets, &mut Random::new(1));
+        assert_eq!(
+            outcome.reply,
+            b"HTTP/1.1 101 Switching Protocols\r\nServer: fanwire\r\nUpgrade: websocket\r\n\
+              Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+              Sec-WebSocket-Protocol: wamp.2.cbor\r\n\r\n\x8a\0"
+        );
+        assert_eq!(outcome.messages, [b"m"]);
+        let link = Link {
+            serializer: Serializer::Cbor,
+            framing: Framing::WebSocket,
+            message_bytes_max: MESSAGE_BYTES_CEILING,
+        };
+        assert_eq!(outcome.link, Some(link));
+    }
+
+    #[test]
+    fn headers_are_read_as_lists_without_case() {
+        for request in [
+            with("Upgrade", "UPGRADE: h2c, WebSocket\r\n"),
+            with("Upgrade", "Upgrade: h2c\r\nupgrade: websocket\r\n"),
+            with("Connection", "connection:upgrade\r\n"),
+            with("Host", "Host: \r\n"),
+            GOOD.replace("\r\n", "\n"),
+        ] {
+            assert!(outcome(&request).link.is_some(), "{request}");
+        }
+    }
+
+    #[test]
+    fn the_clients_first_known_subprotocol_is_taken() {
+        let cases = [
+            ("wamp.2.json", "wamp.2.json"),
+            ("mqtt, wamp.2.msgpack , wamp.2.json", "wamp.2.msgpack"),
+            ("mqtt\r\nSec-WebSocket-Protocol: wamp.2.cbor.batched,wamp.2.cbor", "wamp.2.cbor.batched"),
+            ("wamp.2.JSON,,wamp.2.json.batched", "wamp.2.json.batched"),
+        ];
+        for (offered, chosen) in cases {
+            let request = with("Sec-WebSocket-Protocol", &format!("Sec-WebSocket-Protocol: {offered}\r\n"));
+            let outcome = outcome(&request);
+            assert!(reply(&outcome).contains(&format!("Sec-WebSocket-Protocol: {chosen}\r\n")));
+            let known = SUBPROTOCOLS.iter().find(|(name, ..)| *name == chosen).unwrap();
+            let link = outcome.link.unwrap();
+            assert_eq!((link.serializer, link.framing), (known.1, known.2));
+        }
+    }
+
+    #[test]
+    fn subprotocols_that_are_not_allowed_are_not_spoken() {
+        let settings = Settings { serializers: [true, false, false], ..settings() };
+        let outcome = run_all_cuts(&settings, GOOD.as_bytes(), &mut Random::new(2));
+        assert_eq!(outcome.violation, Some(Violation::Upgrade));
+        assert!(reply(&outcome).ends_with("these are: wamp.2.json, wamp.2.json.batched\n"));
+        assert_refused(&with("Sec-WebSocket-Protocol", ""), "400 ");
+    }
+
+    #[test]
+    fn upgrades_that_are_none_are_refused() {
+        for request in [
+            with("GET", "POST / HTTP/1.1\r\n"),
+            with("GET", "GET / HTTP/1.0\r\n"),
+            with("Host", ""),
+            with("Host", "Host: a\r\nHost: b\r\n"),
+            with("Upgrade", ""),
+            with("Upgrade", "Upgrade: websockets\r\n"),
+            with("Connection", ""),
+            with("Connection", "Connection: close\r\n"),
+            with("Sec-WebSocket-Key", ""),
+            with("Sec-WebSocket-Key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZSE=\r\n"),
+            with("Sec-WebSocket-Key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j\r\n"),
+            with("Sec-WebSocket-Key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZ___\r\n"),
+            with("Sec-WebSocket-Key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZSEh\r\n"),
+        ] {
+            assert_refused(&request, "400 ");
+        }
+        for line in ["", "Sec-WebSocket-Version: 8\r\n"] {
+            let request = with("Sec-WebSocket-Version", line);
+            assert_refused(&request, "426 ");
+            assert!(reply(&outcome(&request)).contains("\r\nSec-WebSocket-Version: 13\r\n"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_http_is_refused_at_its_line() {
+        for request in
+            ["SSH-2.0-OpenSSH_9.9\r\n", "GET / HTTP/2.0\r\n", "GET / HTTP/1.1\r\nno colon\r\n", "\u{41}\n"]
+        {
+            assert_refused(request, "400 ");
+        }
+    }
+
+    #[test]
+    fn a_head_is_bounded() {
+        let mut request = "GET / HTTP/1.1\r\nHost: a\r\nX: ".to_owned();
+        request.push_str(&"x".repeat(UPGRADE_BYTES_MAX - request.len() - 4));
+        let fits = format!("{request}\r\n\r\n");
+        assert_eq!(fits.len(), UPGRADE_BYTES_MAX);
+        let mut random = Random::new(3);
+        assert!(run_all_cuts(&settings(), fits.as_bytes(), &mut random).finished);
+        for larger in [format!("{request}x\r\n\r\n"), "G".repeat(20_000)] {
+            let outcome = run_all_cuts(&settings(), larger.as_bytes(), &mut random);
+            assert!(reply(&outcome).starts_with("HTTP/1.1 431 "));
+            assert_eq!(outcome.violation, Some(Violation::Upgrade));
+        }
+        let lines = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(HEADERS_MAX + 1));
+        assert!(reply(&run(&settings(), [lines.as_bytes()])).starts_with("HTTP/1.1 431 "));
+    }
+
+    #[test]
+    fn a_full_router_says_503() {
+        let mut transport = Transport::new(Arc::new(settings()), true);
+        let mut octets = GOOD.as_bytes().to_vec();
+        let mut replied = Vec::new();
+        let refused = transport.next(&mut &mut octets[..], &mut replied).unwrap_err();
+        assert_eq!(refused, Violation::ConnectionLimit);
+        assert!(replied.starts_with(b"HTTP/1.1 503 "));
+    }
+
+    #[test]
+    fn without_websocket_there_is_no_upgrade_and_no_page() {
+        let settings = Settings { websocket: false, ..settings() };
+        let mut random = Random::new(4);
+        let refused = run_all_cuts(&settings, GOOD.as_bytes(), &mut random);
+        assert!(reply(&refused).starts_with("HTTP/1.1 403 "));
+        assert_eq!(refused.violation, Some(Violation::Upgrade));
+        let page = run_all_cuts(&settings, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &mut random);
+        assert!(reply(&page).starts_with("HTTP/1.1 404 ") && page.finished);
+    }
+
+    #[test]
+    fn plain_requests_are_answered_and_finished() {
+        for (line, status) in [
+            ("GET / HTTP/1.1", "200 OK"),
+            ("GET /?a=b HTTP/1.1", "200 OK"),
+            ("HEAD / HTTP/1.1", "200 OK"),
+            ("GET / HTTP/1.0", "200 OK"),
+            ("GET /ws HTTP/1.1", "404 Not Found"),
+            ("POST / HTTP/1.1", "405 Method Not Allowed"),
+        ] {
+            let outcome = outcome(&format!("{line}\r\nHost: a\r\n\r\n"));
+            assert!(outcome.finished && outcome.violation.is_none(), "{line}");
+            let (head, body) = reply(&outcome).split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{head}");
+            for header in ["Connection: close", "X-Content-Type-Options: nosniff", "Server: fanwire"] {
+                assert!(head.lines().any(|line| line == header), "{head}");
+            }
+            let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+            let sent = if line.starts_with("HEAD") { 0 } else { length.parse().unwrap() };
+            assert_eq!(body.len(), sent);
+            assert_ne!(length, "0");
+        }
+        assert_refused("GET / HTTP/1.1\r\n\r\n", "400 ");
+    }
+
+    #[test]
+    fn the_page_says_how_to_connect_and_escapes_the_host() {
+        let outcome = outcome("GET / HTTP/1.1\r\nHost: <a&'\"b>:8080\r\n\r\n");
+        let page = reply(&outcome);
+        assert!(page.contains("ws://&lt;a&amp;&#39;&quot;b&gt;:8080/"));
+        assert!(page.contains("wamp.2.json, wamp.2.msgpack, wamp.2.cbor, wamp.2.json.batched"));
+        assert!(page.contains("on the same port"));
+        assert!(!page.contains("{{") && PAGE.len() < 3000);
+    }
+
+    #[test]
+    fn nothing_is_read_after_an_answer() {
+        let mut transport = Transport::new(Arc::new(settings()), false);
+        let mut octets = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n".to_vec();
+        let mut input = &mut octets[..];
+        let mut replied = Vec::new();
+        assert!(matches!(transport.next(&mut input, &mut replied), Ok(Inbound::Finished)));
+        let answered = replied.len();
+        transport.keep(b"more");
+        assert!(matches!(transport.next(&mut input, &mut replied), Ok(Inbound::Finished)));
+        assert!(input.is_empty());
+        assert_eq!((replied.len(), transport.link()), (answered, None));
+    }
+}

@@ -467,3 +467,402 @@ fn control_frame(opcode: Opcode, payload: &[u8], reply: &mut Vec<u8>) {
     reply.extend_from_slice(&[0x80 | opcode as u8, payload.len() as u8]);
     reply.extend_from_slice(payload);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::random::Random;
+    use super::super::twin::{self, Outcome, run, run_all_cuts, settings};
+    use super::super::{Settings, Transport};
+    use super::*;
+    use crate::limits::MESSAGE_BYTES_CEILING;
+    use std::sync::Arc;
+
+    fn request(subprotocol: &str) -> Vec<u8> {
+        format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
+        )
+        .into_bytes()
+    }
+
+    /// The outcome of these frames after an upgrade, whatever the cuts, with only the replies that follow the upgrade.
+    fn opened(settings: &Settings, subprotocol: &str, frames: &[u8]) -> Outcome {
+        let stream = [request(subprotocol), frames.to_vec()].concat();
+        let mut outcome = run_all_cuts(settings, &stream, &mut Random::new(frames.len() as u64));
+        let head_end = outcome.reply.windows(4).position(|octets| octets == b"\r\n\r\n").unwrap() + 4;
+        outcome.reply.drain(..head_end);
+        outcome
+    }
+
+    fn cbor(frames: &[u8]) -> Outcome {
+        opened(&settings(), "wamp.2.cbor", frames)
+    }
+
+    fn json(frames: &[u8]) -> Outcome {
+        opened(&settings(), "wamp.2.json", frames)
+    }
+
+    /// A client's frame; `first` is the first octet.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let key = [0x37, 0xFA, 0x21, 0x3D];
+        let (opcode, fin) = (Opcode::read(first).unwrap(), first & 0x80 != 0);
+        let header = FrameHeader { fin, opcode, payload_bytes: payload.len() as u64, mask: Some(key) };
+        let mut room = [0; HEADER_BYTES_MAX];
+        let header_bytes = header.write_before(&mut room);
+        let mut frame = room[HEADER_BYTES_MAX - header_bytes..].to_vec();
+        frame[0] = first;
+        frame.extend(payload.iter().zip(key.iter().cycle()).map(|(octet, key)| octet ^ key));
+        frame
+    }
+
+    const TEXT: u8 = 0x81;
+    const BINARY: u8 = 0x82;
+    const CLOSE: u8 = 0x88;
+    const PING: u8 = 0x89;
+    const PONG: u8 = 0x8A;
+
+    #[test]
+    fn mask_equals_octet_by_octet() {
+        let mut random = Random::new(1);
+        for _ in 0..500 {
+            let octets = random.octets(300);
+            let key = (random.next() as u32).to_ne_bytes();
+            let naive: Vec<u8> =
+                octets.iter().enumerate().map(|(index, octet)| octet ^ key[index % 4]).collect();
+            let mut pieces = octets.clone();
+            let mut next = key;
+            let mut rest = &mut pieces[..];
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at_mut(random.below(rest.len()) + 1);
+                next = mask(piece, next);
+                rest = after;
+            }
+            assert_eq!(pieces, naive);
+            let mut whole = octets;
+            mask(&mut whole, key);
+            assert_eq!(whole, naive);
+        }
+    }
+
+    #[test]
+    fn headers_read_as_written() {
+        for payload_bytes in [0, 125, 126, 65_535, 65_536, (1 << 63) - 1] {
+            for mask in [None, Some([1, 2, 3, 4])] {
+                for (fin, opcode) in
+                    [(true, Opcode::Text), (false, Opcode::Binary), (true, Opcode::Continuation)]
+                {
+                    let header = FrameHeader { fin, opcode, payload_bytes, mask };
+                    let mut room = [0; HEADER_BYTES_MAX];
+                    let count = header.write_before(&mut room);
+                    let octets = &room[HEADER_BYTES_MAX - count..];
+                    assert_eq!(FrameHeader::bytes([octets[0], octets[1]]), count);
+                    assert_eq!(FrameHeader::read(octets), Ok(header));
+                    assert!((0..count).all(|end| FrameHeader::read(&octets[..end]).is_err()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn messages_of_every_length_form_arrive() {
+        for length in [0, 1, 125, 126, 127, 128, 65_535, 65_536, 65_537] {
+            let payload = vec![b'*'; length];
+            let frames = [frame(BINARY, &payload), frame(BINARY, b"next")].concat();
+            assert_eq!(cbor(&frames).messages, [&payload[..], b"next"], "{length}");
+        }
+        assert_eq!(json(&frame(TEXT, "[\"κόσμε\"]".as_bytes())).messages, ["[\"κόσμε\"]".as_bytes()]);
+    }
+
+    #[test]
+    fn whole_frames_are_handed_out_in_place() {
+        let mut transport = Transport::new(Arc::new(settings()), false);
+        let mut octets = [request("wamp.2.cbor"), frame(BINARY, b"first"), frame(BINARY, b"second")].concat();
+        let range = octets.as_ptr_range();
+        let mut input = &mut octets[..];
+        assert!(matches!(transport.next(&mut input, &mut Vec::new()), Ok(Inbound::Opened)));
+        for expected in [&b"first"[..], b"second"] {
+            let Ok(Inbound::Message(message)) = transport.next(&mut input, &mut Vec::new()) else {
+                panic!("no message");
+            };
+            assert_eq!(message, expected);
+            assert!(range.contains(&message.as_ptr()));
+        }
+    }
+
+    #[test]
+    fn fragments_with_control_frames_between_make_one_message() {
+        let frames = [
+            frame(0x01, b"frag"),
+            frame(PING, b"one"),
+            frame(0x00, b""),
+            frame(PONG, b"unasked"),
+            frame(0x00, b"me"),
+            frame(PING, b"two"),
+            frame(0x80, b"nt"),
+            frame(0x01, b""),
+            frame(0x80, b""),
+            frame(TEXT, b"after"),
+        ]
+        .concat();
+        let outcome = json(&frames);
+        assert_eq!(outcome.messages, [&b"fragment"[..], b"", b"after"]);
+        assert_eq!(outcome.reply, b"\x8a\x03one\x8a\x03two");
+        assert_eq!(outcome.violation, None);
+    }
+
+    #[test]
+    fn fragmentation_must_be_in_order() {
+        for frames in [
+            frame(0x80, b"nothing to continue"),
+            frame(0x00, b"nothing to continue"),
+            [frame(0x02, b"begun"), frame(BINARY, b"begun again")].concat(),
+            [frame(0x02, b"begun"), frame(TEXT, b"begun again")].concat(),
+            [frame(BINARY, b"whole"), frame(0x80, b"more")].concat(),
+        ] {
+            assert_eq!(cbor(&frames).violation, Some(Violation::WebSocketFrame));
+        }
+    }
+
+    #[test]
+    fn reserved_bits_and_opcodes_are_violations() {
+        for first in 0..=255u8 {
+            let mut octets = frame(BINARY, b"payload");
+            octets[0] = first;
+            let known = matches!(first, 0x02 | 0x82 | 0x88 | 0x89 | 0x8A);
+            let violation = match first {
+                0x01 | 0x81 => Some(Violation::WebSocketMessageType),
+                // The payload is no close frame's.
+                0x88 => Some(Violation::WebSocketFrame),
+                _ => (!known).then_some(Violation::WebSocketFrame),
+            };
+            assert_eq!(cbor(&octets).violation, violation, "{first:#x}");
+        }
+    }
+
+    #[test]
+    fn headers_that_no_client_may_send_are_violations() {
+        let headers: [&[u8]; 7] = [
+            b"\x82\x05",
+            b"\x82\xfe\x00\x7d\0\0\0\0",
+            b"\x82\xff\0\0\0\0\0\0\xff\xff\0\0\0\0",
+            b"\x82\xff\x80\0\0\0\0\0\0\0\0\0\0\0",
+            b"\x89\xfe\x00\x7e\0\0\0\0",
+            b"\x09\x80\0\0\0\0",
+            b"\x08\x80\0\0\0\0",
+        ];
+        for header in headers {
+            assert_eq!(cbor(header).violation, Some(Violation::WebSocketFrame), "{header:x?}");
+        }
+    }
+
+    #[test]
+    fn the_message_type_is_the_subprotocols() {
+        assert_eq!(cbor(&frame(TEXT, b"[]")).violation, Some(Violation::WebSocketMessageType));
+        assert_eq!(json(&frame(BINARY, b"[]")).violation, Some(Violation::WebSocketMessageType));
+        assert_eq!(json(&frame(0x02, b"[")).violation, Some(Violation::WebSocketMessageType));
+    }
+
+    #[test]
+    fn the_limit_holds_for_all_fragments_together() {
+        let settings = Settings { message_bytes_max: 100, ..settings() };
+        let cases: [(&[usize], bool); 5] =
+            [(&[100], true), (&[101], false), (&[60, 40], true), (&[60, 41], false), (&[100, 0, 1], false)];
+        for (lengths, fits) in cases {
+            let mut frames = Vec::new();
+            for (index, length) in lengths.iter().enumerate() {
+                let opcode = if index == 0 { 2 } else { 0 };
+                let fin = if index + 1 == lengths.len() { 0x80 } else { 0 };
+                frames.extend(frame(fin | opcode, &vec![1; *length]));
+            }
+            let outcome = opened(&settings, "wamp.2.cbor", &frames);
+            assert_eq!(outcome.messages.len(), usize::from(fits));
+            assert_eq!(outcome.violation, (!fits).then_some(Violation::MessageTooLarge));
+        }
+        let huge = b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0";
+        assert_eq!(cbor(huge).violation, Some(Violation::MessageTooLarge));
+    }
+
+    #[test]
+    fn wrong_text_fails_before_its_frame_ends() {
+        // The fourth octet of this code point would be beyond U+10FFFF; its second already is.
+        let text = "κόσμε".as_bytes().iter().copied().chain(*b"\xf4\x90\x80\x80edited").collect::<Vec<u8>>();
+        let good = "κόσμε".len() + 1;
+        let whole = frame(TEXT, &text);
+        let header_bytes = whole.len() - text.len();
+        for end in 0..whole.len() {
+            let violation = (end > header_bytes + good).then_some(Violation::WebSocketText);
+            assert_eq!(json(&whole[..end]).violation, violation, "{end}");
+        }
+        for position in 0..text.len() {
+            let (before, after) = text.split_at(position);
+            let fragments = [frame(0x01, before), frame(PING, b""), frame(0x80, after)].concat();
+            assert_eq!(json(&fragments).violation, Some(Violation::WebSocketText));
+        }
+    }
+
+    #[test]
+    fn code_points_may_be_cut_by_fragments_but_not_by_the_end() {
+        let text = "a€𐍈".as_bytes();
+        for position in 0..=text.len() {
+            let (before, after) = text.split_at(position);
+            let fragments = [frame(0x01, before), frame(0x80, after)].concat();
+            assert_eq!(json(&fragments).messages, [text]);
+            let cut = json(&frame(TEXT, before));
+            assert_eq!(cut.violation.is_none(), std::str::from_utf8(before).is_ok());
+        }
+    }
+
+    #[test]
+    fn close_codes_are_echoed_or_refused() {
+        assert_eq!(cbor(&frame(CLOSE, b"")).reply, [0x88, 0]);
+        for code in (0..=5100u16).chain([65_535]) {
+            let octets = code.to_be_bytes();
+            let stream = [request("wamp.2.cbor"), frame(CLOSE, &octets)].concat();
+            let outcome = run(&settings(), [&stream[..]]);
+            let valid = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
+            assert_eq!(outcome.finished, valid, "{code}");
+            if valid {
+                assert!(outcome.reply.ends_with(&[0x88, 2, octets[0], octets[1]]));
+            } else {
+                assert_eq!(outcome.violation, Some(Violation::WebSocketFrame));
+            }
+        }
+        let reason = [b"\x03\xe8", "Tschüß".as_bytes()].concat();
+        assert_eq!(cbor(&frame(CLOSE, &reason)).reply, [0x88, 2, 0x03, 0xE8]);
+        assert_eq!(cbor(&frame(CLOSE, b"\x03")).violation, Some(Violation::WebSocketFrame));
+        assert_eq!(cbor(&frame(CLOSE, b"\x03\xe8\xff")).violation, Some(Violation::WebSocketText));
+    }
+
+    #[test]
+    fn nothing_is_read_after_a_close_frame() {
+        let frames = [frame(0x02, b"begun"), frame(CLOSE, b""), frame(PING, b"late"), vec![0xFF; 9]].concat();
+        let outcome = cbor(&frames);
+        assert!(outcome.finished);
+        assert_eq!(outcome.messages, [b""; 0]);
+        assert_eq!(outcome.reply, [0x88, 0]);
+    }
+
+    #[test]
+    fn our_close_is_sent_once_and_ends_with_the_peers() {
+        let mut transport = Transport::new(Arc::new(settings()), false);
+        let mut octets = request("wamp.2.cbor");
+        let mut reply = Vec::new();
+        transport.close(1001, "not yet open", &mut reply);
+        transport.ping(&mut reply);
+        assert!(reply.is_empty());
+        transport.next(&mut &mut octets[..], &mut reply).unwrap();
+        reply.clear();
+        transport.ping(&mut reply);
+        transport.close(1001, &"ü".repeat(100), &mut reply);
+        transport.close(1000, "again", &mut reply);
+        transport.ping(&mut reply);
+        let expected = [&b"\x89\0\x88\x7c\x03\xe9"[..], "ü".repeat(61).as_bytes()].concat();
+        assert_eq!(reply, expected);
+        reply.clear();
+        let mut octets =
+            [frame(PING, b"?"), frame(BINARY, b"sent before"), frame(CLOSE, b"\x03\xe9")].concat();
+        let mut input = &mut octets[..];
+        let next = transport.next(&mut input, &mut reply);
+        assert!(matches!(next, Ok(Inbound::Message(b"sent before"))));
+        assert!(matches!(transport.next(&mut input, &mut reply), Ok(Inbound::Finished)));
+        assert!(matches!(transport.next(&mut input, &mut reply), Ok(Inbound::Finished)));
+        assert!(reply.is_empty());
+    }
+
+    #[test]
+    fn batches_come_out_one_by_one() {
+        let outcome = opened(&settings(), "wamp.2.json.batched", &frame(TEXT, b"[1]\x1e[2]\x1e\x1e"));
+        assert_eq!(outcome.messages, [&b"[1]"[..], b"[2]", b""]);
+        let batch = b"\0\0\0\x02ab\0\0\0\x00\0\0\0\x01c";
+        let frames = [frame(0x02, &batch[..5]), frame(0x80, &batch[5..]), frame(BINARY, batch)].concat();
+        let outcome = opened(&settings(), "wamp.2.cbor.batched", &frames);
+        assert_eq!(outcome.messages, [&b"ab"[..], b"", b"c", b"ab", b"", b"c"]);
+        assert_eq!(outcome.violation, None);
+    }
+
+    #[test]
+    fn empty_and_cut_batches_are_violations() {
+        for (batch, messages) in [(&b""[..], 0), (b"[1]", 0), (b"[1]\x1e[2]", 1)] {
+            let outcome = opened(&settings(), "wamp.2.json.batched", &frame(TEXT, batch));
+            assert_eq!((outcome.messages.len(), outcome.violation), (messages, Some(Violation::Batch)));
+        }
+        for (batch, messages) in
+            [(&b""[..], 0), (b"\0\0\0", 0), (b"\0\0\0\x01a\0", 1), (b"\xff\xff\xff\xffabc", 0)]
+        {
+            let outcome = opened(&settings(), "wamp.2.msgpack.batched", &frame(BINARY, batch));
+            assert_eq!((outcome.messages.len(), outcome.violation), (messages, Some(Violation::Batch)));
+        }
+    }
+
+    #[test]
+    fn a_peer_between_messages_holds_no_buffer() {
+        let mut transport = Transport::new(Arc::new(settings()), false);
+        let frames = [frame(0x02, &[1; 5000]), frame(0x80, &[2; 5000])].concat();
+        let octets = [request("wamp.2.cbor"), frames].concat();
+        for piece in octets.chunks(700) {
+            let mut piece = piece.to_vec();
+            let mut input = &mut piece[..];
+            while !matches!(transport.next(&mut input, &mut Vec::new()), Ok(Inbound::Incomplete)) {}
+        }
+        let super::super::State::WebSocket(websocket) = &transport.state else { panic!("not open") };
+        assert_eq!(websocket.message.capacity(), 0);
+    }
+
+    /// Frames that are mostly right, as a client would send them.
+    fn frames(random: &mut Random, text: bool, batched: bool) -> Vec<u8> {
+        let words: &[&str] = match (batched, text) {
+            (false, _) => &["", "plain", "κόσμε", "a€𐍈c"],
+            (true, true) => &["[1,2]\u{1e}", "\u{1e}", "[κόσμε]\u{1e}"],
+            (true, false) => &["\0\0\0\u{2}ab", "\0\0\0\0"],
+        };
+        let mut frames = Vec::new();
+        for _ in 0..random.below(6) {
+            let mut message: Vec<u8> = Vec::new();
+            for _ in 0..random.below(5) {
+                message.extend_from_slice(words[random.below(words.len())].as_bytes());
+            }
+            if random.below(12) == 0 {
+                message.push(0xFF);
+            }
+            let mut first = if text != (random.below(20) == 0) { 1 } else { 2 };
+            let mut rest = &message[..];
+            while random.below(2) == 0 {
+                let (fragment, after) = rest.split_at(random.below(rest.len() + 1));
+                frames.extend(frame(first, fragment));
+                (first, rest) = (0, after);
+                if random.below(3) == 0 {
+                    frames.extend(frame(if random.below(2) == 0 { PING } else { PONG }, &random.octets(126)));
+                }
+            }
+            frames.extend(frame(0x80 | first, rest));
+        }
+        if random.below(6) == 0 {
+            frames.extend(frame(CLOSE, &random.octets(6)));
+        }
+        if random.below(3) == 0 && !frames.is_empty() {
+            let position = random.below(frames.len());
+            frames[position] ^= 1 << random.below(8);
+        }
+        frames.truncate(frames.len() - random.below(frames.len().min(9)));
+        frames
+    }
+
+    #[test]
+    fn equals_the_naive_twin() {
+        let mut random = Random::new(9);
+        let settings = Settings { message_bytes_max: 30, ..settings() };
+        let mut ends = std::collections::BTreeMap::new();
+        for run in 0..480 {
+            let (subprotocol, serializer, framing) = super::super::upgrade::SUBPROTOCOLS[run % 6];
+            let link = Link { serializer, framing, message_bytes_max: MESSAGE_BYTES_CEILING };
+            let batched = framing == Framing::WebSocketBatched;
+            let frames = frames(&mut random, serializer == Serializer::Json, batched);
+            let naive = twin::websocket(&frames, link, 30);
+            *ends.entry(naive.violation).or_insert(0) += 1;
+            let outcome = opened(&settings, subprotocol, &frames);
+            assert_eq!(outcome, Outcome { link: Some(link), ..naive }, "{frames:x?}");
+        }
+        // The random streams reach every way to end.
+        assert!(ends.len() >= 6 && ends.values().all(|count| *count >= 3), "{ends:?}");
+    }
+}

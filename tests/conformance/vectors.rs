@@ -239,7 +239,7 @@ fn every_message_crosses_to_every_serializer() {
 
 #[test]
 fn the_payload_of_all_encodings_is_the_same_in_json() {
-    let mut seen: Vec<(String, (Option<String>, Option<String>))> = Vec::new();
+    let mut seen = Vec::<(String, _)>::new();
     for vector in vectors() {
         let message = decode(vector.serializer, &vector.bytes).expect(&vector.name);
         let Some(payload) = payload_of(&message) else { continue };

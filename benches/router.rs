@@ -1,0 +1,120 @@
+//! What the core spends on one PUBLISH: decode, match, publication, letter to itself, one frame, and a place in the queue
+//! of each subscriber; and on one CALL with its answer. No sockets: the queues are emptied without being written.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use fanwire::limits::Limits;
+use fanwire::router::{
+    ListenerIndex, ListenerSettings, PeerKey, RealmSettings, Router, Settings, Shard, ShardIndex,
+};
+use fanwire::transport;
+use fanwire::wamp::UriCheck;
+
+/// One shard and its peers, all over RawSocket with MessagePack.
+struct Bench {
+    shard: Shard,
+    now: Instant,
+    dirty: Vec<PeerKey>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let transport = transport::Settings {
+            message_bytes_max: 1 << 20,
+            peer_message_bytes_min: 512,
+            serializers: [true; 3],
+            rawsocket: true,
+            websocket: true,
+        };
+        // Request ids are not checked, so that one PUBLISH can be sent again and again.
+        let listener = ListenerSettings { transport: Arc::new(transport), request_ids_checked: false };
+        let settings = Settings {
+            limits: Limits::DEFAULT,
+            realms: vec![RealmSettings { name: "realm1".into(), uri_check: UriCheck::Loose }],
+            listeners: vec![listener],
+            agent: String::new(),
+        };
+        let router = Router::new(settings, 1);
+        Bench { shard: Shard::new(router, ShardIndex(0), [1; 32]), now: Instant::now(), dirty: Vec::new() }
+    }
+
+    /// A peer in a session.
+    fn join(&mut self) -> PeerKey {
+        let key = self.shard.open(ListenerIndex(0), false, self.now);
+        self.shard.receive(key, &mut [0x7f, 0xf2, 0, 0], self.now);
+        self.send(key, b"\x93\x01\xa6realm1\x81\xa5roles\x82\xa6caller\x80\xa6callee\x80");
+        self.flush();
+        key
+    }
+
+    fn send(&mut self, key: PeerKey, message: &[u8]) {
+        self.shard.receive(key, &mut frame(message), self.now);
+    }
+
+    /// Empties every queue; how many octets there were.
+    fn flush(&mut self) -> usize {
+        self.shard.dirty(&mut self.dirty);
+        let mut octets = 0;
+        for key in self.dirty.drain(..) {
+            let waiting = self.shard.outbound(key).map_or(0, |outbound| outbound.len());
+            self.shard.advance(key, waiting, self.now);
+            octets += waiting;
+        }
+        octets
+    }
+}
+
+fn frame(message: &[u8]) -> Vec<u8> {
+    [&(message.len() as u32).to_be_bytes(), message].concat()
+}
+
+fn deliver(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("deliver");
+    for subscribers in [1usize, 100, 10_000] {
+        let mut bench = Bench::new();
+        let publisher = bench.join();
+        for _ in 0..subscribers {
+            let subscriber = bench.join();
+            bench.send(subscriber, b"\x94\x20\x01\x80\xa5topic");
+        }
+        bench.flush();
+        let payload = [&b"\x95\x10\x01\x80\xa5topic\x91\xc4\x80"[..], &[7; 128]].concat();
+        let publish = frame(&payload);
+        group.throughput(Throughput::Elements(subscribers as u64));
+        group.bench_function(BenchmarkId::from_parameter(subscribers), |bencher| {
+            bencher.iter_batched_ref(
+                || publish.clone(),
+                |publish| {
+                    bench.shard.receive(publisher, publish, bench.now);
+                    black_box(bench.flush())
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+fn call(criterion: &mut Criterion) {
+    let mut bench = Bench::new();
+    let (caller, callee) = (bench.join(), bench.join());
+    bench.send(callee, b"\x94\x40\x01\x80\xa4echo");
+    bench.flush();
+    let mut request: u32 = 0;
+    criterion.bench_function("call", |bencher| {
+        bencher.iter(|| {
+            request += 1;
+            let id = request.to_be_bytes();
+            bench.send(caller, &[&b"\x95\x30\xce"[..], &id, b"\x80\xa4echo\x91\x07"].concat());
+            bench.flush();
+            bench.send(callee, &[&b"\x94\x46\xce"[..], &id, b"\x80\x91\x07"].concat());
+            black_box(bench.flush())
+        });
+    });
+}
+
+criterion_group!(benches, deliver, call);
+criterion_main!(benches);

@@ -1,0 +1,262 @@
+//! `fanwire serve`: the options, the log, the lines a start prints, and the exit code.
+//!
+//! What is printed on stdout is stable, for scripts that wait for it: a line with version, shards and realms, one
+//! `listening on <address> (<transports>)` for each listener, with the real port, and at last `ready`. The log goes to
+//! stderr.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+
+use super::usage_error;
+use crate::config::{self, Config, Listen};
+use crate::limits::Limits;
+use crate::server::{Server, StartError};
+use crate::wamp::UriCheck;
+
+/// The variable that sets what is logged if `--log` does not.
+const LOG_VARIABLE: &str = "FANWIRE_LOG";
+
+/// Run a router.
+///
+/// Without options it listens on 127.0.0.1:8080 for WebSocket (every path) and RawSocket, told apart by the first
+/// byte, and serves realm1 to everybody. SIGINT or SIGTERM says goodbye to all sessions and ends it; a second one ends
+/// it at once.
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// Where to listen: host:port, [ipv6]:port, :port (every address), unix:/path; with ws:// or rs:// before it only
+    /// for WebSocket or RawSocket. May be given again. Port 0 takes a free port [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS", value_parser = str::parse::<Listen>)]
+    listen: Vec<Listen>,
+
+    /// Shards, each with a thread of its own: 1 to 64 [default: the cores there are]
+    #[arg(long, value_name = "COUNT")]
+    shards: Option<usize>,
+
+    /// A realm that clients may join. May be given again
+    #[arg(long, value_name = "URI", default_value = config::REALM)]
+    realm: Vec<String>,
+
+    /// Whether request ids must count 1, 2, 3 in each session, as the specification says, or may be any
+    #[arg(long, value_name = "RULE", default_value = "strict")]
+    request_ids: RequestIds,
+
+    /// Which URIs are valid: with anything but spaces, dots and `#` between the dots, or only with a-z, 0-9 and `_`
+    #[arg(long, value_name = "RULE", default_value = "loose")]
+    uri: Uri,
+
+    /// Seconds of silence after which a peer is pinged; as long again, and it is dropped. 0 sends no pings
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::DEFAULT.silence_ms_max / 1000,
+        value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    ping_seconds: u64,
+
+    /// Seconds a peer has for each step of joining: the transport's handshake, then HELLO
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::DEFAULT.handshake_ms_max / 1000,
+        value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    handshake_seconds: u64,
+
+    /// Seconds that bytes may wait for a peer that takes none before it is dropped as a slow consumer
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::DEFAULT.outbound_stall_ms_max / 1000,
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    stall_seconds: u64,
+
+    /// Seconds that a shutdown may take; calls may finish in the first half of them
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::DEFAULT.drain_ms_max / 1000,
+        value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    drain_seconds: u64,
+
+    /// The longest message a peer may send, up to 16M
+    #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = octets)]
+    message_bytes_max: usize,
+
+    /// Bytes that may wait to be sent to one peer before it is dropped as a slow consumer
+    #[arg(long, value_name = "BYTES", default_value = "32M", value_parser = octets)]
+    outbound_bytes_max: usize,
+
+    /// Connections at the same time; those above are told that the router is full
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::DEFAULT.connections_max)]
+    connections_max: usize,
+
+    /// What is logged: error, warn, info, debug, trace, or a filter such as info,fanwire::server=debug [default: the
+    /// environment's FANWIRE_LOG, else info]
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+
+    /// How it is logged
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum RequestIds {
+    Strict,
+    Off,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Uri {
+    Loose,
+    Strict,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Serve {
+    /// Serves until a signal ends it.
+    pub fn run(self) -> ExitCode {
+        if let Err(error) = start_log(self.log.as_deref(), self.log_format) {
+            return usage_error(format_args!("the log filter cannot be read: {error}"));
+        }
+        let config = self.config();
+        let (listens, realms, shards) = (config.listens.clone(), config.realms.clone(), config.shards);
+        let server = match config.server() {
+            Ok(server) => server,
+            Err(error) => return usage_error(error),
+        };
+        raise_open_files();
+        let server = match Server::start(crate::server::Config { signals: true, ..server }) {
+            Ok(server) => server,
+            Err(error) => return usage_error(format_args!("{error}{}", advice(&error))),
+        };
+        // A closed stdout is no reason not to serve.
+        let _ = announce(&server, &listens, &realms, shards);
+        server.join();
+        ExitCode::SUCCESS
+    }
+
+    fn config(self) -> Config {
+        let default = Config::default();
+        let limits = Limits {
+            message_bytes_max: self.message_bytes_max,
+            outbound_bytes_max: self.outbound_bytes_max,
+            outbound_bytes_soft: Limits::DEFAULT.outbound_bytes_soft.min(self.outbound_bytes_max / 2),
+            outbound_stall_ms_max: self.stall_seconds * 1000,
+            connections_max: self.connections_max,
+            handshake_ms_max: self.handshake_seconds * 1000,
+            silence_ms_max: self.ping_seconds * 1000,
+            drain_ms_max: self.drain_seconds * 1000,
+            ..Limits::DEFAULT
+        };
+        Config {
+            listens: if self.listen.is_empty() { default.listens } else { self.listen },
+            shards: self.shards.unwrap_or(default.shards),
+            realms: self.realm,
+            uri_check: match self.uri {
+                Uri::Loose => UriCheck::Loose,
+                Uri::Strict => UriCheck::Strict,
+            },
+            request_ids_checked: self.request_ids == RequestIds::Strict,
+            limits,
+        }
+    }
+}
+
+/// What is printed when peers are served.
+fn announce(server: &Server, listens: &[Listen], realms: &[String], shards: usize) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let noun = if shards == 1 { "shard" } else { "shards" };
+    let realm = if realms.len() == 1 { "realm" } else { "realms" };
+    let version = env!("CARGO_PKG_VERSION");
+    writeln!(out, "fanwire {version}: {shards} {noun}, {realm} {}", realms.join(", "))?;
+    for (index, address) in server.addresses() {
+        let transports = listens[index.0 as usize].transports();
+        writeln!(out, "listening on {address} ({transports})")?;
+    }
+    writeln!(out, "ready")?;
+    out.flush()
+}
+
+/// What may be done about it; begins where the error's own line ends.
+fn advice(error: &StartError) -> &'static str {
+    let StartError::Listen(_, error) = error else { return "" };
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            "; stop the program that listens there, or choose another address with --listen"
+        }
+        ErrorKind::AddrNotAvailable => "; choose an address of this machine with --listen",
+        ErrorKind::PermissionDenied => {
+            "; choose a port above 1023, or a path this user may write, with --listen"
+        }
+        _ => "; choose another address with --listen",
+    }
+}
+
+/// Every connection is an open file, and the soft limit is often 1,024 where the hard one is far above it.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!("the limit of open files stays as it is: {error}");
+        }
+    }
+}
+
+fn start_log(filter: Option<&str>, format: LogFormat) -> Result<(), ParseError> {
+    let variable = std::env::var(LOG_VARIABLE).ok();
+    let filter = filter.or(variable.as_deref()).unwrap_or("info");
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(filter)?)
+        .with_writer(io::stderr)
+        .with_ansi(colours);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+fn octets(text: &str) -> Result<usize, &'static str> {
+    config::bytes(text).ok_or("write a number of octets such as 65536, 64k or 1M")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        serve: Serve,
+    }
+
+    fn config(line: &str) -> Config {
+        Line::try_parse_from(line.split(' ').filter(|word| !word.is_empty()))
+            .expect("a good line")
+            .serve
+            .config()
+    }
+
+    #[test]
+    fn no_options_are_the_default() {
+        assert_eq!(format!("{:?}", config("serve")), format!("{:?}", Config::default()));
+    }
+
+    #[test]
+    fn every_option_arrives() {
+        let config = config(
+            "serve --listen :1 --listen unix:/x --shards 3 --realm a --realm b --request-ids off --uri strict \
+             --ping-seconds 0 --handshake-seconds 7 --stall-seconds 8 --drain-seconds 9 --message-bytes-max 2M \
+             --outbound-bytes-max 4M --connections-max 5",
+        );
+        assert_eq!(config.listens.len(), 2);
+        assert_eq!((config.shards, config.realms), (3, vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!((config.uri_check, config.request_ids_checked), (UriCheck::Strict, false));
+        let limits = config.limits;
+        assert_eq!((limits.silence_ms_max, limits.handshake_ms_max), (0, 7_000));
+        assert_eq!((limits.outbound_stall_ms_max, limits.drain_ms_max), (8_000, 9_000));
+        assert_eq!((limits.message_bytes_max, limits.outbound_bytes_max), (2 << 20, 4 << 20));
+        assert_eq!(limits.connections_max, 5);
+    }
+}

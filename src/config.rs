@@ -1,0 +1,362 @@
+//! What an operator may set, and the check that it fits together: plain values in, what the server is started with or
+//! one clear sentence out.
+//!
+//! Whatever reads the values (the command line) only collects them; every rule about them stands here. With nothing
+//! set, [`Config::default`] is the router people expect: one port on this machine for both transports, one realm.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use crate::limits::{Limits, MESSAGE_BYTES_CEILING, SHARDS_MAX};
+use crate::router::{ListenerSettings, RealmSettings, Settings};
+use crate::server::{self, Address};
+use crate::transport;
+use crate::wamp::{UriCheck, uri};
+
+/// The port without any setting, the one people know from other routers.
+pub const PORT: u16 = 8080;
+
+/// The realm without any setting.
+pub const REALM: &str = "realm1";
+
+/// The smallest value of `message_bytes_max`: what every RawSocket peer can announce.
+pub const MESSAGE_BYTES_MIN: usize = 512;
+
+/// All that can be set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen; at least one.
+    pub listens: Vec<Listen>,
+    /// Shards: 1 to [`SHARDS_MAX`].
+    pub shards: usize,
+    /// Realms; at least one.
+    pub realms: Vec<String>,
+    /// Which URIs are valid in them.
+    pub uri_check: UriCheck,
+    /// Whether request ids must count 1, 2, 3.
+    pub request_ids_checked: bool,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// A listener as an operator writes it: an address, and the transports its scheme stands for.
+///
+/// ```text
+///   127.0.0.1:8080   tcp://127.0.0.1:8080   [::1]:8080   localhost:8080   :8080   unix:/run/fanwire.sock     both
+///   ws://127.0.0.1:8080                                                                              WebSocket only
+///   rs://127.0.0.1:8080                                                                              RawSocket only
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Listen {
+    /// Where.
+    pub address: Address,
+    /// RawSocket may be opened.
+    pub rawsocket: bool,
+    /// WebSocket may be opened.
+    pub websocket: bool,
+}
+
+/// Why the settings are of no use.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ConfigError {
+    /// No host and port, and no path.
+    ListenAddress(String),
+    /// A scheme that is not served.
+    ListenScheme(String),
+    /// Something follows the port.
+    ListenPath(String),
+    /// Two listeners are the same.
+    ListenTwice(String),
+    /// Not from 1 to [`SHARDS_MAX`].
+    Shards(usize),
+    /// Not a URI that clients can name, or reserved.
+    Realm(String),
+    /// Two realms are the same.
+    RealmTwice(String),
+    /// Below [`MESSAGE_BYTES_MIN`] or above [`MESSAGE_BYTES_CEILING`].
+    MessageBytes(usize),
+    /// A queue that cannot hold the largest message; the least it must hold.
+    OutboundBytes(usize),
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let address = Address::Tcp((Ipv4Addr::LOCALHOST, PORT).into());
+        Config {
+            listens: vec![Listen { address, rawsocket: true, websocket: true }],
+            shards: cores(),
+            realms: vec![REALM.to_owned()],
+            uri_check: UriCheck::Loose,
+            request_ids_checked: true,
+            limits: Limits::DEFAULT,
+        }
+    }
+}
+
+impl Config {
+    /// Checks everything. Signals are left alone; whoever owns the process may say otherwise.
+    pub fn server(self) -> Result<server::Config, ConfigError> {
+        self.check()?;
+        let Config { listens, shards, realms, uri_check, request_ids_checked, limits } = self;
+        let listeners = listens.iter().map(|listen| ListenerSettings {
+            transport: Arc::new(transport::Settings {
+                message_bytes_max: limits.message_bytes_max,
+                peer_message_bytes_min: MESSAGE_BYTES_MIN,
+                serializers: [true; 3],
+                rawsocket: listen.rawsocket,
+                websocket: listen.websocket,
+            }),
+            request_ids_checked,
+        });
+        let settings = Settings {
+            listeners: listeners.collect(),
+            realms: realms.into_iter().map(|name| RealmSettings { name, uri_check }).collect(),
+            agent: concat!("fanwire-", env!("CARGO_PKG_VERSION")).to_owned(),
+            limits,
+        };
+        let addresses = listens.into_iter().map(|listen| listen.address).collect();
+        Ok(server::Config { addresses, shards, settings, signals: false })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if !(1..=SHARDS_MAX).contains(&self.shards) {
+            return Err(ConfigError::Shards(self.shards));
+        }
+        for (place, realm) in self.realms.iter().enumerate() {
+            if !self.uri_check.uri(realm) || uri::reserved(realm) || realm.len() > self.limits.uri_bytes_max {
+                return Err(ConfigError::Realm(realm.clone()));
+            }
+            if self.realms[..place].contains(realm) {
+                return Err(ConfigError::RealmTwice(realm.clone()));
+            }
+        }
+        for (place, listen) in self.listens.iter().enumerate() {
+            let same = |other: &Listen| other.address == listen.address && !listen.any_port();
+            if self.listens[..place].iter().any(same) {
+                return Err(ConfigError::ListenTwice(listen.address.to_string()));
+            }
+        }
+        let limits = &self.limits;
+        if !(MESSAGE_BYTES_MIN..=MESSAGE_BYTES_CEILING).contains(&limits.message_bytes_max) {
+            return Err(ConfigError::MessageBytes(limits.message_bytes_max));
+        }
+        let outbound_bytes_min = limits.outbound_bytes_soft.max(limits.message_bytes_max) + 1;
+        if limits.outbound_bytes_max < outbound_bytes_min {
+            return Err(ConfigError::OutboundBytes(outbound_bytes_min));
+        }
+        Ok(())
+    }
+}
+
+impl Listen {
+    /// The transports, for people.
+    pub fn transports(&self) -> &'static str {
+        match (self.websocket, self.rawsocket) {
+            (true, true) => "WebSocket and RawSocket",
+            (true, false) => "WebSocket",
+            (false, true) => "RawSocket",
+            (false, false) => "nothing",
+        }
+    }
+
+    /// True if the system chooses the port, so that the same address may be listened at again.
+    fn any_port(&self) -> bool {
+        match &self.address {
+            Address::Everywhere(port) => *port == 0,
+            Address::Tcp(address) => address.port() == 0,
+            Address::Name(name) => name.ends_with(":0"),
+            Address::Unix(_) => false,
+        }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Listen, ConfigError> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            // `unix:///run/x` is the same path written as a URL.
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() {
+                return Err(ConfigError::ListenAddress(text.to_owned()));
+            }
+            return Ok(Listen {
+                address: Address::Unix(PathBuf::from(path)),
+                rawsocket: true,
+                websocket: true,
+            });
+        }
+        let (scheme, rest) = text.split_once("://").unwrap_or(("tcp", text));
+        let (rawsocket, websocket) = match scheme {
+            "tcp" => (true, true),
+            "ws" => (false, true),
+            "rs" => (true, false),
+            _ => return Err(ConfigError::ListenScheme(scheme.to_owned())),
+        };
+        if rest.contains('/') {
+            return Err(ConfigError::ListenPath(text.to_owned()));
+        }
+        let address = tcp_address(rest).ok_or_else(|| ConfigError::ListenAddress(text.to_owned()))?;
+        Ok(Listen { address, rawsocket, websocket })
+    }
+}
+
+fn tcp_address(text: &str) -> Option<Address> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some(Address::Tcp(address));
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    let port = port.parse::<u16>().ok()?;
+    if host.is_empty() {
+        return Some(Address::Everywhere(port));
+    }
+    let is_name = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    // Digits and dots alone are an IPv4 address with a mistake in it.
+    let is_number = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    (is_name && !is_number).then(|| Address::Name(text.to_owned()))
+}
+
+/// A count of octets as people write it: `65536`, `64k`, `1M`, each unit 1,024 of the one before.
+pub fn bytes(text: &str) -> Option<usize> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let factor = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<usize>().ok()?.checked_mul(factor)
+}
+
+/// The cores this process may use, as many as there may be shards.
+fn cores() -> usize {
+    available_parallelism().map_or(1, |cores| cores.get().min(SHARDS_MAX))
+}
+
+impl fmt::Display for ConfigError {
+    /// What is wrong, and what would be right.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::ListenAddress(text) => {
+                write!(f, "`{text}` is no address; write 127.0.0.1:8080, [::1]:8080, :8080 or unix:/path")
+            }
+            ConfigError::ListenScheme(scheme) => {
+                write!(
+                    f,
+                    "`{scheme}://` is not served; write tcp:// (both transports), ws://, rs:// or unix:"
+                )
+            }
+            ConfigError::ListenPath(text) => {
+                write!(f, "`{text}` has a path; leave it out, every path is served")
+            }
+            ConfigError::ListenTwice(text) => write!(f, "{text} is listed twice"),
+            ConfigError::Shards(shards) => write!(f, "{shards} shards; there must be 1 to {SHARDS_MAX}"),
+            ConfigError::Realm(name) => write!(
+                f,
+                "`{name}` cannot be a realm; write a URI such as com.example.realm, not below `wamp.`"
+            ),
+            ConfigError::RealmTwice(name) => write!(f, "realm {name} is listed twice"),
+            ConfigError::MessageBytes(bytes) => write!(
+                f,
+                "messages of {bytes} octets; the limit must be {MESSAGE_BYTES_MIN} to {MESSAGE_BYTES_CEILING}"
+            ),
+            ConfigError::OutboundBytes(least) => write!(
+                f,
+                "the outbound queue is too short for the messages allowed; it must hold {least} octets or more"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen(text: &str) -> Listen {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn listeners_read_as_they_are_written() {
+        let local = Address::Tcp((Ipv4Addr::LOCALHOST, 8080).into());
+        for text in ["127.0.0.1:8080", "tcp://127.0.0.1:8080"] {
+            assert_eq!(listen(text), Listen { address: local.clone(), rawsocket: true, websocket: true });
+        }
+        assert_eq!(listen("ws://127.0.0.1:8080").transports(), "WebSocket");
+        assert_eq!(listen("rs://127.0.0.1:8080").transports(), "RawSocket");
+        assert_eq!(listen(":8080").address, Address::Everywhere(8080));
+        assert_eq!(listen("[::1]:0").address, Address::Tcp("[::1]:0".parse().unwrap()));
+        assert_eq!(listen("localhost:80").address, Address::Name("localhost:80".to_owned()));
+        for text in ["unix:/run/a.sock", "unix:///run/a.sock"] {
+            assert_eq!(listen(text).address, Address::Unix("/run/a.sock".into()));
+        }
+        assert_eq!(listen("unix:a.sock").address, Address::Unix("a.sock".into()));
+    }
+
+    #[test]
+    fn an_address_is_shown_as_it_may_be_written() {
+        for text in ["tcp://127.0.0.1:1", "tcp://[::1]:2", "tcp://:3", "tcp://localhost:4", "unix:/run/a"] {
+            assert_eq!(listen(text).address.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn addresses_with_mistakes_are_refused() {
+        for text in
+            ["", "8080", "localhost", "127.0.0.1", "127.0.0.300:80", "::1:80", "a b:80", "x:70000", "unix:"]
+        {
+            assert_eq!(text.parse::<Listen>(), Err(ConfigError::ListenAddress(text.to_owned())), "{text}");
+        }
+        assert!(matches!("wss://x:1".parse::<Listen>(), Err(ConfigError::ListenScheme(_))));
+        assert!(matches!("ws://x:1/ws".parse::<Listen>(), Err(ConfigError::ListenPath(_))));
+    }
+
+    #[test]
+    fn octets_have_units() {
+        assert_eq!(bytes("512"), Some(512));
+        assert_eq!(bytes("64k"), Some(65_536));
+        assert_eq!(bytes("1MiB"), Some(1 << 20));
+        for text in ["", "k", "1x", "-1", "1.5M", "99999999999999999999", "18446744073709551615k", "1 k"] {
+            assert_eq!(bytes(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_default_is_sound() {
+        let config = Config::default().server().unwrap();
+        assert_eq!(config.settings.realms[0].name, "realm1");
+        assert_eq!(config.addresses[0].to_string(), "tcp://127.0.0.1:8080");
+        assert!((1..=SHARDS_MAX).contains(&config.shards));
+    }
+
+    #[test]
+    fn settings_that_do_not_fit_together_are_refused() {
+        let refused = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.server().expect_err("refused")
+        };
+        assert_eq!(refused(|c| c.shards = 0), ConfigError::Shards(0));
+        assert_eq!(refused(|c| c.shards = 65), ConfigError::Shards(65));
+        assert_eq!(refused(|c| c.realms[0] = "a b".into()), ConfigError::Realm("a b".into()));
+        assert_eq!(refused(|c| c.realms[0] = "wamp.x".into()), ConfigError::Realm("wamp.x".into()));
+        assert_eq!(refused(|c| c.realms.push("realm1".into())), ConfigError::RealmTwice("realm1".into()));
+        assert_eq!(refused(|c| c.limits.message_bytes_max = 511), ConfigError::MessageBytes(511));
+        assert!(matches!(refused(|c| c.limits.outbound_bytes_max = 1 << 20), ConfigError::OutboundBytes(_)));
+        let twice = refused(|c| c.listens.push(c.listens[0].clone()));
+        assert_eq!(twice, ConfigError::ListenTwice("tcp://127.0.0.1:8080".into()));
+    }
+
+    #[test]
+    fn a_free_port_may_be_asked_for_twice() {
+        let config = Config { listens: vec![listen("[::1]:0"), listen("[::1]:0")], ..Config::default() };
+        assert_eq!(config.server().unwrap().addresses.len(), 2);
+    }
+}

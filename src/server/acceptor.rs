@@ -1,0 +1,269 @@
+//! The control thread: it accepts connections and places them, takes signals, and keeps the clock of the shutdown.
+//!
+//! One thread accepts for all workers, since WAMP's connections are few, long and unequal: it can see which shard has
+//! the fewest, where the kernel would only hash. It holds no connection itself.
+//!
+//! Invariants: no `Adopt` follows `Drain`; `Stop` is sent when no worker has a connection any more, or when the
+//! shutdown has taken too long; the thread ends after `Stop`. Without file descriptors it rests, it does not spin.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::Receiver;
+use mio::{Events, Poll, Token};
+use rustix::io::Errno;
+use signal_hook_mio::v1_0::Signals;
+use tracing::{debug, error, info, warn};
+
+use super::connection::Arrival;
+use super::listener::Listener;
+use super::mailbox::{Errand, Mailbox};
+use crate::limits::Limits;
+use crate::router::ListenerIndex;
+
+/// The token of the acceptor's waker; listeners use their position.
+pub const WAKER: Token = Token(usize::MAX);
+
+/// The token of the signals.
+const SIGNALS: Token = Token(usize::MAX - 1);
+
+/// Connections accepted from one listener before the others get their turn.
+const ACCEPT_BATCH: usize = 64;
+
+/// Connections above `connections_max` that are still told why they are refused. Beyond them they are just dropped.
+const REFUSALS_MAX: usize = 256;
+
+/// How long accepting rests when the system has no descriptors or memory for another connection.
+const EXHAUSTED_REST: Duration = Duration::from_millis(100);
+
+/// How often it is logged at most that accepting rests.
+const EXHAUSTED_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the workers get on top of `drain_ms_max`, by which their shards should have closed every connection.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
+
+/// What the server asks of the acceptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Begin the shutdown.
+    Drain,
+}
+
+/// The control thread's state.
+pub struct Acceptor {
+    poll: Poll,
+    sources: Vec<Source>,
+    signals: Option<Signals>,
+    commands: Receiver<Command>,
+    mailboxes: Arc<[Mailbox]>,
+    limits: Limits,
+    spare: Option<File>,
+    /// Accepting rests until then.
+    resting_until: Option<Instant>,
+    /// When it was last logged that accepting rests.
+    exhausted_logged: Option<Instant>,
+    /// When the shutdown ends at the latest; set when it begins.
+    drain_deadline: Option<Instant>,
+}
+
+/// A listener and what is known of it.
+#[derive(Debug)]
+struct Source {
+    listener: Listener,
+    index: ListenerIndex,
+    /// Connections may be waiting: an edge came, and no accept has found nothing since.
+    ready: bool,
+}
+
+/// How a batch of accepting ended.
+enum Batch {
+    /// Nobody waits.
+    Drained,
+    /// More may wait.
+    Full,
+    /// No descriptor or no memory.
+    Exhausted(io::Error),
+}
+
+impl Acceptor {
+    /// Registers everything with `poll`, which must wake on [`WAKER`] when a command was sent.
+    pub fn new(
+        poll: Poll,
+        listeners: Vec<(Listener, ListenerIndex)>,
+        mut signals: Option<Signals>,
+        commands: Receiver<Command>,
+        mailboxes: Arc<[Mailbox]>,
+        limits: Limits,
+    ) -> io::Result<Acceptor> {
+        let mut sources = Vec::with_capacity(listeners.len());
+        for (place, (mut listener, index)) in listeners.into_iter().enumerate() {
+            listener.register(poll.registry(), Token(place))?;
+            sources.push(Source { listener, index, ready: false });
+        }
+        if let Some(signals) = &mut signals {
+            poll.registry().register(signals, SIGNALS, mio::Interest::READABLE)?;
+        }
+        Ok(Acceptor {
+            poll,
+            sources,
+            signals,
+            commands,
+            mailboxes,
+            limits,
+            spare: spare(),
+            resting_until: None,
+            exhausted_logged: None,
+            drain_deadline: None,
+        })
+    }
+
+    /// Accepts until the shutdown has ended.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(64);
+        let mut now = Instant::now();
+        while !self.ended(now) {
+            match self.poll.poll(&mut events, self.sleep_max(now)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => panic!("polling fails only if the descriptor is bad: {error}"),
+            }
+            now = Instant::now();
+            for event in &events {
+                if let Some(source) = self.sources.get_mut(event.token().0) {
+                    source.ready = true;
+                }
+            }
+            self.take_signals(now);
+            while let Ok(Command::Drain) = self.commands.try_recv() {
+                self.drain(now);
+            }
+            self.accept(now);
+        }
+        for mailbox in &*self.mailboxes {
+            mailbox.send(Errand::Stop);
+        }
+    }
+
+    fn ended(&self, now: Instant) -> bool {
+        let Some(deadline) = self.drain_deadline else { return false };
+        let open = self.connections();
+        if open > 0 && now >= deadline {
+            error!(connections = open, "the shutdown took too long; the last connections are cut");
+        }
+        open == 0 || now >= deadline
+    }
+
+    fn sleep_max(&self, now: Instant) -> Option<Duration> {
+        let resting = self.resting_until.map(|until| until.saturating_duration_since(now));
+        let accepting = self.sources.iter().any(|source| source.ready).then(|| resting.unwrap_or_default());
+        let drain = self.drain_deadline.map(|deadline| deadline.saturating_duration_since(now));
+        accepting.into_iter().chain(drain).min()
+    }
+
+    /// The first signal begins the shutdown; the second does not wait for its end.
+    fn take_signals(&mut self, now: Instant) {
+        let Some(mut signals) = self.signals.take() else { return };
+        for signal in signals.pending() {
+            if self.drain_deadline.is_some() {
+                warn!("a second signal: leaving at once");
+                // 128 and the signal's number, which is what shells make of a process killed by it. The sockets' files
+                // were removed when the shutdown began.
+                std::process::exit(128 + signal);
+            }
+            info!("shutting down; a second signal ends the process at once");
+            self.drain(now);
+        }
+        self.signals = Some(signals);
+    }
+
+    fn drain(&mut self, now: Instant) {
+        if self.drain_deadline.is_some() {
+            return;
+        }
+        self.drain_deadline = Some(now + Limits::ms(self.limits.drain_ms_max) + DRAIN_GRACE);
+        self.sources.clear();
+        for mailbox in &*self.mailboxes {
+            mailbox.send(Errand::Drain);
+        }
+    }
+
+    fn accept(&mut self, now: Instant) {
+        if self.resting_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.resting_until = None;
+        for place in 0..self.sources.len() {
+            if !self.sources[place].ready {
+                continue;
+            }
+            match self.accept_batch(place) {
+                Batch::Drained => self.sources[place].ready = false,
+                Batch::Full => {}
+                Batch::Exhausted(error) => return self.rest(place, &error, now),
+            }
+        }
+    }
+
+    fn accept_batch(&mut self, place: usize) -> Batch {
+        let index = self.sources[place].index;
+        for _ in 0..ACCEPT_BATCH {
+            match self.sources[place].listener.accept() {
+                Ok((socket, origin)) => self.place(Arrival { socket, origin, listener: index, full: false }),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Batch::Drained,
+                Err(error) if exhausted(&error) => return Batch::Exhausted(error),
+                // A peer that left while it waited, or a failure of its network: accept(2) tells it here.
+                Err(_) => {}
+            }
+        }
+        Batch::Full
+    }
+
+    /// Hands a connection to the shard that has the fewest.
+    fn place(&self, mut arrival: Arrival) {
+        let open = self.connections();
+        if open >= self.limits.connections_max.saturating_add(REFUSALS_MAX) {
+            return;
+        }
+        arrival.full = open >= self.limits.connections_max;
+        let Some(mailbox) = self.mailboxes.iter().min_by_key(|mailbox| mailbox.connections()) else { return };
+        mailbox.connection_added();
+        mailbox.send(Errand::Adopt(arrival));
+    }
+
+    /// Turns one batch away with the spare descriptor, so that those peers learn it now instead of waiting in the
+    /// backlog, and lets accepting rest.
+    fn rest(&mut self, place: usize, error: &io::Error, now: Instant) {
+        let logged = self.exhausted_logged;
+        if logged.is_none_or(|logged| now.saturating_duration_since(logged) >= EXHAUSTED_LOG_INTERVAL) {
+            self.exhausted_logged = Some(now);
+            warn!(
+                connections = self.connections(),
+                "cannot accept: {error}; new connections are dropped until others end (see `ulimit -n`)"
+            );
+        }
+        if self.spare.take().is_some() {
+            let listener = &self.sources[place].listener;
+            let dropped = (0..ACCEPT_BATCH).take_while(|_| listener.accept().is_ok()).count();
+            debug!(dropped, "connections dropped");
+        }
+        self.spare = spare();
+        self.resting_until = Some(now + EXHAUSTED_REST);
+    }
+
+    /// Connections of all workers.
+    fn connections(&self) -> usize {
+        self.mailboxes.iter().map(Mailbox::connections).sum()
+    }
+}
+
+/// A descriptor to give up when there is none left.
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// True if the system cannot make another socket now: ENFILE, EMFILE, ENOMEM or ENOBUFS.
+fn exhausted(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NFILE | Errno::MFILE | Errno::NOMEM | Errno::NOBUFS))
+}

@@ -1,0 +1,380 @@
+//! The connections of one worker: a socket each, what is known of its readiness, and who is read and written next.
+//!
+//! Readiness comes as edges, so what a flag says stays true until a call says otherwise: `readable` until a read finds
+//! nothing, `writable` until a write does not take all. Both are hints that may be wrong in one direction only, too
+//! hopeful, which costs a call that returns `WouldBlock`.
+//!
+//! Invariant: a readable connection that its shard wants to read is in `to_read`; a writable one with octets to write
+//! is in `to_write`; each at most once. So nobody is forgotten, and nobody is served twice before all others were.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+
+use mio::event::Event;
+
+use super::socket::{Origin, Socket};
+use crate::router::{ListenerIndex, PeerKey};
+
+/// Slices given to one `writev`: 64 chunks of 16 KiB are more than a turn may write to one peer.
+const SLICES_MAX: usize = 64;
+
+/// True where the system documents that a stream which gave or took less than it was asked for is drained until the
+/// next edge: epoll(7), questions 9 and 11. It saves one call for every message that comes alone.
+const SHORT_MEANS_DRAINED: bool = cfg!(target_os = "linux");
+
+/// A socket that was accepted and that nobody serves yet.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The stream.
+    pub socket: Socket,
+    /// Where it came from.
+    pub origin: Origin,
+    /// Where it came in.
+    pub listener: ListenerIndex,
+    /// There are too many connections: the peer is to be told so, and no more.
+    pub full: bool,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its peer in the shard.
+    pub key: PeerKey,
+    /// Where it came from.
+    pub origin: Origin,
+    socket: Socket,
+    readable: bool,
+    writable: bool,
+    /// An edge said that the peer will send no more. No further edge will say it again, so from now on only a read of
+    /// zero octets is the end of the input.
+    end_announced: bool,
+    /// The end was read; there is nothing behind it.
+    ended: bool,
+    in_to_read: bool,
+    in_to_write: bool,
+}
+
+/// What a read found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// So many octets, at least one.
+    Bytes(usize),
+    /// Nothing for now.
+    Nothing,
+    /// The end: the peer will send no more.
+    End,
+}
+
+impl Connection {
+    /// A connection whose socket has not been tried. It is taken to be writable; the first edge tells if there is
+    /// anything to read.
+    pub fn new(key: PeerKey, socket: Socket, origin: Origin) -> Connection {
+        Connection {
+            key,
+            origin,
+            socket,
+            readable: false,
+            writable: true,
+            end_announced: false,
+            ended: false,
+            in_to_read: false,
+            in_to_write: false,
+        }
+    }
+
+    /// One read.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Input> {
+        match retried(|| self.socket.read(buffer)) {
+            Ok(0) => {
+                self.readable = false;
+                self.ended = true;
+                Ok(Input::End)
+            }
+            Ok(bytes) => {
+                self.readable = bytes == buffer.len() || self.end_announced || !SHORT_MEANS_DRAINED;
+                Ok(Input::Bytes(bytes))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                Ok(Input::Nothing)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One write of at most `bytes_max` octets of `chunks`. Returns how many the socket took; afterwards the
+    /// connection is still writable if it might take more.
+    pub fn write<'a>(
+        &mut self,
+        chunks: impl Iterator<Item = &'a [u8]>,
+        bytes_max: usize,
+    ) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let (mut count, mut asked) = (0, 0);
+        for chunk in chunks.filter(|chunk| !chunk.is_empty()) {
+            if count == SLICES_MAX || asked == bytes_max {
+                break;
+            }
+            let bytes = chunk.len().min(bytes_max - asked);
+            slices[count] = IoSlice::new(&chunk[..bytes]);
+            count += 1;
+            asked += bytes;
+        }
+        if asked == 0 {
+            return Ok(0);
+        }
+        match retried(|| self.socket.write(&slices[..count])) {
+            Ok(0) => Err(ErrorKind::WriteZero.into()),
+            Ok(bytes) => {
+                self.writable = bytes == asked || !SHORT_MEANS_DRAINED;
+                Ok(bytes)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.writable = false;
+                Ok(0)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The socket.
+    pub fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
+    /// False if a write would take nothing.
+    pub fn writable(&self) -> bool {
+        self.writable
+    }
+}
+
+/// Calls again what a signal has interrupted.
+fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// All connections of a worker, by [`PeerKey::index`].
+#[derive(Debug, Default)]
+pub struct Connections {
+    slots: Vec<Option<Connection>>,
+    to_read: VecDeque<PeerKey>,
+    to_write: VecDeque<PeerKey>,
+}
+
+impl Connections {
+    /// Takes a connection in. The place of its key is free: the shard uses an index again only after the connection
+    /// before it was dropped.
+    pub fn insert(&mut self, connection: Connection) {
+        let place = connection.key.index as usize;
+        if self.slots.len() <= place {
+            self.slots.resize_with(place + 1, || None);
+        }
+        let before = self.slots[place].replace(connection);
+        assert!(before.is_none(), "two connections have one key");
+    }
+
+    /// Takes a connection out.
+    pub fn remove(&mut self, key: PeerKey) -> Option<Connection> {
+        self.slots.get_mut(key.index as usize)?.take_if(|connection| connection.key == key)
+    }
+
+    /// The connection of a key, if it is still there.
+    pub fn find(&mut self, key: PeerKey) -> Option<&mut Connection> {
+        self.slots.get_mut(key.index as usize)?.as_mut().filter(|connection| connection.key == key)
+    }
+
+    /// Notes what an event says. It may be spurious, and for a connection that is gone.
+    pub fn note(&mut self, event: &Event) {
+        let Some(Some(connection)) = self.slots.get_mut(event.token().0) else { return };
+        // An error makes both calls return it; whichever comes first tells the shard.
+        let failed = event.is_error();
+        connection.end_announced |= event.is_read_closed() || failed;
+        let key = connection.key;
+        if event.is_readable() || event.is_read_closed() || failed {
+            connection.readable = !connection.ended;
+            self.read_later(key);
+        }
+        if event.is_writable() || event.is_write_closed() || failed {
+            self.unblock(key);
+        }
+    }
+
+    /// Puts a readable connection at the end of those to be read.
+    pub fn read_later(&mut self, key: PeerKey) {
+        let Some(connection) = self.find(key) else { return };
+        if connection.readable && !connection.in_to_read {
+            connection.in_to_read = true;
+            self.to_read.push_back(key);
+        }
+    }
+
+    /// Puts a writable connection at the end of those to be written. One that is not writable comes back with its
+    /// edge.
+    pub fn write_later(&mut self, key: PeerKey) {
+        let Some(connection) = self.find(key) else { return };
+        if connection.writable && !connection.in_to_write {
+            connection.in_to_write = true;
+            self.to_write.push_back(key);
+        }
+    }
+
+    /// The next one to be read; a connection that is gone is skipped by whoever looks for it.
+    pub fn next_to_read(&mut self) -> Option<PeerKey> {
+        let key = self.to_read.pop_front()?;
+        if let Some(connection) = self.find(key) {
+            connection.in_to_read = false;
+        }
+        Some(key)
+    }
+
+    /// The next one to be written.
+    pub fn next_to_write(&mut self) -> Option<PeerKey> {
+        let key = self.to_write.pop_front()?;
+        if let Some(connection) = self.find(key) {
+            connection.in_to_write = false;
+        }
+        Some(key)
+    }
+
+    /// How many are to be read.
+    pub fn to_read(&self) -> usize {
+        self.to_read.len()
+    }
+
+    /// How many are to be written.
+    pub fn to_write(&self) -> usize {
+        self.to_write.len()
+    }
+
+    /// A socket takes octets again. If it had refused some, they wait in the shard, which will not say so twice.
+    fn unblock(&mut self, key: PeerKey) {
+        let Some(connection) = self.find(key) else { return };
+        if !connection.writable {
+            connection.writable = true;
+            self.write_later(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    const KEY: PeerKey = PeerKey { index: 2, serial: 7 };
+
+    /// A connection, and the other end of its socket.
+    fn pair() -> (Connection, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let socket = Socket::from(mio::net::UnixStream::from_std(ours));
+        (Connection::new(KEY, socket, Origin::Unix), theirs)
+    }
+
+    #[test]
+    fn a_full_buffer_leaves_the_connection_readable_and_a_short_one_does_not() {
+        let (mut connection, mut peer) = pair();
+        peer.write_all(&[1; 10]).unwrap();
+        let mut buffer = [0; 4];
+        for expected in [4, 4, 2] {
+            assert_eq!(connection.read(&mut buffer).unwrap(), Input::Bytes(expected));
+            assert_eq!(connection.readable, expected == 4 || !SHORT_MEANS_DRAINED);
+        }
+        assert_eq!(connection.read(&mut buffer).unwrap(), Input::Nothing);
+        assert!(!connection.readable);
+    }
+
+    #[test]
+    fn an_announced_end_is_read_to_the_end() {
+        let (mut connection, mut peer) = pair();
+        peer.write_all(b"last").unwrap();
+        drop(peer);
+        connection.end_announced = true;
+        let mut buffer = [0; 16];
+        assert_eq!(connection.read(&mut buffer).unwrap(), Input::Bytes(4));
+        assert!(connection.readable, "no edge will come for the end that waits behind a short read");
+        assert_eq!(connection.read(&mut buffer).unwrap(), Input::End);
+        assert!(!connection.readable);
+    }
+
+    /// The socket cuts what is written wherever it is full; every octet arrives once, in order.
+    #[test]
+    fn what_a_full_socket_refuses_is_written_later() {
+        let (mut connection, mut peer) = pair();
+        let sent: Vec<u8> = (0..1_000_000_u32).map(|octet| (octet % 251) as u8).collect();
+        let mut written = 0;
+        let mut received = Vec::new();
+        let mut refused = 0;
+        while written < sent.len() {
+            // Chunks of uneven length, some empty, more than one call takes.
+            let chunks = sent[written..].chunks(1_777).flat_map(|chunk| [chunk, &[][..]]);
+            written += connection.write(chunks, 100_000).unwrap();
+            if !connection.writable() {
+                refused += 1;
+                let mut buffer = vec![0; 50_000];
+                let bytes = peer.read(&mut buffer).unwrap();
+                received.extend_from_slice(&buffer[..bytes]);
+            }
+        }
+        drop(connection);
+        peer.read_to_end(&mut received).unwrap();
+        assert!(refused > 0, "a socket takes less than a million octets");
+        assert!(received == sent);
+    }
+
+    #[test]
+    fn a_write_takes_no_more_than_the_share() {
+        let (mut connection, _peer) = pair();
+        let chunks = [&[1_u8; 60][..], &[2; 60]];
+        assert_eq!(connection.write(chunks.into_iter(), 100).unwrap(), 100);
+        assert!(connection.writable(), "the socket took all that it was asked for");
+        assert_eq!(connection.write(std::iter::empty(), 100).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_is_an_error_to_write() {
+        let (mut connection, peer) = pair();
+        drop(peer);
+        assert!(connection.write([&[1_u8][..]].into_iter(), 10).is_err());
+    }
+
+    #[test]
+    fn nobody_is_queued_twice_and_dead_keys_are_skipped() {
+        let mut connections = Connections::default();
+        connections.insert(pair().0);
+        for _ in 0..2 {
+            connections.write_later(KEY);
+        }
+        assert_eq!(connections.to_write(), 1);
+        assert_eq!(connections.next_to_write(), Some(KEY));
+        connections.read_later(KEY);
+        assert_eq!(connections.to_read(), 0, "nothing says that it is readable");
+
+        let later = PeerKey { serial: KEY.serial + 1, ..KEY };
+        assert!(connections.find(later).is_none() && connections.remove(later).is_none());
+        assert!(connections.remove(KEY).is_some());
+        connections.write_later(KEY);
+        assert_eq!(connections.to_write(), 0);
+    }
+
+    #[test]
+    fn a_blocked_connection_waits_for_its_edge() {
+        let mut connections = Connections::default();
+        let (mut connection, _peer) = pair();
+        connection.writable = false;
+        connections.insert(connection);
+        connections.write_later(KEY);
+        assert_eq!(connections.to_write(), 0);
+        connections.unblock(KEY);
+        assert_eq!(connections.next_to_write(), Some(KEY));
+        connections.unblock(KEY);
+        assert_eq!(connections.to_write(), 0, "an edge for a writable socket says nothing new");
+    }
+}

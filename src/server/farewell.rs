@@ -1,0 +1,77 @@
+//! How the end of a connection is told: once, with its reason, and not faster than anybody reads.
+//!
+//! Ends are logged at debug, because they are the peers' daily business. Broken rules and slow consumers are what an
+//! operator wants to see; a peer that reconnects and offends in a loop must not fill the disk with it.
+
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info};
+
+use super::socket::Origin;
+use crate::error::CloseReason;
+
+/// Lines at info that a worker writes in one [`WINDOW`].
+const LINES_MAX: u32 = 10;
+
+/// The time for which lines are counted.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Tells the ends of the connections of one worker.
+#[derive(Debug, Default)]
+pub struct Farewells {
+    /// When the current window began.
+    since: Option<Instant>,
+    lines: u32,
+    withheld: u64,
+}
+
+impl Farewells {
+    /// Logs one end.
+    pub fn tell(&mut self, origin: Origin, reason: CloseReason, now: Instant) {
+        match reason {
+            CloseReason::Violation(violation) => {
+                if let Some(withheld) = self.admit(now) {
+                    info!(peer = %origin, withheld, "connection closed, violation: {}", violation.text());
+                }
+            }
+            CloseReason::SlowConsumer => {
+                if let Some(withheld) = self.admit(now) {
+                    info!(peer = %origin, withheld, "connection closed, slow consumer");
+                }
+            }
+            _ => debug!(peer = %origin, ?reason, "connection ended"),
+        }
+    }
+
+    /// Whether a line may be written now, and if so, how many were withheld since the last one.
+    fn admit(&mut self, now: Instant) -> Option<u64> {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= WINDOW) {
+            self.since = Some(now);
+            self.lines = 0;
+        }
+        if self.lines == LINES_MAX {
+            self.withheld += 1;
+            return None;
+        }
+        self.lines += 1;
+        Some(std::mem::take(&mut self.withheld))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_cut_and_counted() {
+        let mut farewells = Farewells::default();
+        let start = Instant::now();
+        for _ in 0..LINES_MAX {
+            assert_eq!(farewells.admit(start), Some(0));
+        }
+        assert_eq!(farewells.admit(start), None);
+        assert_eq!(farewells.admit(start + WINDOW / 2), None);
+        assert_eq!(farewells.admit(start + WINDOW), Some(2), "the next window tells what was withheld");
+        assert_eq!(farewells.admit(start + WINDOW), Some(0));
+    }
+}

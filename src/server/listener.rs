@@ -1,0 +1,265 @@
+//! Where the router listens: the address an operator writes, and the sockets it becomes.
+//!
+//! An address means exactly what it says: `[::]:8080` is IPv6 and nothing else, so `0.0.0.0:8080` fits beside it.
+//! Only an address without a host, `:8080`, is every address of both families on one socket.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use mio::event::Source;
+use mio::net::{TcpListener, UnixListener};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, SockAddr, Type};
+
+use super::socket::{Origin, Socket};
+
+/// Connections the kernel holds for us until they are accepted; it cuts the value down to its own limit.
+const BACKLOG: i32 = 4096;
+
+/// An address to listen at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Address {
+    /// This port at every address of the machine.
+    Everywhere(u16),
+    /// `host:port`; every address the name has.
+    Name(String),
+    /// An address and a port; port 0 takes any free one.
+    Tcp(SocketAddr),
+    /// A path in the file system.
+    Unix(PathBuf),
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A Unix socket, whose file is removed with it.
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a Unix socket. It is removed on drop, if it is still the one we made.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+/// Binds all sockets of an address.
+pub fn bind(address: &Address) -> io::Result<Vec<Listener>> {
+    match address {
+        Address::Everywhere(port) => Ok(vec![bind_everywhere(*port)?]),
+        Address::Name(name) => bind_name(name),
+        Address::Tcp(address) => Ok(vec![bind_tcp(*address, true)?]),
+        Address::Unix(path) => Ok(vec![bind_unix(path)?]),
+    }
+}
+
+/// One socket for both families where there is IPv6, else one for IPv4.
+fn bind_everywhere(port: u16) -> io::Result<Listener> {
+    match bind_tcp((Ipv6Addr::UNSPECIFIED, port).into(), false) {
+        Err(error) if !matches!(error.kind(), ErrorKind::AddrInUse | ErrorKind::PermissionDenied) => {
+            bind_tcp((Ipv4Addr::UNSPECIFIED, port).into(), true)
+        }
+        result => result,
+    }
+}
+
+/// A name may have addresses the machine has not (`localhost` without IPv6): one that can be bound is enough.
+fn bind_name(name: &str) -> io::Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    let mut missing = io::Error::new(ErrorKind::AddrNotAvailable, "the name has no address");
+    for address in name.to_socket_addrs()? {
+        match bind_tcp(address, true) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported) => {
+                missing = error;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if listeners.is_empty() { Err(missing) } else { Ok(listeners) }
+}
+
+fn bind_tcp(address: SocketAddr, only_v6: bool) -> io::Result<Listener> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    // A router that is started again must not wait for the old connections' TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(Listener::Tcp(TcpListener::from_std(socket.into())))
+}
+
+fn bind_unix(path: &Path) -> io::Result<Listener> {
+    let address = SockAddr::unix(path)?;
+    remove_stale(path, &address)?;
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address)?;
+    let file = SocketFile::new(path)?;
+    socket.listen(BACKLOG)?;
+    Ok(Listener::Unix(UnixListener::from_std(socket.into()), file))
+}
+
+/// Removes the file a dead process has left behind. A file of another kind, or a socket on which somebody answers,
+/// is not ours to remove.
+fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
+    let kind = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !kind.is_socket() {
+        return Err(io::Error::new(ErrorKind::AlreadyExists, "a file that is not a socket is in the way"));
+    }
+    let probe = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Somebody whose backlog is full is somebody, and must not keep us waiting.
+    probe.set_nonblocking(true)?;
+    match probe.connect(address) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(error),
+        _ => Err(ErrorKind::AddrInUse.into()),
+    }
+}
+
+impl Listener {
+    /// Accepts one connection.
+    pub fn accept(&self) -> io::Result<(Socket, Origin)> {
+        match self {
+            Listener::Tcp(listener) => {
+                listener.accept().map(|(stream, peer)| (stream.into(), Origin::Tcp(peer)))
+            }
+            Listener::Unix(listener, _) => listener.accept().map(|(stream, _)| (stream.into(), Origin::Unix)),
+        }
+    }
+
+    /// The address, with the real port where 0 was asked for.
+    pub fn address(&self) -> io::Result<Address> {
+        match self {
+            Listener::Tcp(listener) => listener.local_addr().map(Address::Tcp),
+            Listener::Unix(_, file) => Ok(Address::Unix(file.path.clone())),
+        }
+    }
+
+    /// Registers for connections that come in.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        match self {
+            Listener::Tcp(listener) => listener.register(registry, token, Interest::READABLE),
+            Listener::Unix(listener, _) => listener.register(registry, token, Interest::READABLE),
+        }
+    }
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<SocketFile> {
+        Ok(SocketFile { path: path.to_owned(), identity: identity(path)? })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+            // It may vanish in between, and nobody is left to tell.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+impl fmt::Display for Address {
+    /// As a URL without a path, which reads back as the same address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Everywhere(port) => write!(f, "tcp://:{port}"),
+            Address::Name(name) => write!(f, "tcp://{name}"),
+            Address::Tcp(address) => write!(f, "tcp://{address}"),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// A path of this test and process alone, without a file at the end.
+    fn free_path() -> PathBuf {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("fanwire-listener-{}-{number}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        path
+    }
+
+    #[test]
+    fn port_zero_becomes_a_real_port() {
+        let listeners = bind(&Address::Tcp((Ipv4Addr::LOCALHOST, 0).into())).unwrap();
+        let Address::Tcp(address) = listeners[0].address().unwrap() else { panic!("TCP") };
+        assert_ne!(address.port(), 0);
+        std::net::TcpStream::connect(address).unwrap();
+        let second = bind(&Address::Tcp(address)).unwrap_err();
+        assert_eq!(second.kind(), ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn everywhere_takes_ipv4() {
+        let listeners = bind(&Address::Everywhere(0)).unwrap();
+        let Address::Tcp(address) = listeners[0].address().unwrap() else { panic!("TCP") };
+        std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).unwrap();
+    }
+
+    #[test]
+    fn a_stale_socket_file_is_replaced_and_removed_at_the_end() {
+        let path = free_path();
+        drop(net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "the standard library leaves the file behind");
+        let listeners = bind(&Address::Unix(path.clone())).unwrap();
+        net::UnixStream::connect(&path).unwrap();
+        drop(listeners);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_socket_somebody_answers_on_is_in_use() {
+        let path = free_path();
+        let _somebody = net::UnixListener::bind(&path).unwrap();
+        assert_eq!(bind(&Address::Unix(path.clone())).unwrap_err().kind(), ErrorKind::AddrInUse);
+        net::UnixStream::connect(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn other_files_are_left_alone() {
+        let path = free_path();
+        fs::write(&path, "precious").unwrap();
+        assert_eq!(bind(&Address::Unix(path.clone())).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_took_the_sockets_place_is_left_alone() {
+        let path = free_path();
+        let listeners = bind(&Address::Unix(path.clone())).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "another").unwrap();
+        drop(listeners);
+        assert!(path.exists());
+        fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,186 @@
+//! The shell around the shards: everything that blocks, fails or sleeps, and nothing else.
+//!
+//! ```text
+//!   acceptor ---Adopt, Drain, Stop---> worker 0 (shard 0) <---letters---> worker 1 (shard 1) ...
+//!   listeners, signals, clock          sockets                            sockets
+//! ```
+//!
+//! One thread accepts, one thread drives each shard. [`Server::start`] binds every listener before it starts anything,
+//! so a server that cannot listen leaves no trace. What peers are told, when and how fast, is the router's business;
+//! the shell moves octets, letters and time.
+
+mod acceptor;
+mod connection;
+mod farewell;
+mod listener;
+mod mailbox;
+mod socket;
+mod worker;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+
+use crossbeam::channel::{Sender, unbounded};
+use mio::{Poll, Waker};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+
+pub use self::listener::Address;
+
+use self::acceptor::{Acceptor, Command};
+use self::listener::Listener;
+use self::mailbox::Mailbox;
+use self::worker::Worker;
+use crate::router::{ListenerIndex, Router, Settings, Shard, ShardIndex};
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen, in the order of [`Settings::listeners`]; one for each of them.
+    pub addresses: Vec<Address>,
+    /// Shards, and so workers: 1 to [`crate::limits::SHARDS_MAX`].
+    pub shards: usize,
+    /// What the router is told.
+    pub settings: Settings,
+    /// SIGINT and SIGTERM drain this server, and a second one ends the process with 128 and its number. A process has
+    /// one such server at most.
+    pub signals: bool,
+}
+
+/// Why a server did not start. Nothing of it is left.
+#[derive(Debug)]
+pub enum StartError {
+    /// The address cannot be listened at.
+    Listen(Address, io::Error),
+    /// The operating system refuses something else a server needs.
+    System(&'static str, io::Error),
+}
+
+/// A running server. Dropping it leaves it running.
+#[derive(Debug)]
+pub struct Server {
+    addresses: Vec<(ListenerIndex, Address)>,
+    commands: Sender<Command>,
+    waker: Arc<Waker>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Binds the listeners, then starts the threads. Peers are served when this returns.
+    pub fn start(config: Config) -> Result<Server, StartError> {
+        let Config { addresses, shards, settings, signals } = config;
+        assert_eq!(
+            addresses.len(),
+            settings.listeners.len(),
+            "each listener has one address and one setting"
+        );
+        let signals =
+            signals.then(|| Signals::new([SIGINT, SIGTERM])).transpose().map_err(system("signals"))?;
+        let listeners = bind(&addresses)?;
+        let mut bound = Vec::with_capacity(listeners.len());
+        for (listener, index) in &listeners {
+            bound.push((*index, listener.address().map_err(system("the address of a listener"))?));
+        }
+
+        let poll = Poll::new().map_err(system("an event queue"))?;
+        let waker = Waker::new(poll.registry(), acceptor::WAKER).map_err(system("a waker"))?;
+        let waker = Arc::new(waker);
+        let limits = settings.limits.clone();
+        let (mailboxes, workers) = workers(Router::new(settings, shards), &waker)?;
+        let (commands, received) = unbounded();
+        let acceptor = Acceptor::new(poll, listeners, signals, received, mailboxes, limits)
+            .map_err(system("an event queue"))?;
+
+        let mut server =
+            Server { addresses: bound, commands, waker, threads: Vec::with_capacity(shards + 1) };
+        // If a thread cannot be started, those before it must end: the acceptor goes first, since it stops the others.
+        server.spawn("fanwire-accept".to_owned(), move || acceptor.run())?;
+        for (place, worker) in workers.into_iter().enumerate() {
+            server.spawn(format!("fanwire-{place}"), move || worker.run())?;
+        }
+        Ok(server)
+    }
+
+    /// Begins the shutdown: listeners are closed, open calls may finish, every session gets GOODBYE. It takes no
+    /// longer than `drain_ms_max` and a second. [`Server::join`] waits for its end.
+    pub fn drain(&self) {
+        // If the acceptor has ended, it has drained before.
+        if self.commands.send(Command::Drain).is_ok() {
+            self.waker.wake().expect("writing to an eventfd fails only if the descriptor is bad");
+        }
+    }
+
+    /// Waits for the end of a shutdown that [`Server::drain`] or a signal began, or will begin.
+    pub fn join(self) {
+        for thread in self.threads {
+            thread.join().expect("a panic ends the process");
+        }
+    }
+
+    /// Where it listens, with the real ports. A name may stand for several addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = (ListenerIndex, &Address)> {
+        self.addresses.iter().map(|(index, address)| (*index, address))
+    }
+
+    fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+        match Builder::new().name(name).spawn(run) {
+            Ok(thread) => self.threads.push(thread),
+            Err(error) => {
+                self.drain();
+                return Err(StartError::System("a thread", error));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Binds all addresses or none.
+fn bind(addresses: &[Address]) -> Result<Vec<(Listener, ListenerIndex)>, StartError> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for (index, address) in (0..).map(ListenerIndex).zip(addresses) {
+        let bound = listener::bind(address).map_err(|error| StartError::Listen(address.clone(), error))?;
+        listeners.extend(bound.into_iter().map(|listener| (listener, index)));
+    }
+    Ok(listeners)
+}
+
+/// A worker for each shard, and their mailboxes.
+fn workers(router: Arc<Router>, acceptor: &Arc<Waker>) -> Result<(Arc<[Mailbox]>, Vec<Worker>), StartError> {
+    let limits = &router.settings.limits;
+    let mut polls = Vec::with_capacity(router.shard_count);
+    let mut mailboxes = Vec::with_capacity(router.shard_count);
+    for _ in 0..router.shard_count {
+        let poll = Poll::new().map_err(system("an event queue"))?;
+        let waker = Waker::new(poll.registry(), worker::WAKER).map_err(system("a waker"))?;
+        mailboxes.push(Mailbox::new(limits, waker));
+        polls.push(poll);
+    }
+    let mailboxes: Arc<[Mailbox]> = mailboxes.into();
+    let mut workers = Vec::with_capacity(router.shard_count);
+    for (index, poll) in (0..).map(ShardIndex).zip(polls) {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| StartError::System("random numbers", error.into()))?;
+        let shard = Shard::new(Arc::clone(&router), index, seed);
+        let (mailboxes, acceptor) = (Arc::clone(&mailboxes), Arc::clone(acceptor));
+        workers.push(Worker::new(shard, index, mailboxes, acceptor, limits.clone(), poll));
+    }
+    Ok((mailboxes, workers))
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {
+    move |error| StartError::System(what, error)
+}
+
+impl fmt::Display for StartError {
+    /// One line, without advice: what may be done about it depends on where the address came from.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            StartError::System(what, error) => write!(f, "the system does not give {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

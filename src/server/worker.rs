@@ -1,0 +1,316 @@
+//! The thread that drives one shard: it owns the sockets, the poll and the clock, and decides nothing about WAMP.
+//!
+//! ```text
+//!   turn:  wait -> errands -> letters -> read -> expire -> post -> write -> close -> look ahead
+//! ```
+//!
+//! One turn takes all input there is, within bounds, before it writes once to each peer: under load many events share
+//! a write, and with a single message in flight the turn is that message.
+//!
+//! Invariants: the worker sleeps only if nothing waits to be read, written, posted or resumed; `now` is taken once a
+//! turn; every connection leaves through [`Worker::end`], which counts and tells it once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token, Waker};
+
+use super::connection::{Arrival, Connection, Connections, Input};
+use super::farewell::Farewells;
+use super::mailbox::{Errand, Mailbox};
+use crate::error::CloseReason;
+use crate::limits::Limits;
+use crate::router::{Closing, Letter, PeerKey, Shard, ShardIndex};
+
+/// The token of the worker's waker; connections use the index of their key.
+pub const WAKER: Token = Token(usize::MAX);
+
+/// Octets of the read buffer, which all connections of a worker share. A read takes no more than a peer's share of a
+/// turn, so the rest is room for an operator who raises that share.
+const READ_BUFFER_BYTES: usize = 256 * 1024;
+
+/// Events taken from the kernel at once; the rest comes in the next turn.
+const EVENTS_MAX: usize = 1024;
+
+/// How often a worker that has stopped reading looks whether it may go on. Mailboxes are emptied in much less.
+const CONGESTION_POLL: Duration = Duration::from_millis(1);
+
+/// Drives one shard.
+#[derive(Debug)]
+pub struct Worker {
+    shard: Shard,
+    index: ShardIndex,
+    mailboxes: Arc<[Mailbox]>,
+    /// Of the acceptor, who waits for the last connection when the router drains.
+    acceptor: Arc<Waker>,
+    limits: Limits,
+    poll: Poll,
+    connections: Connections,
+    read_buffer: Box<[u8]>,
+    /// Peers whose input the shard had refused and wants again.
+    resumed: Vec<PeerKey>,
+    farewells: Farewells,
+    congested: bool,
+    draining: bool,
+    /// A connection has failed, perhaps after the letters of this turn were posted: what that begot must not wait for
+    /// an event.
+    unposted: bool,
+    letters: Vec<Letter>,
+    dirty: Vec<PeerKey>,
+    closing: Vec<(PeerKey, Closing)>,
+}
+
+impl Worker {
+    /// A worker at rest. `poll` must wake on [`WAKER`] when its mailbox, the one at `index`, is filled.
+    pub fn new(
+        shard: Shard,
+        index: ShardIndex,
+        mailboxes: Arc<[Mailbox]>,
+        acceptor: Arc<Waker>,
+        limits: Limits,
+        poll: Poll,
+    ) -> Worker {
+        Worker {
+            shard,
+            index,
+            mailboxes,
+            acceptor,
+            limits,
+            poll,
+            connections: Connections::default(),
+            read_buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
+            resumed: Vec::new(),
+            farewells: Farewells::default(),
+            congested: false,
+            draining: false,
+            unposted: false,
+            letters: Vec::new(),
+            dirty: Vec::new(),
+            closing: Vec::new(),
+        }
+    }
+
+    /// Takes turns until it is told to stop.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        let mut now = Instant::now();
+        loop {
+            self.wait(&mut events, now);
+            now = Instant::now();
+            if !self.turn(&events, now) {
+                return;
+            }
+        }
+    }
+
+    /// False if the worker is to end.
+    fn turn(&mut self, events: &Events, now: Instant) -> bool {
+        self.unposted = false;
+        for event in events {
+            // The waker's token is beyond every slot: what it announces is looked for in every turn anyway.
+            self.connections.note(event);
+        }
+        if !self.take_errands(now) {
+            return false;
+        }
+        self.take_letters(now);
+        self.read(now);
+        self.shard.expire(now);
+        self.post();
+        self.write(now);
+        self.close(now);
+        self.look_ahead();
+        true
+    }
+
+    fn wait(&mut self, events: &mut Events, now: Instant) {
+        let timeout = self.sleep_max(now);
+        match self.poll.poll(events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => panic!("polling fails only if the descriptor is bad: {error}"),
+        }
+    }
+
+    fn sleep_max(&self, now: Instant) -> Option<Duration> {
+        let busy = self.unposted
+            || !self.resumed.is_empty()
+            || self.connections.to_read() > 0
+            || self.connections.to_write() > 0;
+        if busy {
+            return Some(Duration::ZERO);
+        }
+        let deadline = self.shard.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
+        let recheck = self.congested.then_some(CONGESTION_POLL);
+        deadline.into_iter().chain(recheck).min()
+    }
+
+    fn take_errands(&mut self, now: Instant) -> bool {
+        // The mailboxes are shared by count only, so this costs two atomic operations at a turn, and frees `self`.
+        let mailboxes = Arc::clone(&self.mailboxes);
+        for errand in mailboxes[self.index.index()].errands() {
+            match errand {
+                Errand::Adopt(arrival) => self.adopt(arrival, now),
+                Errand::Drain => {
+                    self.draining = true;
+                    self.shard.drain(now);
+                }
+                Errand::Stop => return false,
+            }
+        }
+        true
+    }
+
+    fn adopt(&mut self, arrival: Arrival, now: Instant) {
+        let Arrival { mut socket, origin, listener, full } = arrival;
+        let key = self.shard.open(listener, full, now);
+        let registered = socket.register(self.poll.registry(), Token(key.index as usize));
+        self.connections.insert(Connection::new(key, socket, origin));
+        if registered.is_err() {
+            self.fail(key, now);
+        }
+    }
+
+    fn take_letters(&mut self, now: Instant) {
+        self.mailboxes[self.index.index()].take(&mut self.letters);
+        for letter in self.letters.drain(..) {
+            self.shard.take_letter(letter, now);
+        }
+    }
+
+    /// Reads each readable peer at most once, those that waited longest first, until the turn's share is used up.
+    fn read(&mut self, now: Instant) {
+        for key in self.resumed.drain(..) {
+            self.shard.receive(key, &mut [], now);
+            self.connections.read_later(key);
+        }
+        let mut room = self.limits.read_bytes_per_turn;
+        for _ in 0..self.connections.to_read() {
+            if room == 0 {
+                return;
+            }
+            let Some(key) = self.connections.next_to_read() else { return };
+            room = room.saturating_sub(self.read_peer(key, now));
+        }
+    }
+
+    /// One read; returns the octets.
+    fn read_peer(&mut self, key: PeerKey, now: Instant) -> usize {
+        let Some(connection) = self.connections.find(key) else { return 0 };
+        if !self.shard.wants_input(key) {
+            return 0;
+        }
+        let share = self.limits.read_bytes_per_peer_turn.min(READ_BUFFER_BYTES);
+        match connection.read(&mut self.read_buffer[..share]) {
+            Ok(Input::Bytes(bytes)) => {
+                self.shard.receive(key, &mut self.read_buffer[..bytes], now);
+                self.connections.read_later(key);
+                bytes
+            }
+            Ok(Input::Nothing) => 0,
+            Ok(Input::End) => {
+                self.shard.input_ended(key, now);
+                0
+            }
+            Err(_) => {
+                self.fail(key, now);
+                0
+            }
+        }
+    }
+
+    /// Hands the letters to the other workers, one batch each, and stops reading while one of them is behind.
+    fn post(&mut self) {
+        let mut congested = false;
+        for (place, mailbox) in self.mailboxes.iter().enumerate() {
+            if place == self.index.index() {
+                continue;
+            }
+            mailbox.append(self.shard.letters(ShardIndex(place as u8)));
+            congested |= if self.congested { !mailbox.relieved() } else { mailbox.congested() };
+        }
+        if congested != self.congested {
+            self.congested = congested;
+            self.shard.congested(congested);
+        }
+    }
+
+    /// Writes to each writable peer that has octets.
+    fn write(&mut self, now: Instant) {
+        self.shard.dirty(&mut self.dirty);
+        for key in self.dirty.drain(..) {
+            self.connections.write_later(key);
+        }
+        for _ in 0..self.connections.to_write() {
+            let Some(key) = self.connections.next_to_write() else { return };
+            self.write_peer(key, now);
+        }
+    }
+
+    /// Mostly one call: it ends when all is written, the socket takes no more, or the peer's share is used up.
+    fn write_peer(&mut self, key: PeerKey, now: Instant) {
+        let Some(connection) = self.connections.find(key) else { return };
+        let mut room = self.limits.write_bytes_per_peer_turn;
+        while let Some(outbound) = self.shard.outbound(key)
+            && !outbound.is_empty()
+        {
+            if room == 0 {
+                self.connections.write_later(key);
+                return;
+            }
+            match connection.write(outbound.chunks(), room) {
+                Ok(bytes) => {
+                    room -= bytes;
+                    self.shard.advance(key, bytes, now);
+                    if !connection.writable() {
+                        return;
+                    }
+                }
+                Err(_) => return self.fail(key, now),
+            }
+        }
+    }
+
+    /// Does what the shard has decided about connections.
+    fn close(&mut self, now: Instant) {
+        let mut closing = std::mem::take(&mut self.closing);
+        self.shard.closing(&mut closing);
+        for (key, what) in closing.drain(..) {
+            match what {
+                Closing::Shutdown => self.shutdown(key),
+                Closing::Drop(reason) => self.end(key, reason, now),
+            }
+        }
+        self.closing = closing;
+    }
+
+    fn shutdown(&mut self, key: PeerKey) {
+        let Some(connection) = self.connections.find(key) else { return };
+        // It fails if the peer is gone, and then the next read says so.
+        let _ = connection.socket().shutdown_write();
+    }
+
+    /// The network or the peer's machine has failed. Its session leaves, which may concern other shards.
+    fn fail(&mut self, key: PeerKey, now: Instant) {
+        let reason = self.shard.close(key, CloseReason::Broken, now);
+        self.unposted = true;
+        self.end(key, reason, now);
+    }
+
+    /// The end of a connection. Nothing happens if it has ended before.
+    fn end(&mut self, key: PeerKey, reason: CloseReason, now: Instant) {
+        let Some(mut connection) = self.connections.remove(key) else { return };
+        // Closing the socket would do as well, as long as no other descriptor refers to it; this does not depend on it.
+        let _ = connection.socket().deregister(self.poll.registry());
+        self.mailboxes[self.index.index()].connection_removed();
+        self.farewells.tell(connection.origin, reason, now);
+    }
+
+    /// What must be known before sleeping: who may be read again, and whether the shutdown has come to its end.
+    fn look_ahead(&mut self) {
+        self.shard.resumed(&mut self.resumed);
+        if self.draining && self.mailboxes[self.index.index()].connections() == 0 {
+            self.acceptor.wake().expect("writing to an eventfd fails only if the descriptor is bad");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+// autobahn-js behind the few verbs of `scenario.js`.
+//
+// A peer publishes, calls and answers with `{args, kwargs}`; a failed request rejects with `{uri, args, kwargs}`.
+
+'use strict';
+
+const autobahn = require('autobahn');
+const serializers = require('autobahn/lib/serializer.js');
+
+const SERIALIZERS = {
+  json: serializers.JSONSerializer,
+  msgpack: serializers.MsgpackSerializer,
+  cbor: serializers.CBORSerializer,
+};
+
+// What the library leaves out of the checks, and why, is empty: it can say everything that `scenario.js` asks for.
+exports.unable = new Set();
+
+exports.connect = (url, serializer, realm) => new Promise((resolve, reject) => {
+  let closed;
+  const connection = new autobahn.Connection({
+    transports: [{ type: 'websocket', url, serializers: [new SERIALIZERS[serializer]()] }],
+    realm,
+    max_retries: 0,
+    // Errors that a callee raises on purpose are no news.
+    on_user_error: () => {},
+  });
+  connection.onopen = (session) => resolve(new Peer(connection, session, new Promise((done) => { closed = done; })));
+  connection.onclose = (reason, details) => {
+    reject(new Error(`not joined: ${reason} ${details.reason} ${details.message}`));
+    closed?.({ reason, details });
+    return true;
+  };
+  connection.open();
+});
+
+class Peer {
+  constructor(connection, session, closed) {
+    this.connection = connection;
+    this.session = session;
+    this.closed = closed;
+  }
+
+  async publish(topic, { args, kwargs }, options) {
+    const publication = await refusing(this.session.publish(topic, args, kwargs, options));
+    return publication?.id;
+  }
+
+  async subscribe(topic, onEvent) {
+    const subscription = await refusing(this.session.subscribe(topic, (args, kwargs) => onEvent({ args, kwargs })));
+    return () => refusing(this.session.unsubscribe(subscription));
+  }
+
+  async register(procedure, answer) {
+    const registration = await refusing(this.session.register(procedure, async (args, kwargs) => {
+      try {
+        const result = await answer({ args, kwargs });
+        return new autobahn.Result(result.args, result.kwargs);
+      } catch (error) {
+        throw new autobahn.Error(error.uri, error.args, error.kwargs);
+      }
+    }));
+    return () => refusing(this.session.unregister(registration));
+  }
+
+  // The library hands a single positional result out bare, and none as null.
+  async call(procedure, { args, kwargs }) {
+    const result = await refusing(this.session.call(procedure, args, kwargs));
+    if (result instanceof autobahn.Result) return { args: result.args, kwargs: result.kwargs };
+    return { args: result === null ? [] : [result], kwargs: {} };
+  }
+
+  // Resolves with the reason of the router's GOODBYE once the transport is closed.
+  async goodbye() {
+    this.connection.close();
+    const { reason, details } = await this.closed;
+    if (reason !== 'closed') throw new Error(`the transport ended as ${reason}`);
+    return details.reason;
+  }
+}
+
+async function refusing(request) {
+  try {
+    return await request;
+  } catch (error) {
+    throw { uri: error.error, args: error.args, kwargs: error.kwargs, cause: error };
+  }
+}
