@@ -1,0 +1,9 @@
+//! The client commands end to end: the real binary against the real router, over every transport and in every
+//! serializer; and against routers of the tests' own where the real one does not misbehave, or has no TLS.
+
+mod calls;
+mod events;
+mod exits;
+mod process;
+mod scripted;
+mod tls;
