@@ -229,8 +229,10 @@ mod tests {
         assert_eq!(options(&Dict::Raw(raw)), Ok(expected.clone()));
         let pairs = [("acknowledge", Value::Bool(true))];
         assert_eq!(options(&Dict::Extended(&pairs, raw)), Ok(expected));
-        let pairs = [("acknowledge", Value::Null)];
+        let pairs = [("acknowledge", Value::Unsigned(1))];
         assert_eq!(options::<PublishOptions>(&Dict::Pairs(&pairs)), Err(WrongOption("acknowledge")));
+        let pairs = [("acknowledge", Value::Null)];
+        assert_eq!(options(&Dict::Pairs(&pairs)), Ok(PublishOptions::default()), "null is no option");
     }
 
     #[test]

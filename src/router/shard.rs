@@ -328,8 +328,11 @@ impl Shard {
         if violation.is_told_with_abort() && !silent {
             self.send_abort(key, reason::PROTOCOL_VIOLATION, violation.text());
         }
-        let close = (violation.close_code(), violation.text());
-        self.finish(key, transport, close, CloseReason::Violation(violation), now);
+        let reason = match violation {
+            Violation::ConnectionLimit => CloseReason::ConnectionLimit,
+            violation => CloseReason::Violation(violation),
+        };
+        self.finish(key, transport, (violation.close_code(), violation.text()), reason, now);
     }
 
     /// Ends a connection in good order: its session leaves, the transport says its last word, the rest is written.
