@@ -97,7 +97,7 @@ impl fmt::Display for ClientError {
             ClientError::Connect(url, error) => write!(f, "cannot connect to {url}: {error}"),
             ClientError::Handshake(handshake) => handshake.fmt(f),
             ClientError::Tls(tls) => tls.fmt(f),
-            ClientError::Aborted(farewell) => write!(f, "the session was refused: {farewell}"),
+            ClientError::Aborted(farewell) => write!(f, "the router aborted the session: {farewell}"),
             ClientError::Goodbye(farewell) => write!(f, "the router ended the session: {farewell}"),
             ClientError::Refused(refused) => f.write_str(&refused.error),
             ClientError::Closed(None) => f.write_str("the router closed the connection"),

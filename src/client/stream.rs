@@ -73,6 +73,9 @@ impl Stream {
         loop {
             match tls.reader().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof && tls.is_handshaking() => {
+                    return Err(io::Error::new(error.kind(), "closed in the TLS handshake"));
+                }
                 // Some peers close without a TLS farewell; framing knows whether something was cut.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 read => return read,
