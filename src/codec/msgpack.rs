@@ -106,10 +106,12 @@ impl<'a> MessagePackReader<'a> {
         if values > self.rest() { Err(DecodeError::Truncated) } else { Ok(()) }
     }
 
-    /// The data of an extension, behind the octet that says its type.
-    fn extension(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
-        self.take(1)?;
-        self.take(length)
+    /// The data of an extension, behind the octet that says its type. Libraries in JavaScript write their undefined
+    /// as one octet of type 0; that is null.
+    fn extension(&mut self, length: usize) -> Result<Token<'a, usize>, DecodeError> {
+        let kind = self.take(1)?;
+        let octets = self.take(length)?;
+        Ok(if kind == [0] && octets == [0] { Token::Null } else { Token::Binary(Cow::Borrowed(octets)) })
     }
 
     fn skip_all(&mut self, values: usize, enclosing: usize) -> Result<(), DecodeError> {
@@ -156,7 +158,7 @@ impl<'a> Reader<'a> for MessagePackReader<'a> {
             marker => match self.length(marker)? {
                 Length::Text(length) => Token::Text(Cow::Borrowed(utf8(self.take(length)?)?)),
                 Length::Binary(length) => Token::Binary(Cow::Borrowed(self.take(length)?)),
-                Length::Extension(length) => Token::Binary(Cow::Borrowed(self.extension(length)?)),
+                Length::Extension(length) => self.extension(length)?,
                 Length::List(count) => {
                     self.room(count)?;
                     Token::List(count)

@@ -12,7 +12,7 @@
 //! | `-0` and numbers with `.` or `e` in JSON | a float, infinite if it is out of range |
 //! | text | itself; from JSON the binary that it stands for, if it is U+0000 and base64 |
 //! | binary | itself; in JSON a text of U+0000 and base64 |
-//! | extension of MessagePack | a binary of its data |
+//! | extension of MessagePack | a binary of its data; null for one zero octet of type 0, the undefined of JavaScript libraries |
 //! | tag of CBOR | what it stands before |
 //! | undefined and other simple values of CBOR | null |
 //! | key that is no text | itself between MessagePack and CBOR; in JSON the text of an integer, float, truth value or null, else [`TranscodeError::KeyNotText`] |

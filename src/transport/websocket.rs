@@ -5,9 +5,9 @@
 //!
 //! An unfragmented frame that is whole is unmasked and handed out where it stands. Otherwise its octets are unmasked
 //! as they arrive and collected in `message`; text is checked at that moment, so it fails at the first wrong octet
-//! and not at the end (RFC 6455, section 8.1). JSON is checked to be UTF-8 here, because the transport must fail
-//! with its own code, and again by the codec, which must not depend on who calls it; the first costs about 3 % of
-//! the second. The limit holds for the whole WebSocket message, all fragments or the whole batch.
+//! and not at the end (RFC 6455, section 8.1). JSON is checked to be UTF-8 here, because a transport must fail with
+//! its own code, and again by the codec, which must not depend on who calls it. The limit holds for the whole
+//! WebSocket message: all its fragments together, and a batch with all that is in it.
 //!
 //! A batch is always collected in `message` and cut there: JSON messages end with 0x1E each, the others have 32 bits
 //! of length in front. A batch is refused when the message that is wrong is reached; those before it are handed out.
