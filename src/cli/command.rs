@@ -10,7 +10,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -139,7 +139,7 @@ impl Commands {
         let mut command = Command::new("sh");
         command.arg("-c").arg(&self.line).process_group(0);
         let (timeout, finish, waker) = (self.timeout, self.finish.clone(), self.waker.clone());
-        let started = thread::Builder::new().name("command".to_owned()).spawn(move || {
+        let started = spawn(move || {
             let ending = run(command, job, timeout, news, &told).unwrap_or_else(Ending::Broken);
             // Both fail only when the session has ended.
             let _ = finish.send(Finished { request, ending });
@@ -180,23 +180,38 @@ fn run(
     told: &Receiver<News>,
 ) -> io::Result<Ending> {
     command.envs(job.variables).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
+    let child = command.spawn()?;
     let group = Pid::from_child(&child);
+    let ending = attend(child, job.stdin, timeout, news, told);
+    if matches!(ending, Ok(Ending::TimedOut | Ending::Canceled) | Err(_)) {
+        // It fails if the group is gone already.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    ending
+}
+
+/// Gives a command its input, and waits for its end or the moment when it must be killed.
+fn attend(
+    mut child: Child,
+    input: Vec<u8>,
+    timeout: Option<Duration>,
+    news: Sender<News>,
+    told: &Receiver<News>,
+) -> io::Result<Ending> {
     let stdin = child.stdin.take();
-    thread::spawn(move || {
+    spawn(move || {
         // A command need not read what it is given.
-        let _ = stdin.map(|mut stdin| stdin.write_all(&job.stdin));
-    });
-    let stdout = Collected::start(child.stdout.take(), Part::Beginning(MESSAGE_BYTES_CEILING + 1));
-    let stderr = Collected::start(child.stderr.take(), Part::End(STDERR_BYTES_MAX));
-    thread::spawn(move || news.send(News::Ended(child.wait())));
+        let _ = stdin.map(|mut stdin| stdin.write_all(&input));
+    })?;
+    let stdout = Collected::start(child.stdout.take(), Part::Beginning(MESSAGE_BYTES_CEILING + 1))?;
+    let stderr = Collected::start(child.stderr.take(), Part::End(STDERR_BYTES_MAX))?;
+    spawn(move || {
+        // Nobody listens any more to a command that was killed.
+        let _ = news.send(News::Ended(child.wait()));
+    })?;
     let status = match wait(told, timeout) {
         Ok(status) => status?,
-        Err(ending) => {
-            // It fails if the group is gone already.
-            let _ = kill_process_group(group, Signal::KILL);
-            return Ok(ending);
-        }
+        Err(ending) => return Ok(ending),
     };
     if !status.success() {
         return Ok(Ending::Failed(status, String::from_utf8_lossy(&stderr.take()).trim_end().to_owned()));
@@ -206,6 +221,10 @@ fn run(
         return Ok(Ending::OutputTooLarge);
     }
     Ok(Ending::Succeeded(stdout))
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name("command".to_owned()).spawn(work).map(drop)
 }
 
 /// Waits for the end of a command. If it must be killed before, tells how it ends then.
@@ -238,16 +257,16 @@ struct Collected {
 }
 
 impl Collected {
-    fn start(pipe: Option<impl Read + Send + 'static>, part: Part) -> Collected {
+    fn start(pipe: Option<impl Read + Send + 'static>, part: Part) -> io::Result<Collected> {
         let bytes = Arc::new(Mutex::new(Vec::new()));
         let (done, complete) = mpsc::channel();
         let collected = Collected { bytes: bytes.clone(), complete };
-        thread::spawn(move || {
+        spawn(move || {
             // What came before an error counts as well.
             let _ = pipe.map(|pipe| collect(pipe, part, &bytes));
             let _ = done.send(());
-        });
-        collected
+        })?;
+        Ok(collected)
     }
 
     /// What has come when the output is closed, or not much later than the end of the command.

@@ -66,7 +66,7 @@ impl Failure {
                 ClientError::Aborted(_) => Exit::Aborted,
                 ClientError::Timeout => Exit::Timeout,
                 ClientError::Unencodable | ClientError::TooLarge => Exit::Usage,
-                ClientError::Connect(_)
+                ClientError::Connect(..)
                 | ClientError::Handshake(_)
                 | ClientError::Tls(_)
                 | ClientError::Goodbye(_)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::client::{Authorities, Client, ClientError, Options, Url};
+use crate::client::{Client, ClientError, Options, Url};
 use crate::wamp::{MatchPolicy, Serializer};
 
 /// Which router and realm, and how to speak to it.
@@ -39,7 +39,7 @@ pub struct Target {
     )]
     timeout: Duration,
 
-    /// Trust the authorities in this PEM file only, and not those of the machine
+    /// Trust the authorities in this PEM file, besides those the machine trusts
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     ca: Option<PathBuf>,
 
@@ -51,13 +51,12 @@ pub struct Target {
 impl Target {
     /// Connects and joins.
     pub fn connect(&self) -> Result<Client, ClientError> {
-        let authorities = self.ca.clone().map_or(Authorities::Machine, Authorities::File);
         let options = Options {
             realm: self.realm.clone(),
             serializer: self.serializer,
             timeout: self.timeout,
             authid: self.authid.clone(),
-            authorities,
+            authority_file: self.ca.clone(),
         };
         Client::connect(&self.url, &options)
     }

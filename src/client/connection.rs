@@ -5,6 +5,7 @@
 //! otherwise wait for the client, and the client for the router.
 
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use mio::{Events, Poll, Token, Waker};
 use super::error::{ClientError, Tls};
 use super::framing::{Framing, Inbound};
 use super::handshake::Opening;
-use super::stream::{Authorities, Stream};
+use super::stream::Stream;
 use super::url::Url;
 use crate::limits::MESSAGE_BYTES_CEILING;
 use crate::wamp::Serializer;
@@ -68,12 +69,13 @@ impl Connection {
     pub fn open(
         url: &Url,
         serializer: Serializer,
-        authorities: &Authorities,
+        authority_file: Option<&Path>,
         deadline: Instant,
     ) -> Result<Connection, ClientError> {
         let (opening, request) = Opening::begin(url, serializer);
-        let mut stream = Stream::connect(url, authorities, deadline)?;
-        let readiness = Readiness::new(&mut stream).map_err(ClientError::Connect)?;
+        let mut stream = Stream::connect(url, authority_file, deadline)?;
+        let readiness = Readiness::new(&mut stream)
+            .map_err(|error| ClientError::Connect(Box::new(url.clone()), error))?;
         let mut connection = Connection {
             stream,
             framing: Framing::rawsocket(serializer, 0),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::incoming::OwnedDict;
+use super::url::Url;
 use crate::codec::payload::OwnedPayload;
 use crate::transport::rawsocket::HandshakeError;
 
@@ -11,7 +12,7 @@ use crate::transport::rawsocket::HandshakeError;
 #[derive(Debug)]
 pub enum ClientError {
     /// Nobody answers there, or the name has no address.
-    Connect(io::Error),
+    Connect(Box<Url>, io::Error),
     /// Something answers, but will not open a WAMP transport.
     Handshake(Handshake),
     /// TLS cannot be set up, or the certificate is not to be trusted.
@@ -93,10 +94,10 @@ pub struct Refused {
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ClientError::Connect(error) => write!(f, "cannot connect: {error}"),
+            ClientError::Connect(url, error) => write!(f, "cannot connect to {url}: {error}"),
             ClientError::Handshake(handshake) => handshake.fmt(f),
             ClientError::Tls(tls) => tls.fmt(f),
-            ClientError::Aborted(farewell) => write!(f, "the session was refused: {farewell}"),
+            ClientError::Aborted(farewell) => write!(f, "the router aborted the session: {farewell}"),
             ClientError::Goodbye(farewell) => write!(f, "the router ended the session: {farewell}"),
             ClientError::Refused(refused) => f.write_str(&refused.error),
             ClientError::Closed(None) => f.write_str("the router closed the connection"),

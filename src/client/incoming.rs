@@ -136,3 +136,42 @@ impl Queue {
         self.incoming.pop_front()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_keeps_the_order_and_its_bound() {
+        let mut queue = Queue::default();
+        for request in 1..=QUEUE_COUNT_MAX as u64 {
+            queue.push(Incoming::Interrupt(RequestId(request))).unwrap();
+        }
+        assert!(matches!(queue.push(Incoming::Woken), Err(ClientError::Overrun)));
+        assert!(matches!(queue.pop(), Some(Incoming::Interrupt(RequestId(1)))));
+        assert!(queue.push(Incoming::Woken).is_ok());
+    }
+
+    #[test]
+    fn details_are_read_from_a_copy_in_every_serializer() {
+        for serializer in Serializer::ALL {
+            let pairs = [("topic", Value::text("com.a")), ("publisher", Value::Unsigned(1 << 53))];
+            let event = crate::wamp::Message::Event(EventMessage {
+                subscription: SubscriptionId(1),
+                publication: PublicationId(2),
+                details: Dict::Pairs(&pairs),
+                payload: crate::wamp::Payload::EMPTY,
+            });
+            let mut bytes = Vec::new();
+            codec::encode(&event, serializer, &mut bytes).unwrap();
+            let crate::wamp::Message::Event(event) = codec::decode(serializer, &bytes).unwrap() else {
+                panic!("it is an EVENT")
+            };
+            let details = Event::copy(&event).details;
+            assert_eq!(details.text("topic").as_deref(), Some("com.a"));
+            assert_eq!(details.unsigned("publisher"), Some(1 << 53));
+            assert_eq!((details.text("publisher"), details.unsigned("caller")), (None, None));
+        }
+        assert_eq!(OwnedDict::default().text("topic"), None);
+    }
+}

@@ -26,6 +26,7 @@ mod incoming;
 mod stream;
 mod url;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -43,7 +44,6 @@ use connection::{Connection, Received};
 pub use error::{ClientError, Farewell, Handshake, Refused, Tls};
 use incoming::Queue;
 pub use incoming::{Event, Incoming, Invocation, OwnedDict};
-pub use stream::Authorities;
 pub use url::{Scheme, Url, UrlError};
 
 /// How to join.
@@ -57,8 +57,8 @@ pub struct Options {
     pub timeout: Duration,
     /// The name to join under.
     pub authid: Option<String>,
-    /// Whose certificates are to be trusted.
-    pub authorities: Authorities,
+    /// A PEM file with certificates of authorities to be trusted besides those that the machine trusts.
+    pub authority_file: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -68,7 +68,7 @@ impl Default for Options {
             serializer: Serializer::Json,
             timeout: Duration::from_secs(10),
             authid: None,
-            authorities: Authorities::default(),
+            authority_file: None,
         }
     }
 }
@@ -103,10 +103,11 @@ enum Reply {
 }
 
 impl Client {
-    /// Connects, opens the transport and joins the realm.
+    /// Connects, opens the transport and joins the realm. Looking up the host's name has the system's own time limit.
     pub fn connect(url: &Url, options: &Options) -> Result<Client, ClientError> {
         let deadline = Instant::now() + options.timeout;
-        let connection = Connection::open(url, options.serializer, &options.authorities, deadline)?;
+        let connection =
+            Connection::open(url, options.serializer, options.authority_file.as_deref(), deadline)?;
         let mut client = Client {
             connection,
             session: SessionId(0),

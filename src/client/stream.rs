@@ -5,28 +5,26 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use socket2::{SockRef, TcpKeepalive};
 
 use super::error::{ClientError, Tls};
 use super::url::{Scheme, Url};
 
-/// Whose certificates are to be trusted.
-#[derive(Clone, Debug, Default)]
-pub enum Authorities {
-    /// The authorities that the machine trusts.
-    #[default]
-    Machine,
-    /// Only those in this PEM file.
-    File(PathBuf),
-}
+/// Addresses of one host that are tried.
+const ADDRESSES_MAX: usize = 8;
+
+/// Silence after which the kernel asks whether the other side is still there. Routers ping, but a network that has
+/// gone away without a word carries no ping either.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// A connected stream.
 #[derive(Debug)]
@@ -43,15 +41,27 @@ enum Socket {
 
 impl Stream {
     /// Connects. For TLS the handshake is yet to come: it happens with the first reads and writes.
-    pub fn connect(url: &Url, authorities: &Authorities, deadline: Instant) -> Result<Stream, ClientError> {
+    pub fn connect(
+        url: &Url,
+        authority_file: Option<&Path>,
+        deadline: Instant,
+    ) -> Result<Stream, ClientError> {
+        let refused = |error| ClientError::Connect(Box::new(url.clone()), error);
         if url.scheme == Scheme::Unix {
-            let socket = UnixStream::connect(&url.path).map_err(ClientError::Connect)?;
-            socket.set_nonblocking(true).map_err(ClientError::Connect)?;
+            let socket = UnixStream::connect(&url.path).map_err(refused)?;
+            socket.set_nonblocking(true).map_err(refused)?;
             return Ok(Stream { socket: Socket::Unix(mio::net::UnixStream::from_std(socket)), tls: None });
         }
         // Trust is settled first: a file that cannot be read should be told even if the router is down.
-        let tls = if url.scheme.is_tls() { Some(tls_session(url, authorities)?) } else { None };
-        let socket = connect_tcp(url, deadline)?;
+        let tls = if url.scheme.is_tls() {
+            Some(tls_session(url, authority_file).map_err(ClientError::Tls)?)
+        } else {
+            None
+        };
+        let socket = match connect_tcp(url, deadline) {
+            Err(error) if error.kind() == ErrorKind::TimedOut => return Err(ClientError::Timeout),
+            connected => connected.map_err(refused)?,
+        };
         Ok(Stream { socket: Socket::Tcp(mio::net::TcpStream::from_std(socket)), tls })
     }
 
@@ -63,6 +73,9 @@ impl Stream {
         loop {
             match tls.reader().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof && tls.is_handshaking() => {
+                    return Err(io::Error::new(error.kind(), "closed in the TLS handshake"));
+                }
                 // Some peers close without a TLS farewell; framing knows whether something was cut.
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 read => return read,
@@ -147,53 +160,53 @@ fn write_tls(tls: &mut ClientConnection, socket: &mut Socket) -> io::Result<()> 
     Ok(())
 }
 
-/// Tries the addresses of the host one after the other, and tells the last failure.
-fn connect_tcp(url: &Url, deadline: Instant) -> Result<TcpStream, ClientError> {
-    let addresses = (url.host.as_str(), url.port).to_socket_addrs().map_err(ClientError::Connect)?;
+/// Tries the addresses of the host one after the other, and tells the last failure. Each gets its share of the time, so
+/// that one which never answers does not hide the next.
+fn connect_tcp(url: &Url, deadline: Instant) -> io::Result<TcpStream> {
+    let mut addresses: Vec<_> = (url.host.as_str(), url.port).to_socket_addrs()?.collect();
+    addresses.truncate(ADDRESSES_MAX);
     let mut failure = io::Error::new(ErrorKind::NotFound, "the host has no address");
-    for address in addresses {
+    for (index, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ClientError::Timeout);
+        let share = left / (addresses.len() - index) as u32;
+        if share.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
         }
-        match TcpStream::connect_timeout(&address, left) {
+        match TcpStream::connect_timeout(address, share) {
             Ok(socket) => {
-                socket.set_nodelay(true).map_err(ClientError::Connect)?;
-                socket.set_nonblocking(true).map_err(ClientError::Connect)?;
+                socket.set_nodelay(true)?;
+                socket.set_nonblocking(true)?;
+                SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
                 return Ok(socket);
             }
-            Err(error) if error.kind() == ErrorKind::TimedOut => return Err(ClientError::Timeout),
             Err(error) => failure = error,
         }
     }
-    Err(ClientError::Connect(failure))
+    Err(failure)
 }
 
-fn tls_session(url: &Url, authorities: &Authorities) -> Result<Box<ClientConnection>, ClientError> {
-    let roots = match authorities {
-        Authorities::Machine => machine_roots(),
-        Authorities::File(path) => file_roots(path).map_err(ClientError::Tls)?,
-    };
-    let name = ServerName::try_from(url.host.clone()).map_err(|_| ClientError::Tls(Tls::HostName))?;
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let session = ClientConnection::new(Arc::new(config), name);
-    session.map(Box::new).map_err(|error| ClientError::Tls(Tls::Failed(error)))
-}
-
-/// What the machine trusts. Certificates that cannot be read are left out: with none at all the handshake fails and
-/// says so.
-fn machine_roots() -> RootCertStore {
+fn tls_session(url: &Url, authority_file: Option<&Path>) -> Result<Box<ClientConnection>, Tls> {
     let mut roots = RootCertStore::empty();
+    // Certificates that cannot be read are left out: with none at all the handshake fails and says so.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
+    if let Some(path) = authority_file {
+        add_authorities(&mut roots, path)?;
+    }
+    let name = ServerName::try_from(url.host.clone()).map_err(|_| Tls::HostName)?;
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(Tls::Failed)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    ClientConnection::new(Arc::new(config), name).map(Box::new).map_err(Tls::Failed)
 }
 
-fn file_roots(path: &PathBuf) -> Result<RootCertStore, Tls> {
+fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), Tls> {
     let pem = std::fs::read(path).map_err(Tls::Authorities)?;
-    let mut roots = RootCertStore::empty();
+    let known = roots.len();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|_| Tls::NoAuthorities)?;
         roots.add(certificate).map_err(Tls::Failed)?;
     }
-    if roots.is_empty() { Err(Tls::NoAuthorities) } else { Ok(roots) }
+    if roots.len() == known { Err(Tls::NoAuthorities) } else { Ok(()) }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!   ws://host[:80]/path    wss://host[:443]/path     WebSocket
 //!   tcp://host[:8080]      tcps://host[:8080]        RawSocket
-//!   unix:///path/of/socket                           RawSocket
+//!   unix:///path/of/socket    unix:/path             RawSocket
 //! ```
 //!
 //! Hosts are names, IPv4 addresses, or IPv6 addresses in brackets. Whether a host exists is found out by
@@ -142,6 +142,9 @@ impl FromStr for Url {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Url, UrlError> {
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.starts_with("//")) {
+            return unix(path);
+        }
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
         let scheme = Scheme::ALL
             .into_iter()
@@ -236,6 +239,7 @@ mod tests {
             ("tcp://localhost", url(Scheme::Tcp, "localhost", 8080, "")),
             ("tcp://localhost/", url(Scheme::Tcp, "localhost", 8080, "")),
             ("tcps://router:4433", url(Scheme::Tcps, "router", 4433, "")),
+            ("unix:/run/a.sock", url(Scheme::Unix, "", 0, "/run/a.sock")),
             ("unix:///run/a b.sock", url(Scheme::Unix, "", 0, "/run/a b.sock")),
         ] {
             assert_eq!(text.parse(), expected, "{text}");
@@ -263,6 +267,7 @@ mod tests {
             ("ws://a:65536", UrlError::Port),
             ("ws://a:+80", UrlError::Port),
             ("tcp://a:80/ws", UrlError::PathUnused),
+            ("unix:a.sock", UrlError::PathRelative),
             ("unix://run/a.sock", UrlError::PathRelative),
             ("ws://a/#b", UrlError::Fragment),
         ] {

@@ -153,9 +153,8 @@ impl Router {
         let mut address = String::new();
         loop {
             let line = process.line().expect("the router is ready before it ends");
-            if let Some(listening) = line.strip_prefix("listening on 127.0.0.1") {
-                let port = listening.split(' ').next().unwrap();
-                address = format!("127.0.0.1{port}");
+            if let Some(listening) = line.strip_prefix("listening on tcp://") {
+                address = listening.split(' ').next().unwrap().to_owned();
             }
             if line == "ready" {
                 return Router { process, address, directory };

@@ -1,6 +1,7 @@
 //! `wss://` and `tcps://`, against a router of the tests' own behind rustls, with a certificate made for it.
 
-use std::net::TcpListener;
+use std::io::Read;
+use std::net::{Shutdown, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -8,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::process::{Directory, SERIALIZERS, fanwire};
+use crate::process::{Directory, Router, SERIALIZERS, fanwire};
 use crate::scripted::Peer;
 
 /// A certificate for `localhost`, its key, and the file in which clients find it.
@@ -102,16 +103,22 @@ fn a_file_without_certificates_is_told() {
 
 #[test]
 fn a_router_without_tls_is_told() {
+    let router = Router::start();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let router = thread::spawn(move || {
-        use std::io::{Read, Write};
+    let closing = listener.local_addr().unwrap();
+    let closer = thread::spawn(move || {
         let (mut socket, _) = listener.accept().unwrap();
-        socket.read(&mut [0; 4096]).unwrap();
-        socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        assert!(socket.read(&mut [0; 4096]).unwrap() > 0);
+        socket.shutdown(Shutdown::Write).unwrap();
+        let _ = socket.read_to_end(&mut Vec::new());
     });
-    let (code, _, stderr) = fanwire(&["pub", "com.a", "--url", &format!("wss://localhost:{port}/")]);
-    assert_eq!(code, 3);
-    assert!(stderr.starts_with("error: TLS failed: "), "{stderr}");
-    router.join().unwrap();
+    for (url, told) in [
+        (format!("tcps://{closing}"), "closed in the TLS handshake"),
+        (format!("wss://{}/", router.address), "TLS"),
+    ] {
+        let (code, _, stderr) = fanwire(&["pub", "com.a", "--url", &url]);
+        assert_eq!(code, 3);
+        assert!(stderr.contains(told), "{stderr}");
+    }
+    closer.join().unwrap();
 }
