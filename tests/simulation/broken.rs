@@ -62,7 +62,6 @@ fn well() -> Log {
             framing: Framing::WebSocket,
             message_bytes_max: usize::MAX,
             cancelable: true,
-            ids_checked: true,
         });
         script.says(life, list![code::HELLO, "realm", dict! {}]);
         script.hears(life, list![code::WELCOME, 1000 + life, dict! {}]);

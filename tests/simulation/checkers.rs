@@ -18,8 +18,11 @@ pub const REALM_CHECKS: [UriCheck; 3] = [UriCheck::Loose, UriCheck::Strict, UriC
 
 type Checked = Result<(), String>;
 
+/// Finds the first place of a log where a rule is broken.
+type Checker = fn(&Log) -> Checked;
+
 /// Every checker with its name.
-pub const CHECKERS: &[(&str, fn(&Log) -> Checked)] = &[
+pub const CHECKERS: &[(&str, Checker)] = &[
     ("pair_order", pair_order),
     ("subscribed_first", subscribed_first),
     ("silent_after_unsubscribed", silent_after_unsubscribed),
@@ -337,7 +340,7 @@ fn one_answer(log: &Log) -> Checked {
 /// its caller canceled the call or left.
 fn interrupt_open(log: &Log) -> Checked {
     let mut invocations: BTreeMap<(usize, u64), (Tag, Option<usize>)> = BTreeMap::new();
-    let handled = log.handled();
+    let (handled, departures) = (log.handled(), log.departures());
     let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
     for (at, entry) in log.entries.iter().enumerate() {
         let life = entry.life;
@@ -359,7 +362,10 @@ fn interrupt_open(log: &Log) -> Checked {
                 let late = answer.is_some_and(|answer| quiet.iter().any(|q| answer < *q && *q < at));
                 ensure(!late, || format!("entry {at}: the invocation had been answered in {answer:?}"))?;
                 let mode = message.entry(2, "mode").and_then(Item::text).unwrap_or("");
-                ensure(was_given_up(log, *tag, mode, at), || format!("entry {at}: nobody gave {tag:?} up"))?;
+                // What the router decides shows in the log later than what follows from it.
+                let left = departures[tag.life].is_some_and(|departure| !departure.by_client);
+                let caused = (left && mode == "killnowait") || was_given_up(log, *tag, mode, at);
+                ensure(caused, || format!("entry {at}: nobody gave {tag:?} up"))?;
             }
             _ => {}
         }

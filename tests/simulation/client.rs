@@ -89,6 +89,8 @@ pub struct Client {
     pub watcher: bool,
     /// Payload may be some kilobytes.
     pub big: bool,
+    /// It answers no PING.
+    pub mute: bool,
     pub guilty: bool,
     sequence: u64,
     request: u64,
@@ -109,6 +111,7 @@ impl Client {
             ids_checked,
             watcher: chance.percent(10),
             big: chance.percent(25),
+            mute: chance.percent(10),
             guilty: false,
             sequence: 0,
             request: 0,
@@ -122,8 +125,8 @@ impl Client {
 
     /// A new life on the same transport.
     pub fn again(&mut self, life: usize, realm: usize, chance: &mut Chance) {
-        let (big, ids_checked) = (self.big, self.ids_checked);
-        *self = Client { big, stage: Stage::Opened, ..Client::new(life, realm, chance, ids_checked) };
+        let (big, mute, ids_checked) = (self.big, self.mute, self.ids_checked);
+        *self = Client { big, mute, stage: Stage::Opened, ..Client::new(life, realm, chance, ids_checked) };
     }
 
     /// HELLO.
@@ -290,7 +293,7 @@ impl Client {
             3 => arguments.push(Item::Text("Grüße \"\\\u{7} 🦀".to_owned())),
             4 => arguments.push(Item::Binary(vec![0, 1, 254, 255])),
             5 => arguments.extend(list![list![1, list![dict! { "a": list![] }]], dict! { "b": true }]),
-            6 if self.big => arguments.push(Item::Text("x".repeat(chance.between(500, 2_500)))),
+            6..=8 if self.big => arguments.push(Item::Text("x".repeat(chance.between(500, 2_500)))),
             _ => {}
         }
         message.push(Item::List(arguments));

@@ -25,8 +25,6 @@ pub struct Life {
     pub message_bytes_max: usize,
     /// The client announces `call_canceling` as a callee.
     pub cancelable: bool,
-    /// Its listener checks request ids.
-    pub ids_checked: bool,
 }
 
 /// How a dishonest client breaks the protocol.

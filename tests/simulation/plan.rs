@@ -96,8 +96,9 @@ impl Plan {
             _ => 64,
         };
         let mut acts = weights(&[10, 5, 14, 8, 3, 12, 12, 6, 1, 1], chance);
-        acts[0] += 1;
-        acts[2] += 1;
+        for needed in [Act::Subscribe, Act::Publish, Act::Register] {
+            acts[needed as usize] += 1;
+        }
         let mut deeds = weights(&[40, 40, 30, 15, 4, 1, 1, 3, 1, 3, 3, 1], chance);
         // A jump of the clock ends every handshake that is under way, so in most runs there is none.
         if chance.percent(60) {

@@ -140,7 +140,6 @@ impl World {
             framing,
             message_bytes_max: wire.message_bytes_max(),
             cancelable: client.cancelable,
-            ids_checked,
         });
         let handshake = wire.handshake();
         self.peers.push(Peer {
@@ -204,14 +203,17 @@ impl World {
 
     /// A client writes several messages, which a batching transport puts into one batch.
     pub fn say_all(&mut self, peer: usize, messages: Vec<Message>) {
-        if self.peers[peer].wire.framing != Framing::WebSocketBatched {
+        let p = &self.peers[peer];
+        let bytes: Vec<Vec<u8>> = messages.iter().map(|message| message.write(p.wire.serializer)).collect();
+        // The limit holds for the whole batch, with the few octets that each message has around it.
+        let length: usize = bytes.iter().map(|bytes| bytes.len() + 4).sum();
+        let batched = p.wire.framing == Framing::WebSocketBatched;
+        if !batched || length > self.plan.limits.message_bytes_max {
             for message in messages {
                 self.say(peer, message);
             }
             return;
         }
-        let p = &self.peers[peer];
-        let bytes: Vec<Vec<u8>> = messages.iter().map(|message| message.write(p.wire.serializer)).collect();
         let (frame, life) = (p.wire.frame(&bytes, &mut self.chance), p.client.life);
         self.write(peer, &frame);
         self.coverage.count_many("messages came in a batch", messages.len().saturating_sub(1));
@@ -267,7 +269,7 @@ impl World {
         self.forget(peer);
         // The shell may have read on, or find the socket writable, before it noticed.
         if self.chance.percent(20) {
-            self.shards[shard].receive(key, &mut *b"late".to_vec(), self.now);
+            self.shards[shard].receive(key, &mut b"late".to_vec(), self.now);
             self.shards[shard].advance(key, 0, self.now);
             self.shards[shard].input_ended(key, self.now);
             if self.shards[shard].outbound(key).is_some() || self.shards[shard].wants_input(key) {
@@ -299,7 +301,9 @@ impl World {
                 Ok(Some(Inbound::Refused)) => p.client.stage = Stage::Over,
                 Ok(Some(Inbound::Ping(pong))) => {
                     self.coverage.count("client pinged");
-                    self.write(peer, &pong);
+                    if !p.client.mute {
+                        self.write(peer, &pong);
+                    }
                 }
                 Ok(Some(Inbound::Close(answer))) => {
                     p.client.stage = Stage::Over;
