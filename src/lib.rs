@@ -59,6 +59,7 @@
 //!   each subcommand.
 
 pub mod cli;
+pub mod client;
 pub mod codec;
 pub mod config;
 pub mod counters;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use fanwire::limits::Limits;
-use fanwire::router::{ListenerSettings, RealmSettings, Settings};
+use fanwire::router::{ListenerSettings, RealmSettings, RequestIds, Settings};
 use fanwire::transport;
 
 use crate::chance::Chance;
@@ -131,13 +131,12 @@ impl Plan {
             rawsocket: true,
             websocket: true,
         });
-        let listener =
-            |request_ids_checked| ListenerSettings { transport: transport.clone(), request_ids_checked };
+        let listener = |request_ids| ListenerSettings { transport: transport.clone(), request_ids };
         let realm = |(index, uri_check)| RealmSettings { name: realm_name(index), uri_check };
         Settings {
             limits: self.limits.clone(),
             realms: REALM_CHECKS.into_iter().enumerate().take(self.realm_count).map(realm).collect(),
-            listeners: vec![listener(true), listener(false)],
+            listeners: vec![listener(RequestIds::Strict), listener(RequestIds::Any)],
             agent: "simulation".to_owned(),
         }
     }
