@@ -102,14 +102,14 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(life: usize, realm: usize, chance: &mut Chance, ids_checked: bool) -> Client {
+    pub fn new(life: usize, realm: usize, chance: &mut Chance, ids_checked: bool, watcher: bool) -> Client {
         Client {
             life,
             realm,
             stage: Stage::Opening,
             cancelable: chance.percent(60),
             ids_checked,
-            watcher: chance.percent(10),
+            watcher,
             big: chance.percent(25),
             mute: chance.percent(10),
             guilty: false,
@@ -125,8 +125,9 @@ impl Client {
 
     /// A new life on the same transport.
     pub fn again(&mut self, life: usize, realm: usize, chance: &mut Chance) {
-        let (big, mute, ids_checked) = (self.big, self.mute, self.ids_checked);
-        *self = Client { big, mute, stage: Stage::Opened, ..Client::new(life, realm, chance, ids_checked) };
+        let Client { big, mute, ids_checked, watcher, .. } = *self;
+        let fresh = Client::new(life, realm, chance, ids_checked, watcher);
+        *self = Client { big, mute, stage: Stage::Opened, ..fresh };
     }
 
     /// HELLO.
@@ -221,8 +222,8 @@ impl Client {
         let (topic, policy) = *chance
             .pick(&[
                 ("wamp.subscription.", "prefix"),
+                ("wamp.subscription.", "prefix"),
                 ("wamp.registration.", "prefix"),
-                ("wamp.session.", "prefix"),
                 ("wamp.subscription.on_delete", "exact"),
             ])
             .expect("four are given");

@@ -75,6 +75,8 @@ pub struct Plan {
     pub deeds: [usize; Deed::ALL.len()],
     /// Of 100 uploads, how many bring everything at once.
     pub whole_uploads: usize,
+    /// Of 100 clients, how many watch the router's own events.
+    pub watchers: usize,
     /// Of 100 inputs, how many are not the last of their turn.
     pub long_turns: usize,
     /// The run ends with a shutdown of the router.
@@ -117,6 +119,7 @@ impl Plan {
             acts,
             deeds,
             whole_uploads: *chance.pick(&[0, 50, 90, 100]).expect("four are given"),
+            watchers: *chance.pick(&[0, 10, 10, 40]).expect("four are given"),
             long_turns: *chance.pick(&[0, 20, 60]).expect("three are given"),
             drain: chance.percent(20),
         }
@@ -166,6 +169,9 @@ fn draw_limits(limits: &mut Limits, chance: &mut Chance) {
     small(&mut limits.calls_open_per_session_max, 15, 1, 3);
     small(&mut limits.invocations_open_per_session_max, 15, 1, 3);
     small(&mut limits.pattern_shapes_max, 15, 1, 3);
+    if chance.percent(30) {
+        limits.goodbye_ms_max = 60_000;
+    }
     if limits.outbound_bytes_max < Limits::DEFAULT.outbound_bytes_max {
         limits.message_bytes_max = 4_096;
     }

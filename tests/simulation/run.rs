@@ -325,6 +325,9 @@ fn finish(world: &mut World) -> Result<(), String> {
         if gone && !(world.plan.drain && world.next_deadline().is_some()) {
             break;
         }
+        if !gone && world.drained_by.is_some_and(|end| end < world.now) {
+            return Err("a connection has outlived the shutdown".to_owned());
+        }
         if !world.wait_for_deadline() {
             return Err("a connection is left without a deadline".to_owned());
         }
@@ -371,9 +374,8 @@ fn depart(world: &mut World) {
                     world.end(peer);
                 }
             }
-            // The rest stays and is silent until it is closed for that, or by the shutdown. A client that answers
-            // pings would stay for ever.
-            _ if world.plan.drain => {}
+            // Who answers no PING is closed for that, and in a shutdown everybody is in the end. Others would stay for ever.
+            _ if world.plan.drain || world.peers[peer].client.mute => {}
             _ => world.end(peer),
         }
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fanwire::error::CloseReason;
+use fanwire::limits::Limits;
 use fanwire::router::{Closing, Letter, ListenerIndex, PeerKey, Router, Shard, ShardIndex};
 use fanwire::transport::Framing;
 use fanwire::transport::outbound::Outbound;
@@ -77,6 +78,8 @@ pub struct World {
     by_key: BTreeMap<(usize, PeerKey), usize>,
     letters: BTreeMap<(usize, usize), VecDeque<Letter>>,
     congested: BTreeSet<usize>,
+    /// When the shutdown must be over.
+    pub drained_by: Option<Instant>,
     /// Shards whose turn goes on: more input may come before it ends.
     turning: BTreeSet<usize>,
     /// The first thing that went wrong outside of the checkers.
@@ -105,6 +108,7 @@ impl World {
             by_key: BTreeMap::new(),
             letters: BTreeMap::new(),
             congested: BTreeSet::new(),
+            drained_by: None,
             turning: BTreeSet::new(),
             failure: None,
         }
@@ -132,7 +136,8 @@ impl World {
             self.fail(format!("{key:?} is used again while it lives"));
         }
         let realm = self.chance.below(self.plan.realm_count);
-        let client = Client::new(self.log.lives.len(), realm, &mut self.chance, ids_checked);
+        let watcher = self.chance.percent(self.plan.watchers);
+        let client = Client::new(self.log.lives.len(), realm, &mut self.chance, ids_checked, watcher);
         self.log.lives.push(Life {
             connection: peer,
             realm,
@@ -323,8 +328,14 @@ impl World {
         self.log.push(p.client.life, What::Heard(message));
         if asked_to_leave && p.speaks() {
             self.coverage.count("the router said GOODBYE");
-            if self.chance.percent(80) {
-                self.say(peer, Message(list![code::GOODBYE, dict! {}, reason::GOODBYE_AND_OUT]));
+            match self.chance.below(10) {
+                0 => {}
+                1 | 2 => {
+                    self.misbehave(peer, Misdeed::Oversize);
+                }
+                _ => {
+                    self.say(peer, Message(list![code::GOODBYE, dict! {}, reason::GOODBYE_AND_OUT]));
+                }
             }
         }
     }
@@ -538,6 +549,7 @@ impl World {
 
     /// The router shuts down.
     pub fn drain(&mut self) {
+        self.drained_by = Some(self.now + Limits::ms(self.plan.limits.drain_ms_max));
         self.coverage.count("the router was shut down");
         for shard in 0..self.shards.len() {
             self.shards[shard].drain(self.now);

@@ -174,11 +174,15 @@ fn fits(error: &str, asked: &Message, check: UriCheck) -> bool {
 pub(super) fn violations_answered(log: &Log) -> Checked {
     let mut misdeeds: BTreeMap<usize, usize> = BTreeMap::new();
     let mut pending: BTreeMap<usize, usize> = BTreeMap::new();
+    let mut over = BTreeSet::new();
     for (at, entry) in log.entries.iter().enumerate() {
         match &entry.what {
             What::Misdeed(_) => {
                 misdeeds.insert(entry.life, at);
-                pending.insert(entry.life, at);
+                // To whom the last word has been said nothing more is.
+                if !over.contains(&entry.life) {
+                    pending.insert(entry.life, at);
+                }
             }
             What::Left | What::Shut | What::Closed(_) => {
                 let accused = matches!(entry.what, What::Closed(CloseReason::Violation(_)));
@@ -187,6 +191,7 @@ pub(super) fn violations_answered(log: &Log) -> Checked {
                 pending.remove(&entry.life);
             }
             What::Heard(message) if is_last(message) => {
+                over.insert(entry.life);
                 pending.remove(&entry.life);
                 let guilty = misdeeds.contains_key(&entry.life);
                 ensure(guilty || !is_accusation(message), || {
