@@ -138,7 +138,7 @@ fn what_cannot_be_read_is_told_with_what_could() {
         (&["serve", "--shards", "65"], "there must be 1 to 64"),
         (&["serve", "--message-bytes-max", "17M"], "octets"),
         (&["serve", "--log", "fanwire=loud"], "the log filter"),
-        (&["serve", "--ping-seconds", "-1"], "ping-seconds"),
+        (&["serve", "--ping-seconds", "soon"], "ping-seconds"),
         (&["serve", "--no-such-option"], "--no-such-option"),
         (&["surf"], "surf"),
     ] {
