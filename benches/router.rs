@@ -8,7 +8,7 @@ use std::time::Instant;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fanwire::limits::Limits;
 use fanwire::router::{
-    ListenerIndex, ListenerSettings, PeerKey, RealmSettings, Router, Settings, Shard, ShardIndex,
+    ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard, ShardIndex,
 };
 use fanwire::transport;
 use fanwire::wamp::UriCheck;
@@ -30,7 +30,7 @@ impl Bench {
             websocket: true,
         };
         // Request ids are not checked, so that one PUBLISH can be sent again and again.
-        let listener = ListenerSettings { transport: Arc::new(transport), request_ids_checked: false };
+        let listener = ListenerSettings { transport: Arc::new(transport), request_ids: RequestIds::Any };
         let settings = Settings {
             limits: Limits::DEFAULT,
             realms: vec![RealmSettings { name: "realm1".into(), uri_check: UriCheck::Loose }],

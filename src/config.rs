@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use crate::limits::{Limits, MESSAGE_BYTES_CEILING, SHARDS_MAX};
-use crate::router::{ListenerSettings, RealmSettings, Settings};
+use crate::router::{ListenerSettings, RealmSettings, RequestIds, Settings};
 use crate::server::{self, Address};
 use crate::transport;
 use crate::wamp::{UriCheck, uri};
@@ -37,8 +37,10 @@ pub struct Config {
     pub realms: Vec<String>,
     /// Which URIs are valid in them.
     pub uri_check: UriCheck,
-    /// Whether request ids must count 1, 2, 3.
-    pub request_ids_checked: bool,
+    /// Which request ids are taken where a listener does not say.
+    pub request_ids: RequestIds,
+    /// RawSocket peers that announce less are refused; [`MESSAGE_BYTES_MIN`] refuses none.
+    pub peer_message_bytes_min: usize,
     /// The bounds.
     pub limits: Limits,
 }
@@ -50,6 +52,8 @@ pub struct Config {
 ///   ws://127.0.0.1:8080                                                                              WebSocket only
 ///   rs://127.0.0.1:8080                                                                              RawSocket only
 /// ```
+///
+/// `?request-ids=any` (or `strict`, `increasing`) behind it sets that rule for this listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listen {
     /// Where.
@@ -58,6 +62,8 @@ pub struct Listen {
     pub rawsocket: bool,
     /// WebSocket may be opened.
     pub websocket: bool,
+    /// Which request ids are taken, if not what holds for all.
+    pub request_ids: Option<RequestIds>,
 }
 
 /// Why the settings are of no use.
@@ -69,6 +75,8 @@ pub enum ConfigError {
     ListenScheme(String),
     /// Something follows the port.
     ListenPath(String),
+    /// What stands behind `?` is no option of a listener.
+    ListenOption(String),
     /// Two listeners are the same.
     ListenTwice(String),
     /// Not from 1 to [`SHARDS_MAX`].
@@ -87,11 +95,12 @@ impl Default for Config {
     fn default() -> Config {
         let address = Address::Tcp((Ipv4Addr::LOCALHOST, PORT).into());
         Config {
-            listens: vec![Listen { address, rawsocket: true, websocket: true }],
+            listens: vec![Listen { address, rawsocket: true, websocket: true, request_ids: None }],
             shards: cores(),
             realms: vec![REALM.to_owned()],
             uri_check: UriCheck::Loose,
-            request_ids_checked: true,
+            request_ids: RequestIds::Strict,
+            peer_message_bytes_min: MESSAGE_BYTES_MIN,
             limits: Limits::DEFAULT,
         }
     }
@@ -101,16 +110,16 @@ impl Config {
     /// Checks everything. Signals are left alone; whoever owns the process may say otherwise.
     pub fn server(self) -> Result<server::Config, ConfigError> {
         self.check()?;
-        let Config { listens, shards, realms, uri_check, request_ids_checked, limits } = self;
+        let Config { listens, shards, realms, uri_check, request_ids, peer_message_bytes_min, limits } = self;
         let listeners = listens.iter().map(|listen| ListenerSettings {
             transport: Arc::new(transport::Settings {
                 message_bytes_max: limits.message_bytes_max,
-                peer_message_bytes_min: MESSAGE_BYTES_MIN,
+                peer_message_bytes_min,
                 serializers: [true; 3],
                 rawsocket: listen.rawsocket,
                 websocket: listen.websocket,
             }),
-            request_ids_checked,
+            request_ids: listen.request_ids.unwrap_or(request_ids),
         });
         let settings = Settings {
             listeners: listeners.collect(),
@@ -178,6 +187,12 @@ impl FromStr for Listen {
     type Err = ConfigError;
 
     fn from_str(text: &str) -> Result<Listen, ConfigError> {
+        let (text, option) = text.split_once('?').map_or((text, None), |(text, option)| (text, Some(option)));
+        let request_ids = option.map(|option| {
+            let rule = option.strip_prefix("request-ids=").and_then(RequestIds::from_name);
+            rule.ok_or_else(|| ConfigError::ListenOption(option.to_owned()))
+        });
+        let request_ids = request_ids.transpose()?;
         if let Some(path) = text.strip_prefix("unix:") {
             // `unix:///run/x` is the same path written as a URL.
             let path = path.strip_prefix("//").unwrap_or(path);
@@ -188,6 +203,7 @@ impl FromStr for Listen {
                 address: Address::Unix(PathBuf::from(path)),
                 rawsocket: true,
                 websocket: true,
+                request_ids,
             });
         }
         let (scheme, rest) = text.split_once("://").unwrap_or(("tcp", text));
@@ -201,7 +217,7 @@ impl FromStr for Listen {
             return Err(ConfigError::ListenPath(text.to_owned()));
         }
         let address = tcp_address(rest).ok_or_else(|| ConfigError::ListenAddress(text.to_owned()))?;
-        Ok(Listen { address, rawsocket, websocket })
+        Ok(Listen { address, rawsocket, websocket, request_ids })
     }
 }
 
@@ -254,6 +270,12 @@ impl fmt::Display for ConfigError {
             ConfigError::ListenPath(text) => {
                 write!(f, "`{text}` has a path; leave it out, every path is served")
             }
+            ConfigError::ListenOption(option) => {
+                write!(
+                    f,
+                    "`?{option}` is no option of a listener; write ?request-ids=strict, increasing or any"
+                )
+            }
             ConfigError::ListenTwice(text) => write!(f, "{text} is listed twice"),
             ConfigError::Shards(shards) => write!(f, "{shards} shards; there must be 1 to {SHARDS_MAX}"),
             ConfigError::Realm(name) => write!(
@@ -287,7 +309,10 @@ mod tests {
     fn listeners_read_as_they_are_written() {
         let local = Address::Tcp((Ipv4Addr::LOCALHOST, 8080).into());
         for text in ["127.0.0.1:8080", "tcp://127.0.0.1:8080"] {
-            assert_eq!(listen(text), Listen { address: local.clone(), rawsocket: true, websocket: true });
+            assert_eq!(
+                listen(text),
+                Listen { address: local.clone(), rawsocket: true, websocket: true, request_ids: None }
+            );
         }
         assert_eq!(listen("ws://127.0.0.1:8080").transports(), "WebSocket");
         assert_eq!(listen("rs://127.0.0.1:8080").transports(), "RawSocket");
@@ -298,6 +323,14 @@ mod tests {
             assert_eq!(listen(text).address, Address::Unix("/run/a.sock".into()));
         }
         assert_eq!(listen("unix:a.sock").address, Address::Unix("a.sock".into()));
+    }
+
+    #[test]
+    fn a_listener_may_have_its_own_rule_for_request_ids() {
+        assert_eq!(listen(":1?request-ids=any").request_ids, Some(RequestIds::Any));
+        assert_eq!(listen("unix:/x?request-ids=increasing").request_ids, Some(RequestIds::Increasing));
+        let refused = ConfigError::ListenOption("request-ids=some".to_owned());
+        assert_eq!(":1?request-ids=some".parse::<Listen>(), Err(refused));
     }
 
     #[test]

@@ -1,6 +1,65 @@
-//! Fanwire: a WAMP router for high fan-out.
+//! Fanwire: a WAMP router for high fan-out. Broker and dealer in one process, RawSocket and WebSocket on one port, a
+//! shard on every core.
+//!
+//! # The idea in six sentences
+//!
+//! 1. The router is N **shards**. A [shard](router::Shard) is pure state: bytes, letters and time go in; bytes, letters and
+//!    a deadline come out. It owns its peers and everything promised to them.
+//! 2. A **worker** is a thread that drives one shard: one poll, the sockets, one mailbox. It is the only code that
+//!    touches the outside world.
+//! 3. Shards share one thing about routing, the **directory** of each realm: which shards care about a URI. It is written by
+//!    SUBSCRIBE and REGISTER under short locks, and read through caches stamped with a generation.
+//! 4. Exactly who gets an event is the **roster**, owned by the subscriber's shard, never locked.
+//! 5. Shards talk by **letters**, first in, first out for each pair of shards, also to themselves.
+//! 6. Everything happens in **turns**: take input, do all the work, post letters, flush once. Each ordering guarantee of
+//!    WAMP is then a short consequence of "one owner, one queue"; [`router`] has the table of them.
+//!
+//! # One PUBLISH
+//!
+//! ```text
+//! worker A                                    the publisher's shard
+//!   Worker::turn
+//!     Connection::read          socket -> the worker's one read buffer
+//!     Shard::receive
+//!       Transport::next         deframe; WebSocket is unmasked in place; a partial tail is kept
+//!       codec::decode           fields are borrowed; the payload is walked and checked, not built
+//!       Broker::on_publish
+//!         MatchCache::topic     generations equal: two atomic loads and one probe; else Directory::matches
+//!         Publication::new      one copy of the payload; nothing at all if nobody is interested
+//!         Letters::post         one Deliver for each interested shard
+//!     Mailbox::append           one batch for each shard; wakes only if it was empty
+//!
+//! worker B                                    a subscriber's shard
+//!   Worker::turn
+//!     Mailbox::take             swaps the whole list
+//!     Shard::take_letter
+//!       Broker::deliver         for each subscription matched: its roster here
+//!         EventFrames::frame    encoded once for each serializer and framing, on first use
+//!         Peers::send_event     too large for this peer? over its bound? else queued
+//!     Connection::write         one write for each peer with bytes, whatever the number of events in them
+//! ```
+//!
+//! # One CALL
+//!
+//! A call is two promises, and so two tables: the caller's shard owns the *call* (one final answer), the callee's shard the
+//! *invocation* (ids that count 1, 2, 3). See [`router::dealer`].
+//!
+//! # The folders
+//!
+//! Arrows point downward only; [`limits`] and [`error`] may be used by all. `tests/tidy.rs` checks it.
+//!
+//! ```text
+//! main -> cli -> server -> router -> transport -> codec -> wamp
+//!          \---> client ------------/
+//! ```
+//!
+//! - [`wamp`]: the vocabulary as types. [`codec`]: serialized bytes to messages and back. [`transport`]: a byte stream to
+//!   serialized messages, for one peer. [`router`]: all routing state, sans-IO and deterministic.
+//! - [`server`]: the shell, everything that blocks, fails or sleeps. [`config`]: what an operator may set. [`cli`]: one file for
+//!   each subcommand.
 
 pub mod cli;
+pub mod client;
 pub mod codec;
 pub mod config;
 pub mod counters;

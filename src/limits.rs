@@ -70,8 +70,11 @@ pub struct Limits {
     pub connections_max: usize,
     /// From connection to the end of the transport's handshake, and from there to HELLO. Then: closed.
     pub handshake_ms_max: u64,
-    /// Silence after which a peer is pinged; silence for as long again closes it. 0 sends no pings.
+    /// Silence after which a WebSocket peer is pinged; silence for as long again closes it. 0 sends no pings.
     pub silence_ms_max: u64,
+    /// The same for RawSocket peers. None by default: autobahn-python, the most common of them, fails on a PING. TCP's
+    /// own keepalive finds hosts that are gone.
+    pub rawsocket_silence_ms_max: u64,
     /// From our GOODBYE, ABORT or close frame to the peer's answer. Then: closed.
     pub goodbye_ms_max: u64,
     /// From SIGTERM to the end of the process.
@@ -101,6 +104,7 @@ impl Limits {
         connections_max: 1_000_000,
         handshake_ms_max: 5_000,
         silence_ms_max: 60_000,
+        rawsocket_silence_ms_max: 0,
         goodbye_ms_max: 5_000,
         drain_ms_max: 10_000,
     };

@@ -1,9 +1,20 @@
 //! The command line: which subcommands there are, and what a failure looks like. One file for each subcommand.
 //!
 //! Exit codes: 0 when done; 2 when the command line, the configuration or the environment is at fault and nothing was
-//! done. A failure is one line on stderr that says what is wrong and what would be right.
+//! done; those of the commands that are clients are listed in `exit`. A failure is one line on stderr that says what is
+//! wrong and what would be right.
 
+mod arguments;
+mod call;
+mod command;
+mod exit;
+mod interrupt;
+mod output;
+mod publish;
+mod register;
 mod serve;
+mod subscribe;
+mod target;
 
 use std::fmt;
 use std::io::Write;
@@ -23,12 +34,22 @@ struct Arguments {
 #[derive(Subcommand, Debug)]
 enum Command {
     Serve(serve::Serve),
+    #[command(name = "sub")]
+    Subscribe(subscribe::Subscribe),
+    #[command(name = "pub")]
+    Publish(publish::Publish),
+    Call(call::Call),
+    Register(register::Register),
 }
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::Subscribe(subscribe) => subscribe.run(),
+        Command::Publish(publish) => publish.run(),
+        Command::Call(call) => call.run(),
+        Command::Register(register) => register.run(),
     }
 }
 

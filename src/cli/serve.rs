@@ -7,6 +7,7 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
@@ -15,6 +16,7 @@ use tracing_subscriber::filter::ParseError;
 use super::usage_error;
 use crate::config::{self, Config, Listen};
 use crate::limits::Limits;
+use crate::router::RequestIds;
 use crate::server::{Server, StartError};
 use crate::wamp::UriCheck;
 
@@ -41,18 +43,25 @@ pub struct Serve {
     #[arg(long, value_name = "URI", default_value = config::REALM)]
     realm: Vec<String>,
 
-    /// Whether request ids must count 1, 2, 3 in each session, as the specification says, or may be any
-    #[arg(long, value_name = "RULE", default_value = "strict")]
+    /// Which request ids are taken: strict, they count 1, 2, 3 in each session, as the specification says; increasing,
+    /// with gaps; any. For one listener only, write --listen 'ADDRESS?request-ids=any'
+    #[arg(long, value_name = "RULE", default_value = "strict",
+        value_parser = PossibleValuesParser::new(["strict", "increasing", "any"]).map(request_ids))]
     request_ids: RequestIds,
 
     /// Which URIs are valid: with anything but spaces, dots and `#` between the dots, or only with a-z, 0-9 and `_`
     #[arg(long, value_name = "RULE", default_value = "loose")]
     uri: Uri,
 
-    /// Seconds of silence after which a peer is pinged; as long again, and it is dropped. 0 sends no pings
+    /// Seconds of silence after which a WebSocket peer is pinged; as long again, and it is dropped. 0 sends no pings
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::DEFAULT.silence_ms_max / 1000,
         value_parser = clap::value_parser!(u64).range(0..=86_400))]
     ping_seconds: u64,
+
+    /// The same for RawSocket peers; not by default, since autobahn-python fails on a RawSocket PING
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::DEFAULT.rawsocket_silence_ms_max / 1000,
+        value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    rawsocket_ping_seconds: u64,
 
     /// Seconds a peer has for each step of joining: the transport's handshake, then HELLO
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::DEFAULT.handshake_ms_max / 1000,
@@ -73,6 +82,10 @@ pub struct Serve {
     #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = octets)]
     message_bytes_max: usize,
 
+    /// RawSocket peers that announce to take only shorter messages than this are refused
+    #[arg(long, value_name = "BYTES", default_value = "512", value_parser = octets)]
+    peer_message_bytes_min: usize,
+
     /// Bytes that may wait to be sent to one peer before it is dropped as a slow consumer
     #[arg(long, value_name = "BYTES", default_value = "32M", value_parser = octets)]
     outbound_bytes_max: usize,
@@ -89,12 +102,6 @@ pub struct Serve {
     /// How it is logged
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum RequestIds {
-    Strict,
-    Off,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -142,6 +149,7 @@ impl Serve {
             connections_max: self.connections_max,
             handshake_ms_max: self.handshake_seconds * 1000,
             silence_ms_max: self.ping_seconds * 1000,
+            rawsocket_silence_ms_max: self.rawsocket_ping_seconds * 1000,
             drain_ms_max: self.drain_seconds * 1000,
             ..Limits::DEFAULT
         };
@@ -153,7 +161,8 @@ impl Serve {
                 Uri::Loose => UriCheck::Loose,
                 Uri::Strict => UriCheck::Strict,
             },
-            request_ids_checked: self.request_ids == RequestIds::Strict,
+            request_ids: self.request_ids,
+            peer_message_bytes_min: self.peer_message_bytes_min,
             limits,
         }
     }
@@ -215,6 +224,10 @@ fn start_log(filter: Option<&str>, format: LogFormat) -> Result<(), ParseError> 
     Ok(())
 }
 
+fn request_ids(rule: String) -> RequestIds {
+    RequestIds::from_name(&rule).expect("only these values are possible")
+}
+
 fn octets(text: &str) -> Result<usize, &'static str> {
     config::bytes(text).ok_or("write a number of octets such as 65536, 64k or 1M")
 }
@@ -246,13 +259,13 @@ mod tests {
     #[test]
     fn every_option_arrives() {
         let config = config(
-            "serve --listen :1 --listen unix:/x --shards 3 --realm a --realm b --request-ids off --uri strict \
+            "serve --listen :1 --listen unix:/x --shards 3 --realm a --realm b --request-ids any --uri strict \
              --ping-seconds 0 --handshake-seconds 7 --stall-seconds 8 --drain-seconds 9 --message-bytes-max 2M \
              --outbound-bytes-max 4M --connections-max 5",
         );
         assert_eq!(config.listens.len(), 2);
         assert_eq!((config.shards, config.realms), (3, vec!["a".to_owned(), "b".to_owned()]));
-        assert_eq!((config.uri_check, config.request_ids_checked), (UriCheck::Strict, false));
+        assert_eq!((config.uri_check, config.request_ids), (UriCheck::Strict, RequestIds::Any));
         let limits = config.limits;
         assert_eq!((limits.silence_ms_max, limits.handshake_ms_max), (0, 7_000));
         assert_eq!((limits.outbound_stall_ms_max, limits.drain_ms_max), (8_000, 9_000));

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use super::DecodeError;
-use super::reader::{Reader, Token, deeper, utf8};
+use super::reader::{Reader, Token, check_utf8, deeper, utf8};
 use super::writer::{Mark, Writer};
 use crate::limits::PAYLOAD_DEPTH_MAX;
 use crate::wamp::Serializer;
@@ -32,7 +32,8 @@ const TAG_NEGATIVE_BIGNUM: u64 = 3;
 /// A cursor over CBOR.
 pub(super) struct CborReader<'a> {
     bytes: &'a [u8],
-    position: usize,
+    /// The end of `bytes` that is not read yet.
+    rest: &'a [u8],
 }
 
 /// What the first octet of an item and its argument say.
@@ -54,22 +55,17 @@ enum Head {
 
 impl<'a> CborReader<'a> {
     #[inline]
-    fn rest(&self) -> &'a [u8] {
-        &self.bytes[self.position..]
-    }
-
-    #[inline]
     fn take(&mut self, count: u64) -> Result<&'a [u8], DecodeError> {
         let count = usize::try_from(count).map_err(|_| DecodeError::Truncated)?;
-        let taken = self.rest().get(..count).ok_or(DecodeError::Truncated)?;
-        self.position += count;
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
         Ok(taken)
     }
 
     #[inline]
     fn octets<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let taken = self.rest().first_chunk().ok_or(DecodeError::Truncated)?;
-        self.position += N;
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
         Ok(*taken)
     }
 
@@ -125,14 +121,16 @@ impl<'a> CborReader<'a> {
     /// Checks that so many values of at least one byte each can follow.
     #[inline]
     fn room(&self, values: u64) -> Result<(), DecodeError> {
-        if values > self.rest().len() as u64 { Err(DecodeError::Truncated) } else { Ok(()) }
+        if values > self.rest.len() as u64 { Err(DecodeError::Truncated) } else { Ok(()) }
     }
 
     /// Reads a break, if there is one.
     fn broken(&mut self) -> Result<bool, DecodeError> {
-        let broken = *self.rest().first().ok_or(DecodeError::Truncated)? == BREAK;
-        self.position += usize::from(broken);
-        Ok(broken)
+        let (&octet, rest) = self.rest.split_first().ok_or(DecodeError::Truncated)?;
+        if octet == BREAK {
+            self.rest = rest;
+        }
+        Ok(octet == BREAK)
     }
 
     /// The next chunk of a string of indefinite length: a string of the same type and definite length.
@@ -182,10 +180,10 @@ impl<'a> CborReader<'a> {
 
     fn skip_text(&mut self, length: Option<u64>) -> Result<(), DecodeError> {
         match length {
-            Some(length) => utf8(self.take(length)?).map(drop),
+            Some(length) => check_utf8(self.take(length)?),
             None => {
                 while let Some(chunk) = self.chunk(major::TEXT)? {
-                    utf8(chunk)?;
+                    check_utf8(chunk)?;
                 }
                 Ok(())
             }
@@ -274,7 +272,7 @@ impl<'a> Reader<'a> for CborReader<'a> {
     const SERIALIZER: Serializer = Serializer::Cbor;
 
     fn new(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        Ok(CborReader { bytes, position: 0 })
+        Ok(CborReader { bytes, rest: bytes })
     }
 
     #[inline]
@@ -287,6 +285,7 @@ impl<'a> Reader<'a> for CborReader<'a> {
         self.value()
     }
 
+    #[inline]
     fn more(&mut self, container: &mut Option<u64>) -> Result<bool, DecodeError> {
         match container {
             Some(0) => Ok(false),
@@ -340,7 +339,7 @@ impl<'a> Reader<'a> for CborReader<'a> {
     }
 
     fn position(&self) -> usize {
-        self.position
+        self.bytes.len() - self.rest.len()
     }
 
     fn bytes(&self) -> &'a [u8] {
@@ -348,7 +347,7 @@ impl<'a> Reader<'a> for CborReader<'a> {
     }
 
     fn end(&mut self) -> Result<(), DecodeError> {
-        if self.rest().is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
+        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
     }
 }
 

@@ -11,7 +11,8 @@ use crate::wamp::message::{
     Unregistered, Unsubscribe, Unsubscribed, Welcome, Yield, code,
 };
 use crate::wamp::{
-    Dict, ID_MAX, Payload, PublicationId, Raw, RegistrationId, RequestId, SessionId, SubscriptionId,
+    Dict, ID_MAX, Payload, PublicationId, Raw, RegistrationId, RequestId, Serializer, SessionId,
+    SubscriptionId,
 };
 
 /// Containers around an element of a message, and around a value in a dictionary or list that is one.
@@ -181,9 +182,18 @@ impl<'a, R: Reader<'a>> Elements<'a, R> {
         Ok(&mut self.reader)
     }
 
+    /// An integer of 0 or more. In the binary serializers a whole float up to 2^53 is taken for one, since libraries
+    /// in JavaScript, which has no other numbers, write integers of more than 32 bits so.
     fn unsigned(&mut self) -> Result<u64, DecodeError> {
         match self.next()?.value()? {
             Token::Unsigned(value) => Ok(value),
+            Token::Float(value)
+                if R::SERIALIZER != Serializer::Json
+                    && (0.0..=ID_MAX as f64).contains(&value)
+                    && value.fract() == 0.0 =>
+            {
+                Ok(value as u64)
+            }
             Token::Negative(_) => Err(DecodeError::IdOutOfRange),
             _ => Err(DecodeError::UnexpectedType),
         }

@@ -4,7 +4,7 @@
 //! grammar is kept strictly: no lone surrogates, no control characters in texts, no NaN, no leading zeros. White space
 //! is taken where the grammar has it.
 //!
-//! Binary is a text of U+0000 and base64 (basic profile, "Binary conversion of JSON Strings"). A text that begins so
+//! Binary is a text of U+0000 and base64 (basic profile, "Serializers"). A text that begins so
 //! and goes on with something else is a text.
 
 use std::borrow::Cow;

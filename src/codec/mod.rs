@@ -158,11 +158,14 @@ pub fn items<'a>(list: &List<'a>) -> impl Iterator<Item = Value<'a>> + use<'a> {
     reader::Items::new(list)
 }
 
-/// The options of a message as plain fields.
+/// The options of a message as plain fields. An option that is null is not set: libraries in JavaScript send those
+/// that their user left undefined.
 pub fn options<O: Options>(dict: &Dict<'_>) -> Result<O, WrongOption> {
     let mut options = O::default();
     for (key, value) in entries(dict) {
-        options.set(&key, &value)?;
+        if !matches!(value, Value::Null) {
+            options.set(&key, &value)?;
+        }
     }
     Ok(options)
 }
@@ -226,8 +229,10 @@ mod tests {
         assert_eq!(options(&Dict::Raw(raw)), Ok(expected.clone()));
         let pairs = [("acknowledge", Value::Bool(true))];
         assert_eq!(options(&Dict::Extended(&pairs, raw)), Ok(expected));
-        let pairs = [("acknowledge", Value::Null)];
+        let pairs = [("acknowledge", Value::Unsigned(1))];
         assert_eq!(options::<PublishOptions>(&Dict::Pairs(&pairs)), Err(WrongOption("acknowledge")));
+        let pairs = [("acknowledge", Value::Null)];
+        assert_eq!(options(&Dict::Pairs(&pairs)), Ok(PublishOptions::default()), "null is no option");
     }
 
     #[test]

@@ -10,15 +10,42 @@ use rmp::Marker;
 use rmp::encode;
 
 use super::DecodeError;
-use super::reader::{Reader, Token, deeper, negative_as_float, utf8};
+use super::reader::{Reader, Token, check_utf8, deeper, negative_as_float, utf8};
 use super::writer::{Mark, Writer};
 use crate::wamp::Serializer;
 
 /// A cursor over MessagePack.
 pub(super) struct MessagePackReader<'a> {
     bytes: &'a [u8],
-    position: usize,
+    /// The end of `bytes` that is not read yet.
+    rest: &'a [u8],
 }
+
+/// Stands in [`FOLLOWING`] for what does not have one size.
+const VARIABLE: u8 = u8::MAX;
+
+/// For each first octet of a value: how many octets follow, if those say nothing that must be checked. One look here
+/// instead of a jump for each kind of number is half the cost of walking.
+const FOLLOWING: [u8; 256] = {
+    let mut following = [VARIABLE; 256];
+    let mut octet = 0;
+    while octet < 256 {
+        following[octet] = match Marker::from_u8(octet as u8) {
+            Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::False | Marker::True => 0,
+            Marker::U8 | Marker::I8 => 1,
+            Marker::U16 | Marker::I16 | Marker::FixExt1 => 2,
+            Marker::FixExt2 => 3,
+            Marker::U32 | Marker::I32 | Marker::F32 => 4,
+            Marker::FixExt4 => 5,
+            Marker::U64 | Marker::I64 | Marker::F64 => 8,
+            Marker::FixExt8 => 9,
+            Marker::FixExt16 => 17,
+            _ => VARIABLE,
+        };
+        octet += 1;
+    }
+    following
+};
 
 /// A head with the length it announces.
 enum Length {
@@ -33,23 +60,16 @@ enum Length {
 
 impl<'a> MessagePackReader<'a> {
     #[inline]
-    fn rest(&self) -> usize {
-        self.bytes.len() - self.position
-    }
-
-    #[inline]
     fn take(&mut self, count: usize) -> Result<&'a [u8], DecodeError> {
-        let (_, rest) = self.bytes.split_at(self.position);
-        let taken = rest.get(..count).ok_or(DecodeError::Truncated)?;
-        self.position += count;
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
         Ok(taken)
     }
 
     #[inline]
     fn octets<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let (_, rest) = self.bytes.split_at(self.position);
-        let taken = rest.first_chunk().ok_or(DecodeError::Truncated)?;
-        self.position += N;
+        let (taken, rest) = self.rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
+        self.rest = rest;
         Ok(*taken)
     }
 
@@ -103,13 +123,15 @@ impl<'a> MessagePackReader<'a> {
     /// Checks that so many values of at least one byte each can follow.
     #[inline]
     fn room(&self, values: usize) -> Result<(), DecodeError> {
-        if values > self.rest() { Err(DecodeError::Truncated) } else { Ok(()) }
+        if values > self.rest.len() { Err(DecodeError::Truncated) } else { Ok(()) }
     }
 
-    /// The data of an extension, behind the octet that says its type.
-    fn extension(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
-        self.take(1)?;
-        self.take(length)
+    /// The data of an extension, behind the octet that says its type. Libraries in JavaScript write their undefined
+    /// as one octet of type 0; that is null.
+    fn extension(&mut self, length: usize) -> Result<Token<'a, usize>, DecodeError> {
+        let kind = self.take(1)?;
+        let octets = self.take(length)?;
+        Ok(if kind == [0] && octets == [0] { Token::Null } else { Token::Binary(Cow::Borrowed(octets)) })
     }
 
     fn skip_all(&mut self, values: usize, enclosing: usize) -> Result<(), DecodeError> {
@@ -132,7 +154,7 @@ impl<'a> Reader<'a> for MessagePackReader<'a> {
     const SERIALIZER: Serializer = Serializer::MessagePack;
 
     fn new(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        Ok(MessagePackReader { bytes, position: 0 })
+        Ok(MessagePackReader { bytes, rest: bytes })
     }
 
     #[inline]
@@ -156,7 +178,7 @@ impl<'a> Reader<'a> for MessagePackReader<'a> {
             marker => match self.length(marker)? {
                 Length::Text(length) => Token::Text(Cow::Borrowed(utf8(self.take(length)?)?)),
                 Length::Binary(length) => Token::Binary(Cow::Borrowed(self.take(length)?)),
-                Length::Extension(length) => Token::Binary(Cow::Borrowed(self.extension(length)?)),
+                Length::Extension(length) => self.extension(length)?,
                 Length::List(count) => {
                     self.room(count)?;
                     Token::List(count)
@@ -189,22 +211,20 @@ impl<'a> Reader<'a> for MessagePackReader<'a> {
         Some(*left as u64)
     }
 
+    #[inline]
     fn skip(&mut self, enclosing: usize) -> Result<(), DecodeError> {
-        let scalar = match self.marker()? {
-            Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::False | Marker::True => 0,
-            Marker::U8 | Marker::I8 => 1,
-            Marker::U16 | Marker::I16 => 2,
-            Marker::U32 | Marker::I32 | Marker::F32 => 4,
-            Marker::U64 | Marker::I64 | Marker::F64 => 8,
-            marker => match self.length(marker)? {
-                Length::Text(length) => return utf8(self.take(length)?).map(drop),
-                Length::Binary(length) => length,
-                Length::Extension(length) => return self.extension(length).map(drop),
-                Length::List(count) => return self.skip_all(count, enclosing),
-                Length::Dict(count) => return self.skip_all(count.saturating_mul(2), enclosing),
-            },
-        };
-        self.take(scalar).map(drop)
+        let [octet] = self.octets()?;
+        let following = FOLLOWING[usize::from(octet)];
+        if following != VARIABLE {
+            return self.take(following.into()).map(drop);
+        }
+        match self.length(Marker::from_u8(octet))? {
+            Length::Text(length) => check_utf8(self.take(length)?),
+            Length::Binary(length) => self.take(length).map(drop),
+            Length::Extension(length) => self.extension(length).map(drop),
+            Length::List(count) => self.skip_all(count, enclosing),
+            Length::Dict(count) => self.skip_all(count.saturating_mul(2), enclosing),
+        }
     }
 
     fn skip_key(&mut self, enclosing: usize) -> Result<(), DecodeError> {
@@ -214,14 +234,14 @@ impl<'a> Reader<'a> for MessagePackReader<'a> {
     fn skip_text_key(&mut self) -> Result<(), DecodeError> {
         let marker = self.marker()?;
         match self.length(marker) {
-            Ok(Length::Text(length)) => utf8(self.take(length)?).map(drop),
+            Ok(Length::Text(length)) => check_utf8(self.take(length)?),
             Err(DecodeError::Truncated) => Err(DecodeError::Truncated),
             _ => Err(DecodeError::UnexpectedType),
         }
     }
 
     fn position(&self) -> usize {
-        self.position
+        self.bytes.len() - self.rest.len()
     }
 
     fn bytes(&self) -> &'a [u8] {
@@ -229,7 +249,7 @@ impl<'a> Reader<'a> for MessagePackReader<'a> {
     }
 
     fn end(&mut self) -> Result<(), DecodeError> {
-        if self.rest() == 0 { Ok(()) } else { Err(DecodeError::TrailingBytes) }
+        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
     }
 }
 

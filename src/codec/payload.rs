@@ -7,15 +7,17 @@
 //! | integer from -2^63 to 2^64 - 1 | itself |
 //! | integer from -2^64 to -2^63 - 1 | itself in JSON and CBOR, the nearest float in MessagePack |
 //! | integer beyond (digits in JSON, bignum in CBOR) | the nearest float |
-//! | float | itself; single precision stays single between MessagePack and CBOR; a float of CBOR in half precision becomes single |
-//! | float in JSON | the shortest text that reads back equal, never without `.` or `e`; NaN and the infinities become null |
-//! | `-0` and numbers with `.` or `e` in JSON | a float, infinite if it is out of range |
+//! | float | itself; single precision stays single between MessagePack and CBOR, half becomes single |
+//! | float, in JSON | the shortest text that reads back equal, with `.` or `e`; null for NaN and the infinities |
+//! | `-0` and number with `.` or `e`, from JSON | a float, infinite if it is out of range |
 //! | text | itself; from JSON the binary that it stands for, if it is U+0000 and base64 |
 //! | binary | itself; in JSON a text of U+0000 and base64 |
-//! | extension of MessagePack | a binary of its data |
+//! | extension of MessagePack | a binary of its data; null for one zero octet of type 0, the undefined of JavaScript libraries |
 //! | tag of CBOR | what it stands before |
 //! | undefined and other simple values of CBOR | null |
-//! | key that is no text | itself between MessagePack and CBOR; in JSON the text of an integer, float, truth value or null, else [`TranscodeError::KeyNotText`] |
+//! | key that is no text | itself between MessagePack and CBOR; in JSON as in the next lines |
+//! | key that is an integer, float, truth value or null, in JSON | its text in JSON |
+//! | key that is a binary, list or dictionary, in JSON | [`TranscodeError::KeyNotText`] |
 //!
 //! Order, and keys that occur twice, are kept.
 

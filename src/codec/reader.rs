@@ -132,6 +132,12 @@ pub(super) fn utf8(bytes: &[u8]) -> Result<&str, DecodeError> {
     }
 }
 
+/// Checks that bytes are UTF-8. Most texts in payload are short and ASCII, which is seen without a call.
+#[inline]
+pub(super) fn check_utf8(bytes: &[u8]) -> Result<(), DecodeError> {
+    if bytes.is_ascii() { Ok(()) } else { utf8(bytes).map(drop) }
+}
+
 /// Walks and checks bytes that must be one whole value which lies in `enclosing` containers.
 pub(super) fn check<'a, R: Reader<'a>>(bytes: &'a [u8], enclosing: usize) -> Result<Raw<'a>, DecodeError> {
     let mut reader = R::new(bytes)?;

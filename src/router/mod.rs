@@ -57,7 +57,7 @@ use crate::wamp::message::{self, code};
 use crate::wamp::{Dict, Message, RequestId, Serializer, Value};
 
 pub use letter::Letter;
-pub use realm::{ListenerSettings, RealmSettings, Router, Settings};
+pub use realm::{ListenerSettings, RealmSettings, RequestIds, Router, Settings};
 pub use shard::{Closing, Shard};
 
 /// Which shard; below the router's shard count, at most 63.

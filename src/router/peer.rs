@@ -1,6 +1,6 @@
 //! The peers of a shard and the only way to queue bytes for one: [`Peers::send`] and its sisters.
 //!
-//! Every byte that goes to a peer passes [`Peers::push`], which decides whether the peer may be sent anything, holds
+//! Every byte that goes to a peer passes `Peers::push`, which decides whether the peer may be sent anything, holds
 //! the queue against its bounds, and puts the peer on the list of those to be written. So nothing is ever queued and
 //! forgotten, and nothing follows a session's last word.
 //!

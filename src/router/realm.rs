@@ -25,8 +25,32 @@ pub struct RealmSettings {
 pub struct ListenerSettings {
     /// Transports, serializers and lengths.
     pub transport: Arc<transport::Settings>,
-    /// True: request ids must count 1, 2, 3 (the specification's rule); false: any id is taken.
-    pub request_ids_checked: bool,
+    /// Which request ids are taken.
+    pub request_ids: RequestIds,
+}
+
+/// Which request ids a peer may send (basic profile, "IDs": session scope). All else is a protocol violation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum RequestIds {
+    /// They count 1, 2, 3: the specification's rule.
+    #[default]
+    Strict,
+    /// They grow. Some libraries spend an id on a message they then fail to serialize, which leaves a gap.
+    Increasing,
+    /// Any; hand-written clients draw them at random.
+    Any,
+}
+
+impl RequestIds {
+    /// The rule by its name on the command line.
+    pub fn from_name(name: &str) -> Option<RequestIds> {
+        match name {
+            "strict" => Some(RequestIds::Strict),
+            "increasing" => Some(RequestIds::Increasing),
+            "any" => Some(RequestIds::Any),
+            _ => None,
+        }
+    }
 }
 
 /// What an operator sets for the router.

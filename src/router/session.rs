@@ -5,7 +5,7 @@ use foldhash::fast::RandomState;
 use std::collections::HashMap;
 
 use super::letter::CallKey;
-use super::{RealmKey, Router};
+use super::{RealmKey, RequestIds, Router};
 use crate::codec;
 use crate::error::Violation;
 use crate::wamp::message::Hello;
@@ -27,6 +27,8 @@ pub struct Session {
     pub invocation: RequestId,
     /// As a callee it announced `call_canceling`: it may be sent INTERRUPT.
     pub call_canceling: bool,
+    /// See [`Admission::counts_on`].
+    pub counts_on: bool,
     /// Its subscriptions, and its place in the roster of each.
     pub subscriptions: Map<SubscriptionId, u32>,
     /// Its registrations.
@@ -41,13 +43,14 @@ pub struct Session {
 
 impl Session {
     /// A session without promises.
-    pub fn new(id: SessionId, realm: RealmKey, call_canceling: bool) -> Session {
+    pub fn new(id: SessionId, admission: &Admission) -> Session {
         Session {
             id,
-            realm,
+            realm: admission.realm,
             request: RequestId::NONE,
             invocation: RequestId::NONE,
-            call_canceling,
+            call_canceling: admission.call_canceling,
+            counts_on: admission.counts_on,
             subscriptions: Map::default(),
             registrations: Map::default(),
             calls: Map::default(),
@@ -56,10 +59,16 @@ impl Session {
         }
     }
 
-    /// Takes the request id of a SUBSCRIBE, UNSUBSCRIBE, PUBLISH, REGISTER, UNREGISTER or CALL. `checked`: it must be the
-    /// one after the last (basic profile, "Protocol Errors").
-    pub fn admit(&mut self, request: RequestId, checked: bool) -> Result<(), Violation> {
-        if checked && request != self.request.next() {
+    /// Takes the request id of a SUBSCRIBE, UNSUBSCRIBE, PUBLISH, REGISTER, UNREGISTER or CALL.
+    pub fn admit(&mut self, request: RequestId, rule: RequestIds) -> Result<(), Violation> {
+        let follows = match rule {
+            RequestIds::Strict => {
+                request == self.request.next() || (self.counts_on && self.request == RequestId::NONE)
+            }
+            RequestIds::Increasing => request > self.request,
+            RequestIds::Any => true,
+        };
+        if !follows {
             return Err(Violation::RequestOutOfOrder);
         }
         self.request = request;
@@ -74,6 +83,9 @@ pub struct Admission {
     pub realm: RealmKey,
     /// See [`Session::call_canceling`].
     pub call_canceling: bool,
+    /// The client's library does not begin to count again when it joins again, so its first request may have any id:
+    /// wampy.js after a reconnect. Refusing it would lock such clients out after every restart of the router.
+    pub counts_on: bool,
 }
 
 /// Why a HELLO is answered with ABORT.
@@ -109,7 +121,8 @@ pub fn admit(
     if !details.anonymous {
         return refusal(reason::NO_MATCHING_AUTH_METHOD, "Only anonymous authentication is offered here.");
     }
-    Ok(Ok(Admission { realm: realm.key, call_canceling: details.call_canceling }))
+    let HelloDetails { call_canceling, counts_on, .. } = details;
+    Ok(Ok(Admission { realm: realm.key, call_canceling, counts_on }))
 }
 
 /// What the router reads of `HELLO.Details`.
@@ -117,16 +130,19 @@ pub fn admit(
 struct HelloDetails {
     has_role: bool,
     call_canceling: bool,
+    counts_on: bool,
     /// `anonymous` is among the methods, or none are named.
     anonymous: bool,
 }
 
 impl HelloDetails {
     fn read(details: &Dict<'_>) -> HelloDetails {
-        let mut read = HelloDetails { has_role: false, call_canceling: false, anonymous: true };
+        let mut read =
+            HelloDetails { has_role: false, call_canceling: false, counts_on: false, anonymous: true };
         for (key, value) in codec::entries(details) {
             match (&*key, &value) {
                 ("roles", Value::Dict(roles)) => read.roles(roles),
+                ("agent", Value::Text(agent)) => read.counts_on = agent.starts_with("Wampy.js"),
                 ("authmethods", Value::List(methods)) => {
                     let mut methods = codec::items(methods).peekable();
                     read.anonymous = methods.peek().is_none()

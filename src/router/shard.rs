@@ -14,7 +14,7 @@
 //!
 //! 1. `open`: a deadline for the handshake runs. The first octets choose the transport; its answers are queued.
 //! 2. The handshake is done: a deadline for HELLO runs.
-//! 3. HELLO is granted: WELCOME; from now on the deadline is silence. Messages go through [`Shard::on_session_message`].
+//! 3. HELLO is granted: WELCOME; from now on the deadline is silence. Messages go through `Shard::on_session_message`.
 //! 4. GOODBYE: all the session has is given back, GOODBYE is answered, and HELLO is awaited again.
 //! 5. The end, whoever wants it: the session leaves, what is queued is written, the writing side is shut, and when the
 //!    peer has closed too, or a deadline has passed, the connection is dropped. Only a peer that does not take its bytes,
@@ -37,7 +37,7 @@ use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
 use crate::limits::Limits;
 use crate::transport::outbound::Outbound;
-use crate::transport::{Inbound, Transport};
+use crate::transport::{Framing, Inbound, Transport};
 use crate::wamp::message::{Abort, Goodbye, Hello, Publish, Welcome, code};
 use crate::wamp::{Dict, Message, Payload, RequestId, Value, reason};
 
@@ -323,11 +323,16 @@ impl Shard {
     /// The peer broke a rule: ABORT where WAMP is spoken, the transport's own close, and then the end.
     fn on_violation(&mut self, key: PeerKey, transport: &mut Transport, violation: Violation, now: Instant) {
         self.leave(key, now);
-        if violation.is_told_with_abort() {
+        // Nothing follows our GOODBYE, not even ABORT.
+        let silent = self.peers.peer(key).is_some_and(|peer| matches!(peer.state, State::Leaving));
+        if violation.is_told_with_abort() && !silent {
             self.send_abort(key, reason::PROTOCOL_VIOLATION, violation.text());
         }
-        let close = (violation.close_code(), violation.text());
-        self.finish(key, transport, close, CloseReason::Violation(violation), now);
+        let reason = match violation {
+            Violation::ConnectionLimit => CloseReason::ConnectionLimit,
+            violation => CloseReason::Violation(violation),
+        };
+        self.finish(key, transport, (violation.close_code(), violation.text()), reason, now);
     }
 
     /// Ends a connection in good order: its session leaves, the transport says its last word, the rest is written.
@@ -416,12 +421,12 @@ impl Shard {
     fn admit(&mut self, key: PeerKey, message: &Message<'_>) -> Result<(), Violation> {
         let Some(request) = counted_request(message) else { return Ok(()) };
         let Some(listener) = self.peers.peer(key).map(|peer| peer.listener) else { return Ok(()) };
-        let checked = self.router.settings.listeners[listener.0 as usize].request_ids_checked;
+        let rule = self.router.settings.listeners[listener.0 as usize].request_ids;
         let Some(session) = self.peers.session(key) else { return Ok(()) };
         if matches!(message, Message::Call(_)) && session.calls.contains_key(&request) {
             return Err(Violation::RequestOutOfOrder);
         }
-        session.admit(request, checked)
+        session.admit(request, rule)
     }
 
     fn on_hello(&mut self, key: PeerKey, hello: &Hello<'_>, now: Instant) -> Result<Next, Violation> {
@@ -434,7 +439,7 @@ impl Shard {
                         break id;
                     }
                 };
-                let session = Session::new(id, admission.realm, admission.call_canceling);
+                let session = Session::new(id, &admission);
                 if let Some(peer) = self.peers.peer_mut(key) {
                     peer.state = State::Joined(Box::new(session));
                 }
@@ -560,8 +565,8 @@ impl Shard {
     }
 
     fn on_silence(&mut self, key: PeerKey, now: Instant) {
-        let silence = Limits::ms(self.router.settings.limits.silence_ms_max);
         self.peers.clear_deadline(key, &mut self.timers);
+        let Some(silence) = self.silence_max(key) else { return };
         let Some(peer) = self.peers.peer_mut(key) else { return };
         let due = peer.last_input + silence;
         // A peer that is not read cannot be heard; the stall deadline watches it meanwhile.
@@ -590,13 +595,22 @@ impl Shard {
     }
 
     fn await_silence(&mut self, key: PeerKey, now: Instant) {
-        match self.router.settings.limits.silence_ms_max {
-            0 => self.peers.clear_deadline(key, &mut self.timers),
-            silence_ms => {
-                let at = now + Duration::from_millis(silence_ms);
-                self.peers.set_deadline(key, Timer::Silence(key), at, &mut self.timers);
+        match self.silence_max(key) {
+            None => self.peers.clear_deadline(key, &mut self.timers),
+            Some(silence) => {
+                self.peers.set_deadline(key, Timer::Silence(key), now + silence, &mut self.timers)
             }
         }
+    }
+
+    /// How long the peer may say nothing before it is pinged, if ever.
+    fn silence_max(&self, key: PeerKey) -> Option<Duration> {
+        let limits = &self.router.settings.limits;
+        let silence_ms = match self.peers.peer(key)?.link?.framing {
+            Framing::RawSocket => limits.rawsocket_silence_ms_max,
+            Framing::WebSocket | Framing::WebSocketBatched => limits.silence_ms_max,
+        };
+        (silence_ms > 0).then(|| Limits::ms(silence_ms))
     }
 
     // Shutdown.

@@ -255,7 +255,7 @@ fn websocket_control(opcode: u8, payload: &[u8], outcome: &mut Outcome) -> Resul
                 }
                 std::str::from_utf8(&payload[2..]).map_err(|_| Violation::WebSocketText)?;
             }
-            let code = &payload[..payload.len().min(2)];
+            let code = if payload.is_empty() { &[0x03, 0xE8] } else { &payload[..2] };
             outcome.reply.extend_from_slice(&[0x88, code.len() as u8]);
             outcome.reply.extend_from_slice(code);
             outcome.finished = true;

@@ -5,9 +5,9 @@
 //!
 //! An unfragmented frame that is whole is unmasked and handed out where it stands. Otherwise its octets are unmasked
 //! as they arrive and collected in `message`; text is checked at that moment, so it fails at the first wrong octet
-//! and not at the end (RFC 6455, section 8.1). JSON is checked to be UTF-8 here, because the transport must fail
-//! with its own code, and again by the codec, which must not depend on who calls it; the first costs about 3 % of
-//! the second. The limit holds for the whole WebSocket message, all fragments or the whole batch.
+//! and not at the end (RFC 6455, section 8.1). JSON is checked to be UTF-8 here, because a transport must fail with
+//! its own code, and again by the codec, which must not depend on who calls it. The limit holds for the whole
+//! WebSocket message: all its fragments together, and a batch with all that is in it.
 //!
 //! A batch is always collected in `message` and cut there: JSON messages end with 0x1E each, the others have 32 bits
 //! of length in front. A batch is refused when the message that is wrong is reached; those before it are handed out.
@@ -422,6 +422,9 @@ impl WebSocket {
             let code = close_code(payload)?;
             if !self.close_sent {
                 self.close_sent = true;
+                // Without a code of the peer's the answer is a normal closure: autobahn-js takes an answer without one
+                // for a lost connection.
+                let code = if code.is_empty() { &NORMAL_CLOSURE.to_be_bytes()[..] } else { code };
                 control_frame(Opcode::Close, code, reply);
             }
             self.progress = Progress::Finished;
@@ -447,6 +450,9 @@ fn batched_binary(rest: &[u8]) -> Result<(&[u8], usize), Violation> {
     let message = after.get(..message_bytes).ok_or(Violation::Batch)?;
     Ok((message, BATCH_LENGTH_BYTES + message_bytes))
 }
+
+/// Nothing is wrong (RFC 6455, section 7.4.1).
+const NORMAL_CLOSURE: u16 = 1000;
 
 /// The code of a close frame, two octets or none, if the payload is a valid one (RFC 6455, sections 5.5.1 and 7.4).
 fn close_code(payload: &[u8]) -> Result<&[u8], Violation> {
@@ -714,7 +720,7 @@ mod tests {
 
     #[test]
     fn close_codes_are_echoed_or_refused() {
-        assert_eq!(cbor(&frame(CLOSE, b"")).reply, [0x88, 0]);
+        assert_eq!(cbor(&frame(CLOSE, b"")).reply, [0x88, 2, 0x03, 0xE8]);
         for code in (0..=5100u16).chain([65_535]) {
             let octets = code.to_be_bytes();
             let stream = [request("wamp.2.cbor"), frame(CLOSE, &octets)].concat();
@@ -739,7 +745,7 @@ mod tests {
         let outcome = cbor(&frames);
         assert!(outcome.finished);
         assert_eq!(outcome.messages, [b""; 0]);
-        assert_eq!(outcome.reply, [0x88, 0]);
+        assert_eq!(outcome.reply, [0x88, 2, 0x03, 0xE8]);
     }
 
     #[test]

@@ -7,11 +7,13 @@
 //! | --- | --- |
 //! | | `{"ready"}` once all sessions have joined, subscribed and registered |
 //! | `{"do": "publish", "at", "kwargs"}` | by every receiver: `{"event": publisher, "at", "kwargs"}` |
-//! | `{"do": "call", "at", "callee", "kwargs"}` | `{"result": args, "at", "callee", "kwargs"}`, then the same call refused by the callee: `{"error", "at", "callee", "args", "kwargs"}` |
+//! | `{"do": "call", "at", "callee", "kwargs"}` | `{"result": args, "at", "callee", "kwargs"}` |
+//! | (the same) | then, refused: `{"error", "at", "callee", "args", "kwargs"}` |
 //! | `{"do": "leave"}` | for every session `{"left", "at"}` |
 //! | end of input | end of output |
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -55,17 +57,16 @@ fn all_meet(shards: usize) {
     let router = Router::start(shards);
     let url = router.websocket_url();
     let (speaker, listener) = channel();
-    let mut troupes = Vec::new();
-    let casts: [(_, _, &[&str], &[(&str, &str)]); 3] = [
-        ("python", python, &["cross"], &PYTHON),
-        ("autobahn", autobahn, &["cross", "autobahn"], &AUTOBAHN),
-        ("wampy", wampy, &["cross", "wampy"], &WAMPY),
-    ];
-    for (name, mut command, mode, cast) in casts {
+    let enter = |name, mut command: Command, mode: &[&str], cast: &[(&str, &str)]| {
         command.args(mode).arg(&url).args(cast.iter().map(|(name, kind)| format!("{name}={kind}")));
-        let members = cast.iter().map(|(name, _)| (*name).to_owned()).collect();
-        troupes.push((members, Process::start(name, &mut command, speaker.clone())));
-    }
+        let members: Vec<String> = cast.iter().map(|(name, _)| (*name).to_owned()).collect();
+        (members, Process::start(name, &mut command, speaker.clone()))
+    };
+    let troupes = vec![
+        enter("python", python, &["cross"], &PYTHON),
+        enter("autobahn", autobahn, &["cross", "autobahn"], &AUTOBAHN),
+        enter("wampy", wampy, &["cross", "wampy"], &WAMPY),
+    ];
     let mut stage = Stage { troupes, listener, deadline: Instant::now() + PATIENCE };
     stage.await_ready();
     stage.each_publishes_to_all();

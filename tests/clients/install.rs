@@ -119,7 +119,6 @@ fn install_node_modules() -> Installed {
 
 /// The standard output of a command that is there and succeeds.
 fn ask(command: &mut Command) -> Option<String> {
-    command.output().ok().filter(|output| output.status.success())?;
     run("question", command, QUESTION_PATIENCE).ok().map(|answer| answer.trim().to_owned())
 }
 

@@ -13,9 +13,6 @@ const SERIALIZERS = {
   cbor: serializers.CBORSerializer,
 };
 
-// What the library leaves out of the checks, and why, is empty: it can say everything that `scenario.js` asks for.
-exports.unable = new Set();
-
 exports.connect = (url, serializer, realm) => new Promise((resolve, reject) => {
   let closed;
   const connection = new autobahn.Connection({

@@ -10,9 +10,6 @@ const { w3cwebsocket } = require('websocket');
 
 const SERIALIZERS = { json: JsonSerializer, msgpack: MsgpackSerializer, cbor: CborSerializer };
 
-// Every publication asks for an acknowledgement, and an `exclude_me` of false is dropped before it is sent.
-exports.unable = new Set(['publication_unacknowledged', 'publisher_included_on_request']);
-
 exports.connect = async (url, serializer, realm) => {
   const wampy = new Wampy(url, {
     ws: w3cwebsocket,

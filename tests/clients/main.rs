@@ -1,8 +1,8 @@
 //! Client libraries that others wrote against the real binary.
 //!
-//! Each library has a script that plays both sides of every scenario and reports on it; `scenario.rs` lists what must be
-//! reported. `cross.rs` lets all libraries, transports and serializers meet on one router, and `examples.rs` runs the
-//! examples that newcomers are given. The libraries are installed by the tests (`install.rs`), pinned by
+//! Each library has a script that plays both sides of every scenario and reports on it; `scenario.rs` lists what must
+//! be reported. `cross.rs` lets all libraries, transports and serializers meet on one router, and `examples.rs` runs
+//! the examples that newcomers are given. The libraries are installed by the tests (`install.rs`), pinned by
 //! `requirements.txt` and `package.json`.
 //!
 //! Each test starts a router of its own on a free port. `FANWIRE_TEST_URL=ws://host:port/ws` has them use one that runs

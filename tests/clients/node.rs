@@ -21,6 +21,7 @@ fn passes(name: &'static str, library: &str, serializer: &str, unable: &[&str]) 
     let Some(mut command) = script("scenario.js") else { return };
     let router = Router::start(SHARDS);
     command.args(["check", library, &router.websocket_url(), serializer, &format!("com.example.{name}")]);
+    command.args(unable);
     scenario::passes(name, &mut command, unable);
 }
 

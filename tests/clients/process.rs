@@ -4,9 +4,9 @@
 //! through a channel, so that one listener can wait for many of them; what it prints on standard error is kept for the
 //! message of a failing test. Nothing here waits without a deadline.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,20 +31,32 @@ pub struct Process {
 impl Process {
     /// Starts the command; its lines go to `listener` under `name`.
     pub fn start(name: &'static str, command: &mut Command, listener: Sender<Said>) -> Process {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("{name}: {command:?} does not start: {error}"));
+        Process::spawn(name, command, listener, None)
+            .unwrap_or_else(|error| panic!("{name}: {command:?} does not start: {error}"))
+    }
+
+    /// The same, for a command that may say what matters on standard error.
+    pub fn start_hearing_both(name: &'static str, command: &mut Command, listener: Sender<Said>) -> Process {
+        Process::spawn(name, command, listener.clone(), Some(listener))
+            .unwrap_or_else(|error| panic!("{name}: {command:?} does not start: {error}"))
+    }
+
+    fn spawn(
+        name: &'static str,
+        command: &mut Command,
+        listener: Sender<Said>,
+        error_listener: Option<Sender<Said>>,
+    ) -> io::Result<Process> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().expect("it was asked for");
         let stderr = child.stderr.take().expect("it was asked for");
         let complaints = Arc::new(Mutex::new(String::new()));
         thread::spawn(move || tell(name, stdout, &listener));
         let kept = Arc::clone(&complaints);
-        thread::spawn(move || keep(stderr, &kept));
-        Process { name, child, stdin, complaints }
+        thread::spawn(move || keep(name, stderr, &kept, error_listener));
+        Ok(Process { name, child, stdin, complaints })
     }
 
     /// Writes a line to its standard input.
@@ -62,7 +74,7 @@ impl Process {
 
     /// What it has printed on standard error so far.
     pub fn complaints(&self) -> String {
-        self.complaints.lock().unwrap().clone()
+        self.complaints.lock().expect("nobody panics while holding it").clone()
     }
 
     /// How it ended. Called after its standard output has, when the end is near.
@@ -83,17 +95,15 @@ impl Drop for Process {
 /// The next thing said, or none if nothing is said before the deadline.
 pub fn hear(listener: &Receiver<Said>, deadline: Instant) -> Option<Said> {
     let patience = deadline.saturating_duration_since(Instant::now());
-    match listener.recv_timeout(patience) {
-        Ok(said) => Some(said),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-    }
+    listener.recv_timeout(patience).ok()
 }
 
-/// Runs a command to its end. The error tells what it printed.
+/// Runs a command to its end. The error tells why it did not start, or what it printed.
 pub fn run(name: &'static str, command: &mut Command, patience: Duration) -> Result<String, String> {
     let deadline = Instant::now() + patience;
     let (speaker, listener) = channel();
-    let mut process = Process::start(name, command, speaker);
+    let mut process =
+        Process::spawn(name, command, speaker, None).map_err(|error| format!("{command:?}: {error}"))?;
     process.dismiss();
     let mut output = String::new();
     loop {
@@ -119,10 +129,13 @@ fn tell(name: &'static str, stdout: impl Read, listener: &Sender<Said>) {
     let _ = listener.send(Said { by: name, line: None });
 }
 
-fn keep(stderr: impl Read, complaints: &Mutex<String>) {
+fn keep(name: &'static str, stderr: impl Read, complaints: &Mutex<String>, listener: Option<Sender<Said>>) {
     for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-        let mut complaints = complaints.lock().unwrap();
+        let mut complaints = complaints.lock().expect("nobody panics while holding it");
         complaints.push_str(&line);
         complaints.push('\n');
+        if let Some(listener) = &listener {
+            let _ = listener.send(Said { by: name, line: Some(line) });
+        }
     }
 }

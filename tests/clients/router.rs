@@ -32,7 +32,7 @@ impl Router {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fanwire"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--shards", &shards.to_string()]);
         let (speaker, listener) = channel();
-        let process = Process::start("fanwire", &mut command, speaker);
+        let process = Process::start_hearing_both("fanwire", &mut command, speaker);
         let deadline = Instant::now() + START_PATIENCE;
         while let Some(Said { line: Some(line), .. }) = hear(&listener, deadline) {
             if let Some(address) = listening_address(&line) {

@@ -234,7 +234,8 @@ class Scenario:
     async def call_payload(self):
         await soon(self.two.register(lambda *args, **kwargs: CallResult(*args, **kwargs), self.uri("echo")))
         for name, value in PAYLOAD.items():
-            expect(await self.one.answer(self.uri("echo"), name, value, value=value), ([name, value], {"value": value}))
+            answer = await self.one.answer(self.uri("echo"), name, value, value=value)
+            expect(answer, ([name, value], {"value": value}))
 
     async def large_payload(self):
         large = "x" * LARGE_CHARACTERS
@@ -254,7 +255,8 @@ class Scenario:
 
         await soon(self.two.register(refuse, self.uri("refuse")))
         error = await self.one.refusal(self.uri("refuse"))
-        expect((error.error, list(error.args), error.kwargs), ("com.example.error.refused", ["no", 7], {"why": "because"}))
+        refusal = ("com.example.error.refused", ["no", 7], {"why": "because"})
+        expect((error.error, list(error.args), error.kwargs), refusal)
 
     async def unknown_procedure(self):
         expect((await self.one.refusal(self.uri("unknown"))).error, "wamp.error.no_such_procedure")
@@ -366,7 +368,8 @@ class Crossing:
         args, kwargs = await self.peers[name].answer(f"com.example.cross.echo.{callee}", name, **payload)
         report({"result": args, "at": name, "callee": callee, "kwargs": plain(kwargs)})
         error = await self.peers[name].refusal(f"com.example.cross.refuse.{callee}", name, **payload)
-        report({"error": error.error, "at": name, "callee": callee, "args": plain(error.args), "kwargs": plain(error.kwargs)})
+        refused = {"args": plain(error.args), "kwargs": plain(error.kwargs)}
+        report({"error": error.error, "at": name, "callee": callee, **refused})
 
     async def obey(self, command):
         if command["do"] == "publish":

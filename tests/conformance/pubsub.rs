@@ -102,15 +102,32 @@ fn options_are_ignored_if_unknown_and_refused_if_of_the_wrong_type() {
     everywhere(|mut wire| {
         let (client, _) = wire.join();
         assert_eq!(wire.ask(client, r#"[32,1,{"whatever":[1,{"a":2}],"x":null},"com.example"]"#)[0], 33);
-        let error = wire.ask(client, r#"[32,2,{"match":"glob"},"com.example"]"#);
+        assert_eq!(wire.ask(client, r#"[32,2,{"match":null},"com.example"]"#)[0], 33);
+        let error = wire.ask(client, r#"[32,3,{"match":"glob"},"com.example"]"#);
         assert_eq!((&error[4], &error[5][1]), (&json!("wamp.error.invalid_argument"), &json!("match")));
-        let error = wire.ask(client, r#"[16,3,{"acknowledge":"yes"},"com.example"]"#);
+        let error = wire.ask(client, r#"[16,4,{"acknowledge":"yes"},"com.example"]"#);
         assert_eq!(error[4], "wamp.error.invalid_argument");
-        let error = wire.ask(client, r#"[16,4,{"exclude_me":1,"acknowledge":true},"com.example"]"#);
+        let error = wire.ask(client, r#"[16,5,{"exclude_me":1,"acknowledge":true},"com.example"]"#);
         assert_eq!(error[4], "wamp.error.invalid_argument");
-        assert_eq!(wire.ask(client, r#"[16,5,{"acknowledge":true},"com.example"]"#)[0], 17);
+        assert_eq!(wire.ask(client, r#"[16,6,{"acknowledge":true},"com.example"]"#)[0], 17);
         wire.finish();
     });
+}
+
+#[test]
+fn numbers_and_undefined_values_as_javascript_libraries_write_them_are_taken() {
+    let mut wire = Wire::new(1, Kind::RawSocket(Serializer::MessagePack));
+    let (client, _) = wire.join();
+    // `match` is an extension of type 0: undefined.
+    wire.send_message_bytes(client, b"\x94\x20\x01\x81\xa5match\xd4\0\0\xa1a");
+    assert_eq!(wire.receive_one(client)[0], 33);
+    // The subscription is a float.
+    wire.send_message_bytes(client, b"\x93\x22\x02\xcb\x3f\xf0\0\0\0\0\0\0");
+    assert_eq!(wire.receive_one(client), json!([35, 2]));
+    let cbor = wire.join_as(Kind::RawSocket(Serializer::Cbor));
+    wire.send_message_bytes(cbor, b"\x84\x18\x20\x01\xa1\x65match\xf7\x61a");
+    assert_eq!(wire.receive_one(cbor)[0], 33);
+    wire.finish();
 }
 
 #[test]

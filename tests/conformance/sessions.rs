@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use fanwire::router::RequestIds;
 use serde_json::json;
 
 use crate::wire::{KINDS, Kind, Wire, everywhere};
@@ -130,7 +131,7 @@ fn messages_before_hello_are_violations() {
 #[test]
 fn request_ids_need_not_count_where_the_listener_says_so() {
     let unchecked =
-        |settings: &mut fanwire::router::Settings| settings.listeners[0].request_ids_checked = false;
+        |settings: &mut fanwire::router::Settings| settings.listeners[0].request_ids = RequestIds::Any;
     let mut wire = Wire::with(2, KINDS[0], unchecked);
     let (client, _) = wire.join();
     assert_eq!(wire.ask(client, r#"[32,713845233,{},"com.example"]"#)[0], 33);
@@ -141,6 +142,31 @@ fn request_ids_need_not_count_where_the_listener_says_so() {
     wire.send(client, r#"[48,9,{},"com.slow"]"#);
     assert_eq!(wire.ask(client, r#"[48,9,{},"com.slow"]"#)[2], "wamp.error.protocol_violation");
     wire.finish();
+}
+
+#[test]
+fn request_ids_may_have_gaps_where_the_listener_says_so() {
+    let mut wire =
+        Wire::with(1, KINDS[0], |settings| settings.listeners[0].request_ids = RequestIds::Increasing);
+    let (client, _) = wire.join();
+    assert_eq!(wire.ask(client, r#"[32,7,{},"com.example"]"#)[0], 33);
+    assert_eq!(wire.ask(client, r#"[16,9,{"acknowledge":true},"com.example"]"#)[0], 17);
+    assert_eq!(
+        wire.ask(client, r#"[16,9,{"acknowledge":true},"com.example"]"#)[2],
+        "wamp.error.protocol_violation"
+    );
+    wire.finish();
+}
+
+#[test]
+fn a_library_that_counts_on_when_it_joins_again_may_do_so() {
+    everywhere(|mut wire| {
+        let client = wire.connect();
+        wire.ask(client, &format!(r#"[1,"realm1",{{{ROLES},"agent":"Wampy.js v8.0.2"}}]"#));
+        assert_eq!(wire.ask(client, r#"[32,41,{},"com.example"]"#)[0], 33);
+        assert_eq!(wire.ask(client, r#"[32,43,{},"com.example"]"#)[2], "wamp.error.protocol_violation");
+        wire.finish();
+    });
 }
 
 #[test]
@@ -195,7 +221,7 @@ fn who_does_not_say_hello_in_time_is_closed() {
 #[test]
 fn a_silent_peer_is_pinged_and_then_dropped() {
     for kind in KINDS {
-        let mut wire = Wire::new(1, kind);
+        let mut wire = Wire::with(1, kind, |settings| settings.limits.rawsocket_silence_ms_max = 60_000);
         let (client, _) = wire.join();
         let (lively, _) = wire.join();
         wire.sleep(Duration::from_secs(60));

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use fanwire::codec;
 use fanwire::limits::Limits;
 use fanwire::router::{
-    Closing, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, Router, Settings, Shard, ShardIndex,
+    Closing, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard,
+    ShardIndex,
 };
 use fanwire::transport;
 use fanwire::wamp::{Serializer, UriCheck};
@@ -101,7 +102,7 @@ impl Wire {
                 rawsocket: true,
                 websocket: true,
             }),
-            request_ids_checked: true,
+            request_ids: RequestIds::Strict,
         };
         let realm = |name: &str, uri_check| RealmSettings { name: name.into(), uri_check };
         let mut settings = Settings {

@@ -1,0 +1,244 @@
+//! Two whole shards on a sequence of operations: connections, bytes, messages, letters, writes, time, shutdown.
+//!
+//! Nothing may panic, every input must come to an end, and when all connections are gone nothing may be left. That what
+//! is answered is right is for `tests/simulation`.
+
+#![no_main]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fanwire::error::CloseReason;
+use fanwire::limits::Limits;
+use fanwire::router::{
+    ListenerIndex, ListenerSettings, PeerKey, RealmSettings, Router, Settings, Shard, ShardIndex,
+};
+use fanwire::transport;
+use fanwire::wamp::UriCheck;
+use libfuzzer_sys::fuzz_target;
+
+const SHARDS: usize = 2;
+const PEERS_MAX: usize = 16;
+const HELLO: &[u8] =
+    br#"[1,"realm1",{"roles":{"caller":{},"publisher":{},"callee":{"features":{"call_canceling":true}}}}]"#;
+
+fuzz_target!(|input: &[u8]| run(input));
+
+fn run(input: &[u8]) {
+    let mut world = World::new();
+    let mut input = Input(input);
+    while let Some(operation) = input.next() {
+        world.step(operation, &mut input);
+    }
+    world.end();
+}
+
+/// The fuzzer's bytes, eaten from the front.
+struct Input<'a>(&'a [u8]);
+
+impl Input<'_> {
+    fn next(&mut self) -> Option<u8> {
+        let (first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn number(&mut self) -> usize {
+        usize::from(self.next().unwrap_or(0))
+    }
+
+    fn bytes(&mut self) -> Vec<u8> {
+        let count = self.number().min(self.0.len());
+        let (bytes, rest) = self.0.split_at(count);
+        self.0 = rest;
+        bytes.to_vec()
+    }
+}
+
+struct World {
+    router: Arc<Router>,
+    shards: Vec<Shard>,
+    peers: Vec<(usize, PeerKey)>,
+    now: Instant,
+}
+
+impl World {
+    fn new() -> World {
+        let limits = Limits {
+            message_bytes_max: 4_096,
+            outbound_bytes_max: 16_384,
+            outbound_bytes_soft: 512,
+            subscriptions_per_session_max: 8,
+            calls_open_per_session_max: 4,
+            match_cache_entries_max: 4,
+            pattern_shapes_max: 4,
+            ..Limits::DEFAULT
+        };
+        let transport = Arc::new(transport::Settings {
+            message_bytes_max: limits.message_bytes_max,
+            peer_message_bytes_min: 512,
+            serializers: [true; 3],
+            rawsocket: true,
+            websocket: true,
+        });
+        let settings = Settings {
+            limits,
+            realms: vec![RealmSettings { name: "realm1".to_owned(), uri_check: UriCheck::Loose }],
+            listeners: vec![ListenerSettings { transport, request_ids_checked: false }],
+            agent: String::new(),
+        };
+        let router = Router::new(settings, SHARDS);
+        let shards = (0..SHARDS)
+            .map(|index| Shard::new(router.clone(), ShardIndex(index as u8), [index as u8; 32]))
+            .collect();
+        World { router, shards, peers: Vec::new(), now: Instant::now() }
+    }
+
+    fn step(&mut self, operation: u8, input: &mut Input<'_>) {
+        match operation % 16 {
+            0 => {
+                let full = input.number() == 0;
+                self.open(full);
+            }
+            1..=3 => {
+                if let Some((shard, key)) = self.open(false) {
+                    self.shards[shard].receive(key, &mut [0x7f, 0xf1, 0, 0], self.now);
+                    self.receive_message(shard, key, HELLO);
+                }
+            }
+            4..=8 => {
+                let Some((shard, key)) = self.peer(input) else { return };
+                let message = message(input);
+                self.receive_message(shard, key, message.as_bytes());
+            }
+            9 => {
+                let Some((shard, key)) = self.peer(input) else { return };
+                let body = input.bytes();
+                self.receive_message(shard, key, &body);
+            }
+            10 => {
+                let Some((shard, key)) = self.peer(input) else { return };
+                self.shards[shard].receive(key, &mut input.bytes(), self.now);
+            }
+            11 => {
+                let Some((shard, key)) = self.peer(input) else { return };
+                if input.number() % 2 == 0 {
+                    self.shards[shard].input_ended(key, self.now);
+                } else {
+                    self.shards[shard].close(key, CloseReason::Broken, self.now);
+                }
+            }
+            12 => self.post(input.number() % SHARDS, input.number()),
+            13 => self.turn(input.number()),
+            14 => {
+                let congested = input.number() % 2 == 0;
+                self.shards[input.number() % SHARDS].congested(congested);
+            }
+            _ => match input.number() {
+                0 => self.shards.iter_mut().for_each(|shard| shard.drain(self.now)),
+                seconds => self.wait(Duration::from_secs(seconds as u64)),
+            },
+        }
+    }
+
+    fn open(&mut self, full: bool) -> Option<(usize, PeerKey)> {
+        if self.peers.len() >= PEERS_MAX {
+            return None;
+        }
+        let shard = self.peers.len() % SHARDS;
+        let key = self.shards[shard].open(ListenerIndex(0), full, self.now);
+        self.peers.push((shard, key));
+        Some((shard, key))
+    }
+
+    /// Any peer there ever was; dead keys must do no harm.
+    fn peer(&self, input: &mut Input<'_>) -> Option<(usize, PeerKey)> {
+        let index = input.number() % self.peers.len().max(1);
+        self.peers.get(index).copied()
+    }
+
+    fn receive_message(&mut self, shard: usize, key: PeerKey, body: &[u8]) {
+        let mut frame = (body.len() as u32).to_be_bytes().to_vec();
+        frame.extend_from_slice(body);
+        self.shards[shard].receive(key, &mut frame, self.now);
+    }
+
+    /// Some letters of one shard reach the other.
+    fn post(&mut self, from: usize, count: usize) {
+        let to = (from + 1) % SHARDS;
+        let outbox = self.shards[from].letters(ShardIndex(to as u8));
+        let count = count.min(outbox.len());
+        let letters: Vec<_> = outbox.drain(..count).collect();
+        for letter in letters {
+            self.shards[to].take_letter(letter, self.now);
+        }
+    }
+
+    /// Each socket takes at most so many octets, and what the shards ask for is done.
+    fn turn(&mut self, bytes_max: usize) {
+        for shard in &mut self.shards {
+            let (mut dirty, mut closing, mut resumed) = (Vec::new(), Vec::new(), Vec::new());
+            shard.dirty(&mut dirty);
+            for key in dirty {
+                let bytes = shard.outbound(key).map_or(0, |outbound| outbound.len());
+                shard.advance(key, bytes.min(bytes_max), self.now);
+            }
+            shard.closing(&mut closing);
+            shard.resumed(&mut resumed);
+            for key in resumed {
+                shard.receive(key, &mut [], self.now);
+            }
+        }
+    }
+
+    fn wait(&mut self, duration: Duration) {
+        self.now += duration;
+        for shard in &mut self.shards {
+            shard.expire(self.now);
+        }
+    }
+
+    /// Everybody goes; then nothing may be left.
+    fn end(mut self) {
+        for (shard, key) in std::mem::take(&mut self.peers) {
+            self.shards[shard].close(key, CloseReason::Closed, self.now);
+        }
+        while (0..SHARDS).any(|shard| !self.shards[shard].letters(ShardIndex((shard ^ 1) as u8)).is_empty()) {
+            self.post(0, usize::MAX);
+            self.post(1, usize::MAX);
+        }
+        // A shutdown has deadlines of its own.
+        self.wait(Limits::ms(Limits::DEFAULT.drain_ms_max));
+        assert!(self.shards.iter().all(|shard| shard.peer_count() == 0 && shard.is_empty()));
+        assert!(self.router.is_empty());
+    }
+}
+
+/// A message that may make sense: small ids, few URIs.
+fn message(input: &mut Input<'_>) -> String {
+    const URIS: [&str; 6] = ["a.b", "a.c", "a.", ".b", "a", "wamp.subscription.on_create"];
+    const OPTIONS: [&str; 8] = [
+        "{}",
+        r#"{"match":"prefix"}"#,
+        r#"{"match":"wildcard"}"#,
+        r#"{"acknowledge":true,"exclude_me":false}"#,
+        r#"{"mode":"skip"}"#,
+        r#"{"mode":"kill"}"#,
+        r#"{"mode":7}"#,
+        r#"{"_custom":[1,{}]}"#,
+    ];
+    let (kind, id, options, uri) = (input.number(), input.number() % 8, input.number(), input.number());
+    let (options, uri) = (OPTIONS[options % OPTIONS.len()], URIS[uri % URIS.len()]);
+    match kind % 12 {
+        0 | 1 => format!(r#"[32,{id},{options},"{uri}"]"#),
+        2 => format!("[34,{id},{}]", input.number()),
+        3 | 4 => format!(r#"[16,{id},{options},"{uri}",[{id}]]"#),
+        5 => format!(r#"[64,{id},{options},"{uri}"]"#),
+        6 => format!("[66,{id},{}]", input.number()),
+        7 => format!(r#"[48,{id},{options},"{uri}",[],{{}}]"#),
+        8 => format!("[49,{id},{options}]"),
+        9 => format!("[70,{id},{options},[{id}]]"),
+        10 => format!(r#"[8,68,{id},{options},"a.error"]"#),
+        _ => r#"[6,{},"wamp.close.close_realm"]"#.to_owned(),
+    }
+}

@@ -1,0 +1,212 @@
+//! A byte stream to a router: TCP, a Unix domain socket, or TLS over TCP; non-blocking once it is connected.
+//!
+//! Owns the sockets and the TLS session. When to wait for what is [`super::connection`]'s.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::event::Source;
+use mio::{Interest, Registry, Token};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use socket2::{SockRef, TcpKeepalive};
+
+use super::error::{ClientError, Tls};
+use super::url::{Scheme, Url};
+
+/// Addresses of one host that are tried.
+const ADDRESSES_MAX: usize = 8;
+
+/// Silence after which the kernel asks whether the other side is still there. Routers ping, but a network that has
+/// gone away without a word carries no ping either.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// A connected stream.
+#[derive(Debug)]
+pub(super) struct Stream {
+    socket: Socket,
+    tls: Option<Box<ClientConnection>>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(mio::net::TcpStream),
+    Unix(mio::net::UnixStream),
+}
+
+impl Stream {
+    /// Connects. For TLS the handshake is yet to come: it happens with the first reads and writes.
+    pub fn connect(
+        url: &Url,
+        authority_file: Option<&Path>,
+        deadline: Instant,
+    ) -> Result<Stream, ClientError> {
+        let refused = |error| ClientError::Connect(Box::new(url.clone()), error);
+        if url.scheme == Scheme::Unix {
+            let socket = UnixStream::connect(&url.path).map_err(refused)?;
+            socket.set_nonblocking(true).map_err(refused)?;
+            return Ok(Stream { socket: Socket::Unix(mio::net::UnixStream::from_std(socket)), tls: None });
+        }
+        // Trust is settled first: a file that cannot be read should be told even if the router is down.
+        let tls = if url.scheme.is_tls() {
+            Some(tls_session(url, authority_file).map_err(ClientError::Tls)?)
+        } else {
+            None
+        };
+        let socket = match connect_tcp(url, deadline) {
+            Err(error) if error.kind() == ErrorKind::TimedOut => return Err(ClientError::Timeout),
+            connected => connected.map_err(refused)?,
+        };
+        Ok(Stream { socket: Socket::Tcp(mio::net::TcpStream::from_std(socket)), tls })
+    }
+
+    /// Reads what is there; 0 is the end. `WouldBlock`: wait until the socket is readable.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else {
+            return self.socket.read(buffer);
+        };
+        loop {
+            match tls.reader().read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof && tls.is_handshaking() => {
+                    return Err(io::Error::new(error.kind(), "closed in the TLS handshake"));
+                }
+                // Some peers close without a TLS farewell; framing knows whether something was cut.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
+                read => return read,
+            }
+            tls.read_tls(&mut self.socket)?;
+            if let Err(error) = tls.process_new_packets() {
+                // The alert that says why should still reach the router.
+                let _ = write_tls(tls, &mut self.socket);
+                return Err(io::Error::new(ErrorKind::InvalidData, error));
+            }
+            match write_tls(tls, &mut self.socket) {
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+                _ => {}
+            }
+        }
+    }
+
+    /// Writes what can be written. `WouldBlock`: wait until the socket is writable, or in a TLS handshake readable.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else {
+            return self.socket.write(bytes);
+        };
+        write_tls(tls, &mut self.socket)?;
+        match tls.writer().write(bytes)? {
+            0 => Err(ErrorKind::WouldBlock.into()),
+            written => Ok(written),
+        }
+    }
+
+    /// Writes what TLS has kept back. `WouldBlock`: some is still kept.
+    pub fn flush(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => write_tls(tls, &mut self.socket),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the router's TLS that this was the end.
+    pub fn say_end(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            // Only a courtesy: the session has ended already.
+            let _ = write_tls(tls, &mut self.socket);
+        }
+    }
+
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        match &mut self.socket {
+            Socket::Tcp(socket) => socket.register(registry, token, interest),
+            Socket::Unix(socket) => socket.register(registry, token, interest),
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.read(buffer),
+            Socket::Unix(socket) => socket.read(buffer),
+        }
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.write(bytes),
+            Socket::Unix(socket) => socket.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write_tls(tls: &mut ClientConnection, socket: &mut Socket) -> io::Result<()> {
+    while tls.wants_write() {
+        tls.write_tls(socket)?;
+    }
+    Ok(())
+}
+
+/// Tries the addresses of the host one after the other, and tells the last failure. Each gets its share of the time, so
+/// that one which never answers does not hide the next.
+fn connect_tcp(url: &Url, deadline: Instant) -> io::Result<TcpStream> {
+    let mut addresses: Vec<_> = (url.host.as_str(), url.port).to_socket_addrs()?.collect();
+    addresses.truncate(ADDRESSES_MAX);
+    let mut failure = io::Error::new(ErrorKind::NotFound, "the host has no address");
+    for (index, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let share = left / (addresses.len() - index) as u32;
+        if share.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        match TcpStream::connect_timeout(address, share) {
+            Ok(socket) => {
+                socket.set_nodelay(true)?;
+                socket.set_nonblocking(true)?;
+                SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+                return Ok(socket);
+            }
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+fn tls_session(url: &Url, authority_file: Option<&Path>) -> Result<Box<ClientConnection>, Tls> {
+    let mut roots = RootCertStore::empty();
+    // Certificates that cannot be read are left out: with none at all the handshake fails and says so.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(path) = authority_file {
+        add_authorities(&mut roots, path)?;
+    }
+    let name = ServerName::try_from(url.host.clone()).map_err(|_| Tls::HostName)?;
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(Tls::Failed)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    ClientConnection::new(Arc::new(config), name).map(Box::new).map_err(Tls::Failed)
+}
+
+fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), Tls> {
+    let pem = std::fs::read(path).map_err(Tls::Authorities)?;
+    let known = roots.len();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|_| Tls::NoAuthorities)?;
+        roots.add(certificate).map_err(Tls::Failed)?;
+    }
+    if roots.len() == known { Err(Tls::NoAuthorities) } else { Ok(()) }
+}

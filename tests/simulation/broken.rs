@@ -1,0 +1,282 @@
+//! Each checker is shown a log in which its rule is broken, and must see it.
+//!
+//! All logs are made from one in which nothing is wrong, by dropping, repeating, moving or changing entries.
+
+use fanwire::transport::Framing;
+use fanwire::wamp::message::code;
+use fanwire::wamp::{Serializer, reason};
+
+use crate::checkers::{CHECKERS, check};
+use crate::item::{Item, Message};
+use crate::log::{Entry, Life, Log, Misdeed, NOBODY, What};
+use crate::{dict, list};
+
+const PUBLISHER: usize = 0;
+const SUBSCRIBER: usize = 1;
+const WATCHER: usize = 2;
+const STRANGER: usize = 3;
+
+/// A log being written.
+struct Script(Log);
+
+impl Script {
+    fn says(&mut self, life: usize, items: Vec<Item>) {
+        let said = self.0.push(life, What::Said(Message(items)));
+        self.0.push(life, What::Delivered(said));
+        self.0.push(life, What::Handled(said));
+    }
+
+    fn hears(&mut self, life: usize, items: Vec<Item>) {
+        self.0.push(life, What::Heard(Message(items)));
+    }
+
+    fn quiet(&mut self, answered: bool) {
+        self.0.push(NOBODY, What::Quiet { answered });
+    }
+
+    /// A message on how a subscription has fared, as the watcher reads it.
+    fn fares(&mut self, verb: &str, argument: impl Into<Item>) {
+        let topic = format!("wamp.subscription.{verb}");
+        let (publication, argument): (usize, Item) = (900 + self.0.entries.len(), argument.into());
+        self.hears(
+            WATCHER,
+            list![code::EVENT, 70, publication, dict! { "topic": topic }, list![4711, argument]],
+        );
+    }
+}
+
+/// The payload of the `sequence`-th tagged message of a life.
+fn tagged(life: usize, sequence: usize, text: &str) -> Vec<Item> {
+    list![life, sequence, text]
+}
+
+/// A log in which all is well: publications, a call that is answered, one that is canceled, and one that is refused.
+fn well() -> Log {
+    let mut script = Script(Log::default());
+    for life in 0..4 {
+        script.0.lives.push(Life {
+            connection: life,
+            realm: usize::from(life == STRANGER),
+            shard: life,
+            serializer: Serializer::Json,
+            framing: Framing::WebSocket,
+            message_bytes_max: usize::MAX,
+            cancelable: true,
+        });
+        script.says(life, list![code::HELLO, "realm", dict! {}]);
+        script.hears(life, list![code::WELCOME, 1000 + life, dict! {}]);
+    }
+    let s = &mut script;
+    s.says(WATCHER, list![code::SUBSCRIBE, 1, dict! { "match": "prefix" }, "wamp.subscription."]);
+    s.hears(WATCHER, list![code::SUBSCRIBED, 1, 70]);
+    s.says(SUBSCRIBER, list![code::SUBSCRIBE, 1, dict! {}, "t.a"]);
+    s.hears(SUBSCRIBER, list![code::SUBSCRIBED, 1, 71]);
+    s.fares("on_create", dict! { "id": 71 });
+    s.fares("on_subscribe", 71);
+    publications(s);
+    calls(s);
+    s.says(SUBSCRIBER, list![code::UNSUBSCRIBE, 4, 71]);
+    s.hears(SUBSCRIBER, list![code::UNSUBSCRIBED, 4]);
+    s.fares("on_unsubscribe", 71);
+    s.fares("on_delete", 71);
+    s.says(SUBSCRIBER, list![code::UNREGISTER, 5, 81]);
+    s.hears(SUBSCRIBER, list![code::UNREGISTERED, 5]);
+    s.quiet(true);
+    s.says(PUBLISHER, list![code::GOODBYE, dict! {}, reason::CLOSE_REALM]);
+    s.hears(PUBLISHER, list![code::GOODBYE, dict! {}, reason::GOODBYE_AND_OUT]);
+    s.0.push(STRANGER, What::Misdeed(Misdeed::ErrorForNothing));
+    s.hears(STRANGER, list![code::ABORT, dict! {}, reason::PROTOCOL_VIOLATION]);
+    s.quiet(true);
+    script.0
+}
+
+fn publications(s: &mut Script) {
+    for sequence in 1..=2usize {
+        let payload = tagged(PUBLISHER, sequence, "t.a");
+        let publication = 500 + sequence;
+        s.says(
+            PUBLISHER,
+            list![code::PUBLISH, sequence, dict! { "acknowledge": true }, "t.a", payload.clone()],
+        );
+        s.hears(PUBLISHER, list![code::PUBLISHED, sequence, publication]);
+        s.hears(SUBSCRIBER, list![code::EVENT, 71, publication, dict! {}, payload]);
+    }
+    s.quiet(false);
+}
+
+fn calls(s: &mut Script) {
+    s.says(SUBSCRIBER, list![code::REGISTER, 2, dict! {}, "p.a"]);
+    s.hears(SUBSCRIBER, list![code::REGISTERED, 2, 81]);
+    s.says(SUBSCRIBER, list![code::UNSUBSCRIBE, 3, 999]);
+    s.hears(SUBSCRIBER, list![code::ERROR, code::UNSUBSCRIBE, 3, dict! {}, reason::NO_SUCH_SUBSCRIPTION]);
+    for (invocation, sequence) in [(1usize, 3usize), (2, 4)] {
+        let payload = tagged(PUBLISHER, sequence, "p.a");
+        s.says(PUBLISHER, list![code::CALL, sequence, dict! {}, "p.a", payload.clone()]);
+        s.hears(SUBSCRIBER, list![code::INVOCATION, invocation, 81, dict! {}, payload]);
+    }
+    let answer = list![SUBSCRIBER, 1, "answer", PUBLISHER, 3];
+    s.says(SUBSCRIBER, list![code::YIELD, 1, dict! {}, answer.clone()]);
+    s.hears(PUBLISHER, list![code::RESULT, 3, dict! {}, answer]);
+    s.quiet(false);
+    s.says(PUBLISHER, list![code::CANCEL, 4, dict! {}]);
+    s.hears(PUBLISHER, list![code::ERROR, code::CALL, 4, dict! {}, reason::CANCELED]);
+    s.hears(SUBSCRIBER, list![code::INTERRUPT, 2, dict! { "mode": "killnowait" }]);
+    s.quiet(true);
+}
+
+/// Where a life heard the `nth` message of that kind.
+fn heard(log: &Log, life: usize, kind: u64, nth: usize) -> usize {
+    log.heard()
+        .filter(|(_, who, message)| *who == life && message.code() == kind)
+        .nth(nth)
+        .expect("the log has it")
+        .0
+}
+
+/// The message in an entry.
+fn message(log: &mut Log, at: usize) -> &mut Message {
+    match &mut log.entries[at].what {
+        What::Said(message) | What::Heard(message) => message,
+        what => panic!("{what:?} is no message"),
+    }
+}
+
+fn drop_heard(log: &mut Log, life: usize, kind: u64, nth: usize) {
+    let at = heard(log, life, kind, nth);
+    // Positions of other entries must stay what they are.
+    log.entries[at] = log.entries[0].clone();
+}
+
+fn swap_heard(log: &mut Log, life: usize, kind: u64, other: u64, nth: usize) {
+    let (a, b) = (heard(log, life, kind, 0), heard(log, life, other, nth));
+    log.entries.swap(a, b);
+}
+
+fn repeat_heard(log: &mut Log, life: usize, kind: u64) {
+    let entry = log.entries[heard(log, life, kind, 0)].clone();
+    log.entries.push(entry);
+}
+
+fn replace(log: &mut Log, life: usize, kind: u64, index: usize, with: impl Into<Item>) {
+    let at = heard(log, life, kind, 0);
+    message(log, at).0[index] = with.into();
+}
+
+fn hear_at_the_end(log: &mut Log, life: usize, items: Vec<Item>) {
+    log.push(life, What::Heard(Message(items)));
+}
+
+type Breaks = fn(&mut Log);
+
+/// The checker, and what is done to a good log that it must see.
+const BROKEN: &[(&str, Breaks)] = &[
+    ("pair_order", |log| swap_heard(log, SUBSCRIBER, code::EVENT, code::EVENT, 1)),
+    ("pair_order", |log| swap_heard(log, SUBSCRIBER, code::INVOCATION, code::INVOCATION, 1)),
+    ("subscribed_first", |log| swap_heard(log, SUBSCRIBER, code::SUBSCRIBED, code::EVENT, 0)),
+    ("subscribed_first", |log| replace(log, SUBSCRIBER, code::EVENT, 1, 72)),
+    ("silent_after_unsubscribed", |log| repeat_heard(log, SUBSCRIBER, code::EVENT)),
+    ("no_lost_interest", |log| drop_heard(log, SUBSCRIBER, code::EVENT, 1)),
+    ("registered_first", |log| swap_heard(log, SUBSCRIBER, code::REGISTERED, code::INVOCATION, 0)),
+    ("silent_after_unregistered", |log| repeat_heard(log, SUBSCRIBER, code::INVOCATION)),
+    ("one_answer", |log| drop_heard(log, PUBLISHER, code::RESULT, 0)),
+    ("one_answer", |log| repeat_heard(log, PUBLISHER, code::RESULT)),
+    ("one_answer", |log| replace(log, PUBLISHER, code::RESULT, 1, 77)),
+    ("one_answer", |log| {
+        // Canceled and answered.
+        let answer = list![SUBSCRIBER, 1, "answer", PUBLISHER, 4];
+        hear_at_the_end(log, PUBLISHER, list![code::RESULT, 4, dict! {}, answer]);
+    }),
+    ("interrupt_open", |log| replace(log, SUBSCRIBER, code::INTERRUPT, 1, 1)),
+    ("interrupt_open", |log| replace(log, SUBSCRIBER, code::INTERRUPT, 1, 3)),
+    ("interrupt_open", |log| swap_heard(log, SUBSCRIBER, code::INTERRUPT, code::INVOCATION, 1)),
+    ("interrupt_open", |log| log.lives[SUBSCRIBER].cancelable = false),
+    ("interrupt_open", |log| {
+        let said = log.said().find(|(_, _, m)| m.code() == code::CANCEL).expect("the log has it").0;
+        message(log, said).0[2] = dict! { "mode": "skip" };
+    }),
+    ("ids_name_one_thing", |log| replace(log, SUBSCRIBER, code::WELCOME, 1, 1000)),
+    ("ids_name_one_thing", |log| {
+        log.lives[STRANGER].realm = 0;
+        let subscribe = list![code::SUBSCRIBE, 1, dict! { "match": "wildcard" }, "t.a"];
+        log.entries.insert(0, Entry { life: STRANGER, what: What::Said(Message(subscribe)) });
+        hear_at_the_end(log, STRANGER, list![code::SUBSCRIBED, 1, 71]);
+    }),
+    ("ids_name_one_thing", |log| {
+        log.push(SUBSCRIBER, What::Said(Message(list![code::SUBSCRIBE, 6, dict! {}, "t.a"])));
+        log.push(WATCHER, What::Said(Message(list![code::SUBSCRIBE, 2, dict! {}, "t.a"])));
+        hear_at_the_end(log, SUBSCRIBER, list![code::SUBSCRIBED, 6, 72]);
+        hear_at_the_end(log, WATCHER, list![code::SUBSCRIBED, 2, 73]);
+        log.push(NOBODY, What::Quiet { answered: false });
+    }),
+    ("sequential_ids", |log| drop_heard(log, SUBSCRIBER, code::INVOCATION, 0)),
+    ("sequential_ids", |log| replace(log, SUBSCRIBER, code::INVOCATION, 1, 2)),
+    // The watcher's events are on_create, on_subscribe, on_unsubscribe, on_delete.
+    ("meta_order", |log| swap_heard(log, WATCHER, code::EVENT, code::EVENT, 1)),
+    ("meta_order", |log| drop_heard(log, WATCHER, code::EVENT, 1)),
+    ("meta_order", |log| drop_heard(log, WATCHER, code::EVENT, 2)),
+    ("meta_order", |log| repeat_heard(log, WATCHER, code::EVENT)),
+    ("last_word", |log| hear_at_the_end(log, PUBLISHER, list![code::PUBLISHED, 1, 501])),
+    ("last_word", |log| hear_at_the_end(log, STRANGER, list![code::GOODBYE, dict! {}, "wamp.close.killed"])),
+    ("last_word", |log| hear_at_the_end(log, WATCHER, list![code::WELCOME, 9, dict! {}])),
+    ("last_word", |log| swap_heard(log, SUBSCRIBER, code::WELCOME, code::SUBSCRIBED, 0)),
+    ("isolation", |log| log.lives[PUBLISHER].realm = 1),
+    ("delivered_once", |log| repeat_heard(log, SUBSCRIBER, code::EVENT)),
+    ("delivered_once", |log| repeat_heard(log, SUBSCRIBER, code::INVOCATION)),
+    ("payload_fidelity", |log| {
+        replace(log, SUBSCRIBER, code::EVENT, 4, list![PUBLISHER, 1, "t.b"]);
+    }),
+    ("payload_fidelity", |log| {
+        // What nobody said.
+        replace(log, SUBSCRIBER, code::EVENT, 4, list![PUBLISHER, 17, "t.a"]);
+    }),
+    ("payload_fidelity", |log| {
+        // The topic that was subscribed to is another.
+        let said = log.said().find(|(_, life, m)| *life == SUBSCRIBER && m.code() == code::SUBSCRIBE);
+        let at = said.expect("the log has it").0;
+        message(log, at).0[3] = Item::from("t.b");
+    }),
+    ("payload_fidelity", |log| replace(log, PUBLISHER, code::RESULT, 1, 4)),
+    ("publication_ids", |log| replace(log, PUBLISHER, code::PUBLISHED, 2, 600)),
+    ("publication_ids", |log| {
+        replace(log, PUBLISHER, code::PUBLISHED, 2, 502);
+        replace(log, SUBSCRIBER, code::EVENT, 2, 502);
+    }),
+    ("publisher_exclusion", |log| {
+        let at = heard(log, SUBSCRIBER, code::EVENT, 0);
+        let event = message(log, at).0.clone();
+        hear_at_the_end(log, PUBLISHER, event);
+    }),
+    ("requests_answered", |log| drop_heard(log, SUBSCRIBER, code::SUBSCRIBED, 0)),
+    ("requests_answered", |log| drop_heard(log, PUBLISHER, code::PUBLISHED, 0)),
+    ("requests_answered", |log| drop_heard(log, SUBSCRIBER, code::ERROR, 0)),
+    ("requests_answered", |log| repeat_heard(log, SUBSCRIBER, code::UNREGISTERED)),
+    ("right_errors", |log| replace(log, SUBSCRIBER, code::ERROR, 4, reason::NO_SUCH_REGISTRATION)),
+    ("right_errors", |log| replace(log, PUBLISHER, code::ERROR, 4, reason::INVALID_URI)),
+    ("right_errors", |log| {
+        let said = log.said().find(|(_, life, m)| *life == PUBLISHER && m.code() == code::PUBLISH);
+        let at = said.expect("the log has it").0;
+        message(log, at).0[3] = Item::from("wamp.session.on_join");
+    }),
+    ("violations_answered", |log| drop_heard(log, STRANGER, code::ABORT, 0)),
+    ("violations_answered", |log| {
+        hear_at_the_end(log, WATCHER, list![code::ABORT, dict! {}, reason::PROTOCOL_VIOLATION]);
+    }),
+];
+
+#[test]
+fn nothing_is_wrong_with_what_is_well() {
+    assert_eq!(check(&well()), Ok(()));
+}
+
+#[test]
+fn every_checker_sees_its_rule_broken() {
+    for (index, (name, breaks)) in BROKEN.iter().enumerate() {
+        let mut log = well();
+        breaks(&mut log);
+        let checker = CHECKERS.iter().find(|(checker, _)| checker == name).expect("the checker exists").1;
+        assert!(checker(&log).is_err(), "{name} does not see what number {index} of the list does");
+    }
+    for (name, _) in CHECKERS {
+        assert!(BROKEN.iter().any(|(broken, _)| broken == name), "nothing breaks the rule of {name}");
+    }
+}

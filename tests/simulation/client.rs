@@ -1,0 +1,391 @@
+//! What a client says and remembers: a small honest state machine, and the ways to be dishonest.
+//!
+//! It keeps just enough to say sensible things: the ids it was given, the invocations it owes an answer to, the calls
+//! it waits for. Whether what it hears is right is for the checkers.
+
+use fanwire::transport::Framing;
+use fanwire::wamp::message::code;
+use fanwire::wamp::{Serializer, reason};
+
+use crate::chance::Chance;
+use crate::item::{Item, Message, Tag};
+use crate::log::Misdeed;
+use crate::wire::{Wire, rawsocket_frame};
+use crate::{dict, list};
+
+/// Topics, and text that is none.
+const TOPICS: [&str; 8] = ["t.a", "t.b", "t.a.b", "t.a.b", "t.b.b", "t.a", "t.a", "T.A"];
+const PREFIXES: [&str; 4] = ["t.", "t.a", "t", "t.b.b"];
+const WILDCARDS: [&str; 5] = ["t..b", "t.", "t..", "t.a.", ".b.b"];
+const PROCEDURES: [&str; 6] = ["p.a", "p.b", "p.a.b", "p.a.b", "p.a", "P.A"];
+const PROCEDURE_PREFIXES: [&str; 3] = ["p.", "p.a", "p"];
+const PROCEDURE_WILDCARDS: [&str; 4] = ["p..b", "p.", "p.a.", ".a.b"];
+const INVALID: [&str; 4] = ["t..a", "", "t a", "wamp.own"];
+
+/// What a client may do next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Act {
+    Subscribe,
+    Unsubscribe,
+    Publish,
+    Register,
+    Unregister,
+    Call,
+    Answer,
+    Cancel,
+    Goodbye,
+    Misbehave,
+}
+
+impl Act {
+    pub const ALL: [Act; 10] = [
+        Act::Subscribe,
+        Act::Unsubscribe,
+        Act::Publish,
+        Act::Register,
+        Act::Unregister,
+        Act::Call,
+        Act::Answer,
+        Act::Cancel,
+        Act::Goodbye,
+        Act::Misbehave,
+    ];
+}
+
+/// How far a session has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// The transport's handshake is under way.
+    Opening,
+    /// The transport is open and no session is: at the beginning, and after GOODBYE.
+    Opened,
+    /// HELLO is under way.
+    Joining,
+    Joined,
+    /// The client's GOODBYE is under way.
+    Leaving,
+    /// Nothing will come of this connection any more.
+    Over,
+}
+
+/// An invocation that is not answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Owed {
+    pub request: u64,
+    /// Of the CALL.
+    pub tag: Tag,
+}
+
+/// A client's session.
+#[derive(Debug)]
+pub struct Client {
+    pub life: usize,
+    pub realm: usize,
+    pub stage: Stage,
+    pub cancelable: bool,
+    /// The listener wants request ids to count.
+    pub ids_checked: bool,
+    /// It subscribes to the router's own events and does nothing else.
+    pub watcher: bool,
+    /// Payload may be some kilobytes.
+    pub big: bool,
+    /// It answers no PING.
+    pub mute: bool,
+    pub guilty: bool,
+    sequence: u64,
+    request: u64,
+    subscriptions: Vec<u64>,
+    registrations: Vec<u64>,
+    pub owed: Vec<Owed>,
+    calls: Vec<u64>,
+    finished: Vec<u64>,
+}
+
+impl Client {
+    pub fn new(life: usize, realm: usize, chance: &mut Chance, ids_checked: bool) -> Client {
+        Client {
+            life,
+            realm,
+            stage: Stage::Opening,
+            cancelable: chance.percent(60),
+            ids_checked,
+            watcher: chance.percent(10),
+            big: chance.percent(25),
+            mute: chance.percent(10),
+            guilty: false,
+            sequence: 0,
+            request: 0,
+            subscriptions: Vec::new(),
+            registrations: Vec::new(),
+            owed: Vec::new(),
+            calls: Vec::new(),
+            finished: Vec::new(),
+        }
+    }
+
+    /// A new life on the same transport.
+    pub fn again(&mut self, life: usize, realm: usize, chance: &mut Chance) {
+        let (big, mute, ids_checked) = (self.big, self.mute, self.ids_checked);
+        *self = Client { big, mute, stage: Stage::Opened, ..Client::new(life, realm, chance, ids_checked) };
+    }
+
+    /// HELLO.
+    pub fn hello(&self, realm: &str) -> Message {
+        let features = dict! { "call_canceling": self.cancelable };
+        let roles = dict! {
+            "publisher": dict! {},
+            "subscriber": dict! {},
+            "caller": dict! {},
+            "callee": dict! { "features": features },
+        };
+        Message(list![code::HELLO, realm, dict! { "roles": roles, "agent": "simulation" }])
+    }
+
+    /// A message came.
+    pub fn hear(&mut self, message: &Message) {
+        match message.code() {
+            code::WELCOME => self.stage = Stage::Joined,
+            code::ABORT => self.stage = Stage::Over,
+            code::GOODBYE if self.stage == Stage::Leaving => self.stage = Stage::Opened,
+            code::GOODBYE => self.stage = Stage::Over,
+            code::SUBSCRIBED if !self.subscriptions.contains(&message.number(2)) => {
+                self.subscriptions.push(message.number(2));
+            }
+            code::REGISTERED => self.registrations.push(message.number(2)),
+            code::INVOCATION => {
+                let tag = message.tag().unwrap_or(Tag { life: usize::MAX, sequence: 0 });
+                self.owed.push(Owed { request: message.number(1), tag });
+            }
+            code::RESULT => self.finish(message.number(1)),
+            code::ERROR if message.number(1) == code::CALL => self.finish(message.number(2)),
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, request: u64) {
+        self.calls.retain(|call| *call != request);
+        self.finished.push(request);
+    }
+
+    /// The next thing to say of that kind; `None` if there is nothing of it to say.
+    pub fn speak(&mut self, act: Act, chance: &mut Chance) -> Option<Message> {
+        if self.watcher {
+            return (self.request == 0 && act != Act::Goodbye && act != Act::Misbehave)
+                .then(|| self.watch(chance));
+        }
+        let message = match act {
+            Act::Subscribe => {
+                let (uri, options) = pattern(&TOPICS, &PREFIXES, &WILDCARDS, chance);
+                list![code::SUBSCRIBE, self.next(chance), options, uri]
+            }
+            Act::Unsubscribe => {
+                let at = chance.below(self.subscriptions.len());
+                let known = at < self.subscriptions.len() && !chance.percent(10);
+                let id = if known { self.subscriptions.remove(at) } else { u64::from(u32::MAX) };
+                list![code::UNSUBSCRIBE, self.next(chance), id]
+            }
+            Act::Publish => self.publish(chance),
+            Act::Register => {
+                let (uri, options) = pattern(&PROCEDURES, &PROCEDURE_PREFIXES, &PROCEDURE_WILDCARDS, chance);
+                list![code::REGISTER, self.next(chance), options, uri]
+            }
+            Act::Unregister => {
+                let at = chance.below(self.registrations.len());
+                let known = at < self.registrations.len() && !chance.percent(10);
+                let id = if known { self.registrations.remove(at) } else { u64::from(u32::MAX) };
+                list![code::UNREGISTER, self.next(chance), id]
+            }
+            Act::Call => self.call(chance),
+            Act::Answer => return self.answer(chance),
+            Act::Cancel => return self.cancel(chance),
+            Act::Goodbye => {
+                self.stage = Stage::Leaving;
+                list![code::GOODBYE, dict! {}, reason::CLOSE_REALM]
+            }
+            Act::Misbehave => return None,
+        };
+        Some(Message(message))
+    }
+
+    fn next(&mut self, chance: &mut Chance) -> u64 {
+        self.request += if self.ids_checked { 1 } else { chance.between(1, 4) as u64 };
+        self.request
+    }
+
+    fn watch(&mut self, chance: &mut Chance) -> Message {
+        let (topic, policy) = *chance
+            .pick(&[
+                ("wamp.subscription.", "prefix"),
+                ("wamp.registration.", "prefix"),
+                ("wamp.session.", "prefix"),
+                ("wamp.subscription.on_delete", "exact"),
+            ])
+            .expect("four are given");
+        Message(list![code::SUBSCRIBE, self.next(chance), dict! { "match": policy }, topic])
+    }
+
+    fn publish(&mut self, chance: &mut Chance) -> Vec<Item> {
+        let topic = concrete(&TOPICS, chance);
+        let options = match chance.below(6) {
+            0 | 1 => dict! {},
+            2 => dict! { "acknowledge": true },
+            3 => dict! { "exclude_me": false, "acknowledge": true },
+            4 => dict! { "exclude_me": false },
+            _ => dict! { "acknowledge": true, "unheard_of": 7, "_own": "kept" },
+        };
+        let mut message = list![code::PUBLISH, self.next(chance), options, topic];
+        self.tag(topic, None, chance, &mut message);
+        message
+    }
+
+    fn call(&mut self, chance: &mut Chance) -> Vec<Item> {
+        let procedure = concrete(&PROCEDURES, chance);
+        let request = self.next(chance);
+        self.calls.push(request);
+        let mut message = list![code::CALL, request, dict! {}, procedure];
+        self.tag(procedure, None, chance, &mut message);
+        message
+    }
+
+    /// Answers the oldest or any invocation that is owed.
+    pub fn answer(&mut self, chance: &mut Chance) -> Option<Message> {
+        if self.owed.is_empty() {
+            return None;
+        }
+        let owed = self.owed.remove(chance.below(self.owed.len()));
+        let mut message = match chance.percent(75) {
+            true => list![code::YIELD, owed.request, dict! {}],
+            false => list![code::ERROR, code::INVOCATION, owed.request, dict! {}, "app.error.failed"],
+        };
+        self.tag("answer", Some(owed.tag), chance, &mut message);
+        Some(Message(message))
+    }
+
+    /// Cancels an open call once, or now and then one that is over.
+    fn cancel(&mut self, chance: &mut Chance) -> Option<Message> {
+        let request = if chance.percent(10) {
+            *chance.pick(&self.finished)?
+        } else if self.calls.is_empty() {
+            return None;
+        } else {
+            self.calls.remove(chance.below(self.calls.len()))
+        };
+        let options = match chance.below(4) {
+            0 => dict! {},
+            1 => dict! { "mode": "skip" },
+            2 => dict! { "mode": "kill" },
+            _ => dict! { "mode": "killnowait" },
+        };
+        Some(Message(list![code::CANCEL, request, options]))
+    }
+
+    /// Appends a payload that says whose it is: life, sequence, a text, for answers the call's own tag; and more.
+    fn tag(&mut self, text: &str, call: Option<Tag>, chance: &mut Chance, message: &mut Vec<Item>) {
+        self.sequence += 1;
+        let mut arguments = list![self.life, self.sequence, text];
+        if let Some(call) = call {
+            arguments.extend(list![call.life, call.sequence]);
+        }
+        match chance.below(12) {
+            0 => arguments.push(Item::Null),
+            1 => arguments.extend([Item::Int(-1), Item::Int(-40_000), Item::from(u64::MAX)]),
+            2 => arguments.push(Item::Float(chance.below(1000) as f64 + 0.25)),
+            3 => arguments.push(Item::Text("Grüße \"\\\u{7} 🦀".to_owned())),
+            4 => arguments.push(Item::Binary(vec![0, 1, 254, 255])),
+            5 => arguments.extend(list![list![1, list![dict! { "a": list![] }]], dict! { "b": true }]),
+            6..=8 if self.big => arguments.push(Item::Text("x".repeat(chance.between(500, 2_500)))),
+            _ => {}
+        }
+        message.push(Item::List(arguments));
+        if chance.percent(20) {
+            message.push(dict! { "key": "value", "n": 1 });
+        }
+    }
+
+    /// The bytes of a misdeed, and the message if it is one.
+    pub fn misbehave(
+        &mut self,
+        how: Misdeed,
+        wire: &Wire,
+        chance: &mut Chance,
+    ) -> (Vec<u8>, Option<Message>) {
+        self.guilty = true;
+        let next = self.request + 1;
+        let message = match how {
+            Misdeed::UnknownType => list![999, 1, dict! {}],
+            Misdeed::RouterOnlyMessage => list![code::WELCOME, 1, dict! {}],
+            Misdeed::HelloAgain => return self.framed(self.hello("realm0"), wire, chance),
+            Misdeed::BeforeHello => list![code::SUBSCRIBE, 1, dict! {}, "t.a"],
+            Misdeed::NoRoles => list![code::HELLO, "realm0", dict! {}],
+            Misdeed::RequestOutOfOrder => {
+                let wrong = next + chance.between(1, 9) as u64;
+                list![code::SUBSCRIBE, if chance.percent(50) { wrong } else { next - 1 }, dict! {}, "t.a"]
+            }
+            Misdeed::UnknownInvocation if chance.percent(50) => list![code::YIELD, 1u64 << 40, dict! {}],
+            Misdeed::UnknownInvocation => {
+                list![code::ERROR, code::INVOCATION, 1u64 << 40, dict! {}, "app.error.failed"]
+            }
+            Misdeed::ErrorForNothing => list![code::ERROR, code::CALL, 1, dict! {}, "app.error.failed"],
+            Misdeed::GarbageMessage => {
+                let body = match wire.serializer {
+                    Serializer::Json => b"[1,{nope]".to_vec(),
+                    Serializer::MessagePack => vec![0x93, 0xc1, 0xc1, 0xc1],
+                    Serializer::Cbor => vec![0x83, 0xff, 0x00],
+                };
+                return (wire.frame(&[body], chance), None);
+            }
+            Misdeed::GarbageTransport => {
+                let garbage: [&[u8]; 4] =
+                    [&[0x16, 3, 1, 0], &[0x7f, 0xf9, 0, 0], &[0x7f, 0xf1, 0, 1], b"GET / HTTP/9\r\n\r\n"];
+                return (chance.pick(&garbage).map(|bytes| bytes.to_vec()).unwrap_or_default(), None);
+            }
+            Misdeed::Oversize => return (oversize(wire), None),
+        };
+        self.framed(Message(message), wire, chance)
+    }
+
+    fn framed(&self, message: Message, wire: &Wire, chance: &mut Chance) -> (Vec<u8>, Option<Message>) {
+        (wire.frame(&[message.write(wire.serializer)], chance), Some(message))
+    }
+}
+
+/// The head of a frame longer than any limit.
+fn oversize(wire: &Wire) -> Vec<u8> {
+    match wire.framing {
+        Framing::RawSocket => {
+            let mut frame = rawsocket_frame(0, b"");
+            frame[1..4].fill(0xff);
+            frame
+        }
+        _ => {
+            let opcode = if wire.serializer == Serializer::Json { 0x81 } else { 0x82 };
+            let mut frame = vec![opcode, 0xff];
+            frame.extend((1u64 << 40).to_be_bytes());
+            frame.extend([1, 2, 3, 4]);
+            frame
+        }
+    }
+}
+
+/// A URI to publish to or call, now and then one that is none.
+fn concrete(valid: &[&'static str], chance: &mut Chance) -> &'static str {
+    let among = if chance.percent(5) { &INVALID } else { valid };
+    chance.pick(among).expect("no list is empty")
+}
+
+/// A URI or pattern with the options that say how it is meant.
+fn pattern(
+    exact: &[&'static str],
+    prefixes: &[&'static str],
+    wildcards: &[&'static str],
+    chance: &mut Chance,
+) -> (&'static str, Item) {
+    let (among, options) = match chance.below(8) {
+        0..=2 => (exact, dict! {}),
+        3 => (exact, dict! { "match": "exact" }),
+        4 | 5 => (prefixes, dict! { "match": "prefix" }),
+        _ => (wildcards, dict! { "match": "wildcard" }),
+    };
+    let among = if chance.percent(4) { &INVALID } else { among };
+    (chance.pick(among).expect("no list is empty"), options)
+}

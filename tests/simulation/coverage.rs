@@ -1,0 +1,217 @@
+//! How often each interesting thing happened, so that the simulation cannot quietly become trivial.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fanwire::error::CloseReason;
+use fanwire::wamp::message::code;
+use fanwire::wamp::reason;
+
+use crate::checkers::{interests, meta_event, publications, topics};
+use crate::item::{Item, Tag};
+use crate::log::{Log, Misdeed, What, option};
+use crate::naive::matches;
+
+/// What must happen at least once in the seeds that are always run.
+pub const MUST_HAPPEN: &[&str] = &[
+    "an answer came too late",
+    "a call crossed shards",
+    "a callee left with calls open",
+    "a caller left and its callee was interrupted",
+    "a letter found that its subscriber had gone",
+    "a meta event of a realm was read",
+    "a meta event told of on_delete",
+    "a publisher got its own event",
+    "an event crossed shards",
+    "an event crossed serializers",
+    "an event reached a pattern and a topic of one session",
+    "client pinged",
+    "closed: GoodbyeTimeout",
+    "closed: HandshakeTimeout",
+    "closed: Silence",
+    "closed: SlowConsumer",
+    "connection refused because the router is full",
+    "input paused because replies were left unread",
+    "input paused by congestion",
+    "input resumed",
+    "joined again on the same transport",
+    "messages came in a batch",
+    "misdeed: BeforeHello",
+    "misdeed: ErrorForNothing",
+    "misdeed: GarbageMessage",
+    "misdeed: GarbageTransport",
+    "misdeed: HelloAgain",
+    "misdeed: NoRoles",
+    "misdeed: Oversize",
+    "misdeed: RequestOutOfOrder",
+    "misdeed: RouterOnlyMessage",
+    "misdeed: UnknownInvocation",
+    "misdeed: UnknownType",
+    "the naive router agreed, one shard",
+    "the naive router agreed, many shards",
+    "the router said GOODBYE",
+    "the router was shut down",
+    "wamp.error.canceled",
+    "wamp.error.invalid_uri",
+    "wamp.error.no_such_procedure",
+    "wamp.error.no_such_realm",
+    "wamp.error.no_such_registration",
+    "wamp.error.no_such_subscription",
+    "wamp.error.payload_size_exceeded",
+    "wamp.error.procedure_already_exists",
+    "wamp.error.protocol_violation",
+    "wamp.error.unavailable",
+    "64 shards",
+];
+
+/// The counts.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage(pub BTreeMap<String, usize>);
+
+impl Coverage {
+    pub fn count(&mut self, what: &str) {
+        self.count_many(what, 1);
+    }
+
+    pub fn count_many(&mut self, what: &str, times: usize) {
+        if times > 0 {
+            *self.0.entry(what.to_owned()).or_default() += times;
+        }
+    }
+
+    pub fn misdeed(&mut self, how: Misdeed) {
+        self.count(&format!("misdeed: {how:?}"));
+    }
+
+    pub fn closed(&mut self, reason: CloseReason) {
+        self.count(&match reason {
+            CloseReason::Violation(_) => "closed: Violation".to_owned(),
+            reason => format!("closed: {reason:?}"),
+        });
+    }
+
+    pub fn add(&mut self, other: &Coverage) {
+        for (what, times) in &other.0 {
+            self.count_many(what, *times);
+        }
+    }
+
+    /// Counts what a log shows.
+    pub fn read(&mut self, log: &Log) {
+        self.read_messages(log);
+        self.read_races(log);
+        self.read_leavers(log);
+    }
+
+    fn read_messages(&mut self, log: &Log) {
+        let topics = topics(log);
+        let mut events: BTreeMap<(usize, Tag), usize> = BTreeMap::new();
+        for (_, life, message) in log.heard() {
+            let uri = match message.code() {
+                code::ERROR => message.text(4),
+                code::ABORT => message.text(2),
+                _ => "",
+            };
+            if uri.starts_with("wamp.") {
+                self.count(uri);
+            }
+            if let Some((_, verb)) = meta_event(&topics, life, message).split_once('.') {
+                self.count("a meta event of a realm was read");
+                self.count(&format!("a meta event told of {verb}"));
+            }
+            let Some(tag) = message.tag() else { continue };
+            let (from, to) = (&log.lives[tag.life], &log.lives[life]);
+            let crossed = from.shard != to.shard;
+            match message.code() {
+                code::EVENT => {
+                    self.count_many("an event crossed shards", usize::from(crossed));
+                    let transcoded = from.serializer != to.serializer;
+                    self.count_many("an event crossed serializers", usize::from(transcoded));
+                    self.count_many("a publisher got its own event", usize::from(tag.life == life));
+                    let times = events.entry((life, tag)).or_default();
+                    *times += 1;
+                    let both = "an event reached a pattern and a topic of one session";
+                    self.count_many(both, usize::from(*times == 2));
+                }
+                code::INVOCATION => self.count_many("a call crossed shards", usize::from(crossed)),
+                _ => {}
+            }
+        }
+    }
+
+    /// An EVENT that a live subscription did not get because UNSUBSCRIBE was faster than the letter.
+    fn read_races(&mut self, log: &Log) {
+        let interests = interests(log);
+        let got: BTreeSet<(usize, Tag)> =
+            log.heard().filter_map(|(_, life, message)| Some((life, message.tag()?))).collect();
+        for publication in publications(log) {
+            let gone = interests.iter().any(|interest| {
+                interest.from < publication.from
+                    && publication.from < interest.until
+                    && interest.until < publication.quiet
+                    && interest.life != publication.life
+                    && log.lives[interest.life].realm == log.lives[publication.life].realm
+                    && log.lives[interest.life].shard != log.lives[publication.life].shard
+                    && matches(interest.policy, &interest.topic, publication.message.text(3))
+                    && !got.contains(&(interest.life, publication.tag))
+                    && matches_unsubscribe(log, interest.life, interest.until)
+            });
+            self.count_many("a letter found that its subscriber had gone", usize::from(gone));
+        }
+    }
+
+    /// What happens to calls whose caller or callee does not wait.
+    fn read_leavers(&mut self, log: &Log) {
+        let mut canceled: BTreeSet<(usize, u64)> = BTreeSet::new();
+        let mut invoked: BTreeMap<(usize, u64), Tag> = BTreeMap::new();
+        let mut calls: BTreeMap<Tag, (usize, u64)> = BTreeMap::new();
+        let mut answered: BTreeSet<(usize, u64)> = BTreeSet::new();
+        let departures = log.departures();
+        for (at, entry) in log.entries.iter().enumerate() {
+            let life = entry.life;
+            match &entry.what {
+                What::Said(m) if m.code() == code::CALL => {
+                    m.tag().map(|tag| calls.insert(tag, (life, m.number(1))));
+                }
+                What::Said(m) if m.code() == code::CANCEL => {
+                    canceled.insert((life, m.number(1)));
+                }
+                What::Said(m) if m.code() == code::YIELD => {
+                    let call = invoked.get(&(life, m.number(1))).and_then(|tag| calls.get(tag));
+                    let late = call.is_some_and(|call| answered.contains(call));
+                    self.count_many("an answer came too late", usize::from(late));
+                }
+                What::Heard(m) if m.code() == code::INVOCATION => {
+                    m.tag().map(|tag| invoked.insert((life, m.number(1)), tag));
+                }
+                What::Heard(m) if m.code() == code::RESULT => {
+                    answered.insert((life, m.number(1)));
+                }
+                What::Heard(m) if m.code() == code::ERROR && m.number(1) == code::CALL => {
+                    answered.insert((life, m.number(2)));
+                    let left = m.text(4) == reason::CANCELED && !canceled.contains(&(life, m.number(2)));
+                    self.count_many("a callee left with calls open", usize::from(left));
+                }
+                What::Heard(m) if m.code() == code::INTERRUPT => {
+                    let caller = invoked.get(&(life, m.number(1))).map(|tag| tag.life);
+                    let left = caller.and_then(|caller| departures[caller]).is_some_and(|d| d.at < at);
+                    let told = m.entry(2, "mode").and_then(Item::text) == Some("killnowait");
+                    self.count_many(
+                        "a caller left and its callee was interrupted",
+                        usize::from(left && told),
+                    );
+                }
+                What::Said(m) if m.code() == code::PUBLISH && option(m, "acknowledge", false) => {
+                    self.count("a publication was to be acknowledged");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn matches_unsubscribe(log: &Log, life: usize, at: usize) -> bool {
+    log.entries.get(at).is_some_and(|entry| {
+        entry.life == life
+            && matches!(&entry.what, What::Said(message) if message.code() == code::UNSUBSCRIBE)
+    })
+}

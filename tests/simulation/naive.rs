@@ -1,0 +1,456 @@
+//! A router of one page: one list for each kind of thing, every message handled to its end before the next.
+//!
+//! It is the twin the real router is held against. It knows nothing of shards, letters, transports or limits, keeps the
+//! simplest data there is, and searches it from one end to the other.
+
+use std::collections::BTreeMap;
+
+use fanwire::wamp::message::code;
+use fanwire::wamp::{MatchPolicy, UriCheck, reason, uri};
+
+use crate::item::{Item, Message, Tag};
+use crate::log::{option, policy};
+use crate::{dict, list};
+
+/// True if a pattern of that policy matches the URI.
+pub fn matches(policy: MatchPolicy, pattern: &str, uri: &str) -> bool {
+    match policy {
+        MatchPolicy::Exact => pattern == uri,
+        MatchPolicy::Prefix => uri.starts_with(pattern),
+        MatchPolicy::Wildcard => {
+            let (pattern, uri): (Vec<_>, Vec<_>) = (pattern.split('.').collect(), uri.split('.').collect());
+            pattern.len() == uri.len() && pattern.iter().zip(uri).all(|(p, u)| p.is_empty() || *p == u)
+        }
+    }
+}
+
+/// Which of two matching patterns is chosen for a call: exact, then the longest prefix, then the wildcard with the
+/// longest run of literal components before its first empty one, then before its second, and so on.
+fn precedence(policy: MatchPolicy, pattern: &str) -> (u8, usize, Vec<usize>) {
+    match policy {
+        MatchPolicy::Exact => (2, 0, Vec::new()),
+        MatchPolicy::Prefix => (1, pattern.len(), Vec::new()),
+        MatchPolicy::Wildcard => {
+            let parts: Vec<&str> = pattern.split('.').collect();
+            (0, 0, parts.split(|part| part.is_empty()).map(<[&str]>::len).collect())
+        }
+    }
+}
+
+struct Session {
+    realm: usize,
+    cancelable: bool,
+    ids_checked: bool,
+    request: u64,
+    invocation: u64,
+}
+
+struct Subscription {
+    id: u64,
+    realm: usize,
+    policy: MatchPolicy,
+    topic: String,
+    members: Vec<usize>,
+}
+
+struct Registration {
+    id: u64,
+    realm: usize,
+    policy: MatchPolicy,
+    procedure: String,
+    callee: usize,
+}
+
+struct Call {
+    caller: usize,
+    request: u64,
+    callee: usize,
+    invocation: u64,
+}
+
+/// The router.
+pub struct Naive {
+    checks: Vec<UriCheck>,
+    sessions: BTreeMap<usize, Session>,
+    subscriptions: Vec<Subscription>,
+    registrations: Vec<Registration>,
+    calls: Vec<Call>,
+    ids: u64,
+    /// What it has sent since it was last asked: to whom, and what.
+    pub sent: Vec<(usize, Message)>,
+}
+
+impl Naive {
+    /// A router with a realm for each rule.
+    pub fn new(checks: Vec<UriCheck>) -> Naive {
+        Naive {
+            checks,
+            sessions: BTreeMap::new(),
+            subscriptions: Vec::new(),
+            registrations: Vec::new(),
+            calls: Vec::new(),
+            ids: 0,
+            sent: Vec::new(),
+        }
+    }
+
+    fn id(&mut self) -> u64 {
+        self.ids += 1;
+        self.ids
+    }
+
+    fn send(&mut self, life: usize, items: Vec<Item>) {
+        self.sent.push((life, Message(items)));
+    }
+
+    fn error(&mut self, life: usize, message: &Message, uri: &str) {
+        self.send(life, list![code::ERROR, message.code(), message.number(1), dict! {}, uri]);
+    }
+
+    /// A life joins a realm; `None` is a realm that does not exist.
+    pub fn join(&mut self, life: usize, realm: Option<usize>, cancelable: bool, ids_checked: bool) {
+        let Some(realm) = realm else {
+            return self.send(life, list![code::ABORT, dict! {}, reason::NO_SUCH_REALM]);
+        };
+        self.sessions.insert(life, Session { realm, cancelable, ids_checked, request: 0, invocation: 0 });
+        let id = self.id();
+        self.send(life, list![code::WELCOME, id, dict! {}]);
+    }
+
+    /// A life broke the protocol.
+    pub fn violate(&mut self, life: usize) {
+        self.send(life, list![code::ABORT, dict! {}, reason::PROTOCOL_VIOLATION]);
+        self.leave(life);
+    }
+
+    /// A life is over.
+    pub fn leave(&mut self, life: usize) {
+        if self.sessions.remove(&life).is_none() {
+            return;
+        }
+        self.subscriptions.iter_mut().for_each(|subscription| subscription.members.retain(|m| *m != life));
+        self.subscriptions.retain(|subscription| !subscription.members.is_empty());
+        self.registrations.retain(|registration| registration.callee != life);
+        for call in std::mem::take(&mut self.calls) {
+            if call.caller == life {
+                self.interrupt(&call, "killnowait");
+            } else if call.callee == life {
+                self.canceled(&call);
+            } else {
+                self.calls.push(call);
+            }
+        }
+    }
+
+    fn canceled(&mut self, call: &Call) {
+        self.send(call.caller, list![code::ERROR, code::CALL, call.request, dict! {}, reason::CANCELED]);
+    }
+
+    fn interrupt(&mut self, call: &Call, mode: &str) {
+        if self.sessions.get(&call.callee).is_some_and(|callee| callee.cancelable) {
+            self.send(call.callee, list![code::INTERRUPT, call.invocation, dict! { "mode": mode }]);
+        }
+    }
+
+    /// A message came from a life that has joined.
+    pub fn handle(&mut self, life: usize, message: &Message) {
+        let Some(session) = self.sessions.get_mut(&life) else { return };
+        let counted = matches!(
+            message.code(),
+            code::SUBSCRIBE
+                | code::UNSUBSCRIBE
+                | code::PUBLISH
+                | code::REGISTER
+                | code::UNREGISTER
+                | code::CALL
+        );
+        if counted {
+            session.request += 1;
+            if session.ids_checked && session.request != message.number(1) {
+                return self.violate(life);
+            }
+        }
+        let realm = session.realm;
+        match message.code() {
+            code::GOODBYE => {
+                self.send(life, list![code::GOODBYE, dict! {}, reason::GOODBYE_AND_OUT]);
+                self.leave(life);
+            }
+            code::SUBSCRIBE => self.subscribe(life, realm, message),
+            code::UNSUBSCRIBE => self.unsubscribe(life, message),
+            code::PUBLISH => self.publish(life, realm, message),
+            code::REGISTER => self.register(life, realm, message),
+            code::UNREGISTER => self.unregister(life, message),
+            code::CALL => self.call(life, realm, message),
+            code::CANCEL => self.cancel(life, message),
+            code::YIELD => self.answer(life, message.number(1), message),
+            code::ERROR if message.number(1) == code::INVOCATION => {
+                self.answer(life, message.number(2), message);
+            }
+            _ => self.violate(life),
+        }
+    }
+
+    fn subscribe(&mut self, life: usize, realm: usize, message: &Message) {
+        let (policy, topic) = (policy(message), message.text(3));
+        if !self.checks[realm].pattern(topic, policy) {
+            return self.error(life, message, reason::INVALID_URI);
+        }
+        let fresh = self.id();
+        let same = |s: &&mut Subscription| s.realm == realm && s.policy == policy && s.topic == topic;
+        let id = match self.subscriptions.iter_mut().find(same) {
+            Some(subscription) => {
+                if !subscription.members.contains(&life) {
+                    subscription.members.push(life);
+                }
+                subscription.id
+            }
+            None => {
+                let (topic, members) = (topic.to_owned(), vec![life]);
+                self.subscriptions.push(Subscription { id: fresh, realm, policy, topic, members });
+                fresh
+            }
+        };
+        self.send(life, list![code::SUBSCRIBED, message.number(1), id]);
+    }
+
+    fn unsubscribe(&mut self, life: usize, message: &Message) {
+        let id = message.number(2);
+        let Some(at) = self.subscriptions.iter().position(|s| s.id == id && s.members.contains(&life)) else {
+            return self.error(life, message, reason::NO_SUCH_SUBSCRIPTION);
+        };
+        self.subscriptions[at].members.retain(|member| *member != life);
+        if self.subscriptions[at].members.is_empty() {
+            self.subscriptions.remove(at);
+        }
+        self.send(life, list![code::UNSUBSCRIBED, message.number(1)]);
+    }
+
+    fn publish(&mut self, life: usize, realm: usize, message: &Message) {
+        let topic = message.text(3);
+        let acknowledge = option(message, "acknowledge", false);
+        if !self.checks[realm].uri(topic) || uri::reserved(topic) {
+            if acknowledge {
+                self.error(life, message, reason::INVALID_URI);
+            }
+            return;
+        }
+        let publication = self.id();
+        let exclude_me = option(message, "exclude_me", true);
+        let mut events = Vec::new();
+        for subscription in &self.subscriptions {
+            if subscription.realm != realm || !matches(subscription.policy, &subscription.topic, topic) {
+                continue;
+            }
+            let details = match subscription.policy {
+                MatchPolicy::Exact => dict! {},
+                _ => dict! { "topic": topic },
+            };
+            for member in subscription.members.iter().filter(|member| !(exclude_me && **member == life)) {
+                let mut event = list![code::EVENT, subscription.id, publication];
+                event.push(details.clone());
+                event.extend_from_slice(message.payload());
+                events.push((*member, Message(event)));
+            }
+        }
+        self.sent.extend(events);
+        if acknowledge {
+            self.send(life, list![code::PUBLISHED, message.number(1), publication]);
+        }
+    }
+
+    fn register(&mut self, life: usize, realm: usize, message: &Message) {
+        let (policy, procedure) = (policy(message), message.text(3));
+        if !self.checks[realm].pattern(procedure, policy) || uri::reserved(procedure) {
+            return self.error(life, message, reason::INVALID_URI);
+        }
+        let same = |r: &Registration| r.realm == realm && r.policy == policy && r.procedure == procedure;
+        if self.registrations.iter().any(same) {
+            return self.error(life, message, reason::PROCEDURE_ALREADY_EXISTS);
+        }
+        let (id, procedure) = (self.id(), procedure.to_owned());
+        self.registrations.push(Registration { id, realm, policy, procedure, callee: life });
+        self.send(life, list![code::REGISTERED, message.number(1), id]);
+    }
+
+    fn unregister(&mut self, life: usize, message: &Message) {
+        let id = message.number(2);
+        let Some(at) = self.registrations.iter().position(|r| r.id == id && r.callee == life) else {
+            return self.error(life, message, reason::NO_SUCH_REGISTRATION);
+        };
+        self.registrations.remove(at);
+        self.send(life, list![code::UNREGISTERED, message.number(1)]);
+    }
+
+    fn call(&mut self, life: usize, realm: usize, message: &Message) {
+        let procedure = message.text(3);
+        if !self.checks[realm].uri(procedure) {
+            return self.error(life, message, reason::INVALID_URI);
+        }
+        let chosen = self
+            .registrations
+            .iter()
+            .filter(|r| r.realm == realm && matches(r.policy, &r.procedure, procedure))
+            .max_by_key(|r| precedence(r.policy, &r.procedure));
+        let Some(chosen) = chosen else {
+            return self.error(life, message, reason::NO_SUCH_PROCEDURE);
+        };
+        let callee = self.sessions.get_mut(&chosen.callee).expect("registrations leave with their callee");
+        callee.invocation += 1;
+        let details = match chosen.policy {
+            MatchPolicy::Exact => dict! {},
+            _ => dict! { "procedure": procedure },
+        };
+        let mut invocation = list![code::INVOCATION, callee.invocation, chosen.id];
+        invocation.push(details);
+        invocation.extend_from_slice(message.payload());
+        let (callee, number) = (chosen.callee, callee.invocation);
+        self.calls.push(Call { caller: life, request: message.number(1), callee, invocation: number });
+        self.send(callee, invocation);
+    }
+
+    fn cancel(&mut self, life: usize, message: &Message) {
+        let request = message.number(1);
+        let Some(at) = self.calls.iter().position(|c| c.caller == life && c.request == request) else {
+            return;
+        };
+        let mode = message.entry(2, "mode").and_then(Item::text).unwrap_or("killnowait").to_owned();
+        let cancelable = self.sessions.get(&self.calls[at].callee).is_some_and(|callee| callee.cancelable);
+        if mode == "kill" && cancelable {
+            let call = self.calls.remove(at);
+            self.interrupt(&call, "kill");
+            return self.calls.insert(at, call);
+        }
+        let call = self.calls.remove(at);
+        self.canceled(&call);
+        if mode != "skip" {
+            self.interrupt(&call, "killnowait");
+        }
+    }
+
+    fn answer(&mut self, life: usize, invocation: u64, message: &Message) {
+        if invocation == 0 || self.sessions[&life].invocation < invocation {
+            return self.violate(life);
+        }
+        let Some(at) = self.calls.iter().position(|c| c.callee == life && c.invocation == invocation) else {
+            return;
+        };
+        let call = self.calls.remove(at);
+        let mut answer = match message.code() {
+            code::YIELD => list![code::RESULT, call.request, dict! {}],
+            _ => list![code::ERROR, code::CALL, call.request, dict! {}, message.text(4)],
+        };
+        answer.extend_from_slice(message.payload());
+        self.send(call.caller, answer);
+    }
+
+    /// The id here of a subscription or registration, found by its name: 0, which is nobody's, if there is none.
+    pub fn id_of(&self, name: &Name) -> u64 {
+        let Name { realm, policy, uri, kind } = name;
+        let subscription = |s: &&Subscription| (s.realm, s.policy, &s.topic) == (*realm, *policy, uri);
+        let registration = |r: &&Registration| (r.realm, r.policy, &r.procedure) == (*realm, *policy, uri);
+        match kind {
+            Kind::Subscription => self.subscriptions.iter().find(subscription).map_or(0, |s| s.id),
+            Kind::Registration => self.registrations.iter().find(registration).map_or(0, |r| r.id),
+        }
+    }
+}
+
+/// What an id stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    Subscription,
+    Registration,
+}
+
+/// What a subscription or registration is, whatever its id.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Name {
+    pub kind: Kind,
+    pub realm: usize,
+    pub policy: MatchPolicy,
+    pub uri: String,
+}
+
+/// Turns messages into what two routers must agree on: ids drawn by chance become names, texts for people go.
+#[derive(Default)]
+pub struct Essence {
+    asked: BTreeMap<(usize, u64), Name>,
+    names: BTreeMap<(Kind, usize, u64), Name>,
+}
+
+impl Essence {
+    /// A client asked for a subscription or registration.
+    pub fn said(&mut self, life: usize, realm: usize, message: &Message) {
+        let kind = match message.code() {
+            code::SUBSCRIBE => Kind::Subscription,
+            code::REGISTER => Kind::Registration,
+            _ => return,
+        };
+        let name = Name { kind, realm, policy: policy(message), uri: message.text(3).to_owned() };
+        self.asked.insert((life, message.number(1)), name);
+    }
+
+    /// What an id of a realm stands for.
+    pub fn name(&self, kind: Kind, realm: usize, id: u64) -> Option<&Name> {
+        self.names.get(&(kind, realm, id))
+    }
+
+    /// What a message to a life says; `None` for events of the router's own.
+    pub fn heard(&mut self, life: usize, realm: usize, message: &Message) -> Option<String> {
+        let name = |this: &Self, kind, id| format!("{:?}", this.name(kind, realm, id));
+        let request = message.number(1);
+        let text = match message.code() {
+            code::WELCOME => "WELCOME".to_owned(),
+            code::ABORT | code::GOODBYE => format!("{} {}", message.code(), message.text(2)),
+            code::SUBSCRIBED | code::REGISTERED => {
+                let name = self.asked.get(&(life, request)).cloned();
+                if let Some(name) = &name {
+                    self.names.insert((name.kind, realm, message.number(2)), name.clone());
+                }
+                format!("{} {request} {name:?}", message.code())
+            }
+            code::PUBLISHED => format!("PUBLISHED {request}"),
+            code::EVENT => {
+                let tag: Tag = message.tag()?;
+                let topic = message.entry(3, "topic");
+                let payload = message.payload();
+                format!(
+                    "EVENT {} {tag:?} {topic:?} {payload:?}",
+                    name(self, Kind::Subscription, message.number(1))
+                )
+            }
+            code::INVOCATION => {
+                let (procedure, payload) = (message.entry(3, "procedure"), message.payload());
+                let name = name(self, Kind::Registration, message.number(2));
+                format!("INVOCATION {request} {name} {procedure:?} {payload:?}")
+            }
+            code::INTERRUPT => format!("INTERRUPT {request} {:?}", message.entry(2, "mode")),
+            code::RESULT => format!("RESULT {request} {:?}", message.payload()),
+            code::ERROR => {
+                let (about, request, uri) = (message.number(1), message.number(2), message.text(4));
+                let payload = if message.tag().is_some() { message.payload() } else { &[] };
+                format!("ERROR {about} {request} {uri} {payload:?}")
+            }
+            _ => format!("{message}"),
+        };
+        Some(text)
+    }
+}
+
+#[test]
+fn calls_prefer_exact_then_long_prefixes_then_literal_wildcards() {
+    let order = [
+        (MatchPolicy::Exact, "a.b.c.d"),
+        (MatchPolicy::Prefix, "a.b."),
+        (MatchPolicy::Prefix, "a"),
+        (MatchPolicy::Wildcard, "a.b.."),
+        (MatchPolicy::Wildcard, "a..c.d"),
+        (MatchPolicy::Wildcard, "a..c."),
+        (MatchPolicy::Wildcard, ".b.c.d"),
+    ];
+    for pair in order.windows(2) {
+        assert!(matches(pair[0].0, pair[0].1, "a.b.c.d") && matches(pair[1].0, pair[1].1, "a.b.c.d"));
+        assert!(precedence(pair[0].0, pair[0].1) > precedence(pair[1].0, pair[1].1), "{pair:?}");
+    }
+}
