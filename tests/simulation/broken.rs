@@ -2,6 +2,7 @@
 //!
 //! All logs are made from one in which nothing is wrong, by dropping, repeating, moving or changing entries.
 
+use fanwire::error::{CloseReason, Violation};
 use fanwire::transport::Framing;
 use fanwire::wamp::message::code;
 use fanwire::wamp::{Serializer, reason};
@@ -236,6 +237,11 @@ const BROKEN: &[(&str, Breaks)] = &[
         message(log, at).0[3] = Item::from("t.b");
     }),
     ("payload_fidelity", |log| replace(log, PUBLISHER, code::RESULT, 1, 4)),
+    ("payload_fidelity", |log| replace(log, PUBLISHER, code::RESULT, 2, dict! { "_own": 1 })),
+    ("violations_answered", |log| {
+        let broken = CloseReason::Violation(Violation::Undecodable);
+        log.push(WATCHER, What::Closed(broken));
+    }),
     ("publication_ids", |log| replace(log, PUBLISHER, code::PUBLISHED, 2, 600)),
     ("publication_ids", |log| {
         replace(log, PUBLISHER, code::PUBLISHED, 2, 502);

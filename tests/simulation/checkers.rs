@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fanwire::error::CloseReason;
 use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, Serializer, UriCheck, reason, uri};
 
@@ -609,6 +610,9 @@ fn payload_fidelity(log: &Log) -> Checked {
         ensure(origin.payload() == message.payload(), || {
             format!("entry {at}: {:?} was said", origin.payload())
         })?;
+        ensure(attributes(origin) == attributes(message), || {
+            format!("entry {at}: {:?} were said", attributes(origin))
+        })?;
         let (asked_for, granted) = match message.code() {
             code::EVENT => (code::PUBLISH, granted.get(&(code::SUBSCRIBED, entry.life, message.number(1)))),
             code::INVOCATION => (code::CALL, granted.get(&(code::REGISTERED, entry.life, message.number(2)))),
@@ -625,6 +629,16 @@ fn payload_fidelity(log: &Log) -> Checked {
         }
     }
     Ok(())
+}
+
+/// The custom attributes in the options or details of a message, in their order.
+fn attributes(message: &Message) -> Vec<&(String, Item)> {
+    let index = match message.code() {
+        code::PUBLISH | code::CALL | code::YIELD | code::RESULT => 2,
+        _ => 3,
+    };
+    let Some(Item::Dict(entries)) = message.0.get(index) else { return Vec::new() };
+    entries.iter().filter(|(key, _)| key.starts_with('_')).collect()
 }
 
 /// The callee wrote into its answer which call it is for.
@@ -793,6 +807,9 @@ fn violations_answered(log: &Log) -> Checked {
                 pending.insert(entry.life, at);
             }
             What::Left | What::Shut | What::Closed(_) => {
+                let accused = matches!(entry.what, What::Closed(CloseReason::Violation(_)));
+                let guilty = misdeeds.contains_key(&entry.life);
+                ensure(guilty || !accused, || format!("entry {at}: {} is honest", entry.life))?;
                 pending.remove(&entry.life);
             }
             What::Heard(message) if is_last(message) => {

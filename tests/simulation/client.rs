@@ -167,6 +167,11 @@ impl Client {
         self.finished.push(request);
     }
 
+    /// True if a call waits for its answer, as far as the client knows.
+    pub fn waits(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
     /// The next thing to say of that kind; `None` if there is nothing of it to say.
     pub fn speak(&mut self, act: Act, chance: &mut Chance) -> Option<Message> {
         if self.watcher {
@@ -242,7 +247,7 @@ impl Client {
         let procedure = concrete(&PROCEDURES, chance);
         let request = self.next(chance);
         self.calls.push(request);
-        let mut message = list![code::CALL, request, dict! {}, procedure];
+        let mut message = list![code::CALL, request, own_options(chance), procedure];
         self.tag(procedure, None, chance, &mut message);
         message
     }
@@ -254,8 +259,10 @@ impl Client {
         }
         let owed = self.owed.remove(chance.below(self.owed.len()));
         let mut message = match chance.percent(75) {
-            true => list![code::YIELD, owed.request, dict! {}],
-            false => list![code::ERROR, code::INVOCATION, owed.request, dict! {}, "app.error.failed"],
+            true => list![code::YIELD, owed.request, own_options(chance)],
+            false => {
+                list![code::ERROR, code::INVOCATION, owed.request, own_options(chance), "app.error.failed"]
+            }
         };
         self.tag("answer", Some(owed.tag), chance, &mut message);
         Some(Message(message))
@@ -321,6 +328,9 @@ impl Client {
                 let wrong = next + chance.between(1, 9) as u64;
                 list![code::SUBSCRIBE, if chance.percent(50) { wrong } else { next - 1 }, dict! {}, "t.a"]
             }
+            Misdeed::CallRepeated => {
+                list![code::CALL, self.calls.first().copied().unwrap_or(next), dict! {}, "p.a"]
+            }
             Misdeed::UnknownInvocation if chance.percent(50) => list![code::YIELD, 1u64 << 40, dict! {}],
             Misdeed::UnknownInvocation => {
                 list![code::ERROR, code::INVOCATION, 1u64 << 40, dict! {}, "app.error.failed"]
@@ -346,6 +356,15 @@ impl Client {
 
     fn framed(&self, message: Message, wire: &Wire, chance: &mut Chance) -> (Vec<u8>, Option<Message>) {
         (wire.frame(&[message.write(wire.serializer)], chance), Some(message))
+    }
+}
+
+/// Options the router knows nothing of; what begins with an underscore travels on.
+fn own_options(chance: &mut Chance) -> Item {
+    match chance.below(5) {
+        0 => dict! { "_own": list![1, dict! { "a": "b" }], "unheard_of": true },
+        1 => dict! { "_own": "kept", "_trace_id": 7 },
+        _ => dict! {},
     }
 }
 

@@ -36,6 +36,7 @@ pub const MUST_HAPPEN: &[&str] = &[
     "joined again on the same transport",
     "messages came in a batch",
     "misdeed: BeforeHello",
+    "misdeed: CallRepeated",
     "misdeed: ErrorForNothing",
     "misdeed: GarbageMessage",
     "misdeed: GarbageTransport",

@@ -38,18 +38,21 @@ pub enum Misdeed {
     BeforeHello,
     NoRoles,
     RequestOutOfOrder,
+    /// On a listener that takes any request id: a CALL with the id of one that is open.
+    CallRepeated,
     UnknownInvocation,
     ErrorForNothing,
     Oversize,
 }
 
 impl Misdeed {
-    pub const IN_SESSION: [Misdeed; 8] = [
+    pub const IN_SESSION: [Misdeed; 9] = [
         Misdeed::GarbageMessage,
         Misdeed::UnknownType,
         Misdeed::RouterOnlyMessage,
         Misdeed::HelloAgain,
         Misdeed::RequestOutOfOrder,
+        Misdeed::CallRepeated,
         Misdeed::UnknownInvocation,
         Misdeed::ErrorForNothing,
         Misdeed::Oversize,

@@ -171,6 +171,10 @@ impl Naive {
             }
         }
         let realm = session.realm;
+        let open = |call: &Call| call.caller == life && call.request == message.number(1);
+        if message.code() == code::CALL && self.calls.iter().any(open) {
+            return self.violate(life);
+        }
         match message.code() {
             code::GOODBYE => {
                 self.send(life, list![code::GOODBYE, dict! {}, reason::GOODBYE_AND_OUT]);

@@ -181,7 +181,13 @@ fn misbehave(world: &mut World, peer: usize) {
 fn misdeed(world: &mut World, peer: usize) -> Option<Misdeed> {
     let how = *world.chance.pick(&Misdeed::IN_SESSION)?;
     let client = &world.peers[peer].client;
-    (client.ids_checked || how != Misdeed::RequestOutOfOrder).then_some(how)
+    let is_one = match how {
+        Misdeed::RequestOutOfOrder => client.ids_checked,
+        // In other runs the answer may be under way, and the id free again.
+        Misdeed::CallRepeated => !client.ids_checked && world.plan.calm && client.waits(),
+        _ => true,
+    };
+    is_one.then_some(how)
 }
 
 /// A run in which every message is handled to its end, everywhere, before the next: the naive router must agree.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use fanwire::error::CloseReason;
 use fanwire::router::{Closing, Letter, ListenerIndex, PeerKey, Router, Shard, ShardIndex};
 use fanwire::transport::Framing;
+use fanwire::transport::outbound::Outbound;
 use fanwire::wamp::Serializer;
 use fanwire::wamp::message::code;
 
@@ -443,6 +444,10 @@ impl World {
         for key in dirty {
             let Some(&peer) = self.by_key.get(&(shard, key)) else { continue };
             self.peers[peer].writable = true;
+            let queued = self.shards[shard].outbound(key).map_or(0, Outbound::len);
+            if queued > self.plan.limits.outbound_bytes_max {
+                self.fail(format!("{queued} octets are queued for connection {peer}"));
+            }
             let bytes = match self.peers[peer].reading {
                 true if self.chance.percent(70) => usize::MAX,
                 true => self.chance.below(200),
