@@ -1,0 +1,253 @@
+//! The guarantees of the router, each as a function over the log of a run that finds the first place where it is
+//! broken.
+//!
+//! A checker demands only what both ends could see. Where the router may handle two things in either order, the log
+//! brackets them (`Delivered` .. `Handled`), and a promise of delivery is called in at the next moment of quiet.
+
+mod pubsub;
+mod rpc;
+mod sessions;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fanwire::wamp::message::code;
+use fanwire::wamp::{MatchPolicy, UriCheck};
+
+use crate::item::{Item, Message, Tag};
+use crate::log::{Log, What, policy};
+use crate::naive::matches;
+
+pub use pubsub::{interests, meta_event, publications, topics};
+
+/// The rule of each realm of a run, by its number.
+pub const REALM_CHECKS: [UriCheck; 3] = [UriCheck::Loose, UriCheck::Strict, UriCheck::Loose];
+
+type Checked = Result<(), String>;
+
+/// Finds the first place of a log where a rule is broken.
+type Checker = fn(&Log) -> Checked;
+
+/// Every checker with its name.
+pub const CHECKERS: &[(&str, Checker)] = &[
+    ("pair_order", pair_order),
+    ("subscribed_first", pubsub::subscribed_first),
+    ("silent_after_unsubscribed", pubsub::silent_after_unsubscribed),
+    ("no_lost_interest", pubsub::no_lost_interest),
+    ("registered_first", rpc::registered_first),
+    ("silent_after_unregistered", rpc::silent_after_unregistered),
+    ("one_answer", rpc::one_answer),
+    ("interrupt_open", rpc::interrupt_open),
+    ("sequential_ids", rpc::sequential_ids),
+    ("ids_name_one_thing", sessions::ids_name_one_thing),
+    ("meta_order", pubsub::meta_order),
+    ("last_word", sessions::last_word),
+    ("isolation", isolation),
+    ("delivered_once", delivered_once),
+    ("payload_fidelity", payload_fidelity),
+    ("publication_ids", pubsub::publication_ids),
+    ("publisher_exclusion", pubsub::publisher_exclusion),
+    ("requests_answered", sessions::requests_answered),
+    ("right_errors", sessions::right_errors),
+    ("violations_answered", sessions::violations_answered),
+];
+
+/// Every checker on one log.
+pub fn check(log: &Log) -> Checked {
+    for (name, checker) in CHECKERS {
+        checker(log).map_err(|what| format!("{name}: {what}"))?;
+    }
+    Ok(())
+}
+
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+/// Every tagged message of a kind that was said, by its tag.
+fn origins(log: &Log, kinds: &[u64]) -> BTreeMap<Tag, (usize, Message)> {
+    log.said()
+        .filter(|(_, _, message)| kinds.contains(&message.code()))
+        .filter_map(|(at, _, message)| Some((message.tag()?, (at, message.clone()))))
+        .collect()
+}
+
+/// Events of one publisher reach one subscriber in order, across topics; so do calls of one caller at one callee.
+fn pair_order(log: &Log) -> Checked {
+    let mut last: BTreeMap<(u64, usize, usize), u64> = BTreeMap::new();
+    for (at, life, message) in log.heard() {
+        let strictly = match message.code() {
+            code::EVENT => false,
+            code::INVOCATION => true,
+            _ => continue,
+        };
+        let Some(tag) = message.tag() else { continue };
+        let before = last.insert((message.code(), tag.life, life), tag.sequence);
+        let fits = before.is_none_or(|b| b < tag.sequence || (b == tag.sequence && !strictly));
+        ensure(fits, || format!("entry {at}: {tag:?} reached {life} after {before:?}"))?;
+    }
+    Ok(())
+}
+
+/// What a life was granted: messages that grant, take away and use an id.
+struct Grant {
+    granted: u64,
+    revoke: u64,
+    revoked: u64,
+    used: u64,
+    /// Where the used id stands.
+    index: usize,
+}
+
+/// An id is used only after it was granted.
+fn granted_first(log: &Log, grant: &Grant) -> Checked {
+    let mut granted = BTreeSet::new();
+    for (at, life, message) in log.heard() {
+        if message.code() == grant.granted {
+            granted.insert((life, message.number(2)));
+        } else if message.code() == grant.used {
+            let id = message.number(grant.index);
+            ensure(granted.contains(&(life, id)), || {
+                format!("entry {at}: {id} was never granted to {life}")
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// An id is not used after it was taken away, until it is granted again.
+fn silent_after_revoked(log: &Log, grant: &Grant) -> Checked {
+    let mut asked = BTreeMap::new();
+    let mut revoked = BTreeSet::new();
+    for (at, entry) in log.entries.iter().enumerate() {
+        let life = entry.life;
+        match &entry.what {
+            What::Said(message) if message.code() == grant.revoke => {
+                asked.insert((life, message.number(1)), message.number(2));
+            }
+            What::Heard(message) if message.code() == grant.revoked => {
+                let id = asked.get(&(life, message.number(1)));
+                let id = id.ok_or_else(|| format!("entry {at}: nobody asked for this"))?;
+                revoked.insert((life, *id));
+            }
+            What::Heard(message) if message.code() == grant.granted => {
+                revoked.remove(&(life, message.number(2)));
+            }
+            What::Heard(message) if message.code() == grant.used => {
+                let id = message.number(grant.index);
+                ensure(!revoked.contains(&(life, id)), || format!("entry {at}: {life} had given up {id}"))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Nothing crosses from one realm to another.
+fn isolation(log: &Log) -> Checked {
+    for (at, life, message) in log.heard() {
+        let Some(tag) = message.tag() else { continue };
+        let from = log.lives.get(tag.life).ok_or_else(|| format!("entry {at}: {tag:?} never lived"))?;
+        ensure(from.realm == log.lives[life].realm, || {
+            format!("entry {at} comes from realm {}", from.realm)
+        })?;
+    }
+    Ok(())
+}
+
+/// One EVENT for each publication, subscription and session; one INVOCATION for each CALL.
+fn delivered_once(log: &Log) -> Checked {
+    let mut seen = BTreeMap::new();
+    for (at, life, message) in log.heard() {
+        let Some(tag) = message.tag() else { continue };
+        let key = match message.code() {
+            code::EVENT => (life, message.number(1), tag),
+            code::INVOCATION => (usize::MAX, 0, tag),
+            _ => continue,
+        };
+        let before = seen.insert(key, at);
+        ensure(before.is_none(), || format!("entry {at} repeats {before:?}"))?;
+    }
+    Ok(())
+}
+
+/// What is read is what was written, and it is what was asked for.
+fn payload_fidelity(log: &Log) -> Checked {
+    let mut granted: BTreeMap<(u64, usize, u64), &Message> = BTreeMap::new();
+    let mut asked: BTreeMap<(usize, u64), &Message> = BTreeMap::new();
+    let said = origins(log, &[code::PUBLISH, code::CALL, code::YIELD, code::ERROR]);
+    let calls: BTreeMap<(usize, u64), Tag> = log
+        .said()
+        .filter(|(_, _, message)| message.code() == code::CALL)
+        .filter_map(|(_, life, message)| Some(((life, message.number(1)), message.tag()?)))
+        .collect();
+    for (at, entry) in log.entries.iter().enumerate() {
+        let message = match &entry.what {
+            What::Said(message) => {
+                if let code::SUBSCRIBE | code::REGISTER = message.code() {
+                    asked.insert((entry.life, message.number(1)), message);
+                }
+                continue;
+            }
+            What::Heard(message) => message,
+            _ => continue,
+        };
+        if let code::SUBSCRIBED | code::REGISTERED = message.code()
+            && let Some(asked) = asked.get(&(entry.life, message.number(1)))
+        {
+            granted.insert((message.code(), entry.life, message.number(2)), asked);
+        }
+        let Some(tag) = message.tag() else { continue };
+        let (_, origin) = said.get(&tag).ok_or_else(|| format!("entry {at}: nobody said {tag:?}"))?;
+        ensure(origin.payload() == message.payload(), || {
+            format!("entry {at}: {:?} was said", origin.payload())
+        })?;
+        ensure(attributes(origin) == attributes(message), || {
+            format!("entry {at}: {:?} were said", attributes(origin))
+        })?;
+        let (asked_for, granted) = match message.code() {
+            code::EVENT => (code::PUBLISH, granted.get(&(code::SUBSCRIBED, entry.life, message.number(1)))),
+            code::INVOCATION => (code::CALL, granted.get(&(code::REGISTERED, entry.life, message.number(2)))),
+            code::RESULT | code::ERROR => {
+                answers_its_call(message, entry.life, &calls)
+                    .map_err(|what| format!("entry {at}: {what}"))?;
+                continue;
+            }
+            _ => continue,
+        };
+        ensure(origin.code() == asked_for, || format!("entry {at} was said as {origin}"))?;
+        if let Some(granted) = granted {
+            matches_pattern(message, origin, granted).map_err(|what| format!("entry {at}: {what}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The custom attributes in the options or details of a message, in their order.
+fn attributes(message: &Message) -> Vec<&(String, Item)> {
+    let index = match message.code() {
+        code::PUBLISH | code::CALL | code::YIELD | code::RESULT => 2,
+        _ => 3,
+    };
+    let Some(Item::Dict(entries)) = message.0.get(index) else { return Vec::new() };
+    entries.iter().filter(|(key, _)| key.starts_with('_')).collect()
+}
+
+/// The callee wrote into its answer which call it is for.
+fn answers_its_call(answer: &Message, life: usize, calls: &BTreeMap<(usize, u64), Tag>) -> Checked {
+    let request = answer.number(if answer.code() == code::RESULT { 1 } else { 2 });
+    let arguments = answer.payload().first().and_then(Item::list).unwrap_or(&[]);
+    let meant = (arguments.get(3).and_then(Item::number), arguments.get(4).and_then(Item::number));
+    let call = calls.get(&(life, request)).map(|tag| (Some(tag.life as u64), Some(tag.sequence)));
+    ensure(call == Some(meant), || format!("an answer for {meant:?} came to {call:?}"))
+}
+
+/// The URI is one the pattern takes, and stands in the details if the pattern does not say it.
+fn matches_pattern(heard: &Message, origin: &Message, granted: &Message) -> Checked {
+    let (policy, uri) = (policy(granted), origin.text(3));
+    ensure(matches(policy, granted.text(3), uri), || format!("{uri} does not match {granted}"))?;
+    let key = if heard.code() == code::EVENT { "topic" } else { "procedure" };
+    let told = heard.entry(3, key).and_then(Item::text);
+    ensure(told == Some(uri) || (told.is_none() && policy == MatchPolicy::Exact), || {
+        format!("{key} is {told:?}, not {uri}")
+    })
+}
