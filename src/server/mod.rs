@@ -13,7 +13,7 @@ mod acceptor;
 mod connection;
 mod farewell;
 mod listener;
-mod mailbox;
+pub mod mailbox;
 mod socket;
 mod worker;
 
