@@ -131,7 +131,7 @@ fn answers_nobody_reads_hold_their_requests_back() {
             }
         });
         // It reads whether or not it can write: one that does both in turn would wait for a router that waits for it.
-        let (invoked, invocations) = mpsc::channel();
+        let (invoked, invocations) = mpsc::channel::<Value>();
         scope.spawn(move || {
             for mut invocation in invocations {
                 let arguments: Value = invocation[4].take();
