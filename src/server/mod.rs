@@ -19,8 +19,9 @@ mod worker;
 
 use std::fmt;
 use std::io;
+use std::num::NonZero;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::{Builder, JoinHandle, available_parallelism};
 
 use crossbeam::channel::{Sender, unbounded};
 use crossbeam::utils::CachePadded;
@@ -178,6 +179,11 @@ fn workers(
         workers.push(Worker::new(shard, index, mailboxes, acceptor, router.settings.limits.clone(), poll));
     }
     Ok(workers)
+}
+
+/// The cores this process may use.
+pub fn cores() -> usize {
+    available_parallelism().map_or(1, NonZero::get)
 }
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {

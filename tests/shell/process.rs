@@ -16,7 +16,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_fanwire");
 struct Process {
     child: Child,
     lines: Vec<String>,
-    _stdout: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Process {
@@ -29,15 +29,16 @@ impl Process {
     /// Starts it and waits until it is ready.
     fn start(mut command: Command) -> Process {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut lines = Vec::new();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut process = Process { child, lines: Vec::new(), stdout };
         loop {
             let mut line = String::new();
-            assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "it ended before it was ready: {lines:?}");
+            let bytes = process.stdout.read_line(&mut line).unwrap();
+            assert_ne!(bytes, 0, "it ended before it was ready: {:?}", process.lines);
             if line == "ready\n" {
-                return Process { child, lines, _stdout: stdout };
+                return process;
             }
-            lines.push(line.trim_end().to_owned());
+            process.lines.push(line.trim_end().to_owned());
         }
     }
 
