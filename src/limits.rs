@@ -38,7 +38,7 @@ pub struct Limits {
     pub uri_bytes_max: usize,
     /// Octets waiting to be written to one peer. Above: closed as a slow consumer.
     pub outbound_bytes_max: usize,
-    /// Octets waiting to be written to one peer above which its own requests are no longer read.
+    /// Octets of answers to its own requests waiting to be written to one peer, above which it is no longer read.
     pub outbound_bytes_soft: usize,
     /// How long bytes may wait for a peer that takes none of them. Then: closed as a slow consumer.
     pub outbound_stall_ms_max: u64,
