@@ -5,11 +5,9 @@
 //! set, [`Config::default`] is the router people expect: one port on this machine for both transports, one realm.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 
 use crate::limits::{Limits, MESSAGE_BYTES_CEILING, SHARDS_MAX};
 use crate::router::{ListenerSettings, RealmSettings, RequestIds, Settings};
@@ -93,10 +91,14 @@ pub enum ConfigError {
 
 impl Default for Config {
     fn default() -> Config {
-        let address = Address::Tcp((Ipv4Addr::LOCALHOST, PORT).into());
         Config {
-            listens: vec![Listen { address, rawsocket: true, websocket: true, request_ids: None }],
-            shards: cores(),
+            listens: vec![Listen {
+                address: Address::local(PORT),
+                rawsocket: true,
+                websocket: true,
+                request_ids: None,
+            }],
+            shards: server::cores().min(SHARDS_MAX),
             realms: vec![REALM.to_owned()],
             uri_check: UriCheck::Loose,
             request_ids: RequestIds::Strict,
@@ -144,7 +146,7 @@ impl Config {
             }
         }
         for (place, listen) in self.listens.iter().enumerate() {
-            let same = |other: &Listen| other.address == listen.address && !listen.any_port();
+            let same = |other: &Listen| other.address == listen.address && !listen.address.is_any_port();
             if self.listens[..place].iter().any(same) {
                 return Err(ConfigError::ListenTwice(listen.address.to_string()));
             }
@@ -169,16 +171,6 @@ impl Listen {
             (true, false) => "WebSocket",
             (false, true) => "RawSocket",
             (false, false) => "nothing",
-        }
-    }
-
-    /// True if the system chooses the port, so that the same address may be listened at again.
-    fn any_port(&self) -> bool {
-        match &self.address {
-            Address::Everywhere(port) => *port == 0,
-            Address::Tcp(address) => address.port() == 0,
-            Address::Name(name) => name.ends_with(":0"),
-            Address::Unix(_) => false,
         }
     }
 }
@@ -216,24 +208,9 @@ impl FromStr for Listen {
         if rest.contains('/') {
             return Err(ConfigError::ListenPath(text.to_owned()));
         }
-        let address = tcp_address(rest).ok_or_else(|| ConfigError::ListenAddress(text.to_owned()))?;
+        let address = Address::tcp(rest).ok_or_else(|| ConfigError::ListenAddress(text.to_owned()))?;
         Ok(Listen { address, rawsocket, websocket, request_ids })
     }
-}
-
-fn tcp_address(text: &str) -> Option<Address> {
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return Some(Address::Tcp(address));
-    }
-    let (host, port) = text.rsplit_once(':')?;
-    let port = port.parse::<u16>().ok()?;
-    if host.is_empty() {
-        return Some(Address::Everywhere(port));
-    }
-    let is_name = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
-    // Digits and dots alone are an IPv4 address with a mistake in it.
-    let is_number = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    (is_name && !is_number).then(|| Address::Name(text.to_owned()))
 }
 
 /// A count of octets as people write it: `65536`, `64k`, `1M`, each unit 1,024 of the one before.
@@ -247,11 +224,6 @@ pub fn bytes(text: &str) -> Option<usize> {
         _ => return None,
     };
     digits.parse::<usize>().ok()?.checked_mul(factor)
-}
-
-/// The cores this process may use, as many as there may be shards.
-fn cores() -> usize {
-    available_parallelism().map_or(1, |cores| cores.get().min(SHARDS_MAX))
 }
 
 impl fmt::Display for ConfigError {
@@ -307,7 +279,7 @@ mod tests {
 
     #[test]
     fn listeners_read_as_they_are_written() {
-        let local = Address::Tcp((Ipv4Addr::LOCALHOST, 8080).into());
+        let local = Address::local(8080);
         for text in ["127.0.0.1:8080", "tcp://127.0.0.1:8080"] {
             assert_eq!(
                 listen(text),

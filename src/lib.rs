@@ -3,16 +3,16 @@
 //!
 //! # The idea in six sentences
 //!
-//! 1. The router is N **shards**. A [shard](router::Shard) is pure state: bytes, letters and time go in; bytes, letters and
-//!    a deadline come out. It owns its peers and everything promised to them.
+//! 1. The router is N **shards**. A [shard](router::Shard) is pure state: bytes, letters and time go in; bytes,
+//!    letters and a deadline come out. It owns its peers and everything promised to them.
 //! 2. A **worker** is a thread that drives one shard: one poll, the sockets, one mailbox. It is the only code that
 //!    touches the outside world.
-//! 3. Shards share one thing about routing, the **directory** of each realm: which shards care about a URI. It is written by
-//!    SUBSCRIBE and REGISTER under short locks, and read through caches stamped with a generation.
+//! 3. Shards share one thing about routing, the **directory** of each realm: which shards care about a URI. It is
+//!    written by SUBSCRIBE and REGISTER under short locks, and read through caches stamped with a generation.
 //! 4. Exactly who gets an event is the **roster**, owned by the subscriber's shard, never locked.
 //! 5. Shards talk by **letters**, first in, first out for each pair of shards, also to themselves.
-//! 6. Everything happens in **turns**: take input, do all the work, post letters, flush once. Each ordering guarantee of
-//!    WAMP is then a short consequence of "one owner, one queue"; [`router`] has the table of them.
+//! 6. Everything happens in **turns**: take input, do all the work, post letters, flush once. Each ordering guarantee
+//!    of WAMP is then a short consequence of "one owner, one queue"; [`router`] has the table of them.
 //!
 //! # One PUBLISH
 //!
@@ -41,8 +41,8 @@
 //!
 //! # One CALL
 //!
-//! A call is two promises, and so two tables: the caller's shard owns the *call* (one final answer), the callee's shard the
-//! *invocation* (ids that count 1, 2, 3). See [`router::dealer`].
+//! A call is two promises, and so two tables: the caller's shard owns the *call* (one final answer), the callee's
+//! shard the *invocation* (ids that count 1, 2, 3). See [`router::dealer`].
 //!
 //! # The folders
 //!
@@ -53,10 +53,10 @@
 //!          \---> client ------------/
 //! ```
 //!
-//! - [`wamp`]: the vocabulary as types. [`codec`]: serialized bytes to messages and back. [`transport`]: a byte stream to
-//!   serialized messages, for one peer. [`router`]: all routing state, sans-IO and deterministic.
-//! - [`server`]: the shell, everything that blocks, fails or sleeps. [`config`]: what an operator may set. [`cli`]: one file for
-//!   each subcommand.
+//! - [`wamp`]: the vocabulary as types. [`codec`]: serialized bytes to messages and back. [`transport`]: a byte
+//!   stream to serialized messages, for one peer. [`router`]: all routing state, sans-IO and deterministic.
+//! - [`server`]: the shell, everything that blocks, fails or sleeps. [`config`]: what an operator may set. [`cli`]:
+//!   one file for each subcommand.
 
 pub mod cli;
 pub mod client;

@@ -38,7 +38,7 @@ pub struct Limits {
     pub uri_bytes_max: usize,
     /// Octets waiting to be written to one peer. Above: closed as a slow consumer.
     pub outbound_bytes_max: usize,
-    /// Octets waiting to be written to one peer above which its own requests are no longer read.
+    /// Octets of answers to its own requests waiting to be written to one peer, above which it is no longer read.
     pub outbound_bytes_soft: usize,
     /// How long bytes may wait for a peer that takes none of them. Then: closed as a slow consumer.
     pub outbound_stall_ms_max: u64,
@@ -62,9 +62,10 @@ pub struct Limits {
     pub calls_open_per_session_max: usize,
     /// Invocations a callee has not answered. Above: the caller gets ERROR `wamp.error.unavailable`.
     pub invocations_open_per_session_max: usize,
-    /// Topics and procedures a shard remembers for a realm. Above: the memory is cleared and built anew.
+    /// Topics a shard remembers for a realm, and as many procedures. Above: the memory is cleared and built anew.
     pub match_cache_entries_max: usize,
-    /// Shapes (prefix lengths, wildcard masks) of the patterns of a realm. Above: ERROR `wamp.error.unavailable`.
+    /// Shapes (prefix lengths, wildcard masks) of the subscribed patterns of a realm, and as many of the registered
+    /// ones. Above: ERROR `wamp.error.unavailable`.
     pub pattern_shapes_max: usize,
     /// Connections of the whole router. Above: RawSocket error 4, WebSocket 503.
     pub connections_max: usize,

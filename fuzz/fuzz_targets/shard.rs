@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use fanwire::error::CloseReason;
 use fanwire::limits::Limits;
 use fanwire::router::{
-    ListenerIndex, ListenerSettings, PeerKey, RealmSettings, Router, Settings, Shard, ShardIndex,
+    ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard, ShardIndex,
 };
 use fanwire::transport;
 use fanwire::wamp::UriCheck;
@@ -84,7 +84,7 @@ impl World {
         let settings = Settings {
             limits,
             realms: vec![RealmSettings { name: "realm1".to_owned(), uri_check: UriCheck::Loose }],
-            listeners: vec![ListenerSettings { transport, request_ids_checked: false }],
+            listeners: vec![ListenerSettings { transport, request_ids: RequestIds::Any }],
             agent: String::new(),
         };
         let router = Router::new(settings, SHARDS);

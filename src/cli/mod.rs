@@ -21,6 +21,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 /// A WAMP router for high fan-out: WebSocket and RawSocket on one port, a shard for each core.
@@ -44,7 +45,13 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+        Err(error) if error.use_stderr() => return usage_error(one_line(&error.to_string())),
+        Err(error) => error.exit(),
+    };
+    match arguments.command {
         Command::Serve(serve) => serve.run(),
         Command::Subscribe(subscribe) => subscribe.run(),
         Command::Publish(publish) => publish.run(),
@@ -64,6 +71,15 @@ fn usage_error(what: impl fmt::Display) -> ExitCode {
     ExitCode::from(EXIT_USAGE)
 }
 
+/// What clap says in paragraphs, without the usage: its sentence, and its tip if it has one.
+fn one_line(text: &str) -> String {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let paragraphs =
+        text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
+    let told = paragraphs.take_while(|paragraph| !paragraph.starts_with("Usage:"));
+    told.filter(|paragraph| !paragraph.starts_with("For more information")).collect::<Vec<_>>().join("; ")
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -73,5 +89,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_mistake_is_told_in_one_line() {
+        let told =
+            |line: &str| one_line(&Arguments::try_parse_from(line.split(' ')).unwrap_err().to_string());
+        let tip = "tip: a similar argument exists: '--listen'";
+        assert_eq!(told("fanwire serve --listem x"), format!("unexpected argument '--listem' found; {tip}"));
+        assert_eq!(told("fanwire sub"), "the following required arguments were not provided: <TOPIC>");
+        let numbers = "invalid value 'many' for '--shards <COUNT>': invalid digit found in string";
+        assert_eq!(told("fanwire serve --shards many"), numbers);
     }
 }

@@ -129,6 +129,7 @@ impl Serve {
             Err(error) => return usage_error(error),
         };
         raise_open_files();
+        abort_on_panic();
         let server = match Server::start(crate::server::Config { signals: true, ..server }) {
             Ok(server) => server,
             Err(error) => return usage_error(format_args!("{error}{}", advice(&error))),
@@ -166,6 +167,15 @@ impl Serve {
             limits,
         }
     }
+}
+
+/// A panic is a broken invariant: no thread may go on beside a half-changed directory. Release builds abort anyway.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 /// What is printed when peers are served.

@@ -12,8 +12,8 @@
 //!   on_cancel, leave           -- Interrupt -->      interrupt   INTERRUPT
 //! ```
 //!
-//! Invariants: a call stands in `calls` exactly if it stands in its caller's session. An invocation stands in both maps of
-//! its callee's session or in neither. `complete` is the only way a call is answered.
+//! Invariants: a call stands in `calls` exactly if it stands in its caller's session. An invocation stands in both
+//! maps of its callee's session or in neither. `complete` is the only way a call is answered.
 
 use std::sync::Arc;
 
@@ -164,7 +164,8 @@ impl Dealer {
         Ok(())
     }
 
-    /// CANCEL. A call that has been answered, or never was one, is none to cancel: the answer may have crossed the CANCEL.
+    /// CANCEL. A call that has been answered, or never was one, is none to cancel: the answer may have crossed the
+    /// CANCEL.
     pub fn on_cancel(
         &mut self,
         cx: &mut Context<'_>,

@@ -4,8 +4,8 @@
 //!
 //! - [`shard`]: a [`Shard`], its input, output and questions, and the one switch over messages.
 //! - [`peer`]: the connections of a shard and the only way to queue bytes for one. [`session`]: what a joined peer has.
-//! - [`realm`]: what all shards share. [`directory`]: which shards care about a URI, behind short locks; [`match_cache`]: how
-//!   a shard reads it without them. [`pattern`]: exact, prefix and wildcard matching.
+//! - [`realm`]: what all shards share. [`directory`]: which shards care about a URI, behind short locks;
+//!   [`match_cache`]: how a shard reads it without them. [`pattern`]: exact, prefix and wildcard matching.
 //! - [`broker`] and [`dealer`]: one of each for a realm in a shard. [`publication`]: an event on its way.
 //! - [`letter`]: what shards tell one another. [`timers`], [`entropy`]: time and chance, both from outside.
 //!
@@ -27,8 +27,8 @@
 //! | nothing follows GOODBYE or ABORT | `Peers::send` sends only to a session, and the session ends first |
 //! | realms do not touch | broker and dealer belong to one realm; call keys lead back to it |
 //!
-//! What would break them: moving a joined peer to another shard, a second path to a socket beside `Outbound`, and handling
-//! a peer's next message while an earlier one waits for an answer.
+//! What would break them: moving a joined peer to another shard, a second path to a socket beside `Outbound`, and
+//! handling a peer's next message while an earlier one waits for an answer.
 
 pub mod broker;
 pub mod dealer;

@@ -55,6 +55,9 @@ pub struct Peer {
     /// A PING was sent at the last silence.
     pub pinged: bool,
     outbound: Outbound,
+    /// About how many of the octets in `outbound` answer the peer's own requests. Only they hold back its input: a
+    /// callee that stopped reading INVOCATIONs to write a YIELD must be read, or both sides would wait.
+    replies: usize,
     dirty: bool,
     last_progress: Instant,
     deadline: Option<(Instant, Timer)>,
@@ -94,6 +97,15 @@ pub enum Sent {
     TooLarge,
     /// The payload has no form in the peer's serializer.
     Untranslatable,
+}
+
+/// On whose account something is queued for a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cause {
+    /// It answers the peer's own request.
+    Itself,
+    /// Somebody else published, called or canceled.
+    Others,
 }
 
 /// The peers of a shard.
@@ -154,6 +166,7 @@ impl Peers {
             last_input: now,
             pinged: false,
             outbound: Outbound::default(),
+            replies: 0,
             dirty: false,
             last_progress: now,
             deadline: None,
@@ -219,6 +232,10 @@ impl Peers {
         else {
             return Sent::Gone;
         };
+        let cause = match message {
+            Message::Invocation(_) | Message::Interrupt(_) => Cause::Others,
+            _ => Cause::Itself,
+        };
         let mut scratch = std::mem::take(&mut self.scratch);
         let framed = transport::frame(framing, serializer, &mut scratch, |out| {
             codec::encode(message, serializer, out)
@@ -228,9 +245,9 @@ impl Peers {
             Ok((_, message_bytes)) if message_bytes > message_bytes_max => Sent::TooLarge,
             Ok((range, _)) if range.len() > FRAME_COPY_BYTES_MAX => {
                 let frame = Bytes::from(std::mem::take(&mut scratch)).slice(range);
-                self.push(key.index, Frame::Large(&frame))
+                self.push(key.index, Frame::Large(&frame), cause)
             }
-            Ok((range, _)) => self.push(key.index, Frame::Small(&scratch[range])),
+            Ok((range, _)) => self.push(key.index, Frame::Small(&scratch[range]), cause),
         };
         self.scratch = scratch;
         if sent == Sent::TooLarge {
@@ -254,7 +271,7 @@ impl Peers {
                 self.counters.events_too_large += 1;
             }
             Some((frame, _)) => {
-                if self.push(index, frame) == Sent::Queued {
+                if self.push(index, frame, Cause::Others) == Sent::Queued {
                     self.counters.events_delivered += 1;
                 }
             }
@@ -264,12 +281,12 @@ impl Peers {
     /// Queues what a transport answers by itself: handshakes, PONG, close frames.
     pub fn reply(&mut self, key: PeerKey, bytes: &[u8]) {
         if !bytes.is_empty() && self.peer(key).is_some() {
-            self.push(key.index, Frame::Small(bytes));
+            self.push(key.index, Frame::Small(bytes), Cause::Itself);
         }
     }
 
     /// Queues a frame, and dooms the peer if it does not take what is queued already.
-    fn push(&mut self, index: u32, frame: Frame<'_>) -> Sent {
+    fn push(&mut self, index: u32, frame: Frame<'_>, cause: Cause) -> Sent {
         let connections = self.slab.len();
         let peer = &mut self.slab[index as usize];
         if peer.doomed {
@@ -284,6 +301,9 @@ impl Peers {
             return Sent::Gone;
         }
         self.outbound_bytes += frame.octets();
+        if cause == Cause::Itself {
+            peer.replies += frame.octets();
+        }
         match frame {
             Frame::Small(bytes) => peer.outbound.copy(bytes, &mut self.pool),
             Frame::Large(bytes) => peer.outbound.share(bytes.clone()),
@@ -317,6 +337,11 @@ impl Peers {
     pub fn advance(&mut self, key: PeerKey, bytes: usize, timers: &mut Timers, now: Instant) {
         let stall_after = Duration::from_millis(self.limits.outbound_stall_ms_max);
         let Some(peer) = self.slab.get_mut(key.index as usize).filter(|peer| peer.key == key) else { return };
+        if bytes > 0 {
+            // Replies leave in proportion; where exactly they stand in the queue is not known. Lengths are at most
+            // `outbound_bytes_max`, so the product fits.
+            peer.replies -= (peer.replies as u64 * bytes as u64 / peer.outbound.len() as u64) as usize;
+        }
         peer.outbound.advance(bytes, &mut self.pool);
         self.outbound_bytes -= bytes;
         if bytes > 0 {
@@ -358,7 +383,7 @@ impl Peers {
         let soft = self.limits.outbound_bytes_soft;
         let congested = self.congested;
         let Some(peer) = self.peer_mut(key) else { return false };
-        if matches!(peer.state, State::Finishing { .. }) || !(congested || peer.outbound.len() > soft) {
+        if matches!(peer.state, State::Finishing { .. }) || !(congested || peer.replies > soft) {
             return true;
         }
         if !peer.paused {
@@ -392,7 +417,7 @@ impl Peers {
         if !peer.paused {
             return;
         }
-        if !congested && (peer.outbound.len() <= soft / 2 || matches!(peer.state, State::Finishing { .. })) {
+        if !congested && (peer.replies <= soft / 2 || matches!(peer.state, State::Finishing { .. })) {
             peer.paused = false;
             self.resumed.push(key);
         } else if congested {

@@ -17,8 +17,8 @@
 //! 3. HELLO is granted: WELCOME; from now on the deadline is silence. Messages go through `Shard::on_session_message`.
 //! 4. GOODBYE: all the session has is given back, GOODBYE is answered, and HELLO is awaited again.
 //! 5. The end, whoever wants it: the session leaves, what is queued is written, the writing side is shut, and when the
-//!    peer has closed too, or a deadline has passed, the connection is dropped. Only a peer that does not take its bytes,
-//!    or whose socket is broken, is dropped at once.
+//!    peer has closed too, or a deadline has passed, the connection is dropped. Only a peer that does not take its
+//!    bytes, or whose socket is broken, is dropped at once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

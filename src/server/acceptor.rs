@@ -8,7 +8,6 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
@@ -19,7 +18,7 @@ use tracing::{debug, error, info, warn};
 
 use super::connection::Arrival;
 use super::listener::Listener;
-use super::mailbox::{Errand, Mailbox};
+use super::mailbox::{Errand, Mailboxes};
 use crate::limits::Limits;
 use crate::router::ListenerIndex;
 
@@ -57,7 +56,7 @@ pub struct Acceptor {
     sources: Vec<Source>,
     signals: Option<Signals>,
     commands: Receiver<Command>,
-    mailboxes: Arc<[Mailbox]>,
+    mailboxes: Mailboxes,
     limits: Limits,
     spare: Option<File>,
     /// Accepting rests until then.
@@ -94,7 +93,7 @@ impl Acceptor {
         listeners: Vec<(Listener, ListenerIndex)>,
         mut signals: Option<Signals>,
         commands: Receiver<Command>,
-        mailboxes: Arc<[Mailbox]>,
+        mailboxes: Mailboxes,
         limits: Limits,
     ) -> io::Result<Acceptor> {
         let mut sources = Vec::with_capacity(listeners.len());
@@ -243,7 +242,8 @@ impl Acceptor {
                 "cannot accept: {error}; new connections are dropped until others end (see `ulimit -n`)"
             );
         }
-        if self.spare.take().is_some() {
+        if let Some(spare) = self.spare.take() {
+            drop(spare);
             let listener = &self.sources[place].listener;
             let dropped = (0..ACCEPT_BATCH).take_while(|_| listener.accept().is_ok()).count();
             debug!(dropped, "connections dropped");
@@ -254,7 +254,7 @@ impl Acceptor {
 
     /// Connections of all workers.
     fn connections(&self) -> usize {
-        self.mailboxes.iter().map(Mailbox::connections).sum()
+        self.mailboxes.iter().map(|mailbox| mailbox.connections()).sum()
     }
 }
 

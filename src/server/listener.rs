@@ -33,6 +33,39 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// A port of this machine that only programs on it can reach.
+    pub fn local(port: u16) -> Address {
+        Address::Tcp((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    /// Reads `host:port`, where the host is an IPv4 address, an IPv6 address in brackets, a name, or nothing.
+    pub fn tcp(text: &str) -> Option<Address> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Some(Address::Tcp(address));
+        }
+        let (host, port) = text.rsplit_once(':')?;
+        let port = port.parse::<u16>().ok()?;
+        if host.is_empty() {
+            return Some(Address::Everywhere(port));
+        }
+        let is_name = host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+        // Digits and dots alone are an IPv4 address with a mistake in it.
+        let is_number = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        (is_name && !is_number).then(|| Address::Name(text.to_owned()))
+    }
+
+    /// True if the system chooses the port, so that the same address may be listened at again.
+    pub fn is_any_port(&self) -> bool {
+        match self {
+            Address::Everywhere(port) => *port == 0,
+            Address::Tcp(address) => address.port() == 0,
+            Address::Name(name) => name.ends_with(":0"),
+            Address::Unix(_) => false,
+        }
+    }
+}
+
 /// A bound socket.
 #[derive(Debug)]
 pub enum Listener {

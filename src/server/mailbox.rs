@@ -13,7 +13,10 @@
 //! relieved, so it overshoots by one turn's reading for each sender. Taking letters waits for nobody, so no circle of
 //! congested shards can stand still.
 
-use crossbeam::channel::{Receiver, Sender, TryIter, unbounded};
+use std::sync::Arc;
+
+use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::utils::CachePadded;
 use mio::Waker;
 
 use super::connection::Arrival;
@@ -32,6 +35,9 @@ pub enum Errand {
     /// End, whatever is open.
     Stop,
 }
+
+/// The mailboxes of all workers, by the index of their shards; each on cache lines of its own.
+pub type Mailboxes = Arc<[CachePadded<Mailbox>]>;
 
 /// The mailbox of one worker.
 #[derive(Debug)]
@@ -85,9 +91,9 @@ impl Mailbox {
         self.wake();
     }
 
-    /// Takes the errands.
-    pub fn errands(&self) -> TryIter<'_, Errand> {
-        self.errands.1.try_iter()
+    /// Takes the next errand.
+    pub fn errand(&self) -> Option<Errand> {
+        self.errands.1.try_recv().ok()
     }
 
     /// Connections of the worker, those still on their way to it included. A hint for whoever places the next one.
@@ -168,6 +174,43 @@ impl<T> Queue<T> {
     pub fn relieved(&self) -> bool {
         self.count.load(Ordering::Relaxed) <= self.count_max / 2
             && self.bytes.load(Ordering::Relaxed) <= self.bytes_max / 2
+    }
+}
+
+/// Every interleaving of two senders and the owner; run as `sync.rs` says.
+#[cfg(all(test, loom))]
+mod model {
+    use loom::sync::{Arc, Notify};
+    use loom::thread;
+
+    use super::*;
+
+    /// If a wake were lost, the owner would wait for ever, and loom would say so.
+    #[test]
+    fn the_owner_gets_everything_and_no_wake_is_lost() {
+        loom::model(|| {
+            let shared = Arc::new((Queue::new(1, 1), Notify::new()));
+            for sender in 0..2 {
+                let shared = shared.clone();
+                thread::spawn(move || {
+                    let (queue, wake) = &*shared;
+                    if queue.append(&mut vec![sender], 1) {
+                        wake.notify();
+                    }
+                });
+            }
+            let (queue, wake) = &*shared;
+            let mut taken = Vec::new();
+            while taken.len() < 2 {
+                wake.wait();
+                let mut batch = Vec::new();
+                queue.take(&mut batch);
+                taken.append(&mut batch);
+            }
+            taken.sort_unstable();
+            assert_eq!(taken, [0, 1]);
+            assert!(queue.relieved());
+        });
     }
 }
 

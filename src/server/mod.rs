@@ -13,16 +13,18 @@ mod acceptor;
 mod connection;
 mod farewell;
 mod listener;
-mod mailbox;
+pub mod mailbox;
 mod socket;
 mod worker;
 
 use std::fmt;
 use std::io;
+use std::num::NonZero;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::{Builder, JoinHandle, available_parallelism};
 
 use crossbeam::channel::{Sender, unbounded};
+use crossbeam::utils::CachePadded;
 use mio::{Poll, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
@@ -31,8 +33,9 @@ pub use self::listener::Address;
 
 use self::acceptor::{Acceptor, Command};
 use self::listener::Listener;
-use self::mailbox::Mailbox;
+use self::mailbox::{Mailbox, Mailboxes};
 use self::worker::Worker;
+use crate::limits::Limits;
 use crate::router::{ListenerIndex, Router, Settings, Shard, ShardIndex};
 
 /// What a server is started with.
@@ -88,7 +91,8 @@ impl Server {
         let waker = Waker::new(poll.registry(), acceptor::WAKER).map_err(system("a waker"))?;
         let waker = Arc::new(waker);
         let limits = settings.limits.clone();
-        let (mailboxes, workers) = workers(Router::new(settings, shards), &waker)?;
+        let (polls, mailboxes) = mailboxes(shards, &limits)?;
+        let workers = workers(&Router::new(settings, shards), polls, &mailboxes, &waker)?;
         let (commands, received) = unbounded();
         let acceptor = Acceptor::new(poll, listeners, signals, received, mailboxes, limits)
             .map_err(system("an event queue"))?;
@@ -146,27 +150,40 @@ fn bind(addresses: &[Address]) -> Result<Vec<(Listener, ListenerIndex)>, StartEr
     Ok(listeners)
 }
 
-/// A worker for each shard, and their mailboxes.
-fn workers(router: Arc<Router>, acceptor: &Arc<Waker>) -> Result<(Arc<[Mailbox]>, Vec<Worker>), StartError> {
-    let limits = &router.settings.limits;
-    let mut polls = Vec::with_capacity(router.shard_count);
-    let mut mailboxes = Vec::with_capacity(router.shard_count);
-    for _ in 0..router.shard_count {
+/// An event queue and a mailbox that wakes it, for each worker.
+fn mailboxes(count: usize, limits: &Limits) -> Result<(Vec<Poll>, Mailboxes), StartError> {
+    let mut polls = Vec::with_capacity(count);
+    let mut mailboxes = Vec::with_capacity(count);
+    for _ in 0..count {
         let poll = Poll::new().map_err(system("an event queue"))?;
         let waker = Waker::new(poll.registry(), worker::WAKER).map_err(system("a waker"))?;
-        mailboxes.push(Mailbox::new(limits, waker));
+        mailboxes.push(CachePadded::new(Mailbox::new(limits, waker)));
         polls.push(poll);
     }
-    let mailboxes: Arc<[Mailbox]> = mailboxes.into();
-    let mut workers = Vec::with_capacity(router.shard_count);
+    Ok((polls, mailboxes.into()))
+}
+
+/// A worker for each shard.
+fn workers(
+    router: &Arc<Router>,
+    polls: Vec<Poll>,
+    mailboxes: &Mailboxes,
+    acceptor: &Arc<Waker>,
+) -> Result<Vec<Worker>, StartError> {
+    let mut workers = Vec::with_capacity(polls.len());
     for (index, poll) in (0..).map(ShardIndex).zip(polls) {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| StartError::System("random numbers", error.into()))?;
-        let shard = Shard::new(Arc::clone(&router), index, seed);
-        let (mailboxes, acceptor) = (Arc::clone(&mailboxes), Arc::clone(acceptor));
-        workers.push(Worker::new(shard, index, mailboxes, acceptor, limits.clone(), poll));
+        let shard = Shard::new(Arc::clone(router), index, seed);
+        let (mailboxes, acceptor) = (Arc::clone(mailboxes), Arc::clone(acceptor));
+        workers.push(Worker::new(shard, index, mailboxes, acceptor, router.settings.limits.clone(), poll));
     }
-    Ok((mailboxes, workers))
+    Ok(workers)
+}
+
+/// The cores this process may use.
+pub fn cores() -> usize {
+    available_parallelism().map_or(1, NonZero::get)
 }
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> StartError {

@@ -17,7 +17,7 @@ use mio::{Events, Poll, Token, Waker};
 
 use super::connection::{Arrival, Connection, Connections, Input};
 use super::farewell::Farewells;
-use super::mailbox::{Errand, Mailbox};
+use super::mailbox::{Errand, Mailboxes};
 use crate::error::CloseReason;
 use crate::limits::Limits;
 use crate::router::{Closing, Letter, PeerKey, Shard, ShardIndex};
@@ -40,7 +40,7 @@ const CONGESTION_POLL: Duration = Duration::from_millis(1);
 pub struct Worker {
     shard: Shard,
     index: ShardIndex,
-    mailboxes: Arc<[Mailbox]>,
+    mailboxes: Mailboxes,
     /// Of the acceptor, who waits for the last connection when the router drains.
     acceptor: Arc<Waker>,
     limits: Limits,
@@ -65,7 +65,7 @@ impl Worker {
     pub fn new(
         shard: Shard,
         index: ShardIndex,
-        mailboxes: Arc<[Mailbox]>,
+        mailboxes: Mailboxes,
         acceptor: Arc<Waker>,
         limits: Limits,
         poll: Poll,
@@ -146,9 +146,7 @@ impl Worker {
     }
 
     fn take_errands(&mut self, now: Instant) -> bool {
-        // The mailboxes are shared by count only, so this costs two atomic operations at a turn, and frees `self`.
-        let mailboxes = Arc::clone(&self.mailboxes);
-        for errand in mailboxes[self.index.index()].errands() {
+        while let Some(errand) = self.mailboxes[self.index.index()].errand() {
             match errand {
                 Errand::Adopt(arrival) => self.adopt(arrival, now),
                 Errand::Drain => {
@@ -219,15 +217,20 @@ impl Worker {
         }
     }
 
-    /// Hands the letters to the other workers, one batch each, and stops reading while one of them is behind.
+    /// Hands the letters to the other workers, one batch each, and stops reading while one of them is behind. Only
+    /// those that get letters are looked at, since each look is likely to miss the cache; all are, once it has stopped.
     fn post(&mut self) {
         let mut congested = false;
         for (place, mailbox) in self.mailboxes.iter().enumerate() {
             if place == self.index.index() {
                 continue;
             }
-            mailbox.append(self.shard.letters(ShardIndex(place as u8)));
-            congested |= if self.congested { !mailbox.relieved() } else { mailbox.congested() };
+            let letters = self.shard.letters(ShardIndex(place as u8));
+            let posted = !letters.is_empty();
+            if posted {
+                mailbox.append(letters);
+            }
+            congested |= if self.congested { !mailbox.relieved() } else { posted && mailbox.congested() };
         }
         if congested != self.congested {
             self.congested = congested;

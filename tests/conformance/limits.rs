@@ -117,6 +117,27 @@ fn a_peer_that_leaves_its_replies_unread_is_not_read() {
 }
 
 #[test]
+fn a_callee_that_writes_before_it_reads_on_is_read() {
+    everywhere(|mut wire| {
+        let (caller, _) = wire.join();
+        let (callee, _) = wire.join();
+        wire.ask(callee, r#"[64,1,{},"com.example.slow"]"#);
+        wire.stall(callee);
+        let text = "x".repeat(100_000);
+        for request in 1..=30 {
+            wire.send(caller, &format!(r#"[48,{request},{{}},"com.example.slow",["{text}"]]"#));
+        }
+        // Far more waits for it than its own requests could have caused, and yet it may answer.
+        assert!(wire.waiting(callee) > 2 << 20);
+        let (shard, key) = wire.place(callee);
+        assert!(wire.shards[shard].wants_input(key));
+        wire.send(callee, "[70,1,{},[1]]");
+        assert_eq!(wire.receive_one(caller), json!([50, 1, {}, [1]]));
+        wire.finish();
+    });
+}
+
+#[test]
 fn nobody_is_read_while_a_mailbox_is_too_full() {
     let mut wire = Wire::new(1, KINDS[0]);
     let (client, _) = wire.join();

@@ -28,6 +28,11 @@ impl Client {
         Client { stream }
     }
 
+    /// The same connection, for another thread.
+    pub fn clone(&self) -> Client {
+        Client { stream: self.stream.try_clone().unwrap() }
+    }
+
     /// A connection with a transport and a session.
     pub fn join(address: SocketAddr) -> Client {
         let mut client = Client::connect(address);

@@ -11,6 +11,12 @@ use socket2::SockRef;
 use crate::client::{Client, HANDSHAKE, frame, hello_message};
 use crate::setup::{Fixture, serve, serve_at, socket_path};
 
+/// What a browser says to open a WebSocket for WAMP.
+const UPGRADE: &[u8] =
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Protocol: wamp.2.json\r\n\r\n";
+
 /// One session publishes, one receives: the server serves.
 fn assert_serving(address: SocketAddr) {
     let mut subscriber = Client::join(address);
@@ -36,6 +42,16 @@ fn one_port_speaks_rawsocket_and_http() {
     assert!(page.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&page));
     drop(browser);
     Fixture { server, address }.end();
+}
+
+#[test]
+fn one_port_speaks_websocket_too() {
+    let fixture = serve(1, Limits::DEFAULT);
+    let mut browser = Client::connect(fixture.address);
+    browser.stream.write_all(UPGRADE).unwrap();
+    assert_eq!(browser.octets(), *b"HTTP/1.1 101");
+    drop(browser);
+    fixture.end();
 }
 
 #[test]
@@ -123,8 +139,9 @@ fn connections_above_the_limit_are_told_so() {
     third.stream.write_all(&HANDSHAKE).unwrap();
     assert_eq!(third.octets(), [0x7f, 0x40, 0, 0], "error 4: maximum connection count reached");
     let mut browser = Client::connect(fixture.address);
-    browser.stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    assert!(browser.read_to_end().starts_with(b"HTTP/1.1 503 "));
+    browser.stream.write_all(UPGRADE).unwrap();
+    let answer = browser.read_to_end();
+    assert!(answer.starts_with(b"HTTP/1.1 503 "), "{}", String::from_utf8_lossy(&answer));
 
     second.subscribe(1, "com.example.topic");
     drop((first, third, browser));

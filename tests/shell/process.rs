@@ -16,7 +16,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_fanwire");
 struct Process {
     child: Child,
     lines: Vec<String>,
-    _stdout: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Process {
@@ -29,15 +29,16 @@ impl Process {
     /// Starts it and waits until it is ready.
     fn start(mut command: Command) -> Process {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut lines = Vec::new();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut process = Process { child, lines: Vec::new(), stdout };
         loop {
             let mut line = String::new();
-            assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "it ended before it was ready: {lines:?}");
+            let bytes = process.stdout.read_line(&mut line).unwrap();
+            assert_ne!(bytes, 0, "it ended before it was ready: {:?}", process.lines);
             if line == "ready\n" {
-                return Process { child, lines, _stdout: stdout };
+                return process;
             }
-            lines.push(line.trim_end().to_owned());
+            process.lines.push(line.trim_end().to_owned());
         }
     }
 
@@ -138,7 +139,7 @@ fn what_cannot_be_read_is_told_with_what_could() {
         (&["serve", "--shards", "65"], "there must be 1 to 64"),
         (&["serve", "--message-bytes-max", "17M"], "octets"),
         (&["serve", "--log", "fanwire=loud"], "the log filter"),
-        (&["serve", "--ping-seconds", "-1"], "ping-seconds"),
+        (&["serve", "--ping-seconds", "soon"], "ping-seconds"),
         (&["serve", "--no-such-option"], "--no-such-option"),
         (&["surf"], "surf"),
     ] {
