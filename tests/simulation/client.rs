@@ -3,6 +3,7 @@
 //! It keeps just enough to say sensible things: the ids it was given, the invocations it owes an answer to, the calls
 //! it waits for. Whether what it hears is right is for the checkers.
 
+use fanwire::router::RequestIds;
 use fanwire::transport::Framing;
 use fanwire::wamp::message::code;
 use fanwire::wamp::{Serializer, reason};
@@ -83,8 +84,8 @@ pub struct Client {
     pub realm: usize,
     pub stage: Stage,
     pub cancelable: bool,
-    /// The listener wants request ids to count.
-    pub ids_checked: bool,
+    /// Which request ids its listener takes.
+    pub ids: RequestIds,
     /// It subscribes to the router's own events and does nothing else.
     pub watcher: bool,
     /// Payload may be some kilobytes.
@@ -102,13 +103,13 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(life: usize, realm: usize, chance: &mut Chance, ids_checked: bool, watcher: bool) -> Client {
+    pub fn new(life: usize, realm: usize, chance: &mut Chance, ids: RequestIds, watcher: bool) -> Client {
         Client {
             life,
             realm,
             stage: Stage::Opening,
             cancelable: chance.percent(60),
-            ids_checked,
+            ids,
             watcher,
             big: chance.percent(25),
             mute: chance.percent(10),
@@ -125,8 +126,8 @@ impl Client {
 
     /// A new life on the same transport.
     pub fn again(&mut self, life: usize, realm: usize, chance: &mut Chance) {
-        let Client { big, mute, ids_checked, watcher, .. } = *self;
-        let fresh = Client::new(life, realm, chance, ids_checked, watcher);
+        let Client { big, mute, ids, watcher, .. } = *self;
+        let fresh = Client::new(life, realm, chance, ids, watcher);
         *self = Client { big, mute, stage: Stage::Opened, ..fresh };
     }
 
@@ -214,7 +215,7 @@ impl Client {
     }
 
     fn next(&mut self, chance: &mut Chance) -> u64 {
-        self.request += if self.ids_checked { 1 } else { chance.between(1, 4) as u64 };
+        self.request += if self.ids == RequestIds::Strict { 1 } else { chance.between(1, 4) as u64 };
         self.request
     }
 
@@ -327,7 +328,8 @@ impl Client {
             Misdeed::NoRoles => list![code::HELLO, "realm0", dict! {}],
             Misdeed::RequestOutOfOrder => {
                 let wrong = next + chance.between(1, 9) as u64;
-                list![code::SUBSCRIBE, if chance.percent(50) { wrong } else { next - 1 }, dict! {}, "t.a"]
+                let repeats = self.ids == RequestIds::Increasing || chance.percent(50);
+                list![code::SUBSCRIBE, if repeats { next - 1 } else { wrong }, dict! {}, "t.a"]
             }
             Misdeed::CallRepeated => {
                 list![code::CALL, self.calls.first().copied().unwrap_or(next), dict! {}, "p.a"]

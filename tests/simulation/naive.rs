@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use fanwire::router::RequestIds;
 use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, UriCheck, reason, uri};
 
@@ -40,7 +41,7 @@ fn precedence(policy: MatchPolicy, pattern: &str) -> (u8, usize, Vec<usize>) {
 struct Session {
     realm: usize,
     cancelable: bool,
-    ids_checked: bool,
+    ids: RequestIds,
     request: u64,
     invocation: u64,
 }
@@ -108,11 +109,11 @@ impl Naive {
     }
 
     /// A life joins a realm; `None` is a realm that does not exist.
-    pub fn join(&mut self, life: usize, realm: Option<usize>, cancelable: bool, ids_checked: bool) {
+    pub fn join(&mut self, life: usize, realm: Option<usize>, cancelable: bool, ids: RequestIds) {
         let Some(realm) = realm else {
             return self.send(life, list![code::ABORT, dict! {}, reason::NO_SUCH_REALM]);
         };
-        self.sessions.insert(life, Session { realm, cancelable, ids_checked, request: 0, invocation: 0 });
+        self.sessions.insert(life, Session { realm, cancelable, ids, request: 0, invocation: 0 });
         let id = self.id();
         self.send(life, list![code::WELCOME, id, dict! {}]);
     }
@@ -165,8 +166,13 @@ impl Naive {
                 | code::CALL
         );
         if counted {
-            session.request += 1;
-            if session.ids_checked && session.request != message.number(1) {
+            let before = std::mem::replace(&mut session.request, message.number(1));
+            let follows = match session.ids {
+                RequestIds::Strict => session.request == before + 1,
+                RequestIds::Increasing => session.request > before,
+                RequestIds::Any => true,
+            };
+            if !follows {
                 return self.violate(life);
             }
         }

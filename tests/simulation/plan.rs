@@ -13,6 +13,10 @@ use crate::chance::Chance;
 use crate::checkers::REALM_CHECKS;
 use crate::client::Act;
 
+/// Which request ids the listeners take, in their order.
+pub const REQUEST_IDS: [RequestIds; 4] =
+    [RequestIds::Strict, RequestIds::Strict, RequestIds::Increasing, RequestIds::Any];
+
 /// What the driver may do next in a run that is not calm.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Deed {
@@ -91,6 +95,7 @@ impl Plan {
         if !calm {
             draw_limits(&mut limits, chance);
         }
+        limits.rawsocket_silence_ms_max = *chance.pick(&[0, 60_000, 60_000]).expect("three are given");
         limits.match_cache_entries_max = *chance.pick(&[1, 2, 8, 8_192]).expect("four are given");
         let shard_count = match chance.below(20) {
             0..=4 => 1,
@@ -125,7 +130,7 @@ impl Plan {
         }
     }
 
-    /// The router's settings: a realm for each rule, listener 0 strict and listener 1 lax about request ids.
+    /// The router's settings: a realm for each rule of URIs, a listener for each entry of [`REQUEST_IDS`].
     pub fn settings(&self) -> Settings {
         let transport = Arc::new(transport::Settings {
             message_bytes_max: self.limits.message_bytes_max,
@@ -139,7 +144,7 @@ impl Plan {
         Settings {
             limits: self.limits.clone(),
             realms: REALM_CHECKS.into_iter().enumerate().take(self.realm_count).map(realm).collect(),
-            listeners: vec![listener(RequestIds::Strict), listener(RequestIds::Any)],
+            listeners: REQUEST_IDS.map(listener).to_vec(),
             agent: "simulation".to_owned(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fanwire::router::RequestIds;
 use fanwire::wamp::message::code;
 
 use crate::chance::Chance;
@@ -182,9 +183,9 @@ fn misdeed(world: &mut World, peer: usize) -> Option<Misdeed> {
     let how = *world.chance.pick(&Misdeed::IN_SESSION)?;
     let client = &world.peers[peer].client;
     let is_one = match how {
-        Misdeed::RequestOutOfOrder => client.ids_checked,
+        Misdeed::RequestOutOfOrder => client.ids != RequestIds::Any,
         // In other runs the answer may be under way, and the id free again.
-        Misdeed::CallRepeated => !client.ids_checked && world.plan.calm && client.waits(),
+        Misdeed::CallRepeated => client.ids == RequestIds::Any && world.plan.calm && client.waits(),
         _ => true,
     };
     is_one.then_some(how)
@@ -222,7 +223,7 @@ fn calm_step(world: &mut World, naive: &mut Naive, names: &Essence) {
             let stray = world.chance.percent(3);
             world.join(peer, stray);
             let client = &world.peers[peer].client;
-            naive.join(client.life, (!stray).then_some(client.realm), client.cancelable, client.ids_checked);
+            naive.join(client.life, (!stray).then_some(client.realm), client.cancelable, client.ids);
         }
         Stage::Joined if world.chance.percent(2) => {
             world.reset(peer);
@@ -359,6 +360,7 @@ fn answer_all(world: &mut World) -> bool {
 
 /// Every client leaves in its own way.
 fn depart(world: &mut World) {
+    let pings = world.plan.limits.rawsocket_silence_ms_max > 0;
     for peer in 0..world.peers.len() {
         if world.peers[peer].closed {
             continue;
@@ -375,7 +377,7 @@ fn depart(world: &mut World) {
                 }
             }
             // Who answers no PING is closed for that, and in a shutdown everybody is in the end. Others would stay for ever.
-            _ if world.plan.drain || world.peers[peer].client.mute => {}
+            _ if world.plan.drain || (world.peers[peer].client.mute && pings) => {}
             _ => world.end(peer),
         }
     }

@@ -22,7 +22,7 @@ use crate::client::{Client, Stage};
 use crate::coverage::Coverage;
 use crate::item::Message;
 use crate::log::{Life, Log, Misdeed, NOBODY, What};
-use crate::plan::{Plan, realm_name};
+use crate::plan::{Plan, REQUEST_IDS, realm_name};
 use crate::wire::{Inbound, Wire};
 use crate::{dict, list};
 use fanwire::wamp::reason;
@@ -128,8 +128,8 @@ impl World {
         let small = !self.plan.calm && self.chance.percent(20);
         let wire = Wire::new(framing, serializer, if small { 0 } else { 15 });
         let shard = self.chance.below(self.shards.len());
-        let ids_checked = self.chance.percent(75);
-        let listener = ListenerIndex(u32::from(!ids_checked));
+        let listener = self.chance.below(REQUEST_IDS.len());
+        let (ids, listener) = (REQUEST_IDS[listener], ListenerIndex(listener as u32));
         let key = self.shards[shard].open(listener, full, self.now);
         let peer = self.peers.len();
         if self.by_key.insert((shard, key), peer).is_some() {
@@ -137,7 +137,7 @@ impl World {
         }
         let realm = self.chance.below(self.plan.realm_count);
         let watcher = self.chance.percent(self.plan.watchers);
-        let client = Client::new(self.log.lives.len(), realm, &mut self.chance, ids_checked, watcher);
+        let client = Client::new(self.log.lives.len(), realm, &mut self.chance, ids, watcher);
         self.log.lives.push(Life {
             connection: peer,
             realm,

@@ -184,7 +184,8 @@ fn payload_fidelity(log: &Log) -> Checked {
         let message = match &entry.what {
             What::Said(message) => {
                 if let code::SUBSCRIBE | code::REGISTER = message.code() {
-                    asked.insert((entry.life, message.number(1)), message);
+                    // A dishonest client may use an id again; the answer is for the first.
+                    asked.entry((entry.life, message.number(1))).or_insert(message);
                 }
                 continue;
             }

@@ -50,7 +50,7 @@ pub fn interests(log: &Log) -> Vec<Interest> {
         let life = entry.life;
         match &entry.what {
             What::Said(message) if message.code() == code::SUBSCRIBE => {
-                asked.insert((life, message.number(1)), message);
+                asked.entry((life, message.number(1))).or_insert(message);
             }
             What::Said(message) if message.code() == code::UNSUBSCRIBE => {
                 if let Some(index) = open.remove(&(life, message.number(2))) {
@@ -216,11 +216,11 @@ pub fn topics(log: &Log) -> BTreeMap<(usize, u64), String> {
     for entry in &log.entries {
         match &entry.what {
             What::Said(message) if message.code() == code::SUBSCRIBE => {
-                asked.insert((entry.life, message.number(1)), message.text(3).to_owned());
+                asked.entry((entry.life, message.number(1))).or_insert(message.text(3));
             }
             What::Heard(message) if message.code() == code::SUBSCRIBED => {
                 if let Some(topic) = asked.get(&(entry.life, message.number(1))) {
-                    found.insert((entry.life, message.number(2)), topic.clone());
+                    found.insert((entry.life, message.number(2)), (*topic).to_owned());
                 }
             }
             _ => {}
