@@ -182,3 +182,89 @@ fn slot_index(link: &Link) -> usize {
     };
     link.serializer.index() * 3 + framing
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wamp::SubscriptionId;
+
+    fn publication(payload: OwnedPayload) -> (Publication, MatchedSubscription) {
+        let subscription =
+            MatchedSubscription { id: SubscriptionId(5), policy: MatchPolicy::Exact, shards: 1 };
+        let matched = Match { shards: 1, subscriptions: [subscription].into_iter().collect() };
+        (Publication::new(PublicationId(9), "com.example", Arc::new(matched), payload), subscription)
+    }
+
+    fn link(serializer: Serializer, framing: Framing) -> Link {
+        Link { serializer, framing, message_bytes_max: 1 << 24 }
+    }
+
+    fn bytes(frame: &Frame<'_>) -> Vec<u8> {
+        match frame {
+            Frame::Small(bytes) => bytes.to_vec(),
+            Frame::Large(bytes) => bytes.to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_frame_is_made_once_for_each_serializer_and_framing() {
+        let (publication, subscription) = publication(OwnedPayload::from_json(Some("[1]"), None).unwrap());
+        let mut frames = EventFrames::default();
+        let json = link(Serializer::Json, Framing::RawSocket);
+        let (first, octets) = frames.frame(&publication, &subscription, &json).unwrap();
+        assert_eq!(bytes(&first), b"\x00\x00\x00\x0f[36,5,9,{},[1]]");
+        assert_eq!((octets, first.octets()), (15, 19));
+        let Frame::Small(first) = first else { panic!("a small frame is copied") };
+        let first = first.as_ptr();
+        let (again, _) = frames.frame(&publication, &subscription, &json).unwrap();
+        assert!(matches!(again, Frame::Small(again) if again.as_ptr() == first), "the same octets");
+        let webs = link(Serializer::Cbor, Framing::WebSocket);
+        let (other, _) = frames.frame(&publication, &subscription, &webs).unwrap();
+        assert_eq!(bytes(&other), b"\x82\x08\x85\x18\x24\x05\x09\xa0\x81\x01");
+        frames.clear();
+        let (empty, subscription) = self::publication(OwnedPayload::EMPTY);
+        let (next, _) = frames.frame(&empty, &subscription, &json).unwrap();
+        assert_eq!(bytes(&next), b"\x00\x00\x00\x0b[36,5,9,{}]");
+    }
+
+    #[test]
+    fn a_large_frame_is_shared() {
+        let text = format!("[\"{}\"]", "x".repeat(FRAME_COPY_BYTES_MAX));
+        let (publication, subscription) = publication(OwnedPayload::from_json(Some(&text), None).unwrap());
+        let mut frames = EventFrames::default();
+        let link = link(Serializer::Json, Framing::RawSocket);
+        let Some((Frame::Large(first), _)) = frames.frame(&publication, &subscription, &link) else {
+            panic!("a large frame is shared")
+        };
+        let first = first.clone();
+        let Some((Frame::Large(again), _)) = frames.frame(&publication, &subscription, &link) else {
+            panic!("a large frame is shared")
+        };
+        assert_eq!(first.as_ptr(), again.as_ptr());
+    }
+
+    #[test]
+    fn payload_is_transcoded_once_and_only_where_it_must_be() {
+        let (publication, _) = publication(OwnedPayload::from_json(Some("[1]"), None).unwrap());
+        let json = publication.payload_in(Serializer::Json).unwrap();
+        assert_eq!(json.bytes().as_ptr(), publication.payload.borrow().bytes().as_ptr());
+        let first = publication.payload_in(Serializer::MessagePack).unwrap().bytes().as_ptr();
+        assert_eq!(publication.payload_in(Serializer::MessagePack).unwrap().bytes().as_ptr(), first);
+        assert!(publication.transcoded[Serializer::Cbor.index()].get().is_none());
+    }
+
+    #[test]
+    fn what_has_no_form_in_a_serializer_gives_no_frame() {
+        // {[]: 1}, which JSON cannot write.
+        let message = b"\x96\x10\x01\x80\xa1a\x90\x81\x90\x01";
+        let Ok(Message::Publish(publish)) = codec::decode(Serializer::MessagePack, message) else {
+            panic!("a PUBLISH")
+        };
+        let (publication, subscription) = publication(OwnedPayload::copy(publish.payload));
+        let mut frames = EventFrames::default();
+        let json = link(Serializer::Json, Framing::RawSocket);
+        let cbor = link(Serializer::Cbor, Framing::RawSocket);
+        assert!(frames.frame(&publication, &subscription, &json).is_none());
+        assert!(frames.frame(&publication, &subscription, &cbor).is_some());
+    }
+}

@@ -197,3 +197,60 @@ pub fn welcome_details<T>(router: &Router, realm: &str, authid: &str, send: impl
     }
     send(Dict::Pairs(&details))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wamp::{Message, Serializer};
+
+    fn details(json: &str) -> HelloDetails {
+        let hello = format!(r#"[1,"realm1",{json}]"#);
+        match codec::decode(Serializer::Json, hello.as_bytes()) {
+            Ok(Message::Hello(hello)) => HelloDetails::read(&hello.details),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn session(counts_on: bool) -> Session {
+        let admission = Admission { realm: RealmKey(0), call_canceling: false, counts_on };
+        Session::new(SessionId(1), &admission)
+    }
+
+    #[test]
+    fn hello_details_are_read_whatever_else_they_hold() {
+        let read =
+            details(r#"{"x":[{"roles":1}],"roles":{"callee":{"features":{"call_canceling":true,"y":1}}}}"#);
+        assert!(read.has_role && read.call_canceling && read.anonymous && !read.counts_on);
+        let read = details(r#"{"roles":{"callee":{"features":{"call_cancelling":true}},"caller":null}}"#);
+        assert!(read.call_canceling, "the other spelling");
+        for none in [r#"{"roles":[]}"#, "{}", r#"{"roles":{"broker":{}}}"#] {
+            assert!(!details(none).has_role, "{none}");
+        }
+        for no in [
+            r#"{"callee":{}}"#,
+            r#"{"callee":{"features":{"call_canceling":1}}}"#,
+            r#"{"caller":{"features":{"call_canceling":true}}}"#,
+        ] {
+            assert!(!details(&format!(r#"{{"roles":{no}}}"#)).call_canceling, "{no}");
+        }
+        assert!(details(r#"{"authmethods":[]}"#).anonymous);
+        assert!(!details(r#"{"authmethods":["ticket",7]}"#).anonymous);
+    }
+
+    #[test]
+    fn request_ids_follow_the_rule_of_the_listener() {
+        let takes = |counts_on, rule, ids: &[u64]| {
+            let mut session = session(counts_on);
+            ids.iter().all(|id| session.admit(RequestId(*id), rule).is_ok())
+        };
+        assert!(takes(false, RequestIds::Strict, &[1, 2, 3]));
+        for wrong in [&[2][..], &[1, 1], &[1, 3], &[1, 2, 1]] {
+            assert!(!takes(false, RequestIds::Strict, wrong), "{wrong:?}");
+        }
+        assert!(takes(true, RequestIds::Strict, &[41, 42]) && !takes(true, RequestIds::Strict, &[41, 43]));
+        assert!(
+            takes(false, RequestIds::Increasing, &[4, 9]) && !takes(false, RequestIds::Increasing, &[4, 4])
+        );
+        assert!(takes(false, RequestIds::Any, &[9, 9, 1]));
+    }
+}
