@@ -46,13 +46,13 @@ pub enum Misdeed {
 }
 
 impl Misdeed {
-    pub const IN_SESSION: [Misdeed; 9] = [
+    /// What any joined client may do.
+    pub const IN_SESSION: [Misdeed; 8] = [
         Misdeed::GarbageMessage,
         Misdeed::UnknownType,
         Misdeed::RouterOnlyMessage,
         Misdeed::HelloAgain,
         Misdeed::RequestOutOfOrder,
-        Misdeed::CallRepeated,
         Misdeed::UnknownInvocation,
         Misdeed::ErrorForNothing,
         Misdeed::Oversize,

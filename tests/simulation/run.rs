@@ -182,13 +182,14 @@ fn misbehave(world: &mut World, peer: usize) {
 fn misdeed(world: &mut World, peer: usize) -> Option<Misdeed> {
     let how = *world.chance.pick(&Misdeed::IN_SESSION)?;
     let client = &world.peers[peer].client;
-    let is_one = match how {
-        Misdeed::RequestOutOfOrder => client.ids != RequestIds::Any,
+    match how {
         // In other runs the answer may be under way, and the id free again.
-        Misdeed::CallRepeated => client.ids == RequestIds::Any && world.plan.calm && client.waits(),
-        _ => true,
-    };
-    is_one.then_some(how)
+        _ if client.ids == RequestIds::Any && world.plan.calm && client.waits() => {
+            Some(Misdeed::CallRepeated)
+        }
+        Misdeed::RequestOutOfOrder if client.ids == RequestIds::Any => None,
+        how => Some(how),
+    }
 }
 
 /// A run in which every message is handled to its end, everywhere, before the next: the naive router must agree.
