@@ -189,6 +189,8 @@ pub enum CloseReason {
     GoodbyeTimeout,
     /// The router is full.
     ConnectionLimit,
+    /// The peer had begun messages and not finished them, when too many of those were kept.
+    InboundLimit,
     /// The router is shutting down.
     Shutdown,
     /// A plain HTTP request was answered.

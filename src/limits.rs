@@ -44,6 +44,8 @@ pub struct Limits {
     pub outbound_stall_ms_max: u64,
     /// Octets waiting to be written in one shard. Above: peers that hold more than their share are slow consumers.
     pub outbound_shard_bytes_max: usize,
+    /// Octets of unfinished messages kept in one shard. Above: peers that keep more than their share are closed.
+    pub inbound_shard_bytes_max: usize,
     /// Letters waiting in a mailbox. Above: shards that send there stop reading their peers.
     pub mailbox_letters_max: usize,
     /// Octets of payload waiting in a mailbox. Above: as for letters.
@@ -91,6 +93,7 @@ impl Limits {
         outbound_bytes_soft: 1 << 20,
         outbound_stall_ms_max: 30_000,
         outbound_shard_bytes_max: 1 << 30,
+        inbound_shard_bytes_max: 256 << 20,
         mailbox_letters_max: 65_536,
         mailbox_bytes_max: 64 << 20,
         read_bytes_per_peer_turn: 64 << 10,
@@ -101,7 +104,7 @@ impl Limits {
         calls_open_per_session_max: 4_096,
         invocations_open_per_session_max: 4_096,
         match_cache_entries_max: 8_192,
-        pattern_shapes_max: 64,
+        pattern_shapes_max: 256,
         connections_max: 1_000_000,
         handshake_ms_max: 5_000,
         silence_ms_max: 60_000,

@@ -141,6 +141,10 @@ impl Dealer {
         if cx.draining || session.calls.len() >= limits.calls_open_per_session_max {
             return Err(Refusal::Unavailable);
         }
+        if uri::reserved(procedure) {
+            // A pattern that happens to match must not answer in the router's name.
+            return Err(Refusal::NoSuchProcedure);
+        }
         let registration =
             self.cache.procedure(&self.realm.directory, procedure).ok_or(Refusal::NoSuchProcedure)?;
         let callee = *registration.callees.first().expect("a registration has a callee");
@@ -242,10 +246,11 @@ impl Dealer {
 
     fn try_invoke(&mut self, cx: &mut Context<'_>, invoke: &Invoke) -> Result<(), Refusal> {
         let invocations_open_max = cx.router.settings.limits.invocations_open_per_session_max;
-        let session = cx.peers.session(invoke.callee);
-        let session = session.filter(|session| session.registrations.contains_key(&invoke.registration));
         // Unregistered, or left, after the caller's shard looked.
-        let session = session.ok_or(Refusal::NoSuchProcedure)?;
+        let gone = if cx.draining { Refusal::Unavailable } else { Refusal::NoSuchProcedure };
+        let session = self.callee_session(cx, invoke.callee);
+        let session = session.filter(|session| session.registrations.contains_key(&invoke.registration));
+        let session = session.ok_or(gone)?;
         if session.invocations.len() >= invocations_open_max {
             return Err(Refusal::Unavailable);
         }
@@ -331,7 +336,7 @@ impl Dealer {
     /// Sends INTERRUPT for an invocation that is still open. A callee that did not announce `call_canceling` is not
     /// told; a caller that waits for it then is answered here.
     pub fn interrupt(&mut self, cx: &mut Context<'_>, callee: PeerKey, call: CallKey, mode: CancelMode) {
-        let Some(session) = cx.peers.session(callee) else { return };
+        let Some(session) = self.callee_session(cx, callee) else { return };
         let Some(&request) = session.invocations_by_call.get(&call) else { return };
         if !session.call_canceling {
             if mode == CancelMode::Kill {
@@ -348,6 +353,12 @@ impl Dealer {
         let options = [("mode", Value::text(mode.name()))];
         let interrupt = message::Interrupt { request, options: Dict::Pairs(&options) };
         cx.peers.send(callee, &Message::Interrupt(interrupt));
+    }
+
+    /// The session of a callee that a letter names. The peer may have left meanwhile and joined another realm, where
+    /// the same ids mean something else.
+    fn callee_session<'s>(&self, cx: &'s mut Context<'_>, callee: PeerKey) -> Option<&'s mut Session> {
+        cx.peers.session(callee).filter(|session| session.realm == self.realm.key)
     }
 
     fn complete_with(&self, cx: &mut Context<'_>, call: CallKey, outcome: Outcome) {

@@ -13,10 +13,11 @@ use crate::error::Refusal;
 use crate::wamp::options::CancelMode;
 use crate::wamp::{Dict, Raw, RegistrationId, Serializer};
 
-/// A call in the table of its caller's shard. Never used again: `serial` counts the calls of that shard.
+/// A call in the table of its realm in its caller's shard. Never used again: `serial` counts the calls of that table.
+/// Whoever holds the key knows the realm.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct CallKey {
-    /// Which call of the shard it was.
+    /// Which call of the table it was.
     pub serial: u64,
     /// Place in the table.
     pub index: u32,
@@ -58,20 +59,30 @@ pub enum Letter {
 
 const _: () = assert!(size_of::<Letter>() <= 64);
 
+/// What a letter takes beside what it carries: itself, and its body with the allocator's share of it.
+const LETTER_BYTES: usize = 256;
+
 impl Letter {
-    /// Octets of payload it carries: what it counts for in a mailbox's byte bound.
+    /// Octets it stands for: what it counts in a mailbox's byte bound and in a turn's share of letters.
     pub fn bytes(&self) -> usize {
-        match self {
-            Letter::Deliver { publication, .. } => publication.payload().borrow().bytes().len(),
-            Letter::Invoke(invoke) => invoke.payload.borrow().bytes().len(),
-            Letter::Complete(complete) => match &complete.outcome {
-                Outcome::Result { payload, .. } | Outcome::Error { payload, .. } => {
-                    payload.borrow().bytes().len()
+        let carried = |payload: &OwnedPayload, attributes: &Option<Attributes>| {
+            payload.borrow().bytes().len()
+                + attributes.as_ref().map_or(0, |attributes| attributes.bytes.len())
+        };
+        LETTER_BYTES
+            + match self {
+                Letter::Deliver { publication, .. } => {
+                    carried(publication.payload(), &publication.attributes)
                 }
-                Outcome::Refused(_) => 0,
-            },
-            Letter::Interrupt { .. } | Letter::Meta { .. } => 0,
-        }
+                Letter::Invoke(invoke) => carried(&invoke.payload, &invoke.attributes),
+                Letter::Complete(complete) => match &complete.outcome {
+                    Outcome::Result { attributes, payload } | Outcome::Error { attributes, payload, .. } => {
+                        carried(payload, attributes)
+                    }
+                    Outcome::Refused(_) => 0,
+                },
+                Letter::Interrupt { .. } | Letter::Meta { .. } => 0,
+            }
     }
 }
 

@@ -25,7 +25,7 @@
 //! | request ids to a peer count 1, 2, 3 | the counter lives in its session and is spent when INVOCATION is queued |
 //! | on_create, on_subscribe, ..., on_delete of a subscription in this order | the directory records under the lock that orders the changes; one shard publishes the records |
 //! | nothing follows GOODBYE or ABORT | `Peers::send` sends only to a session, and the session ends first |
-//! | realms do not touch | broker and dealer belong to one realm; call keys lead back to it |
+//! | realms do not touch | broker and dealer belong to one realm; letters name it, and who has joined another one since is not whom they name |
 //!
 //! What would break them: moving a joined peer to another shard, a second path to a socket beside `Outbound`, and
 //! handling a peer's next message while an earlier one waits for an answer.

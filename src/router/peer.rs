@@ -17,11 +17,10 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use slab::Slab;
 
 use super::directory::MatchedSubscription;
-use super::publication::{EventFrames, Frame, Publication};
+use super::publication::{EventFrames, Frame, Publication, SCRATCH_BYTES_MAX, share};
 use super::session::Session;
 use super::timers::{Timer, Timers};
 use super::{Closing, ListenerIndex, PeerKey};
@@ -46,9 +45,9 @@ pub struct Peer {
     pub link: Option<Link>,
     /// Where it is in its life.
     pub state: State,
-    /// Its session was said its last word, or it must go: nothing more is queued.
-    pub doomed: bool,
-    /// Input was refused to the shell; it must be told when there is room again.
+    /// It was said its last word, or must go: nothing more is queued.
+    pub mute: bool,
+    /// It is not read until [`Peers::take_resumed`] has named it.
     pub paused: bool,
     /// When it last sent anything.
     pub last_input: Instant,
@@ -59,6 +58,12 @@ pub struct Peer {
     /// callee that stopped reading INVOCATIONs to write a YIELD must be read, or both sides would wait.
     replies: usize,
     dirty: bool,
+    /// It is among those that must go.
+    doomed: bool,
+    /// It is among those that are looked at when the congestion ends.
+    waits_for_relief: bool,
+    /// Octets of its input that are kept until a message is whole.
+    kept: usize,
     last_progress: Instant,
     deadline: Option<(Instant, Timer)>,
     stall: Option<Instant>,
@@ -121,7 +126,9 @@ pub struct Peers {
     paused: Vec<PeerKey>,
     congested: bool,
     scratch: Vec<u8>,
+    reply: Vec<u8>,
     outbound_bytes: usize,
+    kept_bytes: usize,
     limits: Limits,
     /// What is counted about them.
     pub counters: Counters,
@@ -141,7 +148,9 @@ impl Peers {
             paused: Vec::new(),
             congested: false,
             scratch: Vec::new(),
+            reply: Vec::new(),
             outbound_bytes: 0,
+            kept_bytes: 0,
             limits,
             counters: Counters::default(),
         }
@@ -161,13 +170,16 @@ impl Peers {
             transport: Some(Box::new(transport)),
             link: None,
             state: State::Opening,
-            doomed: false,
+            mute: false,
             paused: false,
             last_input: now,
             pinged: false,
             outbound: Outbound::default(),
             replies: 0,
             dirty: false,
+            doomed: false,
+            waits_for_relief: false,
+            kept: 0,
             last_progress: now,
             deadline: None,
             stall: None,
@@ -244,11 +256,12 @@ impl Peers {
             Err(_) => Sent::Untranslatable,
             Ok((_, message_bytes)) if message_bytes > message_bytes_max => Sent::TooLarge,
             Ok((range, _)) if range.len() > FRAME_COPY_BYTES_MAX => {
-                let frame = Bytes::from(std::mem::take(&mut scratch)).slice(range);
+                let frame = share(&mut scratch, range);
                 self.push(key.index, Frame::Large(&frame), cause)
             }
             Ok((range, _)) => self.push(key.index, Frame::Small(&scratch[range]), cause),
         };
+        scratch.shrink_to(SCRATCH_BYTES_MAX);
         self.scratch = scratch;
         if sent == Sent::TooLarge {
             self.counters.messages_too_large += 1;
@@ -270,32 +283,44 @@ impl Peers {
             Some((_, message_bytes)) if message_bytes > link.message_bytes_max => {
                 self.counters.events_too_large += 1;
             }
-            Some((frame, _)) => {
-                if self.push(index, frame, Cause::Others) == Sent::Queued {
-                    self.counters.events_delivered += 1;
-                }
-            }
+            Some((frame, _)) => match self.push(index, frame, Cause::Others) {
+                Sent::Queued => self.counters.events_delivered += 1,
+                Sent::TooLarge => self.counters.events_too_large += 1,
+                Sent::Gone | Sent::Untranslatable => {}
+            },
         }
     }
 
     /// Queues what a transport answers by itself: handshakes, PONG, close frames.
-    pub fn reply(&mut self, key: PeerKey, bytes: &[u8]) {
-        if !bytes.is_empty() && self.peer(key).is_some() {
-            self.push(key.index, Frame::Small(bytes), Cause::Itself);
+    pub fn reply_with<T>(&mut self, key: PeerKey, answer: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut reply = std::mem::take(&mut self.reply);
+        let answered = answer(&mut reply);
+        if !reply.is_empty() {
+            if self.peer(key).is_some() {
+                self.push(key.index, Frame::Small(&reply), Cause::Itself);
+            }
+            reply.clear();
+            reply.shrink_to(SCRATCH_BYTES_MAX);
         }
+        self.reply = reply;
+        answered
     }
 
     /// Queues a frame, and dooms the peer if it does not take what is queued already.
     fn push(&mut self, index: u32, frame: Frame<'_>, cause: Cause) -> Sent {
         let connections = self.slab.len();
         let peer = &mut self.slab[index as usize];
-        if peer.doomed {
+        if peer.mute {
             return Sent::Gone;
         }
+        if frame.octets() > self.limits.outbound_bytes_max {
+            // No queue takes it, not even an empty one: that is no fault of the peer's.
+            return Sent::TooLarge;
+        }
         let waiting = peer.outbound.len() + frame.octets();
-        let share = self.limits.outbound_shard_bytes_max / connections;
         let crowded = self.outbound_bytes + frame.octets() > self.limits.outbound_shard_bytes_max;
-        if waiting > self.limits.outbound_bytes_max || (crowded && waiting > share) {
+        let over_its_share = || waiting > self.limits.outbound_shard_bytes_max / connections;
+        if waiting > self.limits.outbound_bytes_max || (crowded && over_its_share()) {
             let key = peer.key;
             self.doom(key, CloseReason::SlowConsumer);
             return Sent::Gone;
@@ -383,16 +408,26 @@ impl Peers {
         let soft = self.limits.outbound_bytes_soft;
         let congested = self.congested;
         let Some(peer) = self.peer_mut(key) else { return false };
-        if matches!(peer.state, State::Finishing { .. }) || !(congested || peer.replies > soft) {
+        if matches!(peer.state, State::Finishing { .. }) {
             return true;
         }
-        if !peer.paused {
-            peer.paused = true;
-            if congested {
-                self.paused.push(key);
-            }
+        // Once paused it stays so until it is resumed: what it has sent before is kept, and comes first.
+        peer.paused |= congested || peer.replies > soft;
+        let paused = peer.paused;
+        if paused && congested {
+            self.await_relief(key);
         }
-        false
+        !paused
+    }
+
+    /// The peer is to be looked at when the congestion ends.
+    fn await_relief(&mut self, key: PeerKey) {
+        if let Some(peer) = self.peer_mut(key)
+            && !peer.waits_for_relief
+        {
+            peer.waits_for_relief = true;
+            self.paused.push(key);
+        }
     }
 
     /// A mailbox is too full, or no longer.
@@ -400,6 +435,9 @@ impl Peers {
         self.congested = congested;
         if !congested {
             for key in std::mem::take(&mut self.paused) {
+                if let Some(peer) = self.peer_mut(key) {
+                    peer.waits_for_relief = false;
+                }
                 self.resume(key);
             }
         }
@@ -421,8 +459,26 @@ impl Peers {
             peer.paused = false;
             self.resumed.push(key);
         } else if congested {
-            self.paused.push(key);
+            self.await_relief(key);
         }
+    }
+
+    /// Notes how many octets of the peer's input are kept. One that keeps more than its share is doomed when the shard
+    /// keeps too many: messages that are begun and never finished must not fill the memory.
+    pub fn set_kept(&mut self, key: PeerKey, kept: usize) {
+        let connections = self.slab.len();
+        let inbound_max = self.limits.inbound_shard_bytes_max;
+        let Some(peer) = self.slab.get_mut(key.index as usize).filter(|peer| peer.key == key) else { return };
+        self.kept_bytes = self.kept_bytes + kept - peer.kept;
+        peer.kept = kept;
+        if self.kept_bytes > inbound_max && kept > inbound_max / connections {
+            self.doom(key, CloseReason::InboundLimit);
+        }
+    }
+
+    /// When the peer last took bytes that waited for it, if any wait.
+    pub fn last_progress(&self, key: PeerKey) -> Option<Instant> {
+        self.peer(key).filter(|peer| !peer.outbound.is_empty()).map(|peer| peer.last_progress)
     }
 
     // Ending.
@@ -430,6 +486,7 @@ impl Peers {
     /// The peer must go; the shard reaps it when it is done with what it does.
     pub fn doom(&mut self, key: PeerKey, reason: CloseReason) {
         let Some(peer) = self.peer_mut(key) else { return };
+        peer.mute = true;
         if !peer.doomed {
             peer.doomed = true;
             self.doomed.push((key, reason));
@@ -451,7 +508,7 @@ impl Peers {
         }
         debug_assert!(!matches!(peer.state, State::Joined(_)), "a session leaves before its peer finishes");
         peer.transport = None;
-        peer.doomed = true;
+        peer.mute = true;
         peer.state = State::Finishing { reason, input_ended: false, shut: false };
         self.set_deadline(key, Timer::Goodbye(key), now + wait, timers);
         self.resume(key);
@@ -500,6 +557,7 @@ impl Peers {
         let mut peer = self.slab.remove(key.index as usize);
         self.serials[key.index as usize] = key.serial.wrapping_add(1);
         self.outbound_bytes -= peer.outbound.len();
+        self.kept_bytes -= peer.kept;
         peer.outbound.clear(&mut self.pool);
         if let Some((at, timer)) = peer.deadline {
             timers.cancel(at, timer);
@@ -523,7 +581,8 @@ impl Peers {
     /// True if the shell has nothing left to ask for.
     pub fn is_settled(&self) -> bool {
         let waiting: usize = self.slab.iter().map(|(_, peer)| peer.outbound.len()).sum();
-        self.doomed.is_empty() && self.outbound_bytes == waiting
+        let kept: usize = self.slab.iter().map(|(_, peer)| peer.kept).sum();
+        self.doomed.is_empty() && self.outbound_bytes == waiting && self.kept_bytes == kept
     }
 
     // Deadlines.

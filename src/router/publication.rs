@@ -160,18 +160,33 @@ impl Slot {
             publication.event(subscription, link.serializer, out)
         });
         self.state = match framed {
-            Err(_) => SlotState::Untranslatable,
+            Err(_) => {
+                self.buffer.shrink_to(SCRATCH_BYTES_MAX);
+                SlotState::Untranslatable
+            }
             Ok((range, message_bytes)) => {
                 self.message_bytes = message_bytes;
                 self.range = range.clone();
                 if range.len() <= FRAME_COPY_BYTES_MAX {
                     SlotState::Small
                 } else {
-                    SlotState::Large(Bytes::from(std::mem::take(&mut self.buffer)).slice(range))
+                    SlotState::Large(share(&mut self.buffer, range))
                 }
             }
         };
     }
+}
+
+/// Octets that a buffer for frames may keep when it is not used.
+pub const SCRATCH_BYTES_MAX: usize = 64 * 1024;
+
+/// The octets as something that can be shared. A buffer that is much larger than they are is not given away: what is
+/// held would be more than what is counted.
+pub fn share(buffer: &mut Vec<u8>, range: Range<usize>) -> Bytes {
+    if buffer.capacity() > 2 * range.len() {
+        return Bytes::copy_from_slice(&buffer[range]);
+    }
+    Bytes::from(std::mem::take(buffer)).slice(range)
 }
 
 fn slot_index(link: &Link) -> usize {

@@ -27,7 +27,7 @@ use super::broker::Broker;
 use super::dealer::Dealer;
 use super::entropy::Entropy;
 use super::letter::Letters;
-use super::peer::{Peers, State};
+use super::peer::{Peers, Sent, State};
 use super::realm::Realm;
 use super::session::{self, HelloRefusal, Session};
 use super::timers::{Timer, Timers};
@@ -39,7 +39,7 @@ use crate::limits::Limits;
 use crate::transport::outbound::Outbound;
 use crate::transport::{Framing, Inbound, Transport};
 use crate::wamp::message::{Abort, Goodbye, Hello, Publish, Welcome, code};
-use crate::wamp::{Dict, Message, Payload, RequestId, Value, reason};
+use crate::wamp::{Dict, Message, Payload, Value, reason};
 
 /// What must be done to a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,7 +62,8 @@ pub struct Shard {
     timers: Timers,
     entropy: Entropy,
     invocations_open: usize,
-    reply: Vec<u8>,
+    /// Letters of this shard to itself, while they are taken.
+    own_letters: Vec<Letter>,
     drain: Drain,
 }
 
@@ -79,8 +80,9 @@ struct LocalRealm {
 enum Drain {
     /// None was asked for.
     No,
-    /// New sessions and calls are refused; open calls may finish until then.
-    Calls { until: Instant, end: Instant },
+    /// New sessions and calls are refused; open calls may finish until then. From `settled` on every shard has been
+    /// told, and what was called before is known where it is answered.
+    Calls { settled: Instant, until: Instant, end: Instant },
     /// Every session was said goodbye; the last peer is dropped at the end.
     Goodbye { end: Instant },
     /// Nobody is left.
@@ -113,7 +115,7 @@ impl Shard {
             timers: Timers::default(),
             entropy: Entropy::new(seed),
             invocations_open: 0,
-            reply: Vec::new(),
+            own_letters: Vec::new(),
             drain: Drain::No,
             router,
         }
@@ -143,6 +145,7 @@ impl Shard {
         let read = self.read(key, &mut transport, bytes, now);
         match read {
             Ok(Next::Read) => {
+                self.peers.set_kept(key, transport.kept_bytes());
                 if let Some(peer) = self.peers.peer_mut(key) {
                     peer.transport = Some(transport);
                 }
@@ -191,8 +194,10 @@ impl Shard {
             return;
         }
         let whole = Limits::ms(self.router.settings.limits.drain_ms_max);
+        let settled = now + Limits::ms(DRAIN_SETTLE_MS).min(whole / 4);
         let (until, end) = (now + whole / 2, now + whole);
-        self.drain = Drain::Calls { until, end };
+        self.drain = Drain::Calls { settled, until, end };
+        self.timers.set(settled, Timer::DrainSettled);
         self.timers.set(until, Timer::DrainCalls);
         self.timers.set(end, Timer::DrainEnd);
         self.settle(now);
@@ -285,11 +290,7 @@ impl Shard {
                 transport.keep(input);
                 return Ok(Next::Read);
             }
-            let mut reply = std::mem::take(&mut self.reply);
-            let inbound = transport.next(&mut input, &mut reply);
-            self.peers.reply(key, &reply);
-            reply.clear();
-            self.reply = reply;
+            let inbound = self.peers.reply_with(key, |reply| transport.next(&mut input, reply));
             match inbound? {
                 Inbound::Incomplete => return Ok(Next::Read),
                 Inbound::Finished => return Ok(self.on_finished(key)),
@@ -300,7 +301,7 @@ impl Shard {
                 },
             }
             let Some(peer) = self.peers.peer_mut(key) else { return Ok(Next::Read) };
-            if peer.doomed {
+            if peer.mute {
                 return Ok(Next::Read);
             }
             if let State::Opening = peer.state
@@ -345,11 +346,7 @@ impl Shard {
         now: Instant,
     ) {
         self.leave(key, now);
-        let mut reply = std::mem::take(&mut self.reply);
-        transport.close(close_code, close_text, &mut reply);
-        self.peers.reply(key, &reply);
-        reply.clear();
-        self.reply = reply;
+        self.peers.reply_with(key, |reply| transport.close(close_code, close_text, reply));
         self.peers.finish(key, reason, &mut self.timers, now);
     }
 
@@ -419,7 +416,7 @@ impl Shard {
 
     /// Holds the request id against the ones before it, where the message has one that counts.
     fn admit(&mut self, key: PeerKey, message: &Message<'_>) -> Result<(), Violation> {
-        let Some(request) = counted_request(message) else { return Ok(()) };
+        let Some(request) = message.counted_request() else { return Ok(()) };
         let Some(listener) = self.peers.peer(key).map(|peer| peer.listener) else { return Ok(()) };
         let rule = self.router.settings.listeners[listener.0 as usize].request_ids;
         let Some(session) = self.peers.session(key) else { return Ok(()) };
@@ -445,9 +442,19 @@ impl Shard {
                 }
                 self.peers.counters.sessions_joined += 1;
                 let authid = self.entropy.authid();
-                session::welcome_details(&self.router, &realm.name, &authid, |details| {
+                let sent = session::welcome_details(&self.router, &realm.name, &authid, |details| {
                     self.peers.send(key, &Message::Welcome(Welcome { session: id, details }))
                 });
+                if sent != Sent::Queued {
+                    // A RawSocket peer may announce to take less than WELCOME is.
+                    self.leave(key, now);
+                    self.send_abort(
+                        key,
+                        reason::PAYLOAD_SIZE_EXCEEDED,
+                        "WELCOME is too large for this peer.",
+                    );
+                    return Ok(Next::Finish(CloseReason::Aborted));
+                }
                 self.await_silence(key, now);
                 Ok(Next::Read)
             }
@@ -519,17 +526,22 @@ impl Shard {
                 self.leave(key, now);
                 self.peers.drop_connection(key, reason, &mut self.timers);
             }
-            let letters = std::mem::take(self.letters.outbox(self.index));
-            if letters.is_empty() {
-                break;
-            }
-            for letter in letters {
+            let mut letters = std::mem::take(&mut self.own_letters);
+            std::mem::swap(&mut letters, self.letters.outbox(self.index));
+            let settled = letters.is_empty();
+            for letter in letters.drain(..) {
                 self.open_letter(letter, now);
+            }
+            self.own_letters = letters;
+            if settled {
+                break;
             }
         }
         match self.drain {
-            Drain::Calls { .. } if self.invocations_open == 0 && self.has_no_calls() => {
-                self.say_goodbye_to_all(now)
+            Drain::Calls { settled, .. }
+                if self.peers.count() == 0 || (now >= settled && self.owes_nothing()) =>
+            {
+                self.say_goodbye_to_all(now);
             }
             Drain::Goodbye { end } if self.peers.count() == 0 => {
                 self.timers.cancel(end, Timer::DrainEnd);
@@ -547,13 +559,11 @@ impl Shard {
                 self.peers.clear_deadline(key, &mut self.timers);
                 self.finish_peer(key, (1002, "HELLO is late"), CloseReason::HandshakeTimeout, now);
             }
-            Timer::Goodbye(key) => {
-                self.peers.clear_deadline(key, &mut self.timers);
-                self.leave(key, now);
-                self.peers.drop_connection(key, CloseReason::GoodbyeTimeout, &mut self.timers);
-            }
+            Timer::Goodbye(key) => self.on_goodbye_late(key, now),
             Timer::Silence(key) => self.on_silence(key, now),
             Timer::Stall(key) => self.peers.on_stall(key, &mut self.timers, now),
+            // `settle`, which follows, says goodbye if no call is open.
+            Timer::DrainSettled => {}
             Timer::DrainCalls => self.say_goodbye_to_all(now),
             Timer::DrainEnd => {
                 for key in self.peers.keys() {
@@ -562,6 +572,17 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// The peer has not answered our last words. It has longer if it is still taking what stood before them.
+    fn on_goodbye_late(&mut self, key: PeerKey, now: Instant) {
+        self.peers.clear_deadline(key, &mut self.timers);
+        let wait = Limits::ms(self.router.settings.limits.goodbye_ms_max);
+        if let Some(due) = self.peers.last_progress(key).map(|at| at + wait).filter(|due| *due > now) {
+            return self.peers.set_deadline(key, Timer::Goodbye(key), due, &mut self.timers);
+        }
+        self.leave(key, now);
+        self.peers.drop_connection(key, CloseReason::GoodbyeTimeout, &mut self.timers);
     }
 
     fn on_silence(&mut self, key: PeerKey, now: Instant) {
@@ -579,13 +600,12 @@ impl Shard {
             return self.peers.drop_connection(key, CloseReason::Silence, &mut self.timers);
         }
         peer.pinged = true;
-        let mut reply = std::mem::take(&mut self.reply);
-        if let Some(transport) = &mut peer.transport {
-            transport.ping(&mut reply);
+        if let Some(mut transport) = peer.transport.take() {
+            self.peers.reply_with(key, |reply| transport.ping(reply));
+            if let Some(peer) = self.peers.peer_mut(key) {
+                peer.transport = Some(transport);
+            }
         }
-        self.peers.reply(key, &reply);
-        reply.clear();
-        self.reply = reply;
         self.peers.set_deadline(key, Timer::Silence(key), now + silence, &mut self.timers);
     }
 
@@ -615,13 +635,15 @@ impl Shard {
 
     // Shutdown.
 
-    fn has_no_calls(&self) -> bool {
-        self.realms.iter().all(|realm| realm.dealer.has_no_calls())
+    /// No call waits for its answer here, as a call or as an invocation.
+    fn owes_nothing(&self) -> bool {
+        self.invocations_open == 0 && self.realms.iter().all(|realm| realm.dealer.has_no_calls())
     }
 
     /// GOODBYE to every session; whoever is in none is closed.
     fn say_goodbye_to_all(&mut self, now: Instant) {
-        let Drain::Calls { until, end } = self.drain else { return };
+        let Drain::Calls { settled, until, end } = self.drain else { return };
+        self.timers.cancel(settled, Timer::DrainSettled);
         self.timers.cancel(until, Timer::DrainCalls);
         self.drain = Drain::Goodbye { end };
         for key in self.peers.keys() {
@@ -662,18 +684,9 @@ impl Shard {
     }
 }
 
-/// The request id of a message whose id must count up (basic profile, "Protocol Errors").
-fn counted_request(message: &Message<'_>) -> Option<RequestId> {
-    match message {
-        Message::Publish(publish) => Some(publish.request),
-        Message::Subscribe(subscribe) => Some(subscribe.request),
-        Message::Unsubscribe(unsubscribe) => Some(unsubscribe.request),
-        Message::Register(register) => Some(register.request),
-        Message::Unregister(unregister) => Some(unregister.request),
-        Message::Call(call) => Some(call.request),
-        _ => None,
-    }
-}
+/// How long a shutdown waits at least before it says goodbye: by then every shard has begun it, and letters that were
+/// written before have arrived. Letters take microseconds; a loaded machine may take some turns.
+const DRAIN_SETTLE_MS: u64 = 100;
 
 /// ERROR for a request that was not granted. A PUBLISH without `acknowledge` is not answered, only counted.
 fn refuse(cx: &mut Context<'_>, key: PeerKey, message: &Message<'_>, refusal: Refusal) {
@@ -683,7 +696,7 @@ fn refuse(cx: &mut Context<'_>, key: PeerKey, message: &Message<'_>, refusal: Re
         }
         Message::Cancel(cancel) => cx.refuse(key, code::CANCEL, cancel.request, refusal),
         message => {
-            if let Some(request) = counted_request(message) {
+            if let Some(request) = message.counted_request() {
                 cx.refuse(key, message.code(), request, refusal);
             }
         }

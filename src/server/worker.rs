@@ -55,7 +55,10 @@ pub struct Worker {
     /// A connection has failed, perhaps after the letters of this turn were posted: what that begot must not wait for
     /// an event.
     unposted: bool,
+    /// Letters taken from the mailbox, the next one last.
     letters: Vec<Letter>,
+    /// A turn's share of letters was used up: there may be more, which no event will announce again.
+    letters_wait: bool,
     dirty: Vec<PeerKey>,
     closing: Vec<(PeerKey, Closing)>,
 }
@@ -85,6 +88,7 @@ impl Worker {
             draining: false,
             unposted: false,
             letters: Vec::new(),
+            letters_wait: false,
             dirty: Vec::new(),
             closing: Vec::new(),
         }
@@ -113,8 +117,12 @@ impl Worker {
         if !self.take_errands(now) {
             return false;
         }
-        self.take_letters(now);
-        self.read(now);
+        // What willing peers are still owed goes first: else a queue would grow only because more is read in a turn
+        // than is written, and its peer would be taken for a slow one. Peers that take nothing are not waited for.
+        if self.connections.to_write() == 0 {
+            self.take_letters(now);
+            self.read(now);
+        }
         self.shard.expire(now);
         self.post();
         self.write(now);
@@ -134,6 +142,7 @@ impl Worker {
 
     fn sleep_max(&self, now: Instant) -> Option<Duration> {
         let busy = self.unposted
+            || self.letters_wait
             || !self.resumed.is_empty()
             || self.connections.to_read() > 0
             || self.connections.to_write() > 0;
@@ -169,10 +178,22 @@ impl Worker {
         }
     }
 
+    /// Takes letters up to a turn's share of octets, the same as for reading; the rest waits for the next turn.
     fn take_letters(&mut self, now: Instant) {
-        self.mailboxes[self.index.index()].take(&mut self.letters);
-        for letter in self.letters.drain(..) {
+        let mut room = self.limits.read_bytes_per_turn;
+        self.letters_wait = false;
+        loop {
+            if self.letters.is_empty() {
+                self.mailboxes[self.index.index()].take(&mut self.letters);
+                self.letters.reverse();
+            }
+            let Some(letter) = self.letters.pop() else { return };
+            room = room.saturating_sub(letter.bytes());
             self.shard.take_letter(letter, now);
+            if room == 0 {
+                self.letters_wait = true;
+                return;
+            }
         }
     }
 

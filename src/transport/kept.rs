@@ -50,6 +50,11 @@ impl Kept {
         self.gather_cut(count, held, input)
     }
 
+    /// Octets of memory held.
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// True if nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.start == self.bytes.len()

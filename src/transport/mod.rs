@@ -149,6 +149,15 @@ impl Transport {
         }
     }
 
+    /// Octets of memory held for input of which no whole message was made yet.
+    pub fn kept_bytes(&self) -> usize {
+        let message = match &self.state {
+            State::WebSocket(websocket) => websocket.message_memory(),
+            _ => 0,
+        };
+        self.kept.memory() + message
+    }
+
     /// What was agreed on, once `next` has returned `Opened`.
     pub fn link(&self) -> Option<Link> {
         match &self.state {

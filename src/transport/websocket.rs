@@ -301,6 +301,11 @@ impl WebSocket {
         }
     }
 
+    /// Octets of memory held for a message whose fragments have not all come.
+    pub fn message_memory(&self) -> usize {
+        self.message.capacity()
+    }
+
     /// Appends a close frame, once. A text that does not fit a control frame is cut.
     pub fn close(&mut self, code: u16, text: &str, reply: &mut Vec<u8>) {
         if self.close_sent {

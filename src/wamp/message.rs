@@ -103,6 +103,19 @@ impl Message<'_> {
         }
     }
 
+    /// The request id, of a message whose request ids must count 1, 2, 3 (basic profile, "Protocol Errors").
+    pub fn counted_request(&self) -> Option<RequestId> {
+        match self {
+            Message::Publish(publish) => Some(publish.request),
+            Message::Subscribe(subscribe) => Some(subscribe.request),
+            Message::Unsubscribe(unsubscribe) => Some(unsubscribe.request),
+            Message::Register(register) => Some(register.request),
+            Message::Unregister(unregister) => Some(unregister.request),
+            Message::Call(call) => Some(call.request),
+            _ => None,
+        }
+    }
+
     /// The message's name in capitals, as the specification writes it.
     pub fn name(&self) -> &'static str {
         name(self.code()).expect("every message has a name")

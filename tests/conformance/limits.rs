@@ -7,7 +7,7 @@ use fanwire::error::{CloseReason, Violation};
 use fanwire::wamp::Serializer;
 use serde_json::json;
 
-use crate::wire::{Client, KINDS, Kind, Wire, everywhere};
+use crate::wire::{Client, KINDS, Kind, Wire, client_frame, everywhere};
 
 fn closed(wire: &Wire, reason: CloseReason) -> u64 {
     wire.shards.iter().filter_map(|shard| shard.counters().closed.get(&reason)).sum()
@@ -135,6 +135,54 @@ fn a_callee_that_writes_before_it_reads_on_is_read() {
         assert_eq!(wire.receive_one(caller), json!([50, 1, {}, [1]]));
         wire.finish();
     });
+}
+
+#[test]
+fn what_came_before_the_end_of_input_is_handled() {
+    let mut wire = Wire::with(1, KINDS[0], |settings| settings.limits.outbound_bytes_soft = 2_000);
+    let (client, _) = wire.join();
+    wire.stall(client);
+    let (shard, key) = wire.place(client);
+    let message = |request: u32| format!(r#"[16,{request},{{"acknowledge":true}},"a"]"#).into_bytes();
+    let requests: Vec<u8> = (1..=200).flat_map(|request| client_frame(KINDS[0], &message(request))).collect();
+    wire.send_bytes(client, &requests);
+    // Half of what waits is taken: less than the soft bound, and still more than what lets it be read again.
+    let half = wire.waiting(client) / 4;
+    wire.shards[shard].advance(key, half, wire.now);
+    assert!(
+        !wire.shards[shard].wants_input(key),
+        "the shell must not see the end of input before what is kept"
+    );
+    wire.reset(client);
+    wire.finish();
+}
+
+#[test]
+fn messages_that_are_begun_and_never_finished_do_not_fill_the_memory() {
+    let mut wire = Wire::with(1, KINDS[1], |settings| settings.limits.inbound_shard_bytes_max = 1 << 20);
+    let (witness, _) = wire.join();
+    let begun: Vec<_> = (0..20).map(|_| wire.join().0).collect();
+    for &client in &begun {
+        wire.send_bytes(client, &[&[0, 1, 0, 0][..], &[0x91; 60_000]].concat());
+    }
+    let ended = begun.iter().filter(|client| wire.ended(**client)).count();
+    assert!((1..20).contains(&ended), "{ended}");
+    assert_eq!(closed(&wire, CloseReason::InboundLimit), ended as u64);
+    assert_eq!(wire.ask(witness, r#"[16,1,{"acknowledge":true},"a"]"#)[0], 17);
+    wire.finish();
+}
+
+#[test]
+fn an_event_that_no_queue_could_take_closes_nobody() {
+    let mut wire = Wire::with(1, KINDS[0], |settings| settings.limits.outbound_bytes_max = 5_000);
+    let (subscriber, _) = wire.join();
+    let publisher = wire.join_as(Kind::RawSocket(Serializer::MessagePack));
+    wire.ask(subscriber, r#"[32,1,{},"a"]"#);
+    // In JSON each of these characters takes six octets.
+    wire.send(publisher, &format!(r#"[16,1,{{}},"a",["{}"]]"#, "\\u0001".repeat(1_000)));
+    assert!(wire.receive(subscriber).is_empty() && !wire.ended(subscriber));
+    assert_eq!(wire.shards[0].counters().events_too_large, 1);
+    wire.finish();
 }
 
 #[test]

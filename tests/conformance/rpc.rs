@@ -238,6 +238,19 @@ fn the_best_registration_is_called_and_told_the_procedure() {
 }
 
 #[test]
+fn a_pattern_does_not_answer_in_the_routers_name() {
+    everywhere(|mut wire| {
+        let (callee, _) = wire.join();
+        let (caller, _) = wire.join();
+        assert_eq!(wire.ask(callee, r#"[64,1,{"match":"prefix"},""]"#)[0], 65);
+        assert_eq!(wire.ask(caller, r#"[48,1,{},"wamp.session.count"]"#)[4], "wamp.error.no_such_procedure");
+        wire.send(caller, r#"[48,2,{},"com.example"]"#);
+        assert_eq!(wire.receive_one(callee)[0], 68);
+        wire.finish();
+    });
+}
+
+#[test]
 fn arguments_and_results_survive_between_every_pair() {
     let value = r#"[null,18446744073709551615,-9223372036854775808,1.0,"ü","\u0000AAEC",{"a":[1.5]}]"#;
     let expected: Value = serde_json::from_str(value).unwrap();

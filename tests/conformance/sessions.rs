@@ -253,7 +253,9 @@ fn a_drained_router_says_goodbye_once_its_calls_are_done() {
         wire.send(callee, "[70,1,{}]");
         let said = wire.receive(caller);
         assert_eq!((&said[0][0], said[0][1].as_u64()), (&json!(50), Some(1)));
-        assert_eq!(said[1][2], "wamp.close.system_shutdown");
+        // Every shard has begun to shut down by now, and no call is open.
+        wire.sleep(Duration::from_millis(100));
+        assert_eq!(wire.receive_one(caller)[2], "wamp.close.system_shutdown");
         wire.send(caller, r#"[6,{},"wamp.close.goodbye_and_out"]"#);
         assert!(wire.ended(caller));
         wire.sleep(Duration::from_secs(10));
@@ -269,6 +271,64 @@ fn refused_while_draining(wire: &mut Wire, idle: crate::wire::Client) {
     }
     let abort = wire.ask(idle, &format!(r#"[1,"realm1",{{{ROLES}}}]"#));
     assert_eq!(abort[2], "wamp.close.system_shutdown");
+}
+
+#[test]
+fn a_call_that_was_accepted_before_the_shutdown_is_answered() {
+    let mut wire = Wire::new(2, KINDS[0]);
+    let (callee, _) = wire.join();
+    let (caller, _) = wire.join();
+    wire.ask(callee, r#"[64,1,{},"com.slow"]"#);
+    // The call is on its way to the callee's shard when that begins to shut down.
+    wire.send_without_letters(caller, r#"[48,1,{},"com.slow"]"#);
+    for shard in &mut wire.shards {
+        shard.drain(wire.now);
+    }
+    wire.settle();
+    assert_eq!(wire.receive_one(callee)[0], 68);
+    wire.send(callee, "[70,1,{}]");
+    assert_eq!(wire.receive_one(caller), json!([50, 1, {}]));
+    wire.finish();
+}
+
+#[test]
+fn letters_to_a_session_do_not_reach_the_next_one_of_another_realm() {
+    let mut wire = Wire::new(2, KINDS[0]);
+    let (callee, _) = wire.join();
+    let (caller, _) = wire.join();
+    wire.ask(callee, r#"[64,1,{},"com.slow"]"#);
+    let other = wire.connect();
+    wire.connect();
+    let stranger = wire.connect();
+    wire.hello(stranger, "strict");
+    wire.send_without_letters(caller, r#"[48,1,{},"com.slow",["secret"]]"#);
+    // The same peer is in another realm when the letter arrives, with a registration of the same number.
+    wire.send_without_letters(callee, r#"[6,{},"wamp.close.close_realm"]"#);
+    wire.send_without_letters(callee, &format!(r#"[1,"strict",{{{ROLES}}}]"#));
+    wire.send_without_letters(callee, r#"[64,1,{},"com.slow"]"#);
+    wire.settle();
+    let heard: Vec<_> = wire.receive(callee).iter().map(|message| message[0].clone()).collect();
+    assert_eq!(heard, [6, 2, 65]);
+    assert_eq!(wire.receive_one(caller)[4], "wamp.error.no_such_procedure");
+    wire.send(stranger, r#"[48,1,{},"com.slow",["ours"]]"#);
+    assert_eq!(wire.receive_one(callee)[4], json!(["ours"]));
+    wire.reset(other);
+    wire.finish();
+}
+
+#[test]
+fn a_welcome_that_the_peer_does_not_take_is_no_session() {
+    let long = format!("realm.{}", "x".repeat(300));
+    let name = long.clone();
+    let mut wire = Wire::with(1, KINDS[0], |settings| settings.realms[0].name = name);
+    let small = wire.open(KINDS[0], false);
+    wire.send_bytes(small, &[0x7f, 0x01, 0, 0]);
+    wire.receive_bytes(small);
+    wire.send(small, &format!(r#"[1,"{long}",{{{ROLES}}}]"#));
+    assert_eq!(wire.receive_one(small)[2], "wamp.error.payload_size_exceeded");
+    assert!(wire.ended(small));
+    assert_eq!(wire.router.realms()[0].session_count(), 0);
+    wire.finish();
 }
 
 #[test]

@@ -30,7 +30,16 @@ fn hex(text: &str) -> Vec<u8> {
 fn vectors() -> Vec<Vector> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors");
     let mut vectors = Vec::new();
-    for entry in fs::read_dir(&folder).expect("the message vectors lie beside the checkout") {
+    let Ok(entries) = fs::read_dir(&folder) else {
+        assert!(
+            !std::env::var("CI").is_ok_and(|ci| ci == "true"),
+            "no message vectors in {}",
+            folder.display()
+        );
+        eprintln!("SKIPPED: no message vectors in {}", folder.display());
+        return vectors;
+    };
+    for entry in entries {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "json") {
             read_file(&path, &mut vectors);

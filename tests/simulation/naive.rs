@@ -301,6 +301,7 @@ impl Naive {
             .registrations
             .iter()
             .filter(|r| r.realm == realm && matches(r.policy, &r.procedure, procedure))
+            .filter(|_| !uri::reserved(procedure))
             .max_by_key(|r| precedence(r.policy, &r.procedure));
         let Some(chosen) = chosen else {
             return self.error(life, message, reason::NO_SUCH_PROCEDURE);
