@@ -155,6 +155,9 @@ impl Config {
         if !(MESSAGE_BYTES_MIN..=MESSAGE_BYTES_CEILING).contains(&limits.message_bytes_max) {
             return Err(ConfigError::MessageBytes(limits.message_bytes_max));
         }
+        if !(MESSAGE_BYTES_MIN..=MESSAGE_BYTES_CEILING).contains(&self.peer_message_bytes_min) {
+            return Err(ConfigError::MessageBytes(self.peer_message_bytes_min));
+        }
         let outbound_bytes_min = limits.outbound_bytes_soft.max(limits.message_bytes_max) + 1;
         if limits.outbound_bytes_max < outbound_bytes_min {
             return Err(ConfigError::OutboundBytes(outbound_bytes_min));

@@ -59,7 +59,7 @@ impl Violation {
             Violation::UnexpectedMessage => "a router does not take this message",
             Violation::OutOfSession => "the message does not fit the state of the session",
             Violation::NoRoles => "HELLO must announce at least one role",
-            Violation::RequestOutOfOrder => "request ids must count 1, 2, 3",
+            Violation::RequestOutOfOrder => "the request id is not the next one, or is in use",
             Violation::UnknownInvocation => "no such invocation was sent",
             Violation::ErrorForNothing => "ERROR must answer an INVOCATION",
             Violation::MessageTooLarge => "the message is larger than allowed",

@@ -69,7 +69,7 @@ pub struct Limits {
     /// Shapes (prefix lengths, wildcard masks) of the subscribed patterns of a realm, and as many of the registered
     /// ones. Above: ERROR `wamp.error.unavailable`.
     pub pattern_shapes_max: usize,
-    /// Connections of the whole router. Above: RawSocket error 4, WebSocket 503.
+    /// Connections of the whole router. Above: RawSocket error 4, 503 to an upgrade to WebSocket.
     pub connections_max: usize,
     /// From connection to the end of the transport's handshake, and from there to HELLO. Then: closed.
     pub handshake_ms_max: u64,

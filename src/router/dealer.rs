@@ -185,9 +185,7 @@ impl Dealer {
         }
         open.canceled = true;
         let callee = open.callee;
-        if mode != CancelMode::Skip {
-            self.interrupt_callee(cx, call, callee, mode);
-        }
+        self.interrupt_callee(cx, call, callee, mode);
         if mode != CancelMode::Kill {
             self.complete(
                 cx,
@@ -333,22 +331,23 @@ impl Dealer {
         Ok(Some(call))
     }
 
-    /// Sends INTERRUPT for an invocation that is still open. A callee that did not announce `call_canceling` is not
-    /// told; a caller that waits for it then is answered here.
+    /// The caller has given up an invocation that is still open. Unless the callee was asked to end it and its answer
+    /// is waited for, it is forgotten: what still comes for it is ignored, and it takes no room from others. A callee
+    /// that did not announce `call_canceling` is not told; a caller that waits for it then is answered here.
     pub fn interrupt(&mut self, cx: &mut Context<'_>, callee: PeerKey, call: CallKey, mode: CancelMode) {
         let Some(session) = self.callee_session(cx, callee) else { return };
         let Some(&request) = session.invocations_by_call.get(&call) else { return };
-        if !session.call_canceling {
+        let told = session.call_canceling && mode != CancelMode::Skip;
+        if !told || mode == CancelMode::KillNoWait {
+            session.invocations.remove(&request);
+            session.invocations_by_call.remove(&call);
+            *cx.invocations_open -= 1;
+        }
+        if !told {
             if mode == CancelMode::Kill {
                 self.complete_with(cx, call, Outcome::Refused(Refusal::Canceled));
             }
             return;
-        }
-        if mode == CancelMode::KillNoWait {
-            // "Any responses from the callee are ignored", and none is owed.
-            session.invocations.remove(&request);
-            session.invocations_by_call.remove(&call);
-            *cx.invocations_open -= 1;
         }
         let options = [("mode", Value::text(mode.name()))];
         let interrupt = message::Interrupt { request, options: Dict::Pairs(&options) };
@@ -384,6 +383,21 @@ impl Dealer {
         for (_, call) in sorted(session.calls.drain()) {
             let open = self.calls.remove(call.index as usize);
             self.interrupt_callee(cx, call, open.callee, CancelMode::KillNoWait);
+        }
+    }
+
+    /// Answers every open call of the peers here: the shutdown waits no longer.
+    pub fn cancel_all(&mut self, cx: &mut Context<'_>) {
+        let calls: Vec<CallKey> = self
+            .calls
+            .iter()
+            .map(|(index, call)| CallKey { serial: call.serial, index: index as u32, shard: cx.index })
+            .collect();
+        for call in calls {
+            self.complete(
+                cx,
+                Complete { call, realm: self.realm.key, outcome: Outcome::Refused(Refusal::Canceled) },
+            );
         }
     }
 

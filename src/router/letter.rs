@@ -39,7 +39,12 @@ pub enum Letter {
     Invoke(Box<Invoke>),
     /// To a caller's shard: answer the call.
     Complete(Box<Complete>),
-    /// To a callee's shard: send INTERRUPT if the invocation is open.
+    /// From a shard that has begun its shutdown, to every other: no `Invoke` of its peers follows.
+    Draining {
+        /// Who has begun.
+        shard: ShardIndex,
+    },
+    /// To a callee's shard: the call was canceled, or its caller has left; send INTERRUPT if the invocation is open.
     Interrupt {
         /// The callee, as the caller's shard knew it.
         callee: PeerKey,
@@ -47,7 +52,7 @@ pub enum Letter {
         realm: RealmKey,
         /// Which of the callee's invocations.
         call: CallKey,
-        /// `Kill` or `KillNoWait`.
+        /// What the caller asked for.
         mode: CancelMode,
     },
     /// To a realm's home shard: the directory has records to publish.
@@ -81,7 +86,7 @@ impl Letter {
                     }
                     Outcome::Refused(_) => 0,
                 },
-                Letter::Interrupt { .. } | Letter::Meta { .. } => 0,
+                Letter::Draining { .. } | Letter::Interrupt { .. } | Letter::Meta { .. } => 0,
             }
     }
 }
@@ -184,6 +189,11 @@ impl Letters {
     /// Empty outboxes.
     pub fn new(shard_count: usize) -> Letters {
         Letters { outboxes: (0..shard_count).map(|_| Vec::new()).collect() }
+    }
+
+    /// Every shard but this one.
+    pub fn others(&self, than: ShardIndex) -> impl Iterator<Item = ShardIndex> + use<> {
+        (0..self.outboxes.len()).map(|index| ShardIndex(index as u8)).filter(move |shard| *shard != than)
     }
 
     /// Puts a letter last in an outbox.

@@ -65,6 +65,8 @@ pub struct Shard {
     /// Letters of this shard to itself, while they are taken.
     own_letters: Vec<Letter>,
     drain: Drain,
+    /// The other shards that have begun their shutdown, as a set.
+    draining_shards: u64,
 }
 
 /// A realm, as far as it is here.
@@ -80,9 +82,8 @@ struct LocalRealm {
 enum Drain {
     /// None was asked for.
     No,
-    /// New sessions and calls are refused; open calls may finish until then. From `settled` on every shard has been
-    /// told, and what was called before is known where it is answered.
-    Calls { settled: Instant, until: Instant, end: Instant },
+    /// New sessions and calls are refused; open calls may finish until then.
+    Calls { until: Instant, end: Instant },
     /// Every session was said goodbye; the last peer is dropped at the end.
     Goodbye { end: Instant },
     /// Nobody is left.
@@ -117,6 +118,7 @@ impl Shard {
             invocations_open: 0,
             own_letters: Vec::new(),
             drain: Drain::No,
+            draining_shards: 0,
             router,
         }
     }
@@ -194,10 +196,11 @@ impl Shard {
             return;
         }
         let whole = Limits::ms(self.router.settings.limits.drain_ms_max);
-        let settled = now + Limits::ms(DRAIN_SETTLE_MS).min(whole / 4);
         let (until, end) = (now + whole / 2, now + whole);
-        self.drain = Drain::Calls { settled, until, end };
-        self.timers.set(settled, Timer::DrainSettled);
+        self.drain = Drain::Calls { until, end };
+        for shard in self.letters.others(self.index) {
+            self.letters.post(shard, Letter::Draining { shard: self.index });
+        }
         self.timers.set(until, Timer::DrainCalls);
         self.timers.set(end, Timer::DrainEnd);
         self.settle(now);
@@ -512,6 +515,7 @@ impl Shard {
                 let (realm, mut cx) = self.lend(realm, now);
                 realm.dealer.interrupt(&mut cx, callee, call, mode);
             }
+            Letter::Draining { shard } => self.draining_shards |= 1 << shard.0,
             Letter::Meta { realm } => {
                 let (realm, mut cx) = self.lend(realm, now);
                 realm.broker.publish_records(&mut cx);
@@ -538,11 +542,7 @@ impl Shard {
             }
         }
         match self.drain {
-            Drain::Calls { settled, .. }
-                if self.peers.count() == 0 || (now >= settled && self.owes_nothing()) =>
-            {
-                self.say_goodbye_to_all(now);
-            }
+            Drain::Calls { .. } if self.owes_nothing() => self.say_goodbye_to_all(now),
             Drain::Goodbye { end } if self.peers.count() == 0 => {
                 self.timers.cancel(end, Timer::DrainEnd);
                 self.drain = Drain::Done;
@@ -557,13 +557,17 @@ impl Shard {
         match timer {
             Timer::Handshake(key) => {
                 self.peers.clear_deadline(key, &mut self.timers);
-                self.finish_peer(key, (1002, "HELLO is late"), CloseReason::HandshakeTimeout, now);
+                match self.peers.peer(key).map(|peer| &peer.state) {
+                    // There is no transport yet to say anything in.
+                    Some(State::Opening) => {
+                        self.peers.drop_connection(key, CloseReason::HandshakeTimeout, &mut self.timers);
+                    }
+                    _ => self.finish_peer(key, (1002, "HELLO is late"), CloseReason::HandshakeTimeout, now),
+                }
             }
             Timer::Goodbye(key) => self.on_goodbye_late(key, now),
             Timer::Silence(key) => self.on_silence(key, now),
             Timer::Stall(key) => self.peers.on_stall(key, &mut self.timers, now),
-            // `settle`, which follows, says goodbye if no call is open.
-            Timer::DrainSettled => {}
             Timer::DrainCalls => self.say_goodbye_to_all(now),
             Timer::DrainEnd => {
                 for key in self.peers.keys() {
@@ -635,17 +639,25 @@ impl Shard {
 
     // Shutdown.
 
-    /// No call waits for its answer here, as a call or as an invocation.
+    /// No call waits for its answer here, as a call or as an invocation, and no letter can bring one any more: every
+    /// other shard has said that it has begun its shutdown, and what it wrote before has come before that. So has every
+    /// publication that was acknowledged before.
     fn owes_nothing(&self) -> bool {
-        self.invocations_open == 0 && self.realms.iter().all(|realm| realm.dealer.has_no_calls())
+        let others = self.letters.others(self.index);
+        others.into_iter().all(|shard| self.draining_shards & (1 << shard.0) != 0)
+            && self.invocations_open == 0
+            && self.realms.iter().all(|realm| realm.dealer.has_no_calls())
     }
 
     /// GOODBYE to every session; whoever is in none is closed.
     fn say_goodbye_to_all(&mut self, now: Instant) {
-        let Drain::Calls { settled, until, end } = self.drain else { return };
-        self.timers.cancel(settled, Timer::DrainSettled);
+        let Drain::Calls { until, end } = self.drain else { return };
         self.timers.cancel(until, Timer::DrainCalls);
         self.drain = Drain::Goodbye { end };
+        for realm in 0..self.realms.len() {
+            let (realm, mut cx) = self.lend(RealmKey(realm as u32), now);
+            realm.dealer.cancel_all(&mut cx);
+        }
         for key in self.peers.keys() {
             match self.peers.session_id(key) {
                 Some(_) => self.say_goodbye(key, now),
@@ -683,10 +695,6 @@ impl Shard {
         (&mut self.realms[realm.0 as usize], context)
     }
 }
-
-/// How long a shutdown waits at least before it says goodbye: by then every shard has begun it, and letters that were
-/// written before have arrived. Letters take microseconds; a loaded machine may take some turns.
-const DRAIN_SETTLE_MS: u64 = 100;
 
 /// ERROR for a request that was not granted. A PUBLISH without `acknowledge` is not answered, only counted.
 fn refuse(cx: &mut Context<'_>, key: PeerKey, message: &Message<'_>, refusal: Refusal) {

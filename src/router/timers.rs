@@ -11,8 +11,6 @@ use super::PeerKey;
 /// What is due.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Timer {
-    /// Every shard has begun the shutdown.
-    DrainSettled,
     /// The shutdown no longer waits for open calls.
     DrainCalls,
     /// The shutdown no longer waits for anybody.

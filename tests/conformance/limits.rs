@@ -186,6 +186,30 @@ fn an_event_that_no_queue_could_take_closes_nobody() {
 }
 
 #[test]
+fn calls_that_were_given_up_take_no_room_from_others() {
+    for mode in ["skip", "kill", "killnowait", "leave"] {
+        let mut wire =
+            Wire::with(2, KINDS[1], |settings| settings.limits.invocations_open_per_session_max = 2);
+        let callee = wire.connect();
+        wire.ask(callee, r#"[1,"realm1",{"roles":{"callee":{}}}]"#);
+        wire.ask(callee, r#"[64,1,{},"com.example.silent"]"#);
+        for _ in 0..3 {
+            let (caller, _) = wire.join();
+            wire.send(caller, r#"[48,1,{},"com.example.silent"]"#);
+            assert_eq!(wire.receive_one(callee)[0], 68, "{mode}");
+            match mode {
+                "leave" => wire.reset(caller),
+                mode => assert_eq!(wire.ask(caller, &format!(r#"[49,1,{{"mode":"{mode}"}}]"#))[0], 8),
+            }
+        }
+        // Answers that come after all are nobody's.
+        wire.send(callee, "[70,2,{}]");
+        assert!(!wire.ended(callee));
+        wire.finish();
+    }
+}
+
+#[test]
 fn nobody_is_read_while_a_mailbox_is_too_full() {
     let mut wire = Wire::new(1, KINDS[0]);
     let (client, _) = wire.join();

@@ -253,9 +253,7 @@ fn a_drained_router_says_goodbye_once_its_calls_are_done() {
         wire.send(callee, "[70,1,{}]");
         let said = wire.receive(caller);
         assert_eq!((&said[0][0], said[0][1].as_u64()), (&json!(50), Some(1)));
-        // Every shard has begun to shut down by now, and no call is open.
-        wire.sleep(Duration::from_millis(100));
-        assert_eq!(wire.receive_one(caller)[2], "wamp.close.system_shutdown");
+        assert_eq!(said[1][2], "wamp.close.system_shutdown");
         wire.send(caller, r#"[6,{},"wamp.close.goodbye_and_out"]"#);
         assert!(wire.ended(caller));
         wire.sleep(Duration::from_secs(10));
@@ -287,8 +285,48 @@ fn a_call_that_was_accepted_before_the_shutdown_is_answered() {
     wire.settle();
     assert_eq!(wire.receive_one(callee)[0], 68);
     wire.send(callee, "[70,1,{}]");
-    assert_eq!(wire.receive_one(caller), json!([50, 1, {}]));
+    let said = wire.receive(caller);
+    assert_eq!((&said[0], &said[1][0], said.len()), (&json!([50, 1, {}]), &json!(6), 2));
     wire.finish();
+}
+
+#[test]
+fn what_was_acknowledged_before_the_shutdown_is_delivered() {
+    let mut wire = Wire::new(4, KINDS[0]);
+    let clients: Vec<_> = (0..4).map(|_| wire.join().0).collect();
+    for &subscriber in &clients[1..] {
+        wire.ask(subscriber, r#"[32,1,{},"a"]"#);
+    }
+    wire.send_without_letters(clients[0], r#"[16,1,{"acknowledge":true},"a"]"#);
+    // The subscribers' shards begin to shut down before the letters have come.
+    for shard in &mut wire.shards {
+        shard.drain(wire.now);
+    }
+    wire.settle();
+    for &subscriber in &clients[1..] {
+        let said: Vec<_> = wire.receive(subscriber).iter().map(|message| message[0].clone()).collect();
+        assert_eq!(said, [36, 6]);
+    }
+    wire.finish();
+}
+
+#[test]
+fn a_call_that_outlasts_the_shutdown_is_canceled_before_goodbye() {
+    everywhere(|mut wire| {
+        let (callee, _) = wire.join();
+        let (caller, _) = wire.join();
+        wire.ask(callee, r#"[64,1,{},"com.slow"]"#);
+        wire.send(caller, r#"[48,1,{},"com.slow"]"#);
+        for shard in &mut wire.shards {
+            shard.drain(wire.now);
+        }
+        wire.settle();
+        assert!(wire.receive(caller).is_empty());
+        wire.sleep(Duration::from_secs(5));
+        let said = wire.receive(caller);
+        assert_eq!((&said[0][4], &said[1][0], said.len()), (&json!("wamp.error.canceled"), &json!(6), 2));
+        wire.finish();
+    });
 }
 
 #[test]
