@@ -1,5 +1,6 @@
 //! More octets than sockets take: partial writes, slow readers, mailboxes above their bounds.
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread;
@@ -155,4 +156,44 @@ fn answers_nobody_reads_hold_their_requests_back() {
     });
     drop(caller);
     fixture.end();
+}
+
+/// Many publishers at once give a shard more in a turn than it writes to one peer in a turn; a subscriber that takes all
+/// it gets is no slow one for that.
+#[test]
+fn a_subscriber_that_only_reads_is_not_taken_for_a_slow_one() {
+    const PUBLISHERS: u64 = 12;
+    const PUBLICATIONS: u64 = 400;
+    for shards in [1, 2] {
+        let limits = Limits { outbound_bytes_max: 17 << 20, ..Limits::DEFAULT };
+        let fixture = serve(shards, limits);
+        let mut subscribers: Vec<Client> = (0..2).map(|_| Client::join(fixture.address)).collect();
+        subscribers.iter_mut().for_each(|subscriber| subscriber.subscribe(1, TOPIC));
+        let filler = "x".repeat(16 << 10);
+        thread::scope(|scope| {
+            for _ in 0..PUBLISHERS {
+                let (address, filler) = (fixture.address, &filler);
+                scope.spawn(move || {
+                    let mut publisher = Client::join(address);
+                    for request in 1..PUBLICATIONS {
+                        publisher.send(json!([16, request, {}, TOPIC, [filler]]));
+                    }
+                    publisher.send(json!([16, PUBLICATIONS, {"acknowledge": true}, TOPIC, [filler]]));
+                    assert_eq!(publisher.receive()[0], 17);
+                });
+            }
+            for subscriber in &mut subscribers {
+                scope.spawn(move || {
+                    let mut buffer = vec![0; 32 << 10];
+                    for count in 0..PUBLISHERS * PUBLICATIONS {
+                        let length = u32::from_be_bytes(subscriber.octets()) as usize;
+                        let read = subscriber.stream.read_exact(&mut buffer[..length]);
+                        read.unwrap_or_else(|error| panic!("after {count} events: {error}"));
+                    }
+                });
+            }
+        });
+        drop(subscribers);
+        fixture.end();
+    }
 }
