@@ -124,11 +124,11 @@ impl Client {
         }
     }
 
-    /// A new life on the same transport.
-    pub fn again(&mut self, life: usize, realm: usize, chance: &mut Chance) {
+    /// The next life on the same transport.
+    pub fn again(&self, life: usize, realm: usize, chance: &mut Chance) -> Client {
         let Client { big, mute, ids, watcher, .. } = *self;
         let fresh = Client::new(life, realm, chance, ids, watcher);
-        *self = Client { big, mute, stage: Stage::Opened, ..fresh };
+        Client { big, mute, stage: Stage::Opened, ..fresh }
     }
 
     /// HELLO.

@@ -81,6 +81,8 @@ pub struct Plan {
     pub whole_uploads: usize,
     /// Of 100 clients, how many watch the router's own events.
     pub watchers: usize,
+    /// Of 100 times that a joined client says something, how often it joins again without waiting for an answer.
+    pub rejoins: usize,
     /// Of 100 inputs, how many are not the last of their turn.
     pub long_turns: usize,
     /// The run ends with a shutdown of the router.
@@ -88,7 +90,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn draw(chance: &mut Chance) -> Plan {
+    /// `rejoins` is drawn by a chance of its own: seeds in which it is 0 run as they would without it.
+    pub fn draw(chance: &mut Chance, rejoins: &mut Chance) -> Plan {
         let calm = chance.percent(30);
         let mut limits = Limits::DEFAULT;
         limits.message_bytes_max = 1 << 16;
@@ -125,6 +128,7 @@ impl Plan {
             deeds,
             whole_uploads: *chance.pick(&[0, 50, 90, 100]).expect("four are given"),
             watchers: *chance.pick(&[0, 10, 10, 40]).expect("four are given"),
+            rejoins: *rejoins.pick(&[0, 0, 3, 10]).expect("four are given"),
             long_turns: *chance.pick(&[0, 20, 60]).expect("three are given"),
             drain: chance.percent(20),
         }

@@ -140,7 +140,8 @@ fn act(world: &mut World) {
     if !world.peers[peer].speaks() {
         return;
     }
-    match world.peers[peer].client.stage {
+    let stage = world.peers[peer].client.stage;
+    match stage {
         Stage::Opened if world.chance.percent(3) => {
             let how = [Misdeed::BeforeHello, Misdeed::NoRoles][world.chance.below(2)];
             if world.log.heard().all(|(_, life, _)| life != world.peers[peer].client.life) {
@@ -150,6 +151,10 @@ fn act(world: &mut World) {
         Stage::Opened => {
             let stray = world.chance.percent(2);
             world.join(peer, stray);
+        }
+        Stage::Joined if rejoins(world, peer) => {
+            let stray = world.chance.percent(2);
+            world.rejoin(peer, stray);
         }
         Stage::Joined => {
             let count = if world.chance.percent(15) { world.chance.between(2, 5) } else { 1 };
@@ -170,6 +175,12 @@ fn act(world: &mut World) {
         }
         _ => {}
     }
+}
+
+/// True if the client joins again at once. Who has broken the protocol is not heard any more.
+fn rejoins(world: &mut World, peer: usize) -> bool {
+    let percent = world.plan.rejoins;
+    percent > 0 && !world.peers[peer].client.guilty && world.chance.percent(percent)
 }
 
 fn misbehave(world: &mut World, peer: usize) {
@@ -219,7 +230,8 @@ fn calm_step(world: &mut World, naive: &mut Naive, names: &Essence) {
     }
     let Some(peer) = any(world, |stage| stage != Stage::Over) else { return };
     let life = world.peers[peer].client.life;
-    match world.peers[peer].client.stage {
+    let stage = world.peers[peer].client.stage;
+    match stage {
         Stage::Opened => {
             let stray = world.chance.percent(3);
             world.join(peer, stray);
@@ -233,6 +245,17 @@ fn calm_step(world: &mut World, naive: &mut Naive, names: &Essence) {
         Stage::Joined if world.chance.percent(1) => {
             world.end(peer);
             naive.leave(life);
+        }
+        Stage::Joined if rejoins(world, peer) => {
+            let stray = world.chance.percent(3);
+            for (life, message) in world.rejoin(peer, stray).into_iter().flatten() {
+                match (&world.peers[peer].next, message.code()) {
+                    (Some(next), code::HELLO) => {
+                        naive.join(life, (!stray).then_some(next.realm), next.cancelable, next.ids);
+                    }
+                    _ => naive.handle(life, &message),
+                }
+            }
         }
         Stage::Joined => {
             let act = Act::ALL[world.chance.weighted(&world.plan.acts)];

@@ -18,7 +18,7 @@ use fanwire::wamp::Serializer;
 use fanwire::wamp::message::code;
 
 use crate::chance::Chance;
-use crate::client::{Client, Stage};
+use crate::client::{Act, Client, Stage};
 use crate::coverage::Coverage;
 use crate::item::Message;
 use crate::log::{Life, Log, Misdeed, NOBODY, What};
@@ -31,7 +31,10 @@ use fanwire::wamp::reason;
 pub struct Peer {
     pub shard: usize,
     pub key: PeerKey,
+    /// The life that the router's messages are for.
     pub client: Client,
+    /// The life after it, which has said HELLO and more while the answer to GOODBYE is under way.
+    pub next: Option<Client>,
     pub wire: Wire,
     /// Octets on their way to the router.
     upstream: Vec<u8>,
@@ -89,7 +92,7 @@ pub struct World {
 impl World {
     pub fn new(seed: u64) -> World {
         let mut chance = Chance::new(seed);
-        let plan = Plan::draw(&mut chance);
+        let plan = Plan::draw(&mut chance, &mut Chance::new(!seed));
         let router = Router::new(plan.settings(), plan.shard_count);
         let shards = (0..plan.shard_count)
             .map(|index| Shard::new(router.clone(), ShardIndex(index as u8), chance.seed()))
@@ -152,6 +155,7 @@ impl World {
             shard,
             key,
             client,
+            next: None,
             wire,
             upstream: Vec::new(),
             written: 0,
@@ -184,8 +188,9 @@ impl World {
         if self.log.heard().any(|(_, heard, _)| heard == life) {
             let realm = self.chance.below(self.plan.realm_count);
             let next = self.log.lives.len();
-            self.peers[peer].client.again(next, realm, &mut self.chance);
-            let cancelable = self.peers[peer].client.cancelable;
+            let client = self.peers[peer].client.again(next, realm, &mut self.chance);
+            let cancelable = client.cancelable;
+            self.peers[peer].client = client;
             self.log.lives.push(Life { realm, cancelable, ..self.log.lives[life].clone() });
             self.coverage.count("joined again on the same transport");
         }
@@ -196,34 +201,68 @@ impl World {
         hello
     }
 
+    /// GOODBYE, HELLO and the first requests of the next life, none of which waits for an answer. Tells which life says
+    /// what; `None` if the client does not leave.
+    pub fn rejoin(&mut self, peer: usize, stray: bool) -> Option<Vec<(usize, Message)>> {
+        const FIRST: [Act; 6] =
+            [Act::Register, Act::Register, Act::Register, Act::Subscribe, Act::Publish, Act::Call];
+        let (realm, life) = (self.chance.below(self.plan.realm_count), self.log.lives.len());
+        let client = &mut self.peers[peer].client;
+        let goodbye = client.speak(Act::Goodbye, &mut self.chance)?;
+        let mut next = client.again(life, realm, &mut self.chance);
+        next.stage = Stage::Joining;
+        let before = self.log.lives[client.life].clone();
+        let hello = next.hello(&if stray { "nowhere".to_owned() } else { realm_name(realm) });
+        let mut messages = vec![(client.life, goodbye), (life, hello)];
+        for _ in 0..self.chance.between(0, 6) {
+            let act = *self.chance.pick(&FIRST)?;
+            messages.extend(next.speak(act, &mut self.chance).map(|message| (life, message)));
+        }
+        self.log.lives.push(Life { realm, cancelable: next.cancelable, ..before });
+        self.peers[peer].next = Some(next);
+        self.pipeline(peer, messages.clone());
+        self.coverage.count("joined again before GOODBYE was answered");
+        Some(messages)
+    }
+
     /// A client writes a message.
-    pub fn say(&mut self, peer: usize, message: Message) -> usize {
+    pub fn say(&mut self, peer: usize, message: Message) {
+        self.say_as(peer, self.peers[peer].client.life, message);
+    }
+
+    fn say_as(&mut self, peer: usize, life: usize, message: Message) {
         let p = &self.peers[peer];
         let frame = p.wire.frame(&[message.write(p.wire.serializer)], &mut self.chance);
-        let said = self.log.push(p.client.life, What::Said(message));
+        let said = self.log.push(life, What::Said(message));
         self.write(peer, &frame);
         let p = &mut self.peers[peer];
         p.marks.push_back((p.written, said));
-        said
     }
 
     /// A client writes several messages, which a batching transport puts into one batch.
     pub fn say_all(&mut self, peer: usize, messages: Vec<Message>) {
+        let life = self.peers[peer].client.life;
+        self.pipeline(peer, messages.into_iter().map(|message| (life, message)).collect());
+    }
+
+    /// The same for messages of more than one life.
+    fn pipeline(&mut self, peer: usize, messages: Vec<(usize, Message)>) {
         let p = &self.peers[peer];
-        let bytes: Vec<Vec<u8>> = messages.iter().map(|message| message.write(p.wire.serializer)).collect();
+        let serializer = p.wire.serializer;
+        let bytes: Vec<Vec<u8>> = messages.iter().map(|(_, message)| message.write(serializer)).collect();
         // The limit holds for the whole batch, with the few octets that each message has around it.
         let length: usize = bytes.iter().map(|bytes| bytes.len() + 4).sum();
         let batched = p.wire.framing == Framing::WebSocketBatched;
         if !batched || length > self.plan.limits.message_bytes_max {
-            for message in messages {
-                self.say(peer, message);
+            for (life, message) in messages {
+                self.say_as(peer, life, message);
             }
             return;
         }
-        let (frame, life) = (p.wire.frame(&bytes, &mut self.chance), p.client.life);
+        let frame = p.wire.frame(&bytes, &mut self.chance);
         self.write(peer, &frame);
         self.coverage.count_many("messages came in a batch", messages.len().saturating_sub(1));
-        for message in messages {
+        for (life, message) in messages {
             let said = self.log.push(life, What::Said(message));
             let p = &mut self.peers[peer];
             p.marks.push_back((p.written, said));
@@ -263,14 +302,21 @@ impl World {
             return;
         }
         p.ending = true;
-        let life = p.client.life;
-        self.log.push(life, What::Left);
+        self.befall(peer, What::Left);
+    }
+
+    /// What happens to the connection happens to each life that is on it.
+    fn befall(&mut self, peer: usize, what: What) {
+        let p = &self.peers[peer];
+        for client in [&p.client].into_iter().chain(&p.next) {
+            self.log.push(client.life, what.clone());
+        }
     }
 
     /// The connection breaks.
     pub fn reset(&mut self, peer: usize) {
         let (shard, key) = (self.peers[peer].shard, self.peers[peer].key);
-        self.log.push(self.peers[peer].client.life, What::Left);
+        self.befall(peer, What::Left);
         self.shards[shard].close(key, CloseReason::Broken, self.now);
         self.forget(peer);
         // The shell may have read on, or find the socket writable, before it noticed.
@@ -289,6 +335,7 @@ impl World {
         let p = &mut self.peers[peer];
         p.closed = true;
         p.client.stage = Stage::Over;
+        p.next = None;
         p.upstream = Vec::new();
         self.by_key.remove(&(p.shard, p.key));
     }
@@ -326,6 +373,11 @@ impl World {
         let asked_to_leave = message.code() == code::GOODBYE && p.client.stage == Stage::Joined;
         p.client.hear(&message);
         self.log.push(p.client.life, What::Heard(message));
+        if p.client.stage == Stage::Opened
+            && let Some(next) = p.next.take()
+        {
+            p.client = next;
+        }
         if asked_to_leave && p.speaks() {
             self.coverage.count("the router said GOODBYE");
             match self.chance.below(10) {
@@ -352,6 +404,7 @@ impl World {
         let p = &mut self.peers[peer];
         let mut chunk: Vec<u8> = p.upstream.drain(..bytes.min(p.upstream.len())).collect();
         p.taken += chunk.len();
+        let mut arrived = Vec::new();
         while let Some(&(end, said)) = p.marks.front()
             && end <= p.taken
         {
@@ -359,10 +412,27 @@ impl World {
             p.unsure.push(said);
             let life = self.log.entries[said].life;
             self.log.push(life, What::Delivered(said));
+            arrived.push(said);
         }
+        arrived.into_iter().for_each(|said| self.notice_rejoin(peer, said));
         self.shards[shard].receive(key, &mut chunk, self.now);
         self.ask_again(peer);
         self.turn_goes_on(shard);
+    }
+
+    /// A HELLO that followed its GOODBYE at once is about to be handled.
+    fn notice_rejoin(&mut self, peer: usize, said: usize) {
+        let (p, entry) = (&self.peers[peer], &self.log.entries[said]);
+        let What::Said(message) = &entry.what else { return };
+        let Some(next) = p.next.as_ref().filter(|next| next.life == entry.life) else { return };
+        let elsewhere = next.realm != p.client.realm && message.text(1) == realm_name(next.realm);
+        if message.code() != code::HELLO || !elsewhere {
+            return;
+        }
+        let mut letters = self.letters.iter().filter(|(pair, _)| pair.1 == p.shard).flat_map(|(_, all)| all);
+        if letters.any(|letter| matches!(letter, Letter::Invoke(invoke) if invoke.callee == p.key)) {
+            self.coverage.count("a callee joined another realm while a letter invoked it");
+        }
     }
 
     /// After input: whatever the shard has is handled if it wants more, and may be kept if not.
@@ -476,7 +546,6 @@ impl World {
         for (key, closing) in closing {
             // A connection may be shut and then break in one turn; what is to be done to it is done then.
             let Some(&peer) = self.by_key.get(&(shard, key)) else { continue };
-            let life = self.peers[peer].client.life;
             match closing {
                 Closing::Shutdown => {
                     if self.shards[shard].outbound(key).is_some_and(|outbound| !outbound.is_empty()) {
@@ -484,13 +553,14 @@ impl World {
                     }
                     self.peers[peer].shut = true;
                     self.peers[peer].client.stage = Stage::Over;
-                    self.log.push(life, What::Shut);
+                    self.befall(peer, What::Shut);
+                    self.peers[peer].next = None;
                     if self.chance.percent(85) {
                         self.peers[peer].ending = true;
                     }
                 }
                 Closing::Drop(reason) => {
-                    self.log.push(life, What::Closed(reason));
+                    self.befall(peer, What::Closed(reason));
                     self.coverage.closed(reason);
                     self.forget(peer);
                 }
