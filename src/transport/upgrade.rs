@@ -253,7 +253,7 @@ fn page(host: &[u8], settings: &Settings) -> String {
     let rawsocket = if settings.rawsocket { "on the same port" } else { "is not spoken here" };
     PAGE.replace("{{rawsocket}}", rawsocket)
         .replace("{{subprotocols}}", &spoken(settings))
-        .replace("{{host}}", &escaped(&String::from_utf8_lossy(host)))
+        .replace("{{host}}", shown(host))
 }
 
 /// The subprotocols that may be agreed on, in words.
@@ -262,21 +262,18 @@ fn spoken(settings: &Settings) -> String {
     names.map(|(name, ..)| *name).collect::<Vec<_>>().join(", ")
 }
 
-/// Text as it may stand in a page.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
+/// What the client calls this host and port, if it can be a name or an address; else it is not shown. Nothing of such a
+/// text must be escaped in a page.
+fn shown(host: &[u8]) -> &str {
+    let plain = |octet: &u8| octet.is_ascii_alphanumeric() || b".-_:[]".contains(octet);
+    let host = Some(host).filter(|host| host.len() <= HOST_BYTES_MAX && host.iter().all(plain));
+    host.and_then(|host| std::str::from_utf8(host).ok())
+        .filter(|host| !host.is_empty())
+        .unwrap_or("localhost")
 }
+
+/// Octets of a name in the DNS, and a port.
+const HOST_BYTES_MAX: usize = 253 + 6;
 
 /// The first subprotocol of the client that is spoken here: its order is its preference.
 fn subprotocol(
@@ -516,13 +513,21 @@ mod tests {
     }
 
     #[test]
-    fn the_page_says_how_to_connect_and_escapes_the_host() {
-        let outcome = outcome("GET / HTTP/1.1\r\nHost: <a&'\"b>:8080\r\n\r\n");
+    fn the_page_says_how_to_connect() {
+        let outcome = outcome("GET / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n");
         let page = reply(&outcome);
-        assert!(page.contains("ws://&lt;a&amp;&#39;&quot;b&gt;:8080/"));
+        assert!(page.contains("ws://[::1]:8080/"));
         assert!(page.contains("wamp.2.json, wamp.2.msgpack, wamp.2.cbor, wamp.2.json.batched"));
         assert!(page.contains("on the same port"));
         assert!(!page.contains("{{") && PAGE.len() < 3000);
+    }
+
+    #[test]
+    fn the_page_shows_no_host_that_cannot_be_one() {
+        for host in ["<a&'\"b>:8080", "\u{fc}", "a b", "", &"x".repeat(260)] {
+            let outcome = outcome(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            assert!(reply(&outcome).contains("ws://localhost/"), "{host}");
+        }
     }
 
     #[test]
