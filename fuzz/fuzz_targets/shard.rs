@@ -19,8 +19,9 @@ use libfuzzer_sys::fuzz_target;
 
 const SHARDS: usize = 2;
 const PEERS_MAX: usize = 16;
-const HELLO: &[u8] =
-    br#"[1,"realm1",{"roles":{"caller":{},"publisher":{},"callee":{"features":{"call_canceling":true}}}}]"#;
+/// Ids of registrations and subscriptions count from 1 in each, so that those of one mean something in the other.
+const REALMS: [&str; 2] = ["realm1", "realm2"];
+const GOODBYE: &str = r#"[6,{},"wamp.close.close_realm"]"#;
 
 fuzz_target!(|input: &[u8]| run(input));
 
@@ -83,7 +84,9 @@ impl World {
         });
         let settings = Settings {
             limits,
-            realms: vec![RealmSettings { name: "realm1".to_owned(), uri_check: UriCheck::Loose }],
+            realms: REALMS
+                .map(|name| RealmSettings { name: name.to_owned(), uri_check: UriCheck::Loose })
+                .to_vec(),
             listeners: vec![ListenerSettings { transport, request_ids: RequestIds::Any }],
             agent: String::new(),
         };
@@ -95,7 +98,7 @@ impl World {
     }
 
     fn step(&mut self, operation: u8, input: &mut Input<'_>) {
-        match operation % 16 {
+        match operation % 18 {
             0 => {
                 let full = input.number() == 0;
                 self.open(full);
@@ -103,7 +106,8 @@ impl World {
             1..=3 => {
                 if let Some((shard, key)) = self.open(false) {
                     self.shards[shard].receive(key, &mut [0x7f, 0xf1, 0, 0], self.now);
-                    self.receive_message(shard, key, HELLO);
+                    let realm = usize::from(operation % 18 == 3);
+                    self.receive_message(shard, key, hello(realm).as_bytes());
                 }
             }
             4..=8 => {
@@ -134,11 +138,25 @@ impl World {
                 let congested = input.number() % 2 == 0;
                 self.shards[input.number() % SHARDS].congested(congested);
             }
-            _ => match input.number() {
+            15 => match input.number() {
                 0 => self.shards.iter_mut().for_each(|shard| shard.drain(self.now)),
                 seconds => self.wait(Duration::from_secs(seconds as u64)),
             },
+            _ => {
+                let Some((shard, key)) = self.peer(input) else { return };
+                self.rejoin(shard, key, input);
+            }
         }
+    }
+
+    /// GOODBYE, HELLO and some requests in one go, before an answer to any.
+    fn rejoin(&mut self, shard: usize, key: PeerKey, input: &mut Input<'_>) {
+        let mut frames = frame(GOODBYE.as_bytes());
+        frames.extend(frame(hello(input.number()).as_bytes()));
+        for _ in 0..input.number() % 4 {
+            frames.extend(frame(message(input).as_bytes()));
+        }
+        self.shards[shard].receive(key, &mut frames, self.now);
     }
 
     fn open(&mut self, full: bool) -> Option<(usize, PeerKey)> {
@@ -158,9 +176,7 @@ impl World {
     }
 
     fn receive_message(&mut self, shard: usize, key: PeerKey, body: &[u8]) {
-        let mut frame = (body.len() as u32).to_be_bytes().to_vec();
-        frame.extend_from_slice(body);
-        self.shards[shard].receive(key, &mut frame, self.now);
+        self.shards[shard].receive(key, &mut frame(body), self.now);
     }
 
     /// Some letters of one shard reach the other.
@@ -214,6 +230,20 @@ impl World {
     }
 }
 
+/// A RawSocket frame with a message.
+fn frame(body: &[u8]) -> Vec<u8> {
+    let mut frame = (body.len() as u32).to_be_bytes().to_vec();
+    frame.extend_from_slice(body);
+    frame
+}
+
+/// HELLO of either realm.
+fn hello(realm: usize) -> String {
+    let realm = REALMS[realm % REALMS.len()];
+    let roles = r#"{"caller":{},"publisher":{},"callee":{"features":{"call_canceling":true}}}"#;
+    format!(r#"[1,"{realm}",{{"roles":{roles}}}]"#)
+}
+
 /// A message that may make sense: small ids, few URIs.
 fn message(input: &mut Input<'_>) -> String {
     const URIS: [&str; 6] = ["a.b", "a.c", "a.", ".b", "a", "wamp.subscription.on_create"];
@@ -239,6 +269,6 @@ fn message(input: &mut Input<'_>) -> String {
         8 => format!("[49,{id},{options}]"),
         9 => format!("[70,{id},{options},[{id}]]"),
         10 => format!(r#"[8,68,{id},{options},"a.error"]"#),
-        _ => r#"[6,{},"wamp.close.close_realm"]"#.to_owned(),
+        _ => GOODBYE.to_owned(),
     }
 }

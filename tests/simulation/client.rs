@@ -131,6 +131,31 @@ impl Client {
         Client { big, mute, stage: Stage::Opened, ..fresh }
     }
 
+    /// GOODBYE, then HELLO and the first requests of the next life, none of which waits for an answer: which life says
+    /// what. `None` if the client does not leave.
+    pub fn rejoin(
+        &mut self,
+        next: &mut Client,
+        realm: &str,
+        calm: bool,
+        chance: &mut Chance,
+    ) -> Option<Vec<(usize, Message)>> {
+        const FIRST: [Act; 6] =
+            [Act::Register, Act::Register, Act::Register, Act::Subscribe, Act::Publish, Act::Call];
+        let goodbye = self.speak(Act::Goodbye, chance)?;
+        next.stage = Stage::Joining;
+        let mut messages = vec![(self.life, goodbye), (next.life, next.hello(realm))];
+        for _ in 0..chance.between(0, 6) {
+            let act = *chance.pick(&FIRST)?;
+            messages.extend(next.speak(act, chance).map(|message| (next.life, message)));
+            // The event may be for a SUBSCRIBE that follows; the naive router does not think so.
+            if calm && act == Act::Publish {
+                break;
+            }
+        }
+        Some(messages)
+    }
+
     /// HELLO.
     pub fn hello(&self, realm: &str) -> Message {
         let features = dict! { "call_canceling": self.cancelable };

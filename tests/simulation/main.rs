@@ -35,6 +35,7 @@ const SEEDS: u64 = 2_000;
 /// Seeds that once found something, and what it was.
 const REGRESSIONS: &[(u64, &str)] = &[
     (0, "the first part of a frame that was cut in two was lost"),
+    (852, "a callee that had joined another realm was invoked under an id of its old one"),
     (1002, "ABORT followed the router's own GOODBYE"),
 ];
 

@@ -117,10 +117,12 @@ impl Plan {
         for needed in [Deed::Act, Deed::Upload, Deed::Letters, Deed::Write, Deed::Connect] {
             deeds[needed as usize] += 3;
         }
+        let rejoins = *rejoins.pick(&[0, 0, 3, 8]).expect("four are given");
+        let realm_counts = if rejoins == 0 { &[1, 1, 2, 3] } else { &[1, 2, 2, 3] };
         Plan {
             calm,
             shard_count,
-            realm_count: *chance.pick(&[1, 1, 2, 3]).expect("four are given"),
+            realm_count: *chance.pick(realm_counts).expect("four are given"),
             clients_max: chance.between(3, 12),
             steps: if calm { chance.between(60, 240) } else { chance.between(100, 900) },
             limits,
@@ -128,7 +130,7 @@ impl Plan {
             deeds,
             whole_uploads: *chance.pick(&[0, 50, 90, 100]).expect("four are given"),
             watchers: *chance.pick(&[0, 10, 10, 40]).expect("four are given"),
-            rejoins: *rejoins.pick(&[0, 0, 3, 10]).expect("four are given"),
+            rejoins,
             long_turns: *chance.pick(&[0, 20, 60]).expect("three are given"),
             drain: chance.percent(20),
         }

@@ -177,9 +177,10 @@ fn act(world: &mut World) {
     }
 }
 
-/// True if the client joins again at once. Who has broken the protocol is not heard any more.
+/// True if the client joins again at once, most likely while a letter to its old session is under way. Who has broken
+/// the protocol is not heard any more.
 fn rejoins(world: &mut World, peer: usize) -> bool {
-    let percent = world.plan.rejoins;
+    let percent = world.plan.rejoins * if world.invoked(peer) { 8 } else { 1 };
     percent > 0 && !world.peers[peer].client.guilty && world.chance.percent(percent)
 }
 
@@ -193,11 +194,10 @@ fn misbehave(world: &mut World, peer: usize) {
 fn misdeed(world: &mut World, peer: usize) -> Option<Misdeed> {
     let how = *world.chance.pick(&Misdeed::IN_SESSION)?;
     let client = &world.peers[peer].client;
+    let still = world.plan.calm && world.drained_by.is_none();
     match how {
-        // In other runs the answer may be under way, and the id free again.
-        _ if client.ids == RequestIds::Any && world.plan.calm && client.waits() => {
-            Some(Misdeed::CallRepeated)
-        }
+        // In other runs, and in a shutdown, the answer may be under way, and the id free again.
+        _ if client.ids == RequestIds::Any && still && client.waits() => Some(Misdeed::CallRepeated),
         Misdeed::RequestOutOfOrder if client.ids == RequestIds::Any => None,
         how => Some(how),
     }

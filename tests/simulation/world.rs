@@ -18,7 +18,7 @@ use fanwire::wamp::Serializer;
 use fanwire::wamp::message::code;
 
 use crate::chance::Chance;
-use crate::client::{Act, Client, Stage};
+use crate::client::{Client, Stage};
 use crate::coverage::Coverage;
 use crate::item::Message;
 use crate::log::{Life, Log, Misdeed, NOBODY, What};
@@ -201,23 +201,15 @@ impl World {
         hello
     }
 
-    /// GOODBYE, HELLO and the first requests of the next life, none of which waits for an answer. Tells which life says
-    /// what; `None` if the client does not leave.
+    /// A client leaves and joins again without waiting for an answer. Tells which life says what; `None` if the client
+    /// does not leave.
     pub fn rejoin(&mut self, peer: usize, stray: bool) -> Option<Vec<(usize, Message)>> {
-        const FIRST: [Act; 6] =
-            [Act::Register, Act::Register, Act::Register, Act::Subscribe, Act::Publish, Act::Call];
         let (realm, life) = (self.chance.below(self.plan.realm_count), self.log.lives.len());
         let client = &mut self.peers[peer].client;
-        let goodbye = client.speak(Act::Goodbye, &mut self.chance)?;
-        let mut next = client.again(life, realm, &mut self.chance);
-        next.stage = Stage::Joining;
         let before = self.log.lives[client.life].clone();
-        let hello = next.hello(&if stray { "nowhere".to_owned() } else { realm_name(realm) });
-        let mut messages = vec![(client.life, goodbye), (life, hello)];
-        for _ in 0..self.chance.between(0, 6) {
-            let act = *self.chance.pick(&FIRST)?;
-            messages.extend(next.speak(act, &mut self.chance).map(|message| (life, message)));
-        }
+        let mut next = client.again(life, realm, &mut self.chance);
+        let name = if stray { "nowhere".to_owned() } else { realm_name(realm) };
+        let messages = client.rejoin(&mut next, &name, self.plan.calm, &mut self.chance)?;
         self.log.lives.push(Life { realm, cancelable: next.cancelable, ..before });
         self.peers[peer].next = Some(next);
         self.pipeline(peer, messages.clone());
@@ -429,10 +421,16 @@ impl World {
         if message.code() != code::HELLO || !elsewhere {
             return;
         }
-        let mut letters = self.letters.iter().filter(|(pair, _)| pair.1 == p.shard).flat_map(|(_, all)| all);
-        if letters.any(|letter| matches!(letter, Letter::Invoke(invoke) if invoke.callee == p.key)) {
+        if self.invoked(peer) {
             self.coverage.count("a callee joined another realm while a letter invoked it");
         }
+    }
+
+    /// True if a letter is under way that will invoke a procedure of that connection.
+    pub fn invoked(&self, peer: usize) -> bool {
+        let p = &self.peers[peer];
+        let mut letters = self.letters.iter().filter(|(pair, _)| pair.1 == p.shard).flat_map(|(_, all)| all);
+        letters.any(|letter| matches!(letter, Letter::Invoke(invoke) if invoke.callee == p.key))
     }
 
     /// After input: whatever the shard has is handled if it wants more, and may be kept if not.
