@@ -1,6 +1,7 @@
 //! What a shard counts: plain integers, written by the one thread that owns them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::error::CloseReason;
 
@@ -31,6 +32,29 @@ pub struct Counters {
     pub closed: BTreeMap<CloseReason, u64>,
 }
 
+impl fmt::Display for Counters {
+    /// One line: what was done, and whatever was dropped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counters { messages_received, sessions_joined, publications, events_delivered, calls, .. } = self;
+        write!(f, "{sessions_joined} sessions, {messages_received} messages, {publications} publications, ")?;
+        write!(f, "{events_delivered} events, {calls} calls")?;
+        let dropped = [
+            (self.events_too_large, "events too large for their subscriber"),
+            (self.events_untranslatable, "events without a form in the subscriber's serializer"),
+            (self.publications_refused_silently, "publications refused and not acknowledged"),
+            (self.messages_too_large, "messages too large for their peer"),
+            (self.answers_too_late, "answers to calls that were given up"),
+        ];
+        for (count, what) in dropped.into_iter().filter(|(count, _)| *count > 0) {
+            write!(f, "; {count} {what}")?;
+        }
+        for (reason, count) in &self.closed {
+            write!(f, "; closed for {reason:?}: {count}")?;
+        }
+        Ok(())
+    }
+}
+
 impl Counters {
     /// Adds another shard's.
     pub fn add(&mut self, other: &Counters) {
@@ -47,5 +71,25 @@ impl Counters {
         for (reason, count) in &other.closed {
             *self.closed.entry(*reason).or_default() += count;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_dropped_is_told_and_what_was_not_is_not() {
+        let mut all = Counters { calls: 2, events_too_large: 1, ..Counters::default() };
+        all.closed.insert(CloseReason::Closed, 3);
+        let mut other = Counters { sessions_joined: 5, events_too_large: 1, ..Counters::default() };
+        other.closed.insert(CloseReason::SlowConsumer, 1);
+        all.add(&other);
+        let line = all.to_string();
+        assert!(
+            line.starts_with("5 sessions, 0 messages, 0 publications, 0 events, 2 calls; 2 events too large")
+        );
+        assert!(line.ends_with("; closed for Closed: 3; closed for SlowConsumer: 1"), "{line}");
+        assert!(!line.contains("untranslatable"));
     }
 }

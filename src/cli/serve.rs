@@ -136,7 +136,7 @@ impl Serve {
         };
         // A closed stdout is no reason not to serve.
         let _ = announce(&server, &listens, &realms, shards);
-        server.join();
+        tracing::info!("ended; {}", server.join());
         ExitCode::SUCCESS
     }
 

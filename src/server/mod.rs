@@ -35,6 +35,7 @@ use self::acceptor::{Acceptor, Command};
 use self::listener::Listener;
 use self::mailbox::{Mailbox, Mailboxes};
 use self::worker::Worker;
+use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::router::{ListenerIndex, Router, Settings, Shard, ShardIndex};
 
@@ -67,7 +68,7 @@ pub struct Server {
     addresses: Vec<(ListenerIndex, Address)>,
     commands: Sender<Command>,
     waker: Arc<Waker>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<JoinHandle<Counters>>,
 }
 
 impl Server {
@@ -100,7 +101,10 @@ impl Server {
         let mut server =
             Server { addresses: bound, commands, waker, threads: Vec::with_capacity(shards + 1) };
         // If a thread cannot be started, those before it must end: the acceptor goes first, since it stops the others.
-        server.spawn("fanwire-accept".to_owned(), move || acceptor.run())?;
+        server.spawn("fanwire-accept".to_owned(), move || {
+            acceptor.run();
+            Counters::default()
+        })?;
         for (place, worker) in workers.into_iter().enumerate() {
             server.spawn(format!("fanwire-{place}"), move || worker.run())?;
         }
@@ -116,11 +120,14 @@ impl Server {
         }
     }
 
-    /// Waits for the end of a shutdown that [`Server::drain`] or a signal began, or will begin.
-    pub fn join(self) {
+    /// Waits for the end of a shutdown that [`Server::drain`] or a signal began, or will begin. Returns what all shards
+    /// have counted.
+    pub fn join(self) -> Counters {
+        let mut counters = Counters::default();
         for thread in self.threads {
-            thread.join().expect("a panic ends the process");
+            counters.add(&thread.join().expect("a panic ends the process"));
         }
+        counters
     }
 
     /// Where it listens, with the real ports. A name may stand for several addresses.
@@ -128,7 +135,11 @@ impl Server {
         self.addresses.iter().map(|(index, address)| (*index, address))
     }
 
-    fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> Result<(), StartError> {
+    fn spawn(
+        &mut self,
+        name: String,
+        run: impl FnOnce() -> Counters + Send + 'static,
+    ) -> Result<(), StartError> {
         match Builder::new().name(name).spawn(run) {
             Ok(thread) => self.threads.push(thread),
             Err(error) => {

@@ -18,6 +18,7 @@ use mio::{Events, Poll, Token, Waker};
 use super::connection::{Arrival, Connection, Connections, Input};
 use super::farewell::Farewells;
 use super::mailbox::{Errand, Mailboxes};
+use crate::counters::Counters;
 use crate::error::CloseReason;
 use crate::limits::Limits;
 use crate::router::{Closing, Letter, PeerKey, Shard, ShardIndex};
@@ -94,15 +95,15 @@ impl Worker {
         }
     }
 
-    /// Takes turns until it is told to stop.
-    pub fn run(mut self) {
+    /// Takes turns until it is told to stop. Returns what its shard has counted.
+    pub fn run(mut self) -> Counters {
         let mut events = Events::with_capacity(EVENTS_MAX);
         let mut now = Instant::now();
         loop {
             self.wait(&mut events, now);
             now = Instant::now();
             if !self.turn(&events, now) {
-                return;
+                return self.shard.counters().clone();
             }
         }
     }
