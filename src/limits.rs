@@ -54,6 +54,9 @@ pub struct Limits {
     pub read_bytes_per_peer_turn: usize,
     /// Octets read in one turn over all peers; the rest is read in the next turn.
     pub read_bytes_per_turn: usize,
+    /// Octets queued for all peers of a shard since they were last written. Above: nothing more is read before they
+    /// are. One PUBLISH of 150 octets is 1.5 MB to 10,000 subscribers; what is read in a turn alone would not bound it.
+    pub queued_bytes_per_turn: usize,
     /// Octets written to one peer in one turn; the rest is written in the next turn.
     pub write_bytes_per_peer_turn: usize,
     /// Subscriptions of a session. Above: ERROR `wamp.error.unavailable`.
@@ -98,6 +101,7 @@ impl Limits {
         mailbox_bytes_max: 64 << 20,
         read_bytes_per_peer_turn: 64 << 10,
         read_bytes_per_turn: 1 << 20,
+        queued_bytes_per_turn: 64 << 20,
         write_bytes_per_peer_turn: 256 << 10,
         subscriptions_per_session_max: 4_096,
         registrations_per_session_max: 4_096,
@@ -137,4 +141,6 @@ const _: () = {
     assert!(limits.read_bytes_per_turn <= limits.mailbox_bytes_max / 16);
     assert!(limits.read_bytes_per_peer_turn <= limits.read_bytes_per_turn);
     assert!(FRAME_COPY_BYTES_MAX <= OUTBOUND_CHUNK_BYTES);
+    // What one turn adds must not make a crowd of peers that were not given the time to take it.
+    assert!(limits.queued_bytes_per_turn <= limits.outbound_shard_bytes_max / 8);
 };

@@ -136,7 +136,8 @@ impl Serve {
         };
         // A closed stdout is no reason not to serve.
         let _ = announce(&server, &listens, &realms, shards);
-        tracing::info!("ended; {}", server.join());
+        let counters = server.join();
+        tracing::info!("ended; {counters}");
         ExitCode::SUCCESS
     }
 

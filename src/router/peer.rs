@@ -60,7 +60,7 @@ pub struct Peer {
     dirty: bool,
     /// It is among those that must go.
     doomed: bool,
-    /// It is among those that are looked at when the congestion ends.
+    /// It is among those that are looked at when nothing holds input back any more.
     waits_for_relief: bool,
     /// Octets of its input that are kept until a message is whole.
     kept: usize,
@@ -128,6 +128,8 @@ pub struct Peers {
     scratch: Vec<u8>,
     reply: Vec<u8>,
     outbound_bytes: usize,
+    /// Octets queued since the shell last asked who is to be written.
+    queued_bytes: usize,
     kept_bytes: usize,
     limits: Limits,
     /// What is counted about them.
@@ -150,6 +152,7 @@ impl Peers {
             scratch: Vec::new(),
             reply: Vec::new(),
             outbound_bytes: 0,
+            queued_bytes: 0,
             kept_bytes: 0,
             limits,
             counters: Counters::default(),
@@ -326,6 +329,7 @@ impl Peers {
             return Sent::Gone;
         }
         self.outbound_bytes += frame.octets();
+        self.queued_bytes += frame.octets();
         if cause == Cause::Itself {
             peer.replies += frame.octets();
         }
@@ -350,6 +354,16 @@ impl Peers {
                 into.push(key);
             }
         }
+        let sated = self.sated();
+        self.queued_bytes = 0;
+        if sated && !self.congested {
+            self.relieve();
+        }
+    }
+
+    /// True if so much was queued that peers must be written before more is read.
+    pub fn sated(&self) -> bool {
+        self.queued_bytes > self.limits.queued_bytes_per_turn
     }
 
     /// What waits for a peer.
@@ -406,21 +420,21 @@ impl Peers {
     /// False if the peer must not be read now: it leaves its own replies unread, or a mailbox is too full.
     pub fn wants_input(&mut self, key: PeerKey) -> bool {
         let soft = self.limits.outbound_bytes_soft;
-        let congested = self.congested;
+        let held = self.congested || self.sated();
         let Some(peer) = self.peer_mut(key) else { return false };
         if matches!(peer.state, State::Finishing { .. }) {
             return true;
         }
         // Once paused it stays so until it is resumed: what it has sent before is kept, and comes first.
-        peer.paused |= congested || peer.replies > soft;
+        peer.paused |= held || peer.replies > soft;
         let paused = peer.paused;
-        if paused && congested {
+        if paused && held {
             self.await_relief(key);
         }
         !paused
     }
 
-    /// The peer is to be looked at when the congestion ends.
+    /// The peer is to be looked at when the congestion ends, or peers have been written.
     fn await_relief(&mut self, key: PeerKey) {
         if let Some(peer) = self.peer_mut(key)
             && !peer.waits_for_relief
@@ -433,13 +447,17 @@ impl Peers {
     /// A mailbox is too full, or no longer.
     pub fn set_congested(&mut self, congested: bool) {
         self.congested = congested;
-        if !congested {
-            for key in std::mem::take(&mut self.paused) {
-                if let Some(peer) = self.peer_mut(key) {
-                    peer.waits_for_relief = false;
-                }
-                self.resume(key);
+        if !congested && !self.sated() {
+            self.relieve();
+        }
+    }
+
+    fn relieve(&mut self) {
+        for key in std::mem::take(&mut self.paused) {
+            if let Some(peer) = self.peer_mut(key) {
+                peer.waits_for_relief = false;
             }
+            self.resume(key);
         }
     }
 
@@ -450,15 +468,15 @@ impl Peers {
 
     fn resume(&mut self, key: PeerKey) {
         let soft = self.limits.outbound_bytes_soft;
-        let congested = self.congested;
+        let held = self.congested || self.sated();
         let Some(peer) = self.peer_mut(key) else { return };
         if !peer.paused {
             return;
         }
-        if !congested && (peer.replies <= soft / 2 || matches!(peer.state, State::Finishing { .. })) {
+        if !held && (peer.replies <= soft / 2 || matches!(peer.state, State::Finishing { .. })) {
             peer.paused = false;
             self.resumed.push(key);
-        } else if congested {
+        } else if held {
             self.await_relief(key);
         }
     }
@@ -476,9 +494,12 @@ impl Peers {
         }
     }
 
-    /// When the peer last took bytes that waited for it, if any wait.
+    /// When the peer last took bytes, if it is still taking those that wait for it, or has taken the last that it will
+    /// ever get.
     pub fn last_progress(&self, key: PeerKey) -> Option<Instant> {
-        self.peer(key).filter(|peer| !peer.outbound.is_empty()).map(|peer| peer.last_progress)
+        let finishing =
+            |peer: &&Peer| matches!(peer.state, State::Finishing { .. }) || !peer.outbound.is_empty();
+        self.peer(key).filter(finishing).map(|peer| peer.last_progress)
     }
 
     // Ending.
@@ -509,7 +530,9 @@ impl Peers {
         debug_assert!(!matches!(peer.state, State::Joined(_)), "a session leaves before its peer finishes");
         peer.transport = None;
         peer.mute = true;
+        let kept = std::mem::take(&mut peer.kept);
         peer.state = State::Finishing { reason, input_ended: false, shut: false };
+        self.kept_bytes -= kept;
         self.set_deadline(key, Timer::Goodbye(key), now + wait, timers);
         self.resume(key);
         if self.outbound(key).is_some_and(Outbound::is_empty) {

@@ -170,7 +170,9 @@ impl Slot {
                 if range.len() <= FRAME_COPY_BYTES_MAX {
                     SlotState::Small
                 } else {
-                    SlotState::Large(share(&mut self.buffer, range))
+                    let frame = share(&mut self.buffer, range);
+                    self.buffer.shrink_to(SCRATCH_BYTES_MAX);
+                    SlotState::Large(frame)
                 }
             }
         };

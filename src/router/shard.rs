@@ -20,9 +20,12 @@
 //!    peer has closed too, or a deadline has passed, the connection is dropped. Only a peer that does not take its
 //!    bytes, or whose socket is broken, is dropped at once.
 
+mod drain;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::drain::Drain;
 use super::broker::Broker;
 use super::dealer::Dealer;
 use super::entropy::Entropy;
@@ -75,19 +78,6 @@ struct LocalRealm {
     shared: Arc<Realm>,
     broker: Broker,
     dealer: Dealer,
-}
-
-/// How far the shutdown is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Drain {
-    /// None was asked for.
-    No,
-    /// New sessions and calls are refused; open calls may finish until then.
-    Calls { until: Instant, end: Instant },
-    /// Every session was said goodbye; the last peer is dropped at the end.
-    Goodbye { end: Instant },
-    /// Nobody is left.
-    Done,
 }
 
 /// How the connection goes on after a message.
@@ -247,6 +237,12 @@ impl Shard {
 
     // Questions.
 
+    /// True if so much was queued since [`Shard::dirty`] that peers must be written before more is read, and before
+    /// more letters are taken.
+    pub fn sated(&self) -> bool {
+        self.peers.sated()
+    }
+
     /// How long the shell may sleep.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.timers.next()
@@ -299,7 +295,8 @@ impl Shard {
                 Inbound::Finished => return Ok(self.on_finished(key)),
                 Inbound::Opened => {}
                 Inbound::Message(message) => match self.on_message(key, message, now)? {
-                    Next::Read => {}
+                    // What it has begotten here is queued before the next message: only then is known how much it was.
+                    Next::Read => self.take_own_letters(now),
                     finish => return Ok(finish),
                 },
             }
@@ -530,16 +527,10 @@ impl Shard {
                 self.leave(key, now);
                 self.peers.drop_connection(key, reason, &mut self.timers);
             }
-            let mut letters = std::mem::take(&mut self.own_letters);
-            std::mem::swap(&mut letters, self.letters.outbox(self.index));
-            let settled = letters.is_empty();
-            for letter in letters.drain(..) {
-                self.open_letter(letter, now);
-            }
-            self.own_letters = letters;
-            if settled {
+            if self.letters.outbox(self.index).is_empty() {
                 break;
             }
+            self.take_own_letters(now);
         }
         match self.drain {
             Drain::Calls { .. } if self.owes_nothing() => self.say_goodbye_to_all(now),
@@ -548,6 +539,18 @@ impl Shard {
                 self.drain = Drain::Done;
             }
             _ => {}
+        }
+    }
+
+    /// Takes the letters this shard has sent to itself so far, and those that they beget.
+    fn take_own_letters(&mut self, now: Instant) {
+        while !self.letters.outbox(self.index).is_empty() {
+            let mut letters = std::mem::take(&mut self.own_letters);
+            std::mem::swap(&mut letters, self.letters.outbox(self.index));
+            for letter in letters.drain(..) {
+                self.open_letter(letter, now);
+            }
+            self.own_letters = letters;
         }
     }
 
@@ -635,48 +638,6 @@ impl Shard {
             Framing::WebSocket | Framing::WebSocketBatched => limits.silence_ms_max,
         };
         (silence_ms > 0).then(|| Limits::ms(silence_ms))
-    }
-
-    // Shutdown.
-
-    /// No call waits for its answer here, as a call or as an invocation, and no letter can bring one any more: every
-    /// other shard has said that it has begun its shutdown, and what it wrote before has come before that. So has every
-    /// publication that was acknowledged before.
-    fn owes_nothing(&self) -> bool {
-        let others = self.letters.others(self.index);
-        others.into_iter().all(|shard| self.draining_shards & (1 << shard.0) != 0)
-            && self.invocations_open == 0
-            && self.realms.iter().all(|realm| realm.dealer.has_no_calls())
-    }
-
-    /// GOODBYE to every session; whoever is in none is closed.
-    fn say_goodbye_to_all(&mut self, now: Instant) {
-        let Drain::Calls { until, end } = self.drain else { return };
-        self.timers.cancel(until, Timer::DrainCalls);
-        self.drain = Drain::Goodbye { end };
-        for realm in 0..self.realms.len() {
-            let (realm, mut cx) = self.lend(RealmKey(realm as u32), now);
-            realm.dealer.cancel_all(&mut cx);
-        }
-        for key in self.peers.keys() {
-            match self.peers.session_id(key) {
-                Some(_) => self.say_goodbye(key, now),
-                None => self.finish_peer(key, (1001, "shutting down"), CloseReason::Shutdown, now),
-            }
-        }
-        self.settle(now);
-    }
-
-    fn say_goodbye(&mut self, key: PeerKey, now: Instant) {
-        self.leave(key, now);
-        let details = [("message", Value::text("The router is shutting down."))];
-        let goodbye = Goodbye { details: Dict::Pairs(&details), reason: reason::SYSTEM_SHUTDOWN.into() };
-        self.peers.send_outside(key, &Message::Goodbye(goodbye));
-        if let Some(peer) = self.peers.peer_mut(key) {
-            peer.state = State::Leaving;
-        }
-        let at = now + Limits::ms(self.router.settings.limits.goodbye_ms_max);
-        self.peers.set_deadline(key, Timer::Goodbye(key), at, &mut self.timers);
     }
 
     /// One realm of the shard, and the rest of it as broker and dealer see it.

@@ -207,21 +207,25 @@ impl Acceptor {
 
     fn accept_batch(&mut self, place: usize) -> Batch {
         let index = self.sources[place].index;
-        let mut failure = None;
+        let mut failures = 0;
         for _ in 0..ACCEPT_BATCH {
             match self.sources[place].listener.accept() {
                 Ok((socket, origin)) => {
-                    failure = None;
                     self.place(Arrival { socket, origin, listener: index, full: false });
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Batch::Drained,
                 Err(error) if exhausted(&error) => return Batch::Exhausted(error),
                 // A peer that left while it waited, or a failure of its network: accept(2) tells it here.
-                Err(error) => failure = Some(error),
+                Err(error) => {
+                    failures += 1;
+                    if failures == ACCEPT_BATCH {
+                        // It would go on failing: rest instead of spinning.
+                        return Batch::Exhausted(error);
+                    }
+                }
             }
         }
-        // Failing to the last, it would go on failing: rest instead of spinning.
-        failure.map_or(Batch::Full, Batch::Exhausted)
+        Batch::Full
     }
 
     /// Hands a connection to the shard that has the fewest.

@@ -10,8 +10,8 @@
 //! then, so a batch costs one system call however long it is; no lock is held across a call to anything else.
 //!
 //! The bounds are soft. A queue never refuses: whoever posts to a congested one stops reading its peers until it is
-//! relieved, so it overshoots by one turn's reading for each sender. Taking letters waits for nobody, so no circle of
-//! congested shards can stand still.
+//! relieved, so it overshoots by one turn's reading for each sender. Taking letters waits for nobody but peers that
+//! take what they are owed, so no circle of congested shards can stand still.
 
 use std::sync::Arc;
 

@@ -58,7 +58,7 @@ pub struct Worker {
     unposted: bool,
     /// Letters taken from the mailbox, the next one last.
     letters: Vec<Letter>,
-    /// A turn's share of letters was used up: there may be more, which no event will announce again.
+    /// Letters may be waiting that no event will announce again: a turn's share was used up, or none were taken.
     letters_wait: bool,
     dirty: Vec<PeerKey>,
     closing: Vec<(PeerKey, Closing)>,
@@ -123,6 +123,9 @@ impl Worker {
         if self.connections.to_write() == 0 {
             self.take_letters(now);
             self.read(now);
+        } else {
+            // Letters may have come whose event is spent: the next turn must look.
+            self.letters_wait = true;
         }
         self.shard.expire(now);
         self.post();
@@ -191,7 +194,7 @@ impl Worker {
             let Some(letter) = self.letters.pop() else { return };
             room = room.saturating_sub(letter.bytes());
             self.shard.take_letter(letter, now);
-            if room == 0 {
+            if room == 0 || self.shard.sated() {
                 self.letters_wait = true;
                 return;
             }
@@ -206,7 +209,7 @@ impl Worker {
         }
         let mut room = self.limits.read_bytes_per_turn;
         for _ in 0..self.connections.to_read() {
-            if room == 0 {
+            if room == 0 || self.shard.sated() {
                 return;
             }
             let Some(key) = self.connections.next_to_read() else { return };

@@ -210,6 +210,42 @@ fn calls_that_were_given_up_take_no_room_from_others() {
 }
 
 #[test]
+fn nothing_more_is_read_before_peers_were_written_what_one_read_has_begotten() {
+    let mut wire = Wire::with(1, KINDS[0], |settings| settings.limits.queued_bytes_per_turn = 10_000);
+    let subscribers: Vec<_> = (0..10).map(|_| wire.join().0).collect();
+    for &subscriber in &subscribers {
+        wire.ask(subscriber, r#"[32,1,{},"a"]"#);
+    }
+    let (publisher, _) = wire.join();
+    let (shard, key) = wire.place(publisher);
+    let message = |request: u32| format!(r#"[16,{request},{{}},"a",["{}"]]"#, "x".repeat(100)).into_bytes();
+    let mut burst: Vec<u8> =
+        (1..=100).flat_map(|request| client_frame(KINDS[0], &message(request))).collect();
+    wire.shards[shard].receive(key, &mut burst, wire.now);
+    assert!(wire.shards[shard].sated());
+    let waiting: usize = subscribers.iter().map(|subscriber| wire.waiting(*subscriber)).sum();
+    assert!((10_000..12_000).contains(&waiting), "{waiting}");
+    // Each time peers were written, it goes on where it stopped.
+    let mut turns = 0;
+    loop {
+        wire.settle();
+        let mut resumed = Vec::new();
+        wire.shards[shard].resumed(&mut resumed);
+        if resumed.is_empty() {
+            break;
+        }
+        assert_eq!(resumed, [key]);
+        wire.shards[shard].receive(key, &mut [], wire.now);
+        turns += 1;
+    }
+    assert!((10..30).contains(&turns), "{turns}");
+    for &subscriber in &subscribers {
+        assert_eq!(wire.receive(subscriber).len(), 100);
+    }
+    wire.finish();
+}
+
+#[test]
 fn nobody_is_read_while_a_mailbox_is_too_full() {
     let mut wire = Wire::new(1, KINDS[0]);
     let (client, _) = wire.join();

@@ -197,3 +197,31 @@ fn a_subscriber_that_only_reads_is_not_taken_for_a_slow_one() {
         fixture.end();
     }
 }
+
+/// The worker that is busy writing to one peer must not forget the letters that come meanwhile.
+#[test]
+fn an_event_is_not_left_lying_while_another_peer_is_written() {
+    const ROUNDS: u64 = 40;
+    let fixture = serve(2, Limits::DEFAULT);
+    // Placement alternates: the first and third client share a shard, the second has the other.
+    let mut narrow = narrow_subscriber(fixture.address);
+    let mut publisher = Client::join(fixture.address);
+    let mut silent = Client::join(fixture.address);
+    silent.subscribe(1, "com.example.small");
+    let filler = "x".repeat(600_000);
+    let mut request = 0;
+    for round in 0..ROUNDS {
+        for _ in 0..4 {
+            request += 1;
+            publisher.send(json!([16, request, {}, TOPIC, [filler]]));
+        }
+        thread::scope(|scope| {
+            scope.spawn(|| (0..4).for_each(|_| drop(narrow.event())));
+            request += 1;
+            publisher.send(json!([16, request, {}, "com.example.small", [round]]));
+            assert_eq!(silent.event(), round);
+        });
+    }
+    drop((narrow, publisher, silent));
+    fixture.end();
+}

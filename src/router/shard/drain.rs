@@ -1,0 +1,74 @@
+//! The shutdown of a shard: what it waits for, and its last words.
+//!
+//! ```text
+//!   drain -> Calls   no new sessions and calls; every other shard is told, by letter
+//!         -> Goodbye when every other shard has said the same and no call is open, or half of the time has passed:
+//!                    calls still open are canceled, every session gets GOODBYE
+//!         -> Done    when the last peer is gone
+//! ```
+
+use std::time::Instant;
+
+use super::super::peer::State;
+use super::super::timers::Timer;
+use super::super::{PeerKey, RealmKey};
+use super::Shard;
+use crate::error::CloseReason;
+use crate::limits::Limits;
+use crate::wamp::message::Goodbye;
+use crate::wamp::{Dict, Message, Value, reason};
+
+/// How far the shutdown is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Drain {
+    /// None was asked for.
+    No,
+    /// New sessions and calls are refused; open calls may finish until then.
+    Calls { until: Instant, end: Instant },
+    /// Every session was said goodbye; the last peer is dropped at the end.
+    Goodbye { end: Instant },
+    /// Nobody is left.
+    Done,
+}
+
+impl Shard {
+    /// No call waits for its answer here, as a call or as an invocation, and no letter can bring one any more: every
+    /// other shard has said that it has begun its shutdown, and what it wrote before has come before that. So has every
+    /// publication that was acknowledged before.
+    pub(super) fn owes_nothing(&self) -> bool {
+        let others = self.letters.others(self.index);
+        others.into_iter().all(|shard| self.draining_shards & (1 << shard.0) != 0)
+            && self.invocations_open == 0
+            && self.realms.iter().all(|realm| realm.dealer.has_no_calls())
+    }
+
+    /// GOODBYE to every session; whoever is in none is closed.
+    pub(super) fn say_goodbye_to_all(&mut self, now: Instant) {
+        let Drain::Calls { until, end } = self.drain else { return };
+        self.timers.cancel(until, Timer::DrainCalls);
+        self.drain = Drain::Goodbye { end };
+        for realm in 0..self.realms.len() {
+            let (realm, mut cx) = self.lend(RealmKey(realm as u32), now);
+            realm.dealer.cancel_all(&mut cx);
+        }
+        for key in self.peers.keys() {
+            match self.peers.session_id(key) {
+                Some(_) => self.say_goodbye(key, now),
+                None => self.finish_peer(key, (1001, "shutting down"), CloseReason::Shutdown, now),
+            }
+        }
+        self.settle(now);
+    }
+
+    fn say_goodbye(&mut self, key: PeerKey, now: Instant) {
+        self.leave(key, now);
+        let details = [("message", Value::text("The router is shutting down."))];
+        let goodbye = Goodbye { details: Dict::Pairs(&details), reason: reason::SYSTEM_SHUTDOWN.into() };
+        self.peers.send_outside(key, &Message::Goodbye(goodbye));
+        if let Some(peer) = self.peers.peer_mut(key) {
+            peer.state = State::Leaving;
+        }
+        let at = now + Limits::ms(self.router.settings.limits.goodbye_ms_max);
+        self.peers.set_deadline(key, Timer::Goodbye(key), at, &mut self.timers);
+    }
+}
