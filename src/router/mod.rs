@@ -45,12 +45,9 @@ pub mod session;
 pub mod shard;
 pub mod timers;
 
-use std::time::Instant;
-
 use self::entropy::Entropy;
 use self::letter::Letters;
 use self::peer::Peers;
-use self::timers::Timers;
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::wamp::message::{self, code};
@@ -100,16 +97,12 @@ pub struct Context<'a> {
     pub peers: &'a mut Peers,
     /// The outboxes.
     pub letters: &'a mut Letters,
-    /// The deadlines.
-    pub timers: &'a mut Timers,
     /// Chance.
     pub entropy: &'a mut Entropy,
     /// Invocations that peers here have not answered.
     pub invocations_open: &'a mut usize,
     /// The router is shutting down.
     pub draining: bool,
-    /// The turn's time.
-    pub now: Instant,
 }
 
 impl Context<'_> {

@@ -150,7 +150,7 @@ impl Shard {
 
     /// The peer will send no more (end of file). Its session leaves; what is queued for it is still written.
     pub fn input_ended(&mut self, key: PeerKey, now: Instant) {
-        self.leave(key, now);
+        self.leave(key);
         self.peers.finish(key, CloseReason::Closed, &mut self.timers, now);
         self.peers.input_ended(key, &mut self.timers);
         self.settle(now);
@@ -159,7 +159,7 @@ impl Shard {
     /// The connection is gone, or must go at once: nothing more can be written. The key is dead afterwards. Returns the
     /// reason that was counted: a peer that was finishing had its own already.
     pub fn close(&mut self, key: PeerKey, reason: CloseReason, now: Instant) -> CloseReason {
-        self.leave(key, now);
+        self.leave(key);
         let reason = self.peers.remove(key, reason, &mut self.timers);
         self.settle(now);
         reason
@@ -167,7 +167,7 @@ impl Shard {
 
     /// A letter from another shard.
     pub fn take_letter(&mut self, letter: Letter, now: Instant) {
-        self.open_letter(letter, now);
+        self.open_letter(letter);
         self.settle(now);
     }
 
@@ -296,7 +296,7 @@ impl Shard {
                 Inbound::Opened => {}
                 Inbound::Message(message) => match self.on_message(key, message, now)? {
                     // What it has begotten here is queued before the next message: only then is known how much it was.
-                    Next::Read => self.take_own_letters(now),
+                    Next::Read => self.take_own_letters(),
                     finish => return Ok(finish),
                 },
             }
@@ -323,7 +323,7 @@ impl Shard {
 
     /// The peer broke a rule: ABORT where WAMP is spoken, the transport's own close, and then the end.
     fn on_violation(&mut self, key: PeerKey, transport: &mut Transport, violation: Violation, now: Instant) {
-        self.leave(key, now);
+        self.leave(key);
         // Nothing follows our GOODBYE, not even ABORT.
         let silent = self.peers.peer(key).is_some_and(|peer| matches!(peer.state, State::Leaving));
         if violation.is_told_with_abort() && !silent {
@@ -345,7 +345,7 @@ impl Shard {
         reason: CloseReason,
         now: Instant,
     ) {
-        self.leave(key, now);
+        self.leave(key);
         self.peers.reply_with(key, |reply| transport.close(close_code, close_text, reply));
         self.peers.finish(key, reason, &mut self.timers, now);
     }
@@ -392,7 +392,7 @@ impl Shard {
         now: Instant,
     ) -> Result<Next, Violation> {
         self.admit(key, message)?;
-        let (LocalRealm { broker, dealer, .. }, mut cx) = self.lend(realm, now);
+        let (LocalRealm { broker, dealer, .. }, mut cx) = self.lend(realm);
         let granted = match message {
             Message::Publish(publish) => broker.on_publish(&mut cx, key, publish),
             Message::Subscribe(subscribe) => broker.on_subscribe(&mut cx, key, subscribe),
@@ -447,7 +447,7 @@ impl Shard {
                 });
                 if sent != Sent::Queued {
                     // A RawSocket peer may announce to take less than WELCOME is.
-                    self.leave(key, now);
+                    self.leave(key);
                     self.send_abort(
                         key,
                         reason::PAYLOAD_SIZE_EXCEEDED,
@@ -467,7 +467,7 @@ impl Shard {
 
     /// GOODBYE: all is given back before the answer, and the transport waits for another HELLO.
     fn on_goodbye(&mut self, key: PeerKey, now: Instant) -> Next {
-        self.leave(key, now);
+        self.leave(key);
         let goodbye = Goodbye { details: Dict::EMPTY, reason: reason::GOODBYE_AND_OUT.into() };
         self.peers.send_outside(key, &Message::Goodbye(goodbye));
         self.await_handshake(key, now);
@@ -482,11 +482,11 @@ impl Shard {
 
     /// Ends the session, if there is one: rosters and directory, registrations, open invocations, open calls, and last
     /// the list of sessions. The peer is left without a session.
-    fn leave(&mut self, key: PeerKey, now: Instant) {
+    fn leave(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.peer_mut(key) else { return };
         let State::Joined(_) = peer.state else { return };
         let State::Joined(mut session) = std::mem::replace(&mut peer.state, State::Idle) else { return };
-        let (LocalRealm { shared, broker, dealer }, mut cx) = self.lend(session.realm, now);
+        let (LocalRealm { shared, broker, dealer }, mut cx) = self.lend(session.realm);
         broker.leave(&mut cx, &mut session);
         dealer.leave(&mut cx, key, &mut session);
         shared.leave(session.id);
@@ -494,27 +494,27 @@ impl Shard {
 
     // Letters.
 
-    fn open_letter(&mut self, letter: Letter, now: Instant) {
+    fn open_letter(&mut self, letter: Letter) {
         match letter {
             Letter::Deliver { realm, publication } => {
-                let (realm, mut cx) = self.lend(realm, now);
+                let (realm, mut cx) = self.lend(realm);
                 realm.broker.deliver(&mut cx, &publication);
             }
             Letter::Invoke(invoke) => {
-                let (realm, mut cx) = self.lend(invoke.realm, now);
+                let (realm, mut cx) = self.lend(invoke.realm);
                 realm.dealer.invoke(&mut cx, *invoke);
             }
             Letter::Complete(complete) => {
-                let (realm, mut cx) = self.lend(complete.realm, now);
+                let (realm, mut cx) = self.lend(complete.realm);
                 realm.dealer.complete(&mut cx, *complete);
             }
             Letter::Interrupt { callee, realm, call, mode } => {
-                let (realm, mut cx) = self.lend(realm, now);
+                let (realm, mut cx) = self.lend(realm);
                 realm.dealer.interrupt(&mut cx, callee, call, mode);
             }
             Letter::Draining { shard } => self.draining_shards |= 1 << shard.0,
             Letter::Meta { realm } => {
-                let (realm, mut cx) = self.lend(realm, now);
+                let (realm, mut cx) = self.lend(realm);
                 realm.broker.publish_records(&mut cx);
             }
         }
@@ -524,13 +524,13 @@ impl Shard {
     fn settle(&mut self, now: Instant) {
         loop {
             while let Some((key, reason)) = self.peers.next_doomed() {
-                self.leave(key, now);
+                self.leave(key);
                 self.peers.drop_connection(key, reason, &mut self.timers);
             }
             if self.letters.outbox(self.index).is_empty() {
                 break;
             }
-            self.take_own_letters(now);
+            self.take_own_letters();
         }
         match self.drain {
             Drain::Calls { .. } if self.owes_nothing() => self.say_goodbye_to_all(now),
@@ -543,12 +543,12 @@ impl Shard {
     }
 
     /// Takes the letters this shard has sent to itself so far, and those that they beget.
-    fn take_own_letters(&mut self, now: Instant) {
+    fn take_own_letters(&mut self) {
         while !self.letters.outbox(self.index).is_empty() {
             let mut letters = std::mem::take(&mut self.own_letters);
             std::mem::swap(&mut letters, self.letters.outbox(self.index));
             for letter in letters.drain(..) {
-                self.open_letter(letter, now);
+                self.open_letter(letter);
             }
             self.own_letters = letters;
         }
@@ -574,7 +574,7 @@ impl Shard {
             Timer::DrainCalls => self.say_goodbye_to_all(now),
             Timer::DrainEnd => {
                 for key in self.peers.keys() {
-                    self.leave(key, now);
+                    self.leave(key);
                     self.peers.drop_connection(key, CloseReason::Shutdown, &mut self.timers);
                 }
             }
@@ -588,7 +588,7 @@ impl Shard {
         if let Some(due) = self.peers.last_progress(key).map(|at| at + wait).filter(|due| *due > now) {
             return self.peers.set_deadline(key, Timer::Goodbye(key), due, &mut self.timers);
         }
-        self.leave(key, now);
+        self.leave(key);
         self.peers.drop_connection(key, CloseReason::GoodbyeTimeout, &mut self.timers);
     }
 
@@ -603,7 +603,7 @@ impl Shard {
             return self.peers.set_deadline(key, Timer::Silence(key), due, &mut self.timers);
         }
         if peer.pinged {
-            self.leave(key, now);
+            self.leave(key);
             return self.peers.drop_connection(key, CloseReason::Silence, &mut self.timers);
         }
         peer.pinged = true;
@@ -641,17 +641,15 @@ impl Shard {
     }
 
     /// One realm of the shard, and the rest of it as broker and dealer see it.
-    fn lend(&mut self, realm: RealmKey, now: Instant) -> (&mut LocalRealm, Context<'_>) {
+    fn lend(&mut self, realm: RealmKey) -> (&mut LocalRealm, Context<'_>) {
         let context = Context {
             index: self.index,
             router: &self.router,
             peers: &mut self.peers,
             letters: &mut self.letters,
-            timers: &mut self.timers,
             entropy: &mut self.entropy,
             invocations_open: &mut self.invocations_open,
             draining: self.drain != Drain::No,
-            now,
         };
         (&mut self.realms[realm.0 as usize], context)
     }

@@ -59,7 +59,7 @@ pub struct Connection {
 pub enum Input {
     /// So many octets, at least one.
     Bytes(usize),
-    /// Nothing for now.
+    /// Nothing until the next edge.
     Nothing,
     /// The end: the peer will send no more.
     End,

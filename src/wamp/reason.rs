@@ -4,8 +4,6 @@
 pub const CLOSE_REALM: &str = "wamp.close.close_realm";
 /// The answer to a GOODBYE.
 pub const GOODBYE_AND_OUT: &str = "wamp.close.goodbye_and_out";
-/// The session was ended through the session meta API.
-pub const KILLED: &str = "wamp.close.killed";
 /// The router is shutting down.
 pub const SYSTEM_SHUTDOWN: &str = "wamp.close.system_shutdown";
 
@@ -25,8 +23,6 @@ pub const NO_SUCH_REALM: &str = "wamp.error.no_such_realm";
 pub const NO_SUCH_REGISTRATION: &str = "wamp.error.no_such_registration";
 /// The subscription is not one of this session's.
 pub const NO_SUCH_SUBSCRIPTION: &str = "wamp.error.no_such_subscription";
-/// The peer may not do this.
-pub const NOT_AUTHORIZED: &str = "wamp.error.not_authorized";
 /// The message is larger than the receiver's transport takes.
 pub const PAYLOAD_SIZE_EXCEEDED: &str = "wamp.error.payload_size_exceeded";
 /// The procedure is registered already.

@@ -48,7 +48,7 @@ impl Shard {
         self.timers.cancel(until, Timer::DrainCalls);
         self.drain = Drain::Goodbye { end };
         for realm in 0..self.realms.len() {
-            let (realm, mut cx) = self.lend(RealmKey(realm as u32), now);
+            let (realm, mut cx) = self.lend(RealmKey(realm as u32));
             realm.dealer.cancel_all(&mut cx);
         }
         for key in self.peers.keys() {
@@ -61,7 +61,7 @@ impl Shard {
     }
 
     fn say_goodbye(&mut self, key: PeerKey, now: Instant) {
-        self.leave(key, now);
+        self.leave(key);
         let details = [("message", Value::text("The router is shutting down."))];
         let goodbye = Goodbye { details: Dict::Pairs(&details), reason: reason::SYSTEM_SHUTDOWN.into() };
         self.peers.send_outside(key, &Message::Goodbye(goodbye));

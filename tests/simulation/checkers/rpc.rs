@@ -26,13 +26,8 @@ pub(super) fn silent_after_unregistered(log: &Log) -> Checked {
     silent_after_revoked(log, &REGISTRATION)
 }
 
-/// One final RESULT or ERROR for each CALL of a session that stays; never two, never one for no CALL. Where ids are not
-/// checked a client may call again under the id of a call that was refused.
+/// One final RESULT or ERROR for each CALL of a session that stays; never two, never one for no CALL.
 pub(super) fn one_answer(log: &Log) -> Checked {
-    let mut asked: BTreeMap<(usize, u64), usize> = BTreeMap::new();
-    for (_, life, message) in log.said().filter(|(_, _, message)| message.code() == code::CALL) {
-        *asked.entry((life, message.number(1))).or_default() += 1;
-    }
     let calls: BTreeMap<(usize, u64), usize> = log
         .said()
         .filter(|(_, _, message)| message.code() == code::CALL)
@@ -47,8 +42,7 @@ pub(super) fn one_answer(log: &Log) -> Checked {
         };
         ensure(calls.contains_key(&(life, request)), || format!("entry {at} answers no CALL"))?;
         let before = answers.insert((life, request), at);
-        let left = asked.get_mut(&(life, request)).filter(|left| **left > 0);
-        *left.ok_or_else(|| format!("entry {at}: a second answer after {before:?}"))? -= 1;
+        ensure(before.is_none(), || format!("entry {at}: a second answer after {before:?}"))?;
     }
     let (handled, departures) = (log.handled(), log.departures());
     for (quiet, _) in log.quiet().filter(|(_, answered)| *answered) {
