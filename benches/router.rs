@@ -63,6 +63,7 @@ impl Bench {
             self.shard.advance(key, waiting, self.now);
             octets += waiting;
         }
+        self.shard.flushed();
         octets
     }
 }

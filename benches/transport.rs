@@ -1,11 +1,12 @@
 //! What deframing and queueing cost: unmasking, `Transport::next` over full read buffers, `Outbound`.
 
+use std::convert::Infallible;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use fanwire::transport::outbound::{ChunkPool, Outbound};
+use fanwire::transport::arena::{Arena, Span};
+use fanwire::transport::outbound::Outbound;
 use fanwire::transport::websocket::{self, FrameHeader, HEADER_BYTES_MAX, Opcode};
 use fanwire::transport::{Framing, Inbound, Settings, Transport, frame};
 use fanwire::wamp::Serializer;
@@ -51,51 +52,57 @@ fn next(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What a frame costs each peer it is queued for, beyond its being written once: events that follow one another, and
+/// such that do not.
 fn outbound(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("outbound");
-    let event = [7; MESSAGE_BYTES];
-    let mut pool = ChunkPool::default();
-    let mut outbound = Outbound::default();
-    for copies in [1, 16, 1024] {
-        group.throughput(Throughput::Elements(copies));
-        group.bench_function(BenchmarkId::new("copy", copies), |bencher| {
-            bencher.iter(|| {
-                for _ in 0..copies {
-                    outbound.copy(black_box(&event), &mut pool);
-                }
-                drain(&mut outbound, &mut pool)
+    let mut arena = Arena::default();
+    let mut peers: Vec<Outbound> = Vec::new();
+    peers.resize_with(1000, Outbound::default);
+    for events in [1, 32] {
+        for lanes in [1, 2] {
+            group.throughput(Throughput::Elements((events * peers.len()) as u64));
+            let name = if lanes == 1 { "adjoining" } else { "apart" };
+            group.bench_function(BenchmarkId::new(name, events), |bencher| {
+                bencher.iter(|| {
+                    for event in 0..events {
+                        let frame = append(&mut arena, event % lanes);
+                        for outbound in &mut peers {
+                            outbound.push(frame, &mut arena);
+                        }
+                    }
+                    for outbound in &mut peers {
+                        black_box(outbound.chunks(&arena).count());
+                        outbound.advance(outbound.len(), &mut arena);
+                        outbound.set_apart(&mut arena);
+                    }
+                    arena.clear();
+                });
             });
-        });
+        }
     }
-    let large = Bytes::from(vec![7; 4096]);
-    group.throughput(Throughput::Elements(16));
-    group.bench_function(BenchmarkId::new("share", 16), |bencher| {
-        bencher.iter(|| {
-            for _ in 0..16 {
-                outbound.share(large.clone());
-            }
-            drain(&mut outbound, &mut pool)
-        });
-    });
     group.finish();
 }
 
-/// As a worker writes: all chunks at once.
-fn drain(outbound: &mut Outbound, pool: &mut ChunkPool) -> usize {
-    let written = outbound.chunks().map(<[u8]>::len).sum();
-    outbound.advance(written, pool);
-    written
+fn append(arena: &mut Arena, lane: usize) -> Span {
+    let written = arena.write(lane, |out| {
+        out.extend_from_slice(black_box(&[7; MESSAGE_BYTES]));
+        Ok::<(), Infallible>(())
+    });
+    let Ok((frame, ())) = written;
+    frame
 }
 
 fn frames(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("frame");
-    let mut scratch = Vec::new();
+    let mut out = Vec::new();
     for framing in [Framing::RawSocket, Framing::WebSocket, Framing::WebSocketBatched] {
         group.bench_function(format!("{framing:?}"), |bencher| {
             bencher.iter(|| {
-                frame(framing, Serializer::MessagePack, &mut scratch, |out| {
+                out.clear();
+                frame(framing, Serializer::MessagePack, &mut out, |out| {
                     out.extend_from_slice(black_box(&[7; MESSAGE_BYTES]));
-                    Ok::<(), ()>(())
+                    Ok::<(), Infallible>(())
                 })
             });
         });

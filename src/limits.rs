@@ -15,15 +15,12 @@ pub const MESSAGE_BYTES_CEILING: usize = 1 << 24;
 /// libraries of common clients stop between 100 and 1,000; nothing real comes near 64.
 pub const PAYLOAD_DEPTH_MAX: usize = 64;
 
-/// Frames up to this size are copied into each subscriber's queue, larger ones are shared by reference. Copying 1 KiB
-/// costs about as much as touching a reference count and later writing one more vector.
-pub const FRAME_COPY_BYTES_MAX: usize = 1024;
+/// Octets after which a lane of the turn's frames goes on in a new segment. A peer that is slow holds on to whole
+/// segments, if it holds at least a quarter of them; one that is not gets all of a segment in one write.
+pub const ARENA_SEGMENT_BYTES: usize = 256 * 1024;
 
-/// Bytes of one chunk of an outbound queue: what is copied collects in chunks of this size.
-pub const OUTBOUND_CHUNK_BYTES: usize = 16 * 1024;
-
-/// Free chunks a shard keeps for its peers; more are given back to the allocator.
-pub const OUTBOUND_POOL_CHUNKS_MAX: usize = 1024;
+/// Segments a shard keeps for the next turn; more are given back to the allocator.
+pub const ARENA_FREE_SEGMENTS_MAX: usize = 16;
 
 /// Octets of an upgrade request, headers included. Browsers with large cookies stay under 8 KiB.
 pub const UPGRADE_BYTES_MAX: usize = 16 * 1024;
@@ -140,7 +137,6 @@ const _: () = {
     // The overshoot of a congested mailbox is one turn's reading for each sending shard.
     assert!(limits.read_bytes_per_turn <= limits.mailbox_bytes_max / 16);
     assert!(limits.read_bytes_per_peer_turn <= limits.read_bytes_per_turn);
-    assert!(FRAME_COPY_BYTES_MAX <= OUTBOUND_CHUNK_BYTES);
     // What one turn adds must not make a crowd of peers that were not given the time to take it.
     assert!(limits.queued_bytes_per_turn <= limits.outbound_shard_bytes_max / 8);
 };

@@ -199,6 +199,7 @@ impl World {
                 let bytes = shard.outbound(key).map_or(0, |outbound| outbound.len());
                 shard.advance(key, bytes.min(bytes_max), self.now);
             }
+            shard.flushed();
             shard.closing(&mut closing);
             shard.resumed(&mut resumed);
             for key in resumed {

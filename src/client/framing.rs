@@ -324,7 +324,8 @@ mod tests {
                 out.extend_from_slice(message);
                 Ok::<(), ()>(())
             });
-            scratch[framed.unwrap().0].to_vec()
+            framed.unwrap();
+            scratch
         }
 
         fn wrapped(&mut self, message: &[u8]) -> Vec<u8> {

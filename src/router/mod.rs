@@ -40,6 +40,7 @@ pub mod meta;
 pub mod pattern;
 pub mod peer;
 pub mod publication;
+pub mod queue;
 pub mod realm;
 pub mod session;
 pub mod shard;

@@ -1,8 +1,8 @@
 //! The peers of a shard and the only way to queue bytes for one: [`Peers::send`] and its sisters.
 //!
-//! Every byte that goes to a peer passes `Peers::push`, which decides whether the peer may be sent anything, holds
-//! the queue against its bounds, and puts the peer on the list of those to be written. So nothing is ever queued and
-//! forgotten, and nothing follows a session's last word.
+//! Every byte that goes to a peer passes `Peers::push`, and there [`Queues::push`], which decides whether the peer may
+//! be sent anything, holds the queue against its bounds, and puts the peer on the list of those to be written. So
+//! nothing is ever queued and forgotten, and nothing follows a session's last word.
 //!
 //! A peer that must go is never removed in the middle of what is being done to it or to others: it is *doomed*, and the
 //! shard reaps the doomed when it is done.
@@ -15,21 +15,23 @@
 //!      +-------------------+-----------------+---------------------+--> Finishing --> (removed)
 //! ```
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 
 use super::directory::MatchedSubscription;
-use super::publication::{EventFrames, Frame, Publication, SCRATCH_BYTES_MAX, share};
+use super::publication::{EventFrames, Publication};
+use super::queue::{Cause, Pushed, Queues, Waiting};
 use super::session::Session;
 use super::timers::{Timer, Timers};
 use super::{Closing, ListenerIndex, PeerKey};
 use crate::codec;
 use crate::counters::Counters;
 use crate::error::CloseReason;
-use crate::limits::{FRAME_COPY_BYTES_MAX, Limits};
-use crate::transport::outbound::{ChunkPool, Outbound};
-use crate::transport::{self, Link, Transport};
+use crate::limits::Limits;
+use crate::transport::arena::{REPLIES, Span};
+use crate::transport::{self, Format, Link, Transport};
 use crate::wamp::{Message, SessionId};
 
 /// One connection.
@@ -45,19 +47,12 @@ pub struct Peer {
     pub link: Option<Link>,
     /// Where it is in its life.
     pub state: State,
-    /// It was said its last word, or must go: nothing more is queued.
-    pub mute: bool,
     /// It is not read until [`Peers::take_resumed`] has named it.
     pub paused: bool,
     /// When it last sent anything.
     pub last_input: Instant,
     /// A PING was sent at the last silence.
     pub pinged: bool,
-    outbound: Outbound,
-    /// About how many of the octets in `outbound` answer the peer's own requests. Only they hold back its input: a
-    /// callee that stopped reading INVOCATIONs to write a YIELD must be read, or both sides would wait.
-    replies: usize,
-    dirty: bool,
     /// It is among those that must go.
     doomed: bool,
     /// It is among those that are looked at when nothing holds input back any more.
@@ -68,6 +63,9 @@ pub struct Peer {
     deadline: Option<(Instant, Timer)>,
     stall: Option<Instant>,
 }
+
+/// Octets that the buffer for a transport's answers may keep when it is not used.
+const REPLY_BYTES_KEPT_MAX: usize = 4096;
 
 /// Where a peer is in its life.
 #[derive(Debug)]
@@ -104,32 +102,18 @@ pub enum Sent {
     Untranslatable,
 }
 
-/// On whose account something is queued for a peer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Cause {
-    /// It answers the peer's own request.
-    Itself,
-    /// Somebody else published, called or canceled.
-    Others,
-}
-
 /// The peers of a shard.
 #[derive(Debug)]
 pub struct Peers {
     slab: Slab<Peer>,
     serials: Vec<u32>,
-    pool: ChunkPool,
-    dirty: Vec<PeerKey>,
+    queues: Queues,
     doomed: Vec<(PeerKey, CloseReason)>,
     closing: Vec<(PeerKey, Closing)>,
     resumed: Vec<PeerKey>,
     paused: Vec<PeerKey>,
     congested: bool,
-    scratch: Vec<u8>,
     reply: Vec<u8>,
-    outbound_bytes: usize,
-    /// Octets queued since the shell last asked who is to be written.
-    queued_bytes: usize,
     kept_bytes: usize,
     limits: Limits,
     /// What is counted about them.
@@ -142,17 +126,13 @@ impl Peers {
         Peers {
             slab: Slab::new(),
             serials: Vec::new(),
-            pool: ChunkPool::default(),
-            dirty: Vec::new(),
+            queues: Queues::new(&limits),
             doomed: Vec::new(),
             closing: Vec::new(),
             resumed: Vec::new(),
             paused: Vec::new(),
             congested: false,
-            scratch: Vec::new(),
             reply: Vec::new(),
-            outbound_bytes: 0,
-            queued_bytes: 0,
             kept_bytes: 0,
             limits,
             counters: Counters::default(),
@@ -173,13 +153,9 @@ impl Peers {
             transport: Some(Box::new(transport)),
             link: None,
             state: State::Opening,
-            mute: false,
             paused: false,
             last_input: now,
             pinged: false,
-            outbound: Outbound::default(),
-            replies: 0,
-            dirty: false,
             doomed: false,
             waits_for_relief: false,
             kept: 0,
@@ -187,7 +163,17 @@ impl Peers {
             deadline: None,
             stall: None,
         });
+        self.queues.open(key);
         key
+    }
+
+    /// The peer's handshake is done: it is idle.
+    pub fn set_link(&mut self, key: PeerKey, link: Link) {
+        if let Some(peer) = self.peer_mut(key) {
+            peer.link = Some(link);
+            peer.state = State::Idle;
+            self.queues.set_link(key.index, &link);
+        }
     }
 
     /// The peer, if the key is alive.
@@ -226,6 +212,15 @@ impl Peers {
         self.slab.iter().map(|(_, peer)| peer.key).collect()
     }
 
+    /// True if nothing is queued for the peer any more.
+    pub fn mute(&self, key: PeerKey) -> bool {
+        self.queues.mute(key.index)
+    }
+
+    fn has_waiting(&self, key: PeerKey) -> bool {
+        self.outbound(key).is_some_and(|waiting| !waiting.is_empty())
+    }
+
     // Queueing.
 
     /// Queues a message for a peer that is in a session.
@@ -243,29 +238,27 @@ impl Peers {
     }
 
     fn queue(&mut self, key: PeerKey, message: &Message<'_>) -> Sent {
-        let Some(Link { serializer, framing, message_bytes_max }) = self.peer(key).and_then(|peer| peer.link)
-        else {
+        if self.peer(key).is_none() {
+            return Sent::Gone;
+        }
+        let Some((Format { serializer, framing }, message_bytes_max)) = self.queues.format(key.index) else {
             return Sent::Gone;
         };
         let cause = match message {
             Message::Invocation(_) | Message::Interrupt(_) => Cause::Others,
             _ => Cause::Itself,
         };
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let framed = transport::frame(framing, serializer, &mut scratch, |out| {
-            codec::encode(message, serializer, out)
+        let written = self.queues.arena.write(REPLIES, |out| {
+            transport::frame(framing, serializer, out, |out| codec::encode(message, serializer, out))
         });
-        let sent = match framed {
+        let sent = match written {
             Err(_) => Sent::Untranslatable,
-            Ok((_, message_bytes)) if message_bytes > message_bytes_max => Sent::TooLarge,
-            Ok((range, _)) if range.len() > FRAME_COPY_BYTES_MAX => {
-                let frame = share(&mut scratch, range);
-                self.push(key.index, Frame::Large(&frame), cause)
+            Ok((frame, message_bytes)) if message_bytes > message_bytes_max => {
+                self.queues.arena.take_back(frame);
+                Sent::TooLarge
             }
-            Ok((range, _)) => self.push(key.index, Frame::Small(&scratch[range]), cause),
+            Ok((frame, _)) => self.push(key.index, frame, cause),
         };
-        scratch.shrink_to(SCRATCH_BYTES_MAX);
-        self.scratch = scratch;
         if sent == Sent::TooLarge {
             self.counters.messages_too_large += 1;
         }
@@ -273,6 +266,7 @@ impl Peers {
     }
 
     /// Queues an EVENT for the peer at this place, which must be in a session. The frame is made on first use.
+    #[inline]
     pub fn send_event(
         &mut self,
         index: u32,
@@ -280,10 +274,10 @@ impl Peers {
         subscription: &MatchedSubscription,
         frames: &mut EventFrames,
     ) {
-        let Some(link) = self.slab[index as usize].link else { return };
-        match frames.frame(publication, subscription, &link) {
+        let Some((format, message_bytes_max)) = self.queues.format(index) else { return };
+        match frames.frame(publication, subscription, format, &mut self.queues.arena) {
             None => self.counters.events_untranslatable += 1,
-            Some((_, message_bytes)) if message_bytes > link.message_bytes_max => {
+            Some((_, message_bytes)) if message_bytes > message_bytes_max => {
                 self.counters.events_too_large += 1;
             }
             Some((frame, _)) => match self.push(index, frame, Cause::Others) {
@@ -300,75 +294,59 @@ impl Peers {
         let answered = answer(&mut reply);
         if !reply.is_empty() {
             if self.peer(key).is_some() {
-                self.push(key.index, Frame::Small(&reply), Cause::Itself);
+                let written = self.queues.arena.write(REPLIES, |out| {
+                    out.extend_from_slice(&reply);
+                    Ok::<(), Infallible>(())
+                });
+                let Ok((frame, ())) = written;
+                self.push(key.index, frame, Cause::Itself);
             }
             reply.clear();
-            reply.shrink_to(SCRATCH_BYTES_MAX);
+            reply.shrink_to(REPLY_BYTES_KEPT_MAX);
         }
         self.reply = reply;
         answered
     }
 
     /// Queues a frame, and dooms the peer if it does not take what is queued already.
-    fn push(&mut self, index: u32, frame: Frame<'_>, cause: Cause) -> Sent {
-        let connections = self.slab.len();
-        let peer = &mut self.slab[index as usize];
-        if peer.mute {
-            return Sent::Gone;
+    #[inline]
+    fn push(&mut self, index: u32, frame: Span, cause: Cause) -> Sent {
+        match self.queues.push(index, frame, cause) {
+            Pushed::Queued => Sent::Queued,
+            Pushed::Mute => Sent::Gone,
+            Pushed::TooLarge => Sent::TooLarge,
+            Pushed::Slow => {
+                let key = self.slab[index as usize].key;
+                self.doom(key, CloseReason::SlowConsumer);
+                Sent::Gone
+            }
         }
-        if frame.octets() > self.limits.outbound_bytes_max {
-            // No queue takes it, not even an empty one: that is no fault of the peer's.
-            return Sent::TooLarge;
-        }
-        let waiting = peer.outbound.len() + frame.octets();
-        let crowded = self.outbound_bytes + frame.octets() > self.limits.outbound_shard_bytes_max;
-        let over_its_share = || waiting > self.limits.outbound_shard_bytes_max / connections;
-        if waiting > self.limits.outbound_bytes_max || (crowded && over_its_share()) {
-            let key = peer.key;
-            self.doom(key, CloseReason::SlowConsumer);
-            return Sent::Gone;
-        }
-        self.outbound_bytes += frame.octets();
-        self.queued_bytes += frame.octets();
-        if cause == Cause::Itself {
-            peer.replies += frame.octets();
-        }
-        match frame {
-            Frame::Small(bytes) => peer.outbound.copy(bytes, &mut self.pool),
-            Frame::Large(bytes) => peer.outbound.share(bytes.clone()),
-        }
-        if !peer.dirty {
-            peer.dirty = true;
-            self.dirty.push(peer.key);
-        }
-        Sent::Queued
     }
 
     // The shell's side of the queue.
 
-    /// Moves the peers that have bytes to write into `into`.
+    /// Moves the peers that have bytes to write into `into`. Some may be gone.
     pub fn take_dirty(&mut self, into: &mut Vec<PeerKey>) {
-        for key in self.dirty.drain(..) {
-            if let Some(peer) = self.slab.get_mut(key.index as usize).filter(|peer| peer.key == key) {
-                peer.dirty = false;
-                into.push(key);
-            }
-        }
         let sated = self.sated();
-        self.queued_bytes = 0;
+        self.queues.take_dirty(into);
         if sated && !self.congested {
             self.relieve();
         }
     }
 
-    /// True if so much was queued that peers must be written before more is read.
+    /// See [`Queues::flushed`].
+    pub fn flushed(&mut self) {
+        self.queues.flushed();
+    }
+
+    /// See [`Queues::sated`].
     pub fn sated(&self) -> bool {
-        self.queued_bytes > self.limits.queued_bytes_per_turn
+        self.queues.sated()
     }
 
     /// What waits for a peer.
-    pub fn outbound(&self, key: PeerKey) -> Option<&Outbound> {
-        self.peer(key).map(|peer| &peer.outbound)
+    pub fn outbound(&self, key: PeerKey) -> Option<Waiting<'_>> {
+        self.peer(key).map(|_| self.queues.waiting(key.index))
     }
 
     /// `bytes` octets were written; 0 if the socket took none. Sets the stall deadline if some are left, and shuts a
@@ -376,17 +354,11 @@ impl Peers {
     pub fn advance(&mut self, key: PeerKey, bytes: usize, timers: &mut Timers, now: Instant) {
         let stall_after = Duration::from_millis(self.limits.outbound_stall_ms_max);
         let Some(peer) = self.slab.get_mut(key.index as usize).filter(|peer| peer.key == key) else { return };
-        if bytes > 0 {
-            // Replies leave in proportion; where exactly they stand in the queue is not known. Lengths are at most
-            // `outbound_bytes_max`, so the product fits.
-            peer.replies -= (peer.replies as u64 * bytes as u64 / peer.outbound.len() as u64) as usize;
-        }
-        peer.outbound.advance(bytes, &mut self.pool);
-        self.outbound_bytes -= bytes;
+        let all = self.queues.advance(key.index, bytes);
         if bytes > 0 {
             peer.last_progress = now;
         }
-        if !peer.outbound.is_empty() {
+        if !all {
             if peer.stall.is_none() {
                 peer.last_progress = now;
                 peer.stall = Some(now + stall_after);
@@ -401,9 +373,10 @@ impl Peers {
     /// The stall deadline has passed: dooms the peer if it has taken nothing since, looks again later if it has.
     pub fn on_stall(&mut self, key: PeerKey, timers: &mut Timers, now: Instant) {
         let stall_after = Duration::from_millis(self.limits.outbound_stall_ms_max);
+        let waiting = self.has_waiting(key);
         let Some(peer) = self.peer_mut(key) else { return };
         peer.stall = None;
-        if peer.outbound.is_empty() {
+        if !waiting {
             return;
         }
         let due = peer.last_progress + stall_after;
@@ -421,12 +394,13 @@ impl Peers {
     pub fn wants_input(&mut self, key: PeerKey) -> bool {
         let soft = self.limits.outbound_bytes_soft;
         let held = self.congested || self.sated();
-        let Some(peer) = self.peer_mut(key) else { return false };
+        let place = key.index as usize;
+        let Some(peer) = self.slab.get_mut(place).filter(|peer| peer.key == key) else { return false };
         if matches!(peer.state, State::Finishing { .. }) {
             return true;
         }
         // Once paused it stays so until it is resumed: what it has sent before is kept, and comes first.
-        peer.paused |= held || peer.replies > soft;
+        peer.paused |= held || self.queues.replies(key.index) > soft;
         let paused = peer.paused;
         if paused && held {
             self.await_relief(key);
@@ -469,11 +443,13 @@ impl Peers {
     fn resume(&mut self, key: PeerKey) {
         let soft = self.limits.outbound_bytes_soft;
         let held = self.congested || self.sated();
-        let Some(peer) = self.peer_mut(key) else { return };
+        let place = key.index as usize;
+        let Some(peer) = self.slab.get_mut(place).filter(|peer| peer.key == key) else { return };
         if !peer.paused {
             return;
         }
-        if !held && (peer.replies <= soft / 2 || matches!(peer.state, State::Finishing { .. })) {
+        let answered = self.queues.replies(key.index) <= soft / 2;
+        if !held && (answered || matches!(peer.state, State::Finishing { .. })) {
             peer.paused = false;
             self.resumed.push(key);
         } else if held {
@@ -497,8 +473,8 @@ impl Peers {
     /// When the peer last took bytes, if it is still taking those that wait for it, or has taken the last that it will
     /// ever get.
     pub fn last_progress(&self, key: PeerKey) -> Option<Instant> {
-        let finishing =
-            |peer: &&Peer| matches!(peer.state, State::Finishing { .. }) || !peer.outbound.is_empty();
+        let waiting = self.has_waiting(key);
+        let finishing = |peer: &&Peer| waiting || matches!(peer.state, State::Finishing { .. });
         self.peer(key).filter(finishing).map(|peer| peer.last_progress)
     }
 
@@ -506,8 +482,8 @@ impl Peers {
 
     /// The peer must go; the shard reaps it when it is done with what it does.
     pub fn doom(&mut self, key: PeerKey, reason: CloseReason) {
-        let Some(peer) = self.peer_mut(key) else { return };
-        peer.mute = true;
+        let Some(peer) = self.slab.get_mut(key.index as usize).filter(|peer| peer.key == key) else { return };
+        self.queues.silence(key.index);
         if !peer.doomed {
             peer.doomed = true;
             self.doomed.push((key, reason));
@@ -529,23 +505,24 @@ impl Peers {
         }
         debug_assert!(!matches!(peer.state, State::Joined(_)), "a session leaves before its peer finishes");
         peer.transport = None;
-        peer.mute = true;
         let kept = std::mem::take(&mut peer.kept);
         peer.state = State::Finishing { reason, input_ended: false, shut: false };
         self.kept_bytes -= kept;
+        self.queues.silence(key.index);
         self.set_deadline(key, Timer::Goodbye(key), now + wait, timers);
         self.resume(key);
-        if self.outbound(key).is_some_and(Outbound::is_empty) {
+        if !self.has_waiting(key) {
             self.written(key, timers);
         }
     }
 
     /// The peer has ended its side: a finishing one goes as soon as all is written.
     pub fn input_ended(&mut self, key: PeerKey, timers: &mut Timers) {
+        let waiting = self.has_waiting(key);
         let Some(peer) = self.peer_mut(key) else { return };
         if let State::Finishing { input_ended, .. } = &mut peer.state {
             *input_ended = true;
-            if peer.outbound.is_empty() {
+            if !waiting {
                 self.written(key, timers);
             }
         }
@@ -577,11 +554,10 @@ impl Peers {
         if self.peer(key).is_none() {
             return reason;
         }
-        let mut peer = self.slab.remove(key.index as usize);
+        let peer = self.slab.remove(key.index as usize);
         self.serials[key.index as usize] = key.serial.wrapping_add(1);
-        self.outbound_bytes -= peer.outbound.len();
+        self.queues.close(key);
         self.kept_bytes -= peer.kept;
-        peer.outbound.clear(&mut self.pool);
         if let Some((at, timer)) = peer.deadline {
             timers.cancel(at, timer);
         }
@@ -603,9 +579,8 @@ impl Peers {
 
     /// True if the shell has nothing left to ask for.
     pub fn is_settled(&self) -> bool {
-        let waiting: usize = self.slab.iter().map(|(_, peer)| peer.outbound.len()).sum();
         let kept: usize = self.slab.iter().map(|(_, peer)| peer.kept).sum();
-        self.doomed.is_empty() && self.outbound_bytes == waiting && self.kept_bytes == kept
+        self.doomed.is_empty() && self.queues.is_settled() && self.kept_bytes == kept
     }
 
     // Deadlines.

@@ -1,18 +1,15 @@
 //! A publication on its way: made once by the publisher's shard, read by every shard that has subscribers; and the
 //! frames of its EVENT, made once by each of those shards.
 
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
-
-use bytes::Bytes;
 
 use super::directory::{Match, MatchedSubscription};
 use super::letter::{Attributes, details};
 use super::{PeerKey, ShardIndex};
 use crate::codec::payload::{OwnedPayload, transcode};
 use crate::codec::{self, TranscodeError};
-use crate::limits::FRAME_COPY_BYTES_MAX;
-use crate::transport::{self, Framing, Link};
+use crate::transport::arena::{Arena, Span};
+use crate::transport::{self, Format};
 use crate::wamp::message::Event;
 use crate::wamp::{MatchPolicy, Message, Payload, PublicationId, Serializer, Value};
 
@@ -83,126 +80,68 @@ impl Publication {
     }
 }
 
-/// A frame ready to be queued.
-#[derive(Debug)]
-pub enum Frame<'a> {
-    /// Small: copied into each queue.
-    Small(&'a [u8]),
-    /// Large: shared by all queues.
-    Large(&'a Bytes),
-}
-
-impl Frame<'_> {
-    /// Octets on the wire.
-    pub fn octets(&self) -> usize {
-        match self {
-            Frame::Small(bytes) => bytes.len(),
-            Frame::Large(bytes) => bytes.len(),
-        }
-    }
-}
-
-/// The frames of one EVENT (one publication to one subscription) in a shard: at most one for each serializer and
-/// framing, made when the first peer needs it. The buffers are used again for the next one.
+/// The frames of one EVENT (one publication to one subscription) in a shard: at most one for each format, written to
+/// the turn's arena when the first peer needs it.
 #[derive(Debug, Default)]
 pub struct EventFrames {
-    slots: [Slot; 9],
+    slots: [Slot; Format::COUNT],
 }
 
-#[derive(Debug, Default)]
-struct Slot {
-    state: SlotState,
-    buffer: Vec<u8>,
-    range: Range<usize>,
-    message_bytes: usize,
-}
-
-#[derive(Debug, Default)]
-enum SlotState {
+#[derive(Clone, Copy, Debug, Default)]
+enum Slot {
     #[default]
     Empty,
-    Small,
-    Large(Bytes),
+    Written(Span, usize),
     Untranslatable,
 }
 
 impl EventFrames {
-    /// Forgets the frames; keeps buffers that are not large.
+    /// Forgets the frames.
     pub fn clear(&mut self) {
-        for slot in &mut self.slots {
-            slot.state = SlotState::Empty;
-        }
+        self.slots = [Slot::Empty; Format::COUNT];
     }
 
-    /// The frame for a peer with this link, and the octets of the message in it; `None` if the payload has no form in
-    /// the peer's serializer.
+    /// The frame for peers of this format, and the octets of the message in it; `None` if the payload has no form in
+    /// the serializer.
+    #[inline]
     pub fn frame(
         &mut self,
         publication: &Publication,
         subscription: &MatchedSubscription,
-        link: &Link,
-    ) -> Option<(Frame<'_>, usize)> {
-        let slot = &mut self.slots[slot_index(link)];
-        if matches!(slot.state, SlotState::Empty) {
-            slot.encode(publication, subscription, link);
+        format: Format,
+        arena: &mut Arena,
+    ) -> Option<(Span, usize)> {
+        let slot = &mut self.slots[format.index()];
+        if matches!(slot, Slot::Empty) {
+            *slot = write(publication, subscription, format, arena);
         }
-        match &slot.state {
-            SlotState::Small => Some((Frame::Small(&slot.buffer[slot.range.clone()]), slot.message_bytes)),
-            SlotState::Large(bytes) => Some((Frame::Large(bytes), slot.message_bytes)),
-            SlotState::Empty | SlotState::Untranslatable => None,
+        match *slot {
+            Slot::Written(span, message_bytes) => Some((span, message_bytes)),
+            Slot::Empty | Slot::Untranslatable => None,
         }
     }
 }
 
-impl Slot {
-    fn encode(&mut self, publication: &Publication, subscription: &MatchedSubscription, link: &Link) {
-        let framed = transport::frame(link.framing, link.serializer, &mut self.buffer, |out| {
-            publication.event(subscription, link.serializer, out)
-        });
-        self.state = match framed {
-            Err(_) => {
-                self.buffer.shrink_to(SCRATCH_BYTES_MAX);
-                SlotState::Untranslatable
-            }
-            Ok((range, message_bytes)) => {
-                self.message_bytes = message_bytes;
-                self.range = range.clone();
-                if range.len() <= FRAME_COPY_BYTES_MAX {
-                    SlotState::Small
-                } else {
-                    let frame = share(&mut self.buffer, range);
-                    self.buffer.shrink_to(SCRATCH_BYTES_MAX);
-                    SlotState::Large(frame)
-                }
-            }
-        };
+fn write(
+    publication: &Publication,
+    subscription: &MatchedSubscription,
+    format: Format,
+    arena: &mut Arena,
+) -> Slot {
+    let Format { framing, serializer } = format;
+    let written = arena.write(format.index(), |out| {
+        transport::frame(framing, serializer, out, |out| publication.event(subscription, serializer, out))
+    });
+    match written {
+        Ok((span, message_bytes)) => Slot::Written(span, message_bytes),
+        Err(_) => Slot::Untranslatable,
     }
-}
-
-/// Octets that a buffer for frames may keep when it is not used.
-pub const SCRATCH_BYTES_MAX: usize = 64 * 1024;
-
-/// The octets as something that can be shared. A buffer that is much larger than they are is not given away: what is
-/// held would be more than what is counted.
-pub fn share(buffer: &mut Vec<u8>, range: Range<usize>) -> Bytes {
-    if buffer.capacity() > 2 * range.len() {
-        return Bytes::copy_from_slice(&buffer[range]);
-    }
-    Bytes::from(std::mem::take(buffer)).slice(range)
-}
-
-fn slot_index(link: &Link) -> usize {
-    let framing = match link.framing {
-        Framing::RawSocket => 0,
-        Framing::WebSocket => 1,
-        Framing::WebSocketBatched => 2,
-    };
-    link.serializer.index() * 3 + framing
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::Framing;
     use crate::wamp::SubscriptionId;
 
     fn publication(payload: OwnedPayload) -> (Publication, MatchedSubscription) {
@@ -212,52 +151,27 @@ mod tests {
         (Publication::new(PublicationId(9), "com.example", Arc::new(matched), payload), subscription)
     }
 
-    fn link(serializer: Serializer, framing: Framing) -> Link {
-        Link { serializer, framing, message_bytes_max: 1 << 24 }
-    }
-
-    fn bytes(frame: &Frame<'_>) -> Vec<u8> {
-        match frame {
-            Frame::Small(bytes) => bytes.to_vec(),
-            Frame::Large(bytes) => bytes.to_vec(),
-        }
+    fn format(serializer: Serializer, framing: Framing) -> Format {
+        Format { serializer, framing }
     }
 
     #[test]
-    fn a_frame_is_made_once_for_each_serializer_and_framing() {
+    fn a_frame_is_written_once_for_each_format() {
         let (publication, subscription) = publication(OwnedPayload::from_json(Some("[1]"), None).unwrap());
-        let mut frames = EventFrames::default();
-        let json = link(Serializer::Json, Framing::RawSocket);
-        let (first, octets) = frames.frame(&publication, &subscription, &json).unwrap();
-        assert_eq!(bytes(&first), b"\x00\x00\x00\x0f[36,5,9,{},[1]]");
-        assert_eq!((octets, first.octets()), (15, 19));
-        let Frame::Small(first) = first else { panic!("a small frame is copied") };
-        let first = first.as_ptr();
-        let (again, _) = frames.frame(&publication, &subscription, &json).unwrap();
-        assert!(matches!(again, Frame::Small(again) if again.as_ptr() == first), "the same octets");
-        let webs = link(Serializer::Cbor, Framing::WebSocket);
-        let (other, _) = frames.frame(&publication, &subscription, &webs).unwrap();
-        assert_eq!(bytes(&other), b"\x82\x08\x85\x18\x24\x05\x09\xa0\x81\x01");
+        let (mut frames, mut arena) = (EventFrames::default(), Arena::default());
+        let json = format(Serializer::Json, Framing::RawSocket);
+        let (first, octets) = frames.frame(&publication, &subscription, json, &mut arena).unwrap();
+        assert_eq!(arena.octets(first), b"\x00\x00\x00\x0f[36,5,9,{},[1]]");
+        assert_eq!((octets, first.len()), (15, 19));
+        assert_eq!(frames.frame(&publication, &subscription, json, &mut arena), Some((first, octets)));
+        let webs = format(Serializer::Cbor, Framing::WebSocket);
+        let (other, _) = frames.frame(&publication, &subscription, webs, &mut arena).unwrap();
+        assert_eq!(arena.octets(other), b"\x82\x08\x85\x18\x24\x05\x09\xa0\x81\x01");
         frames.clear();
         let (empty, subscription) = self::publication(OwnedPayload::EMPTY);
-        let (next, _) = frames.frame(&empty, &subscription, &json).unwrap();
-        assert_eq!(bytes(&next), b"\x00\x00\x00\x0b[36,5,9,{}]");
-    }
-
-    #[test]
-    fn a_large_frame_is_shared() {
-        let text = format!("[\"{}\"]", "x".repeat(FRAME_COPY_BYTES_MAX));
-        let (publication, subscription) = publication(OwnedPayload::from_json(Some(&text), None).unwrap());
-        let mut frames = EventFrames::default();
-        let link = link(Serializer::Json, Framing::RawSocket);
-        let Some((Frame::Large(first), _)) = frames.frame(&publication, &subscription, &link) else {
-            panic!("a large frame is shared")
-        };
-        let first = first.clone();
-        let Some((Frame::Large(again), _)) = frames.frame(&publication, &subscription, &link) else {
-            panic!("a large frame is shared")
-        };
-        assert_eq!(first.as_ptr(), again.as_ptr());
+        let (next, _) = frames.frame(&empty, &subscription, json, &mut arena).unwrap();
+        assert_eq!(arena.octets(next), b"\x00\x00\x00\x0b[36,5,9,{}]");
+        assert!(first.continues_with(next), "events of one format follow one another");
     }
 
     #[test]
@@ -278,10 +192,10 @@ mod tests {
             panic!("a PUBLISH")
         };
         let (publication, subscription) = publication(OwnedPayload::copy(publish.payload));
-        let mut frames = EventFrames::default();
-        let json = link(Serializer::Json, Framing::RawSocket);
-        let cbor = link(Serializer::Cbor, Framing::RawSocket);
-        assert!(frames.frame(&publication, &subscription, &json).is_none());
-        assert!(frames.frame(&publication, &subscription, &cbor).is_some());
+        let (mut frames, mut arena) = (EventFrames::default(), Arena::default());
+        let json = format(Serializer::Json, Framing::RawSocket);
+        let cbor = format(Serializer::Cbor, Framing::RawSocket);
+        assert!(frames.frame(&publication, &subscription, json, &mut arena).is_none());
+        assert!(frames.frame(&publication, &subscription, cbor, &mut arena).is_some());
     }
 }

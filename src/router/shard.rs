@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   take_letter*  (open | receive | input_ended | close)*  expire
-//!   letters(to)*  dirty -> outbound, advance  closing  resumed
+//!   letters(to)*  dirty -> outbound, advance  flushed  closing  resumed
 //! ```
 //!
 //! Every input takes the letters it has caused to this same shard before it returns, so that a peer's events stand in
@@ -31,6 +31,7 @@ use super::dealer::Dealer;
 use super::entropy::Entropy;
 use super::letter::Letters;
 use super::peer::{Peers, Sent, State};
+use super::queue::Waiting;
 use super::realm::Realm;
 use super::session::{self, HelloRefusal, Session};
 use super::timers::{Timer, Timers};
@@ -39,7 +40,6 @@ use crate::codec;
 use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
 use crate::limits::Limits;
-use crate::transport::outbound::Outbound;
 use crate::transport::{Framing, Inbound, Transport};
 use crate::wamp::message::{Abort, Goodbye, Hello, Publish, Welcome, code};
 use crate::wamp::{Dict, Message, Payload, Value, reason};
@@ -203,20 +203,26 @@ impl Shard {
 
     // Output.
 
-    /// Takes the peers that have bytes to write. A peer whose bytes were not all taken by its socket is not listed
-    /// again for them: the shell writes on when the socket is writable.
+    /// Takes the peers that have bytes to write; some may be gone by now. A peer whose bytes were not all taken by its
+    /// socket is not listed again for them: the shell writes on when the socket is writable.
     pub fn dirty(&mut self, into: &mut Vec<PeerKey>) {
         self.peers.take_dirty(into);
     }
 
     /// The bytes to write; `None` for a dead key.
-    pub fn outbound(&self, key: PeerKey) -> Option<&Outbound> {
+    pub fn outbound(&self, key: PeerKey) -> Option<Waiting<'_>> {
         self.peers.outbound(key)
     }
 
     /// `bytes` octets were written; call it with 0 too if the socket took none, so that a stall is noticed.
     pub fn advance(&mut self, key: PeerKey, bytes: usize, now: Instant) {
         self.peers.advance(key, bytes, &mut self.timers, now);
+    }
+
+    /// The shell has written what it could in this turn. What is left is kept for each peer; the frames of the turn
+    /// are forgotten. Call it once in each turn.
+    pub fn flushed(&mut self) {
+        self.peers.flushed();
     }
 
     /// Takes what must be done to connections.
@@ -300,15 +306,13 @@ impl Shard {
                     finish => return Ok(finish),
                 },
             }
-            let Some(peer) = self.peers.peer_mut(key) else { return Ok(Next::Read) };
-            if peer.mute {
+            let Some(peer) = self.peers.peer(key) else { return Ok(Next::Read) };
+            let opening = matches!(peer.state, State::Opening);
+            if self.peers.mute(key) {
                 return Ok(Next::Read);
             }
-            if let State::Opening = peer.state
-                && let Some(link) = transport.link()
-            {
-                peer.link = Some(link);
-                peer.state = State::Idle;
+            if opening && let Some(link) = transport.link() {
+                self.peers.set_link(key, link);
                 self.await_handshake(key, now);
             }
         }

@@ -48,6 +48,8 @@ pub struct Worker {
     poll: Poll,
     connections: Connections,
     read_buffer: Box<[u8]>,
+    /// Small pieces for one peer, copied together to be written.
+    gathered: Vec<u8>,
     /// Peers whose input the shard had refused and wants again.
     resumed: Vec<PeerKey>,
     farewells: Farewells,
@@ -83,6 +85,7 @@ impl Worker {
             poll,
             connections: Connections::default(),
             read_buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
+            gathered: Vec::new(),
             resumed: Vec::new(),
             farewells: Farewells::default(),
             congested: false,
@@ -270,9 +273,10 @@ impl Worker {
             self.connections.write_later(key);
         }
         for _ in 0..self.connections.to_write() {
-            let Some(key) = self.connections.next_to_write() else { return };
+            let Some(key) = self.connections.next_to_write() else { break };
             self.write_peer(key, now);
         }
+        self.shard.flushed();
     }
 
     /// Mostly one call: it ends when all is written, the socket takes no more, or the peer's share is used up.
@@ -286,7 +290,7 @@ impl Worker {
                 self.connections.write_later(key);
                 return;
             }
-            match connection.write(outbound.chunks(), room) {
+            match connection.write(outbound.chunks(), room, &mut self.gathered) {
                 Ok(bytes) => {
                     room -= bytes;
                     self.shard.advance(key, bytes, now);

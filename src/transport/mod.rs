@@ -14,6 +14,7 @@
 //! Whatever the cuts between inputs are, the same octets give the same messages, the same replies and the same
 //! violation. A peer between two messages holds no buffer.
 
+pub mod arena;
 mod kept;
 pub mod outbound;
 #[cfg(test)]
@@ -25,7 +26,6 @@ mod twin;
 pub mod upgrade;
 pub mod websocket;
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use self::kept::Kept;
@@ -61,6 +61,26 @@ pub enum Framing {
     WebSocketBatched,
 }
 
+/// How messages become octets. A frame is the same for all peers of one format.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Format {
+    /// Messages to octets.
+    pub serializer: Serializer,
+    /// Octets to frames.
+    pub framing: Framing,
+}
+
+impl Format {
+    /// How many there are.
+    pub const COUNT: usize = 9;
+
+    /// A number for each, counted from 0.
+    #[inline]
+    pub fn index(self) -> usize {
+        self.serializer.index() * 3 + self.framing as usize
+    }
+}
+
 /// What the handshake agreed on: all it takes to send to this peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Link {
@@ -71,6 +91,13 @@ pub struct Link {
     /// Octets of the largest message the peer takes: what it has announced over RawSocket, and over WebSocket, which
     /// cannot announce it, the most that RawSocket can.
     pub message_bytes_max: usize,
+}
+
+impl Link {
+    /// The format of both directions.
+    pub fn format(&self) -> Format {
+        Format { serializer: self.serializer, framing: self.framing }
+    }
 }
 
 /// What [`Transport::next`] found.
@@ -227,69 +254,90 @@ impl Transport {
     }
 }
 
-/// Octets in front of a message while it is encoded: the largest header of any framing, and a batch's length.
-const FRAME_ROOM: usize = websocket::HEADER_BYTES_MAX + websocket::BATCH_LENGTH_BYTES;
-
-/// Writes one frame into `scratch` (cleared first): `encode` appends the message, the framing goes around it. Returns
-/// where in `scratch` the frame stands and how long the message in it is (to be held against
-/// [`Link::message_bytes_max`]; longer than 2^24 octets has no RawSocket header and must not be sent). The frame is
-/// the same for every peer with this framing and serializer.
-///
-/// The message is encoded behind room for the largest header and never moved.
+/// Appends one frame to `out`: `encode` appends the message, the framing goes around it. Returns how long the message
+/// is (to be held against [`Link::message_bytes_max`]; longer than 2^24 octets has no RawSocket header and must not be
+/// sent). The frame is the same for every peer with this framing and serializer. If `encode` fails, `out` is to be cut
+/// where it was.
 pub fn frame<E>(
     framing: Framing,
     serializer: Serializer,
-    scratch: &mut Vec<u8>,
+    out: &mut Vec<u8>,
     encode: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-) -> Result<(Range<usize>, usize), E> {
-    scratch.clear();
-    scratch.resize(FRAME_ROOM, 0);
-    encode(scratch)?;
-    let message_bytes = scratch.len() - FRAME_ROOM;
-    let start = match framing {
+) -> Result<usize, E> {
+    match framing {
         Framing::RawSocket => {
+            let start = room(out, rawsocket::HEADER_BYTES);
+            encode(out)?;
+            let message_bytes = out.len() - start;
             let header = rawsocket::FrameHeader {
                 frame_type: rawsocket::FrameType::Message,
                 payload_bytes: message_bytes,
             };
-            place_before(scratch, FRAME_ROOM, &header.octets())
+            place_before(out, start, &header.octets());
+            Ok(message_bytes)
         }
-        Framing::WebSocket => websocket_header(scratch, FRAME_ROOM, serializer),
+        Framing::WebSocket => {
+            let start = room(out, WEBSOCKET_HEADER_ROOM);
+            encode(out)?;
+            let message_bytes = out.len() - start;
+            websocket_header(out, start, serializer);
+            Ok(message_bytes)
+        }
         Framing::WebSocketBatched => {
-            let start = match serializer {
-                Serializer::Json => {
-                    scratch.push(websocket::RECORD_SEPARATOR);
-                    FRAME_ROOM
-                }
-                Serializer::MessagePack | Serializer::Cbor => {
-                    let length = u32::try_from(message_bytes).unwrap_or(u32::MAX);
-                    place_before(scratch, FRAME_ROOM, &length.to_be_bytes())
-                }
+            let start = room(out, WEBSOCKET_HEADER_ROOM);
+            let length_bytes = match serializer {
+                Serializer::Json => 0,
+                Serializer::MessagePack | Serializer::Cbor => websocket::BATCH_LENGTH_BYTES,
             };
-            websocket_header(scratch, start, serializer)
+            let message = room(out, length_bytes);
+            encode(out)?;
+            let message_bytes = out.len() - message;
+            if serializer == Serializer::Json {
+                out.push(websocket::RECORD_SEPARATOR);
+            } else {
+                let length = u32::try_from(message_bytes).unwrap_or(u32::MAX);
+                place_before(out, message, &length.to_be_bytes());
+            }
+            websocket_header(out, start, serializer);
+            Ok(message_bytes)
         }
-    };
-    Ok((start..scratch.len(), message_bytes))
+    }
 }
 
-/// Places the header of a WebSocket message whose payload begins at `start`; returns where the header begins.
-fn websocket_header(scratch: &mut [u8], start: usize, serializer: Serializer) -> usize {
+/// What a WebSocket header takes for 126 to 65,535 octets, as most messages have.
+const WEBSOCKET_HEADER_ROOM: usize = 4;
+
+/// Appends so many octets to be filled in later; returns where what follows begins.
+fn room(out: &mut Vec<u8>, octets: usize) -> usize {
+    out.resize(out.len() + octets, 0);
+    out.len()
+}
+
+/// Puts the header in front of a WebSocket message that begins at `start` behind [`WEBSOCKET_HEADER_ROOM`]. A message
+/// that needs another header is moved: frames must follow one another without a gap.
+fn websocket_header(out: &mut Vec<u8>, start: usize, serializer: Serializer) {
     let opcode = match serializer {
         Serializer::Json => websocket::Opcode::Text,
         Serializer::MessagePack | Serializer::Cbor => websocket::Opcode::Binary,
     };
-    let payload_bytes = (scratch.len() - start) as u64;
-    let header = websocket::FrameHeader { fin: true, opcode, payload_bytes, mask: None };
+    let bytes = out.len() - start;
+    let header = websocket::FrameHeader { fin: true, opcode, payload_bytes: bytes as u64, mask: None };
     let mut octets = [0; websocket::HEADER_BYTES_MAX];
     let header_bytes = header.write_before(&mut octets);
-    place_before(scratch, start, &octets[octets.len() - header_bytes..])
+    let moved = start - WEBSOCKET_HEADER_ROOM + header_bytes;
+    if moved > start {
+        out.resize(moved + bytes, 0);
+    }
+    if moved != start {
+        out.copy_within(start..start + bytes, moved);
+        out.truncate(moved + bytes);
+    }
+    place_before(out, moved, &octets[octets.len() - header_bytes..]);
 }
 
-/// Writes `octets` so that they end at `end`; returns where they begin.
-fn place_before(scratch: &mut [u8], end: usize, octets: &[u8]) -> usize {
-    let start = end - octets.len();
-    scratch[start..end].copy_from_slice(octets);
-    start
+/// Writes `octets` so that they end at `end`.
+fn place_before(out: &mut [u8], end: usize, octets: &[u8]) {
+    out[end - octets.len()..end].copy_from_slice(octets);
 }
 
 #[cfg(test)]
@@ -301,14 +349,15 @@ mod tests {
     const FRAMINGS: [Framing; 3] = [Framing::RawSocket, Framing::WebSocket, Framing::WebSocketBatched];
 
     fn framed(framing: Framing, serializer: Serializer, message: &[u8]) -> Vec<u8> {
-        let mut scratch = b"from the frame before".to_vec();
-        let framed = frame(framing, serializer, &mut scratch, |out| {
+        let before = b"the frame before";
+        let mut out = before.to_vec();
+        let framed = frame(framing, serializer, &mut out, |out| {
             out.extend_from_slice(message);
             Ok::<(), ()>(())
         });
-        let (range, message_bytes) = framed.unwrap();
-        assert_eq!(message_bytes, message.len());
-        scratch[range].to_vec()
+        assert_eq!(framed.unwrap(), message.len());
+        assert!(out.starts_with(before));
+        out.split_off(before.len())
     }
 
     #[test]

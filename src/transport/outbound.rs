@@ -1,176 +1,176 @@
-//! The queue of bytes to one peer.
+//! The queue of octets to one peer.
 //!
 //! ```text
-//!   queue: Copied - Shared(Bytes) - Copied    tail: what is being filled
-//!            ^ offset: octets of the first chunk that are written already
+//!   kept: Copied - Shared - Copied      first -> ... -> last   open
+//!         '- of earlier turns: what     '- ranges of this turn's arena -'
+//!            the socket did not take
 //! ```
 //!
-//! Small frames are copied together into chunks, large ones are shared. The tail is kept outside the queue, so a peer
-//! that gets small frames only, and takes them, never has a queue. It begins small and is exchanged for a large chunk
-//! when it is full: an event to 100,000 peers in one turn takes 100 MB for that turn, and not 1.6 GB. An empty
-//! `Outbound` owns no memory at all.
+//! What is queued in a turn is not copied: the queue holds ranges of the turn's [`Arena`], mostly one, since frames
+//! that follow one another there become one range. What the socket has not taken at the turn's end is set apart:
+//! copied if it is little, shared with others who have not taken it either if it is much. So a peer that takes what it
+//! gets costs neither memory nor copies, and an empty `Outbound` owns nothing at all.
 //!
-//! Invariants: `len` is the sum of all chunks less `offset`; `offset` is less than the length of the first chunk;
-//! no chunk of the queue is empty.
+//! Invariants: `len` is the sum of what is kept and of the ranges; no range but `open` is empty; ranges are of the
+//! current turn.
 
 use std::collections::VecDeque;
-use std::mem;
 
 use bytes::Bytes;
 
-use crate::limits::{FRAME_COPY_BYTES_MAX, OUTBOUND_CHUNK_BYTES, OUTBOUND_POOL_CHUNKS_MAX};
+use super::arena::{Arena, Leftover, NO_LINK, Span};
 
-/// Bytes of the chunk a queue begins with: what is copied fits.
-const SMALL_CHUNK_BYTES: usize = FRAME_COPY_BYTES_MAX;
-
-/// Free small chunks a shard keeps: as many bytes as in large ones.
-const SMALL_POOL_CHUNKS_MAX: usize = OUTBOUND_POOL_CHUNKS_MAX * (OUTBOUND_CHUNK_BYTES / SMALL_CHUNK_BYTES);
-
-/// Free chunks of a shard.
-#[derive(Debug, Default)]
-pub struct ChunkPool {
-    small: Vec<Vec<u8>>,
-    large: Vec<Vec<u8>>,
-}
-
-impl ChunkPool {
-    fn take_small(&mut self) -> Vec<u8> {
-        self.small.pop().unwrap_or_else(|| Vec::with_capacity(SMALL_CHUNK_BYTES))
-    }
-
-    fn take_large(&mut self) -> Vec<u8> {
-        self.large.pop().unwrap_or_else(|| Vec::with_capacity(OUTBOUND_CHUNK_BYTES))
-    }
-
-    /// Takes back what was taken; gives to the allocator what is too much or not of a chunk's size.
-    fn give(&mut self, mut chunk: Vec<u8>) {
-        let (free, chunks_max) = match chunk.capacity() {
-            OUTBOUND_CHUNK_BYTES.. => (&mut self.large, OUTBOUND_POOL_CHUNKS_MAX),
-            SMALL_CHUNK_BYTES.. => (&mut self.small, SMALL_POOL_CHUNKS_MAX),
-            _ => return,
-        };
-        if free.len() < chunks_max {
-            chunk.clear();
-            free.push(chunk);
-        }
-    }
-}
+/// Copies collect in pieces of at least this size, so that what is written already does not stay for long.
+const COPIED_BYTES: usize = 64 * 1024;
 
 /// The queue.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outbound {
-    queue: VecDeque<Chunk>,
-    tail: Vec<u8>,
     len: usize,
-    offset: usize,
+    /// The range that still grows; it comes after the chain.
+    open: Span,
+    /// The chain of the ranges before it.
+    first: u32,
+    last: u32,
+    kept: Option<Box<Kept>>,
+}
+
+impl Default for Outbound {
+    fn default() -> Outbound {
+        Outbound { len: 0, open: Span::default(), first: NO_LINK, last: NO_LINK, kept: None }
+    }
 }
 
 impl Outbound {
     /// Octets not yet written.
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
     /// True if all is written.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Appends a copy.
-    pub fn copy(&mut self, frame: &[u8], pool: &mut ChunkPool) {
-        self.len += frame.len();
-        let mut rest = frame;
-        while !rest.is_empty() {
-            if self.tail.len() == self.tail.capacity() {
-                self.exchange_tail(rest.len(), pool);
-            }
-            let room = self.tail.capacity() - self.tail.len();
-            let (fits, after) = rest.split_at(rest.len().min(room));
-            self.tail.extend_from_slice(fits);
-            rest = after;
+    /// Appends a range of the turn's arena.
+    #[inline]
+    pub fn push(&mut self, span: Span, arena: &mut Arena) {
+        self.len += span.len();
+        if self.open.continues_with(span) {
+            self.open.end = span.end;
+        } else {
+            self.begin(span, arena);
         }
     }
 
-    /// Appends a reference.
-    pub fn share(&mut self, frame: Bytes) {
-        if frame.is_empty() {
-            return;
+    fn begin(&mut self, span: Span, arena: &mut Arena) {
+        if !self.open.is_empty() {
+            self.last = arena.chain_on(self.open, self.last);
+            if self.first == NO_LINK {
+                self.first = self.last;
+            }
         }
-        self.seal_tail();
-        self.len += frame.len();
-        self.queue.push_back(Chunk::Shared(frame));
+        self.open = span;
     }
 
     /// What is to be written, in order.
-    pub fn chunks(&self) -> impl Iterator<Item = &[u8]> {
-        let queue = self.queue.iter().map(Chunk::octets);
-        let tail = (!self.tail.is_empty()).then_some(self.tail.as_slice());
-        let mut offset = self.offset;
-        queue.chain(tail).map(move |octets| &octets[mem::take(&mut offset)..])
+    pub fn chunks<'a>(&'a self, arena: &'a Arena) -> impl Iterator<Item = &'a [u8]> {
+        let kept = self.kept.as_deref().map(Kept::octets).into_iter().flatten();
+        let open = (!self.open.is_empty()).then_some(self.open);
+        kept.chain(arena.chain(self.first).chain(open).map(|span| arena.octets(span)))
     }
 
     /// `bytes` octets were written; at most [`Outbound::len`].
-    pub fn advance(&mut self, bytes: usize, pool: &mut ChunkPool) {
+    pub fn advance(&mut self, bytes: usize, arena: &mut Arena) {
         assert!(bytes <= self.len, "more octets written than were queued");
         self.len -= bytes;
-        self.offset += bytes;
-        while let Some(first) = self.queue.front() {
-            let first_len = first.octets().len();
-            if self.offset < first_len {
-                return;
-            }
-            self.offset -= first_len;
-            if let Some(Chunk::Copied(chunk)) = self.queue.pop_front() {
-                pool.give(chunk);
+        let mut bytes = bytes;
+        if let Some(kept) = &mut self.kept {
+            bytes = kept.advance(bytes);
+            if kept.chunks.is_empty() {
+                self.kept = None;
             }
         }
-        if self.len == 0 {
-            self.clear(pool);
-        }
-    }
-
-    /// Forgets everything.
-    pub fn clear(&mut self, pool: &mut ChunkPool) {
-        let forgotten = mem::take(self);
-        pool.give(forgotten.tail);
-        for chunk in forgotten.queue {
-            if let Chunk::Copied(chunk) = chunk {
-                pool.give(chunk);
+        while bytes > 0 && self.first != NO_LINK {
+            let link = arena.linked(self.first);
+            let taken = bytes.min(link.span.len());
+            link.span.start += taken as u32;
+            bytes -= taken;
+            if link.span.is_empty() {
+                self.first = link.next;
             }
+        }
+        if self.first == NO_LINK {
+            self.last = NO_LINK;
+            self.open.start += bytes as u32;
         }
     }
 
-    /// The tail is full or not there: a small one is replaced by a large one with the same octets, so `offset` holds.
-    fn exchange_tail(&mut self, bytes_wanted: usize, pool: &mut ChunkPool) {
-        let full = mem::take(&mut self.tail);
-        match full.capacity() {
-            0 if bytes_wanted <= SMALL_CHUNK_BYTES && self.queue.is_empty() => self.tail = pool.take_small(),
-            0 => self.tail = pool.take_large(),
-            OUTBOUND_CHUNK_BYTES.. => {
-                self.queue.push_back(Chunk::Copied(full));
-                self.tail = pool.take_large();
-            }
-            _ => {
-                self.tail = pool.take_large();
-                self.tail.extend_from_slice(&full);
-                pool.give(full);
-            }
+    /// The turn ends: what it has not written of the arena is kept apart from it.
+    pub fn set_apart(&mut self, arena: &mut Arena) {
+        let (first, open) = (self.first, self.open);
+        (self.first, self.last, self.open) = (NO_LINK, NO_LINK, Span::default());
+        let mut next = first;
+        while next != NO_LINK {
+            let link = *arena.linked(next);
+            self.keep(link.span, arena);
+            next = link.next;
         }
+        self.keep(open, arena);
     }
 
-    /// Moves the tail to the end of the queue. If it is less than half full its octets are copied to a buffer of
-    /// their size and the chunk goes on as the tail's, so that small copies between shared frames cannot hold many
-    /// times the memory that is counted.
-    fn seal_tail(&mut self) {
-        if self.tail.is_empty() {
+    fn keep(&mut self, span: Span, arena: &mut Arena) {
+        if span.is_empty() {
             return;
         }
-        if self.tail.len() < self.tail.capacity() / 2 {
-            self.queue.push_back(Chunk::Copied(self.tail.as_slice().to_vec()));
-            self.tail.clear();
-        } else {
-            self.queue.push_back(Chunk::Copied(mem::take(&mut self.tail)));
+        let kept = self.kept.get_or_insert_default();
+        match arena.leave(span) {
+            Leftover::Little(octets) => kept.copy(octets),
+            Leftover::Much(octets) => kept.chunks.push_back(Chunk::Shared(octets)),
         }
+    }
+}
+
+/// What earlier turns have left.
+///
+/// Invariants: `offset` is less than the length of the first chunk; no chunk is empty.
+#[derive(Debug, Default)]
+struct Kept {
+    chunks: VecDeque<Chunk>,
+    /// Octets of the first chunk that are written already.
+    offset: usize,
+}
+
+impl Kept {
+    fn copy(&mut self, octets: &[u8]) {
+        if let Some(Chunk::Copied(last)) = self.chunks.back_mut()
+            && last.len() < COPIED_BYTES
+        {
+            last.extend_from_slice(octets);
+        } else {
+            self.chunks.push_back(Chunk::Copied(octets.to_vec()));
+        }
+    }
+
+    fn octets(&self) -> impl Iterator<Item = &[u8]> {
+        let mut offset = self.offset;
+        self.chunks.iter().map(move |chunk| &chunk.octets()[std::mem::take(&mut offset)..])
+    }
+
+    /// Returns how many of the octets were none of its own.
+    fn advance(&mut self, bytes: usize) -> usize {
+        self.offset += bytes;
+        while let Some(first) = self.chunks.front() {
+            let first_len = first.octets().len();
+            if self.offset < first_len {
+                return 0;
+            }
+            self.offset -= first_len;
+            self.chunks.pop_front();
+        }
+        std::mem::take(&mut self.offset)
     }
 }
 
@@ -191,140 +191,102 @@ impl Chunk {
 
 #[cfg(test)]
 mod tests {
+    use super::super::arena::REPLIES;
     use super::super::random::Random;
     use super::*;
 
-    fn written(outbound: &Outbound) -> Vec<u8> {
-        outbound.chunks().flatten().copied().collect()
+    fn append(arena: &mut Arena, lane: usize, frame: &[u8]) -> Span {
+        let written: Result<_, ()> = arena.write(lane, |out| {
+            out.extend_from_slice(frame);
+            Ok(())
+        });
+        written.unwrap().0
     }
 
-    fn assert_invariants(outbound: &Outbound) {
-        let sum: usize = outbound.queue.iter().map(|chunk| chunk.octets().len()).sum();
-        assert_eq!(outbound.len, sum + outbound.tail.len() - outbound.offset);
-        assert!(outbound.chunks().all(|chunk| !chunk.is_empty()));
-        if outbound.is_empty() {
-            assert_eq!(outbound.queue.capacity() + outbound.tail.capacity(), 0);
+    fn written(outbound: &Outbound, arena: &Arena) -> Vec<u8> {
+        outbound.chunks(arena).flatten().copied().collect()
+    }
+
+    #[test]
+    fn an_idle_queue_is_small_and_owns_nothing() {
+        assert!(size_of::<Outbound>() <= 40, "{}", size_of::<Outbound>());
+        let (mut outbound, mut arena) = (Outbound::default(), Arena::default());
+        outbound.push(append(&mut arena, 0, b"event"), &mut arena);
+        outbound.set_apart(&mut arena);
+        assert!(outbound.kept.is_some());
+        outbound.advance(5, &mut arena);
+        assert!(outbound.kept.is_none() && outbound.is_empty());
+    }
+
+    #[test]
+    fn frames_that_follow_one_another_are_one_chunk() {
+        let (mut outbound, mut arena) = (Outbound::default(), Arena::default());
+        for frame in [b"one", b"two"] {
+            outbound.push(append(&mut arena, 0, frame), &mut arena);
         }
+        assert_eq!(outbound.chunks(&arena).collect::<Vec<_>>(), [b"onetwo"]);
+        outbound.advance(4, &mut arena);
+        append(&mut arena, 0, b"not for this one");
+        outbound.push(append(&mut arena, 0, b"!"), &mut arena);
+        assert_eq!(outbound.chunks(&arena).collect::<Vec<_>>(), [&b"wo"[..], b"!"]);
     }
 
     #[test]
-    fn small_frames_share_one_chunk() {
-        let (mut outbound, mut pool) = (Outbound::default(), ChunkPool::default());
-        outbound.copy(b"one", &mut pool);
-        outbound.copy(b"two", &mut pool);
-        assert_eq!(outbound.chunks().collect::<Vec<_>>(), [b"onetwo"]);
-        outbound.advance(4, &mut pool);
-        outbound.copy(b"!", &mut pool);
-        assert_eq!(written(&outbound), b"wo!");
-        assert_eq!(outbound.queue.capacity(), 0);
-    }
-
-    #[test]
-    fn copies_larger_than_a_chunk_are_cut() {
-        let (mut outbound, mut pool) = (Outbound::default(), ChunkPool::default());
-        let frame: Vec<u8> = (0..OUTBOUND_CHUNK_BYTES * 2 + 1).map(|octet| octet as u8).collect();
-        outbound.copy(&frame, &mut pool);
-        assert_eq!(outbound.chunks().count(), 3);
-        assert_eq!(written(&outbound), frame);
-    }
-
-    #[test]
-    fn an_idle_queue_holds_nothing_and_the_pool_is_bounded() {
-        let mut pool = ChunkPool::default();
+    fn what_many_have_not_taken_is_held_once() {
+        let mut arena = Arena::default();
         let mut peers: Vec<Outbound> = Vec::new();
-        peers.resize_with(SMALL_POOL_CHUNKS_MAX + 10, Outbound::default);
-        for outbound in &mut peers {
-            outbound.copy(b"event", &mut pool);
+        peers.resize_with(3, Outbound::default);
+        let span = append(&mut arena, 0, &[7; 5000]);
+        for (taken, peer) in peers.iter_mut().enumerate() {
+            peer.push(span, &mut arena);
+            peer.advance(taken, &mut arena);
+            peer.set_apart(&mut arena);
         }
-        for outbound in &mut peers {
-            outbound.advance(5, &mut pool);
-            assert_invariants(outbound);
-        }
-        assert_eq!((pool.small.len(), pool.large.len()), (SMALL_POOL_CHUNKS_MAX, 0));
-        let few = &mut peers[..OUTBOUND_POOL_CHUNKS_MAX + 10];
-        for outbound in &mut *few {
-            outbound.copy(&[1; SMALL_CHUNK_BYTES + 1], &mut pool);
-        }
-        for outbound in few {
-            outbound.clear(&mut pool);
-            assert_invariants(outbound);
-        }
-        assert_eq!((pool.small.len(), pool.large.len()), (SMALL_POOL_CHUNKS_MAX, OUTBOUND_POOL_CHUNKS_MAX));
-        assert!(pool.small.iter().chain(&pool.large).all(|chunk| chunk.is_empty()));
+        arena.clear();
+        let chunks: Vec<&[u8]> = peers.iter().map(|peer| peer.chunks(&arena).next().unwrap()).collect();
+        assert_eq!(chunks.iter().map(|chunk| chunk.len()).collect::<Vec<_>>(), [5000, 4999, 4998]);
+        assert_eq!(chunks[0][2..].as_ptr(), chunks[2].as_ptr());
     }
 
+    /// Some peers, some turns: each gets what it was queued, in order, whatever its socket takes and when.
     #[test]
-    fn a_queue_begins_with_a_small_chunk() {
-        let (mut outbound, mut pool) = (Outbound::default(), ChunkPool::default());
-        outbound.copy(&[1; SMALL_CHUNK_BYTES], &mut pool);
-        assert_eq!(outbound.tail.capacity(), SMALL_CHUNK_BYTES);
-        outbound.advance(1000, &mut pool);
-        outbound.copy(&[2; 10], &mut pool);
-        assert_eq!(outbound.tail.capacity(), OUTBOUND_CHUNK_BYTES);
-        assert_eq!(pool.small.len(), 1);
-        assert_eq!(written(&outbound), [vec![1; 24], vec![2; 10]].concat());
-    }
-
-    #[test]
-    fn small_copies_between_shared_frames_hold_no_whole_chunks() {
-        let (mut outbound, mut pool) = (Outbound::default(), ChunkPool::default());
-        let large = Bytes::from(vec![1; 2000]);
-        for _ in 0..100 {
-            outbound.copy(b"small", &mut pool);
-            outbound.share(large.clone());
-        }
-        let held: usize = outbound
-            .queue
-            .iter()
-            .map(|chunk| match chunk {
-                Chunk::Copied(octets) => octets.capacity(),
-                Chunk::Shared(_) => 0,
-            })
-            .sum();
-        assert!(held <= 100 * 16, "{held}");
-    }
-
-    #[test]
-    fn equals_one_long_vector() {
+    fn equals_one_long_vector_for_each_peer() {
         let mut random = Random::new(11);
-        for _ in 0..10 {
-            let (mut outbound, mut pool) = (Outbound::default(), ChunkPool::default());
-            let mut twin: Vec<u8> = Vec::new();
-            for _ in 0..200 {
-                let octets = random.octets(50_000);
-                match random.below(8) {
-                    0 => {
-                        outbound.copy(&octets, &mut pool);
-                        twin.extend_from_slice(&octets);
+        for _ in 0..20 {
+            let mut arena = Arena::default();
+            let mut peers: Vec<(Outbound, Vec<u8>)> = Vec::new();
+            peers.resize_with(4, Default::default);
+            for _ in 0..100 {
+                for _ in 0..random.below(12) {
+                    let lane = [0, 1, REPLIES][random.below(3)];
+                    let bytes_max = [20, 300, 40_000][random.below(3)];
+                    let frame = random.octets(bytes_max);
+                    let span = append(&mut arena, lane, &frame);
+                    for (outbound, twin) in &mut peers {
+                        if random.below(3) > 0 {
+                            outbound.push(span, &mut arena);
+                            twin.extend_from_slice(&frame);
+                        }
+                        assert_eq!(outbound.len(), twin.len());
                     }
-                    1 | 2 => {
-                        let few = &octets[..octets.len().min(random.below(300))];
-                        outbound.copy(few, &mut pool);
-                        twin.extend_from_slice(few);
-                    }
-                    3 => {
-                        twin.extend_from_slice(&octets);
-                        outbound.share(Bytes::from(octets));
-                    }
-                    4 if random.below(20) == 0 => {
-                        outbound.clear(&mut pool);
-                        twin.clear();
-                    }
-                    5 => {
-                        outbound.advance(twin.len(), &mut pool);
-                        twin.clear();
-                    }
-                    _ => {
-                        let count = random.below(twin.len() + 1);
-                        outbound.advance(count, &mut pool);
-                        twin.drain(..count);
-                    }
+                    let (outbound, twin) = &mut peers[random.below(4)];
+                    let taken = random.below(twin.len() + 1);
+                    assert_eq!(written(outbound, &arena)[..taken], twin[..taken]);
+                    outbound.advance(taken, &mut arena);
+                    twin.drain(..taken);
                 }
-                assert_eq!(outbound.len(), twin.len());
-                assert_eq!(outbound.is_empty(), twin.is_empty());
-                assert_invariants(&outbound);
+                for (outbound, twin) in &mut peers {
+                    assert!(written(outbound, &arena) == *twin);
+                    assert!(outbound.chunks(&arena).all(|chunk| !chunk.is_empty()));
+                    let taken = [0, twin.len(), random.below(twin.len() + 1)][random.below(3)];
+                    outbound.advance(taken, &mut arena);
+                    twin.drain(..taken);
+                    outbound.set_apart(&mut arena);
+                    assert_eq!(outbound.kept.is_none(), twin.is_empty());
+                }
+                arena.clear();
+                assert!(peers.iter().all(|(outbound, twin)| written(outbound, &arena) == *twin));
             }
-            assert_eq!(written(&outbound), twin);
         }
     }
 }

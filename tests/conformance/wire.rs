@@ -257,6 +257,7 @@ impl Wire {
             end.received.extend_from_slice(&bytes);
             self.shards[shard].advance(key, bytes.len(), self.now);
         }
+        self.shards[shard].flushed();
         let mut closing = Vec::new();
         self.shards[shard].closing(&mut closing);
         for (key, what) in closing {

@@ -13,7 +13,6 @@ use fanwire::error::CloseReason;
 use fanwire::limits::Limits;
 use fanwire::router::{Closing, Letter, ListenerIndex, PeerKey, Router, Shard, ShardIndex};
 use fanwire::transport::Framing;
-use fanwire::transport::outbound::Outbound;
 use fanwire::wamp::Serializer;
 use fanwire::wamp::message::code;
 
@@ -523,7 +522,7 @@ impl World {
         for key in dirty {
             let Some(&peer) = self.by_key.get(&(shard, key)) else { continue };
             self.peers[peer].writable = true;
-            let queued = self.shards[shard].outbound(key).map_or(0, Outbound::len);
+            let queued = self.shards[shard].outbound(key).map_or(0, |outbound| outbound.len());
             if queued > self.plan.limits.outbound_bytes_max {
                 self.fail(format!("{queued} octets are queued for connection {peer}"));
             }
@@ -534,6 +533,7 @@ impl World {
             };
             self.flush(peer, bytes);
         }
+        self.shards[shard].flushed();
         self.close_peers(shard);
         self.resume_peers(shard);
     }
