@@ -169,11 +169,16 @@ fn gather<'a>(
     gathered: &mut Vec<u8>,
 ) {
     gathered.clear();
-    for octets in slices.iter().map(|slice| &slice[..]).chain(chunks) {
+    let mut append = |octets: &[u8]| {
         let bytes = octets.len().min(bytes_max - gathered.len());
         gathered.extend_from_slice(&octets[..bytes]);
-        if gathered.len() == bytes_max {
-            return;
+        gathered.len() < bytes_max
+    };
+    if slices.iter().all(|slice| append(slice)) {
+        for chunk in chunks {
+            if !append(chunk) {
+                return;
+            }
         }
     }
 }

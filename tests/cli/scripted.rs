@@ -78,7 +78,8 @@ impl<S: Read + Write> Peer<S> {
         let framed = transport::frame(link.framing, link.serializer, &mut scratch, |out| {
             codec::encode(message, link.serializer, out)
         });
-        self.stream.write_all(&scratch[framed.unwrap().0]).unwrap();
+        framed.unwrap();
+        self.stream.write_all(&scratch).unwrap();
     }
 
     /// HELLO and WELCOME.
