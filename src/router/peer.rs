@@ -22,7 +22,7 @@ use slab::Slab;
 
 use super::directory::MatchedSubscription;
 use super::publication::{EventFrames, Publication};
-use super::queue::{Cause, Pushed, Queues, Waiting};
+use super::queue::{Advanced, Cause, Pushed, Queues, Waiting};
 use super::session::Session;
 use super::timers::{Timer, Timers};
 use super::{Closing, ListenerIndex, PeerKey};
@@ -47,8 +47,6 @@ pub struct Peer {
     pub link: Option<Link>,
     /// Where it is in its life.
     pub state: State,
-    /// It is not read until [`Peers::take_resumed`] has named it.
-    pub paused: bool,
     /// When it last sent anything.
     pub last_input: Instant,
     /// A PING was sent at the last silence.
@@ -153,7 +151,6 @@ impl Peers {
             transport: Some(Box::new(transport)),
             link: None,
             state: State::Opening,
-            paused: false,
             last_input: now,
             pinged: false,
             doomed: false,
@@ -210,6 +207,11 @@ impl Peers {
     /// The keys of all connections.
     pub fn keys(&self) -> Vec<PeerKey> {
         self.slab.iter().map(|(_, peer)| peer.key).collect()
+    }
+
+    /// True if the peer is not read until [`Peers::take_resumed`] has named it.
+    pub fn paused(&self, key: PeerKey) -> bool {
+        self.queues.paused(key.index)
     }
 
     /// True if nothing is queued for the peer any more.
@@ -346,23 +348,27 @@ impl Peers {
 
     /// What waits for a peer.
     pub fn outbound(&self, key: PeerKey) -> Option<Waiting<'_>> {
-        self.peer(key).map(|_| self.queues.waiting(key.index))
+        self.queues.waiting(key)
     }
 
     /// `bytes` octets were written; 0 if the socket took none. Sets the stall deadline if some are left, and shuts a
     /// finishing peer down if none are.
     pub fn advance(&mut self, key: PeerKey, bytes: usize, timers: &mut Timers, now: Instant) {
+        let advanced = self.queues.advance(key, bytes);
+        if let Advanced::Dead | Advanced::All = advanced {
+            return;
+        }
         let stall_after = Duration::from_millis(self.limits.outbound_stall_ms_max);
         let Some(peer) = self.slab.get_mut(key.index as usize).filter(|peer| peer.key == key) else { return };
-        let all = self.queues.advance(key.index, bytes);
         if bytes > 0 {
             peer.last_progress = now;
         }
-        if !all {
+        if advanced == Advanced::Some {
             if peer.stall.is_none() {
                 peer.last_progress = now;
                 peer.stall = Some(now + stall_after);
                 timers.set(now + stall_after, Timer::Stall(key));
+                self.queues.set_watched(key.index, true);
             }
         } else if let State::Finishing { .. } = peer.state {
             self.written(key, timers);
@@ -377,7 +383,7 @@ impl Peers {
         let Some(peer) = self.peer_mut(key) else { return };
         peer.stall = None;
         if !waiting {
-            return;
+            return self.queues.set_watched(key.index, false);
         }
         let due = peer.last_progress + stall_after;
         if due <= now {
@@ -400,8 +406,8 @@ impl Peers {
             return true;
         }
         // Once paused it stays so until it is resumed: what it has sent before is kept, and comes first.
-        peer.paused |= held || self.queues.replies(key.index) > soft;
-        let paused = peer.paused;
+        let paused = self.queues.paused(key.index) || held || self.queues.replies(key.index) > soft;
+        self.queues.set_paused(key.index, paused);
         if paused && held {
             self.await_relief(key);
         }
@@ -445,12 +451,12 @@ impl Peers {
         let held = self.congested || self.sated();
         let place = key.index as usize;
         let Some(peer) = self.slab.get_mut(place).filter(|peer| peer.key == key) else { return };
-        if !peer.paused {
+        if !self.queues.paused(key.index) {
             return;
         }
         let answered = self.queues.replies(key.index) <= soft / 2;
         if !held && (answered || matches!(peer.state, State::Finishing { .. })) {
-            peer.paused = false;
+            self.queues.set_paused(key.index, false);
             self.resumed.push(key);
         } else if held {
             self.await_relief(key);

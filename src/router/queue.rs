@@ -37,6 +37,19 @@ pub enum Pushed {
     Slow,
 }
 
+/// What a queue has come to by a write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Advanced {
+    /// The key is dead.
+    Dead,
+    /// Octets are left.
+    Some,
+    /// None are left.
+    All,
+    /// None are left, and somebody may care: the peer is not read, is watched, or is to be closed.
+    AllAtLast,
+}
+
 /// The queue of one peer.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -45,7 +58,7 @@ pub struct Queue {
     key: PeerKey,
     /// About how many of the octets in `outbound` answer the peer's own requests. Only they hold back its input: a
     /// callee that stopped reading INVOCATIONs to write a YIELD must be read, or both sides would wait.
-    replies: usize,
+    replies: u32,
     /// Octets of the largest message the peer takes; 2^24 at most.
     message_bytes_max: u32,
     /// What its handshake agreed on, if it is done.
@@ -53,6 +66,10 @@ pub struct Queue {
     /// It was said its last word, or must go.
     mute: bool,
     dirty: bool,
+    /// The peer is not read: see [`super::peer::Peers::wants_input`].
+    paused: bool,
+    /// A deadline watches whether the peer takes what waits for it.
+    watched: bool,
 }
 
 const _: () = assert!(size_of::<Queue>() == 64, "a queue is one cache line");
@@ -126,6 +143,8 @@ impl Queues {
             format: None,
             mute: false,
             dirty: false,
+            paused: false,
+            watched: false,
         };
         let place = key.index as usize;
         match self.queues.get_mut(place) {
@@ -138,10 +157,11 @@ impl Queues {
         self.open += 1;
     }
 
-    /// Forgets what waits for the peer; nothing more is queued.
+    /// Forgets what waits for the peer; nothing more is queued. The key is dead.
     pub fn close(&mut self, key: PeerKey) {
         let queue = self.at(key.index);
         queue.mute = true;
+        queue.key.serial = queue.key.serial.wrapping_add(1);
         let forgotten = std::mem::take(&mut queue.outbound);
         queue.replies = 0;
         self.outbound_bytes -= forgotten.len();
@@ -174,7 +194,22 @@ impl Queues {
 
     /// Octets that wait for the peer and answer its own requests.
     pub fn replies(&self, index: u32) -> usize {
-        self.queues[index as usize].replies
+        self.queues[index as usize].replies as usize
+    }
+
+    /// A deadline is set for the peer, or no longer: see [`Queues::advance`].
+    pub fn set_watched(&mut self, index: u32, watched: bool) {
+        self.at(index).watched = watched;
+    }
+
+    /// The peer is not read, or is again.
+    pub fn set_paused(&mut self, index: u32, paused: bool) {
+        self.at(index).paused = paused;
+    }
+
+    /// True if the peer is not read.
+    pub fn paused(&self, index: u32) -> bool {
+        self.queues[index as usize].paused
     }
 
     fn at(&mut self, index: u32) -> &mut Queue {
@@ -199,7 +234,7 @@ impl Queues {
         self.outbound_bytes += octets;
         self.queued_bytes += octets;
         if cause == Cause::Itself {
-            queue.replies += octets;
+            queue.replies = queue.replies.saturating_add(octets as u32);
         }
         queue.outbound.push(frame, &mut self.arena);
         if !queue.dirty {
@@ -230,22 +265,30 @@ impl Queues {
         self.arena.clear();
     }
 
-    /// What waits for the peer, whose key must be alive.
-    pub fn waiting(&self, index: u32) -> Waiting<'_> {
-        Waiting { outbound: &self.queues[index as usize].outbound, arena: &self.arena }
+    /// What waits for the peer; `None` for a dead key.
+    #[inline]
+    pub fn waiting(&self, key: PeerKey) -> Option<Waiting<'_>> {
+        let queue = self.queues.get(key.index as usize).filter(|queue| queue.key == key)?;
+        Some(Waiting { outbound: &queue.outbound, arena: &self.arena })
     }
 
-    /// `bytes` octets were written. True if none are left.
-    pub fn advance(&mut self, index: u32, bytes: usize) -> bool {
-        let queue = &mut self.queues[index as usize];
-        if bytes > 0 {
-            // Replies leave in proportion; where exactly they stand in the queue is not known. Lengths are at most
-            // `outbound_bytes_max`, so the product fits.
-            queue.replies -= (queue.replies as u64 * bytes as u64 / queue.outbound.len() as u64) as usize;
+    /// `bytes` octets were written.
+    #[inline]
+    pub fn advance(&mut self, key: PeerKey, bytes: usize) -> Advanced {
+        let queue = self.queues.get_mut(key.index as usize).filter(|queue| queue.key == key);
+        let Some(queue) = queue else { return Advanced::Dead };
+        if queue.replies > 0 {
+            // Replies leave in proportion; where exactly they stand in the queue is not known.
+            let left = queue.outbound.len() as u64;
+            queue.replies -= (u64::from(queue.replies) * bytes as u64 / left.max(1)) as u32;
         }
         queue.outbound.advance(bytes, &mut self.arena);
         self.outbound_bytes -= bytes;
-        queue.outbound.is_empty()
+        match queue.outbound.is_empty() {
+            false => Advanced::Some,
+            true if queue.mute || queue.paused || queue.watched => Advanced::AllAtLast,
+            true => Advanced::All,
+        }
     }
 
     /// True if so much was queued that peers must be written before more is read.

@@ -599,11 +599,12 @@ impl Shard {
     fn on_silence(&mut self, key: PeerKey, now: Instant) {
         self.peers.clear_deadline(key, &mut self.timers);
         let Some(silence) = self.silence_max(key) else { return };
+        let paused = self.peers.paused(key);
         let Some(peer) = self.peers.peer_mut(key) else { return };
         let due = peer.last_input + silence;
         // A peer that is not read cannot be heard; the stall deadline watches it meanwhile.
-        if due > now || peer.paused {
-            let due = if peer.paused { now + silence } else { due };
+        if due > now || paused {
+            let due = if paused { now + silence } else { due };
             return self.peers.set_deadline(key, Timer::Silence(key), due, &mut self.timers);
         }
         if peer.pinged {

@@ -283,9 +283,11 @@ impl Worker {
     fn write_peer(&mut self, key: PeerKey, now: Instant) {
         let Some(connection) = self.connections.find(key) else { return };
         let mut room = self.limits.write_bytes_per_peer_turn;
-        while let Some(outbound) = self.shard.outbound(key)
-            && !outbound.is_empty()
-        {
+        while let Some(outbound) = self.shard.outbound(key) {
+            let waiting = outbound.len();
+            if waiting == 0 {
+                return;
+            }
             if room == 0 {
                 self.connections.write_later(key);
                 return;
@@ -294,7 +296,7 @@ impl Worker {
                 Ok(bytes) => {
                     room -= bytes;
                     self.shard.advance(key, bytes, now);
-                    if !connection.writable() {
+                    if bytes == waiting || !connection.writable() {
                         return;
                     }
                 }
