@@ -1,8 +1,8 @@
 //! What the core costs in instructions, counted by callgrind and held against a recorded budget.
 //!
 //! ```text
-//! cargo bench --features instructions --bench instructions     fails if anything is 3 % above its budget
-//! benches/record-instructions                                  records a new budget
+//! benches/count-instructions             fails if anything is 3 % above its budget
+//! benches/count-instructions --record    records a new budget
 //! ```
 //!
 //! It needs valgrind and `cargo install gungraun-runner --version 0.20.0 --locked`; so it is behind a feature, and
@@ -10,10 +10,10 @@
 //!
 //! Unlike time, instructions are the same in every run: nothing here waits, ids come from seeded generators, and what is
 //! counted is one turn, after turns like it have grown every buffer. Hash maps are seeded by chance; with as few entries
-//! as here that changed no count in ten runs. What does change the counts: the compiler, the profile (`[profile.bench]`),
-//! the C library, and the processor, since memcpy and the checks of UTF-8 choose their variant when the program runs. The
-//! C library is told to act as on a plain processor. The budget says what it was recorded with: where another compiler
-//! is used, record with the code before the change, then count the change.
+//! as here that changed no count in ten runs. What does change the counts: the compiler, the profile (it is the one that
+//! ships), the C library, and the processor, since memcpy and the checks of UTF-8 choose their variant when the program
+//! runs. The C library is told to act as on a plain processor. The budget says what it was recorded with: where another
+//! compiler is used, record with the code before the change, then count the change.
 
 #![allow(clippy::unwrap_used, missing_docs)] // A bench that cannot run may as well panic.
 
