@@ -1,17 +1,24 @@
 //! What the core spends on one PUBLISH: decode, match, publication, letter to itself, one frame, and a place in the queue
 //! of each subscriber; and on one CALL with its answer. No sockets: the queues are emptied without being written.
+//!
+//! `receive` is the part that every PUBLISH pays, by the octets of its payload: it is deframed, decoded, its payload
+//! walked, and its topic found in the cache, and nobody wants it. `publication` is what it takes to hand it on.
 
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use fanwire::codec::decode;
+use fanwire::codec::payload::OwnedPayload;
 use fanwire::limits::Limits;
+use fanwire::router::directory::Match;
+use fanwire::router::publication::Publication;
 use fanwire::router::{
     ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard, ShardIndex,
 };
 use fanwire::transport;
-use fanwire::wamp::UriCheck;
+use fanwire::wamp::{Message, PublicationId, Serializer, UriCheck};
 
 /// One shard and its peers, all over RawSocket with MessagePack.
 struct Bench {
@@ -99,6 +106,49 @@ fn deliver(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// PUBLISH with one binary argument of so many octets.
+fn publish(octets: usize) -> Vec<u8> {
+    let argument = [&b"\xc6"[..], &(octets as u32).to_be_bytes(), &vec![7; octets]].concat();
+    [&b"\x95\x10\x01\x80\xa5topic\x91"[..], &argument].concat()
+}
+
+const SIZES: [usize; 5] = [16, 128, 1024, 4096, 65_536];
+
+fn receive(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("receive");
+    for size in SIZES {
+        let mut bench = Bench::new();
+        let publisher = bench.join();
+        let mut publish = frame(&publish(size));
+        bench.shard.receive(publisher, &mut publish, bench.now);
+        assert_eq!(bench.shard.counters().publications, 1);
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| bench.shard.receive(publisher, black_box(&mut publish), bench.now));
+        });
+    }
+    group.finish();
+}
+
+fn publication(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("publication");
+    let matched = Arc::new(Match::default());
+    for size in SIZES {
+        let message = publish(size);
+        let Ok(Message::Publish(publish)) = decode(Serializer::MessagePack, &message) else {
+            panic!("a PUBLISH")
+        };
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| {
+                let payload = OwnedPayload::copy(black_box(publish.payload));
+                Arc::new(Publication::new(PublicationId(7), &publish.topic, matched.clone(), payload))
+            });
+        });
+    }
+    group.finish();
+}
+
 fn call(criterion: &mut Criterion) {
     let mut bench = Bench::new();
     let (caller, callee) = (bench.join(), bench.join());
@@ -117,5 +167,5 @@ fn call(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, deliver, call);
+criterion_group!(benches, receive, publication, deliver, call);
 criterion_main!(benches);

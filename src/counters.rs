@@ -28,6 +28,8 @@ pub struct Counters {
     pub answers_too_late: u64,
     /// Messages to a peer dropped because the peer takes none that large.
     pub messages_too_large: u64,
+    /// Topics and procedures looked up in a directory, under its locks: no answer that still holds was remembered.
+    pub directory_lookups: u64,
     /// Ends of connections, by reason.
     pub closed: BTreeMap<CloseReason, u64>,
 }
@@ -68,6 +70,7 @@ impl Counters {
         self.calls += other.calls;
         self.answers_too_late += other.answers_too_late;
         self.messages_too_large += other.messages_too_large;
+        self.directory_lookups += other.directory_lookups;
         for (reason, count) in &other.closed {
             *self.closed.entry(*reason).or_default() += count;
         }

@@ -245,6 +245,11 @@ impl Broker {
         }
     }
 
+    /// How often topics were looked up in the directory.
+    pub fn directory_lookups(&self) -> u64 {
+        self.cache.misses()
+    }
+
     /// True if nobody here is subscribed to anything.
     pub fn is_empty(&self) -> bool {
         self.rosters.is_empty() && self.by_topic.iter().all(Map::is_empty)

@@ -412,6 +412,11 @@ impl Dealer {
         self.calls.is_empty()
     }
 
+    /// How often procedures were looked up in the directory.
+    pub fn directory_lookups(&self) -> u64 {
+        self.cache.misses()
+    }
+
     /// True if nothing is registered or called here.
     pub fn is_empty(&self) -> bool {
         self.registrations.is_empty() && self.calls.is_empty()

@@ -43,6 +43,11 @@ impl MatchCache {
         let current = |stamp| directory.procedure_current(stamp);
         self.procedures.answer(procedure, current, || directory.registration(procedure)).as_ref()
     }
+
+    /// How often the directory had to be asked.
+    pub fn misses(&self) -> u64 {
+        self.topics.misses + self.procedures.misses
+    }
 }
 
 /// Stamped answers by URI. They stand in a list beside the map, so that a hit is one probe and an answer that is no
@@ -53,17 +58,19 @@ struct Answers<A> {
     places: HashMap<Box<str>, usize, RandomState>,
     stamped: Vec<(Stamp, A)>,
     entries_max: usize,
+    misses: u64,
 }
 
 impl<A> Answers<A> {
     fn new(entries_max: usize) -> Answers<A> {
-        Answers { places: HashMap::default(), stamped: Vec::new(), entries_max }
+        Answers { places: HashMap::default(), stamped: Vec::new(), entries_max, misses: 0 }
     }
 
     fn answer(&mut self, uri: &str, current: impl Fn(Stamp) -> bool, ask: impl Fn() -> (Stamp, A)) -> &A {
         let place = match self.places.get(uri) {
             Some(&place) => {
                 if !current(self.stamped[place].0) {
+                    self.misses += 1;
                     self.stamped[place] = ask();
                 }
                 place
@@ -78,6 +85,7 @@ impl<A> Answers<A> {
             self.places.clear();
             self.stamped.clear();
         }
+        self.misses += 1;
         let place = self.stamped.len();
         self.stamped.push(answer);
         self.places.insert(uri.into(), place);

@@ -265,8 +265,10 @@ impl Shard {
     }
 
     /// What was counted so far.
-    pub fn counters(&self) -> &Counters {
-        &self.peers.counters
+    pub fn counters(&self) -> Counters {
+        let lookups =
+            |realm: &LocalRealm| realm.broker.directory_lookups() + realm.dealer.directory_lookups();
+        Counters { directory_lookups: self.realms.iter().map(lookups).sum(), ..self.peers.counters.clone() }
     }
 
     /// True if there is nothing: no peer, roster, registration, call, invocation, letter or deadline.

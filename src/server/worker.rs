@@ -106,7 +106,7 @@ impl Worker {
             self.wait(&mut events, now);
             now = Instant::now();
             if !self.turn(&events, now) {
-                return self.shard.counters().clone();
+                return self.shard.counters();
             }
         }
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::wire::{Client, KINDS, Kind, Wire, client_frame, everywhere};
 
 fn closed(wire: &Wire, reason: CloseReason) -> u64 {
-    wire.shards.iter().filter_map(|shard| shard.counters().closed.get(&reason)).sum()
+    wire.shards.iter().filter_map(|shard| shard.counters().closed.get(&reason).copied()).sum()
 }
 
 /// A publisher and a subscriber to `a` that takes nothing.
