@@ -280,10 +280,10 @@ impl Directory {
             partition.changed();
         }
         let deleted = entry.value.shards == 0;
-        if deleted && watches(&entry.uri, entry.policy) {
+        if deleted && watches(entry.uri(), entry.policy) {
             self.watchers.fetch_sub(1, Ordering::Release);
         }
-        let recorded = self.records_changes_of(&entry.uri);
+        let recorded = self.records_changes_of(entry.uri());
         if deleted {
             subscriptions.remove(key.entry);
         }
@@ -345,7 +345,7 @@ impl Directory {
         assert_eq!(entry.value.id, registration, "a callee leaves the registration it has made");
         assert_eq!(entry.value.callees, [callee], "a callee leaves only for itself");
         partition.changed();
-        let recorded = self.records_changes_of(&entry.uri);
+        let recorded = self.records_changes_of(entry.uri());
         if recorded {
             let session = callee.session;
             let mut records = self.records.lock();
