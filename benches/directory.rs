@@ -87,7 +87,7 @@ fn changes(criterion: &mut Criterion) {
                 let (topic, policy, shard) = (black_box(topic.as_str()), MatchPolicy::Exact, ShardIndex(7));
                 let subscribed =
                     directory.subscribe(topic, policy, shard, SESSION).expect("exact URIs always fit");
-                directory.unsubscribe(topic, policy, subscribed.subscription, shard, SESSION)
+                directory.unsubscribe(subscribed.key, subscribed.subscription, shard, true, SESSION)
             });
         });
     }

@@ -27,16 +27,17 @@ fuzz_target!(|text: &str| {
     let mut expected = patterns.clone();
     expected.retain(|(policy, pattern)| naive(pattern, *policy, uri));
     expected.sort_by_key(order);
-    assert_eq!(map.matching(uri).copied().collect::<Vec<_>>(), expected);
+    assert_eq!(map.matching(uri).map(|entry| entry.value).collect::<Vec<_>>(), expected);
     let preferred = match expected.first() {
         Some((MatchPolicy::Prefix, _)) => expected.iter().rfind(|(policy, _)| *policy == MatchPolicy::Prefix),
         first => first,
     };
-    assert_eq!(map.preferred(uri), preferred);
+    assert_eq!(map.preferred(uri).map(|entry| &entry.value), preferred);
 
     for (policy, pattern) in patterns {
         assert_eq!(matches(pattern, policy, uri), naive(pattern, policy, uri));
-        assert_eq!(map.remove(pattern, policy), Some((policy, pattern)));
+        let key = map.find(pattern, policy).expect("it was inserted");
+        assert_eq!(map.remove(key).map(|entry| entry.value), Some((policy, pattern)));
     }
     assert!(map.is_empty());
 });

@@ -5,8 +5,8 @@
 //! directory, which all shards share, only knows that this shard has some. A publication is delivered by what the
 //! roster says when its letter arrives, so nothing can follow UNSUBSCRIBED.
 //!
-//! Invariant: a peer stands in the roster of a subscription exactly if the subscription stands in its session, with
-//! its place there. The directory counts as many subscribers for this shard as the roster has.
+//! Invariant: a peer stands in the roster of a subscription exactly if its session has that place. The directory has
+//! this shard among those of a subscription exactly if there is a roster, which has a peer at least.
 
 use std::sync::Arc;
 
@@ -16,34 +16,23 @@ use super::match_cache::MatchCache;
 use super::meta;
 use super::publication::{EventFrames, Publication};
 use super::realm::Realm;
-use super::session::{Map, Session};
+use super::roster::{RosterKey, Rosters, Struck};
+use super::session::Session;
 use super::{Context, PeerKey, ShardIndex};
 use crate::codec;
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::wamp::message::{Publish, Published, Subscribe, Subscribed, Unsubscribe, Unsubscribed};
 use crate::wamp::options::{PublishOptions, SubscribeOptions};
-use crate::wamp::{MatchPolicy, Message, SessionId, SubscriptionId, uri};
+use crate::wamp::{Message, SessionId, SubscriptionId, uri};
 
 /// The broker.
 #[derive(Debug)]
 pub struct Broker {
     realm: Arc<Realm>,
     cache: MatchCache,
-    rosters: Map<SubscriptionId, Roster>,
-    /// The subscriptions that have a roster here, by policy and topic.
-    by_topic: [Map<Arc<str>, SubscriptionId>; 3],
+    rosters: Rosters,
     frames: EventFrames,
-}
-
-/// The peers here that have a subscription.
-#[derive(Debug)]
-struct Roster {
-    topic: Arc<str>,
-    policy: MatchPolicy,
-    /// Places in the shard's slab. Their order is that of subscribing, but for the gaps that leaving closes with the
-    /// last one.
-    peers: Vec<u32>,
 }
 
 impl Broker {
@@ -52,8 +41,7 @@ impl Broker {
         Broker {
             realm,
             cache: MatchCache::new(match_cache_entries_max),
-            rosters: Map::default(),
-            by_topic: Default::default(),
+            rosters: Rosters::default(),
             frames: EventFrames::default(),
         }
     }
@@ -72,43 +60,30 @@ impl Broker {
             return Err(Refusal::InvalidUri);
         }
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
-        let here = self.by_topic[policy as usize].get(&*message.topic).copied();
-        if let Some(subscription) =
-            here.filter(|subscription| session.subscriptions.contains_key(subscription))
-        {
+        let directory = &self.realm.directory;
+        // What a session has cannot go meanwhile, and what it has not cannot come.
+        let known = directory.subscription(&message.topic, policy);
+        if let Some(subscription) = known.filter(|known| self.has(session, *known)) {
             cx.peers.send(key, &Message::Subscribed(Subscribed { request: message.request, subscription }));
             return Ok(());
         }
-        if session.subscriptions.len() >= limits.subscriptions_per_session_max {
+        if session.places.count() >= limits.subscriptions_per_session_max {
             return Err(Refusal::Unavailable);
         }
-        let directory = &self.realm.directory;
         let joined = directory
             .subscribe(&message.topic, policy, cx.index, session.id)
             .map_err(|Full| Refusal::Unavailable)?;
         let subscription = joined.subscription;
-        self.enroll(subscription, &message.topic, policy, key, session);
+        let (roster, position) = self.rosters.enroll(subscription, joined.key, key.index);
+        session.places.set(roster, position);
         // Queued before any letter is taken, and so before the first event.
         cx.peers.send(key, &Message::Subscribed(Subscribed { request: message.request, subscription }));
         self.nudge(cx, joined.recorded);
         Ok(())
     }
 
-    fn enroll(
-        &mut self,
-        subscription: SubscriptionId,
-        topic: &str,
-        policy: MatchPolicy,
-        key: PeerKey,
-        session: &mut Session,
-    ) {
-        let roster = self.rosters.entry(subscription).or_insert_with(|| {
-            let topic: Arc<str> = topic.into();
-            self.by_topic[policy as usize].insert(topic.clone(), subscription);
-            Roster { topic, policy, peers: Vec::new() }
-        });
-        session.subscriptions.insert(subscription, roster.peers.len() as u32);
-        roster.peers.push(key.index);
+    fn has(&self, session: &Session, subscription: SubscriptionId) -> bool {
+        self.rosters.find(subscription).is_some_and(|roster| session.places.position(roster).is_some())
     }
 
     /// UNSUBSCRIBE.
@@ -119,46 +94,39 @@ impl Broker {
         message: &Unsubscribe,
     ) -> Result<(), Refusal> {
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
-        let place = session.subscriptions.remove(&message.subscription).ok_or(Refusal::NoSuchSubscription)?;
+        let roster = self.rosters.find(message.subscription).ok_or(Refusal::NoSuchSubscription)?;
+        let position = session.places.remove(roster).ok_or(Refusal::NoSuchSubscription)?;
         let id = session.id;
-        let recorded = self.strike(cx, message.subscription, place, id);
+        let recorded = self.strike(cx, roster, position, id);
         cx.peers.send(key, &Message::Unsubscribed(Unsubscribed { request: message.request, details: None }));
         self.nudge(cx, recorded);
         Ok(())
     }
 
-    /// Takes a session out of all its rosters: it is leaving.
+    /// Takes a session out of all its rosters: it is leaving. In the order of the subscriptions' ids, which others see
+    /// by the meta events.
     pub fn leave(&mut self, cx: &mut Context<'_>, session: &mut Session) {
-        let mut subscriptions: Vec<_> = session.subscriptions.drain().collect();
-        subscriptions.sort_unstable();
+        let places = std::mem::take(&mut session.places);
+        let mut places: Vec<_> = places
+            .iter()
+            .map(|(roster, position)| (self.rosters.subscription(roster), roster, position))
+            .collect();
+        places.sort_unstable();
         let mut recorded = false;
-        for (subscription, place) in subscriptions {
-            recorded |= self.strike(cx, subscription, place, session.id);
+        for (_, roster, position) in places {
+            recorded |= self.strike(cx, roster, position, session.id);
         }
         self.nudge(cx, recorded);
     }
 
-    /// Takes the peer at `place` out of a roster, which its session no longer names. True if that was recorded.
-    fn strike(
-        &mut self,
-        cx: &mut Context<'_>,
-        subscription: SubscriptionId,
-        place: u32,
-        session: SessionId,
-    ) -> bool {
-        let roster = self.rosters.get_mut(&subscription).expect("a session's subscription has a roster here");
-        roster.peers.swap_remove(place as usize);
-        if let Some(&moved) = roster.peers.get(place as usize) {
+    /// Takes the peer at `position` out of a roster, which its session no longer names. True if that was recorded.
+    fn strike(&mut self, cx: &mut Context<'_>, roster: RosterKey, position: u32, session: SessionId) -> bool {
+        let Struck { subscription, key, moved, last } = self.rosters.strike(roster, position);
+        if let Some(moved) = moved {
             let moved = cx.peers.session_at(moved).expect("who stands in a roster is in a session");
-            moved.subscriptions.insert(subscription, place);
+            moved.places.set(roster, position);
         }
-        let directory = &self.realm.directory;
-        let left = directory.unsubscribe(&roster.topic, roster.policy, subscription, cx.index, session);
-        if roster.peers.is_empty() {
-            self.by_topic[roster.policy as usize].remove(&roster.topic);
-            self.rosters.remove(&subscription);
-        }
-        left.recorded
+        self.realm.directory.unsubscribe(key, subscription, cx.index, last, session).recorded
     }
 
     /// PUBLISH: one letter to each interested shard, whatever the number of subscribers.
@@ -212,9 +180,8 @@ impl Broker {
             publication.matched.subscriptions.iter().filter(|matched| matched.shards & here != 0)
         {
             // The last subscriber here may have left after the publisher's shard looked.
-            let Some(roster) = self.rosters.get(&subscription.id) else { continue };
             self.frames.clear();
-            for &peer in &roster.peers {
+            for &peer in self.rosters.peers(subscription.id) {
                 if Some(peer) != excluded {
                     cx.peers.send_event(peer, publication, subscription, &mut self.frames);
                 }
@@ -252,6 +219,6 @@ impl Broker {
 
     /// True if nobody here is subscribed to anything.
     pub fn is_empty(&self) -> bool {
-        self.rosters.is_empty() && self.by_topic.iter().all(Map::is_empty)
+        self.rosters.is_empty()
     }
 }

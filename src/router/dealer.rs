@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::directory::{Callee, RegisterRefusal};
+use super::directory::{Callee, DirectoryKey, RegisterRefusal};
 use super::letter::{Attributes, CallKey, Complete, Invoke, Letter, Outcome, details};
 use super::match_cache::MatchCache;
 use super::peer::Sent;
@@ -40,16 +40,10 @@ use crate::wamp::{Dict, MatchPolicy, Message, RegistrationId, RequestId, UriChec
 pub struct Dealer {
     realm: Arc<Realm>,
     cache: MatchCache,
-    registrations: Map<RegistrationId, LocalRegistration>,
+    /// The registrations of peers here, and where the directory has each.
+    registrations: Map<RegistrationId, DirectoryKey>,
     calls: Slab<OpenCall>,
     serial: u64,
-}
-
-/// A registration of a peer here, as far as it takes to give it back.
-#[derive(Debug)]
-struct LocalRegistration {
-    procedure: Box<str>,
-    policy: MatchPolicy,
 }
 
 /// A call of a peer here that waits for its answer.
@@ -99,7 +93,7 @@ impl Dealer {
         };
         let registration = registered.registration;
         session.registrations.insert(registration, ());
-        self.registrations.insert(registration, LocalRegistration { procedure: procedure.into(), policy });
+        self.registrations.insert(registration, registered.key);
         // Queued before any letter is taken, and so before the first INVOCATION.
         cx.peers.send(key, &Message::Registered(Registered { request: message.request, registration }));
         self.nudge(cx, registered.recorded);
@@ -123,8 +117,8 @@ impl Dealer {
     }
 
     fn unregister(&mut self, registration: RegistrationId, callee: Callee) -> bool {
-        let local = self.registrations.remove(&registration).expect("a session's registration is known here");
-        self.realm.directory.unregister(&local.procedure, local.policy, registration, callee).recorded
+        let key = self.registrations.remove(&registration).expect("a session's registration is known here");
+        self.realm.directory.unregister(key, registration, callee).recorded
     }
 
     // The caller's side.

@@ -2,8 +2,9 @@
 //! which callees hold a registration.
 //!
 //! It is written by SUBSCRIBE and REGISTER and their opposites, under short locks, and read through each shard's
-//! [`MatchCache`](super::match_cache::MatchCache). *Who* gets an event on a shard is that shard's roster, not known
-//! here; a session's own list of what it holds is the session's.
+//! [`MatchCache`](super::match_cache::MatchCache). *Who* gets an event on a shard, and how many they are, says that
+//! shard's roster; a session's own list of what it holds is the session's. URIs stand here and nowhere else: who must
+//! come back to an entry keeps its [`DirectoryKey`].
 //!
 //! Topics and procedures are two `Table`s of the same make: exact URIs in `BUCKETS` partitions by hash, all
 //! patterns in one more. A partition is a lock, what it guards, and a generation. Invariants:
@@ -27,7 +28,7 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 pub use super::pattern::Full;
-use super::pattern::{self, UriMap};
+use super::pattern::{self, UriKey, UriMap};
 use super::{PeerKey, ShardIndex};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
@@ -48,11 +49,21 @@ pub struct Directory {
     records: Mutex<Vec<Record>>,
 }
 
+/// Where a subscription or a registration stands, for as long as it does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DirectoryKey {
+    /// The bucket, or what comes after the last one for patterns.
+    partition: u32,
+    entry: UriKey,
+}
+
 /// What [`Directory::subscribe`] did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Subscribed {
     /// The subscription joined, or created.
     pub subscription: SubscriptionId,
+    /// Where it stands.
+    pub key: DirectoryKey,
     /// There are records to take: see [`Directory::take_records`].
     pub recorded: bool,
 }
@@ -69,6 +80,8 @@ pub struct Unsubscribed {
 pub struct Registered {
     /// The registration created.
     pub registration: RegistrationId,
+    /// Where it stands.
+    pub key: DirectoryKey,
     /// There are records to take: see [`Directory::take_records`].
     pub recorded: bool,
 }
@@ -193,6 +206,14 @@ impl Directory {
         }
     }
 
+    /// The subscription to exactly this topic or pattern, if anybody has it.
+    pub fn subscription(&self, topic: &str, policy: MatchPolicy) -> Option<SubscriptionId> {
+        let (_, partition) = self.topics.partition_of(topic, policy);
+        let subscriptions = partition.entries.read();
+        let key = subscriptions.find(topic, policy)?;
+        subscriptions.entry(key).map(|entry| entry.value.id)
+    }
+
     /// One more subscriber on `shard`. A session that has the subscription already must not come again.
     ///
     /// When this has returned, every lookup that begins later finds the shard.
@@ -203,14 +224,16 @@ impl Directory {
         shard: ShardIndex,
         session: SessionId,
     ) -> Result<Subscribed, Full> {
-        let partition = self.topics.partition(topic, policy);
+        let (place, partition) = self.topics.partition_of(topic, policy);
         let mut subscriptions = partition.entries.write();
-        let entry = subscriptions.find_or_insert(topic, policy, || {
-            Subscription::new(SubscriptionId(next(&self.subscription_id)), policy)
+        let (entry, value) = subscriptions.find_or_insert(topic, policy, || Subscription {
+            id: SubscriptionId(next(&self.subscription_id)),
+            shards: 0,
         })?;
-        let subscription = entry.id;
-        let created = entry.subscribers.is_empty();
-        if entry.join(shard) {
+        let subscription = value.id;
+        let created = value.shards == 0;
+        if value.shards & bit(shard) == 0 {
+            value.shards |= bit(shard);
             partition.changed();
         }
         // The first watcher's own arrival is not recorded: nobody watched when it came.
@@ -230,38 +253,40 @@ impl Directory {
             }
             records.push(Record::Subscribed { session, subscription });
         }
-        Ok(Subscribed { subscription, recorded })
+        Ok(Subscribed { subscription, key: DirectoryKey { partition: place, entry }, recorded })
     }
 
-    /// One subscriber less on `shard`.
+    /// One subscriber less on `shard`, which was its `last` or not.
     ///
     /// # Panics
     ///
-    /// If there is none, or the subscription has another id: what a session holds is known to the session, which must
-    /// not ask for anything else.
+    /// If there was none, or another subscription stands there: what a session holds is known to the session, which
+    /// must not ask for anything else.
     pub fn unsubscribe(
         &self,
-        topic: &str,
-        policy: MatchPolicy,
+        key: DirectoryKey,
         subscription: SubscriptionId,
         shard: ShardIndex,
+        last: bool,
         session: SessionId,
     ) -> Unsubscribed {
-        let partition = self.topics.partition(topic, policy);
+        let partition = self.topics.partition(key.partition);
         let mut subscriptions = partition.entries.write();
-        let entry = subscriptions.find_mut(topic, policy).expect("a session leaves what it has joined");
-        assert_eq!(entry.id, subscription, "a session leaves the subscription it has joined");
-        if entry.leave(shard) {
+        let entry = subscriptions.entry_mut(key.entry).expect("a session leaves what it has joined");
+        assert_eq!(entry.value.id, subscription, "a session leaves the subscription it has joined");
+        assert!(entry.value.shards & bit(shard) != 0, "a subscriber leaves the shard it has joined on");
+        if last {
+            entry.value.shards &= !bit(shard);
             partition.changed();
         }
-        let deleted = entry.subscribers.is_empty();
-        if deleted {
-            subscriptions.remove(topic, policy);
-            if watches(topic, policy) {
-                self.watchers.fetch_sub(1, Ordering::Release);
-            }
+        let deleted = entry.value.shards == 0;
+        if deleted && watches(entry.uri(), entry.policy) {
+            self.watchers.fetch_sub(1, Ordering::Release);
         }
-        let recorded = self.records_changes_of(topic);
+        let recorded = self.records_changes_of(entry.uri());
+        if deleted {
+            subscriptions.remove(key.entry);
+        }
         if recorded {
             let mut records = self.records.lock();
             records.push(Record::Unsubscribed { session, subscription });
@@ -281,17 +306,17 @@ impl Directory {
         policy: MatchPolicy,
         callee: Callee,
     ) -> Result<Registered, RegisterRefusal> {
-        let partition = self.procedures.partition(procedure, policy);
+        let (place, partition) = self.procedures.partition_of(procedure, policy);
         let mut registrations = partition.entries.write();
         if registrations.find(procedure, policy).is_some() {
             return Err(RegisterRefusal::AlreadyExists);
         }
-        let entry = registrations.find_or_insert(procedure, policy, || {
+        let (entry, value) = registrations.find_or_insert(procedure, policy, || {
             let id = RegistrationId(next(&self.registration_id));
             Arc::new(Registration { id, procedure: procedure.into(), policy, callees: vec![callee] })
         })?;
         partition.changed();
-        let registration = entry.id;
+        let registration = value.id;
         let recorded = self.records_changes_of(procedure);
         if recorded {
             let session = callee.session;
@@ -300,7 +325,7 @@ impl Directory {
             records.push(Record::RegistrationCreated { session, registration, procedure, policy });
             records.push(Record::Registered { session, registration });
         }
-        Ok(Registered { registration, recorded })
+        Ok(Registered { registration, key: DirectoryKey { partition: place, entry }, recorded })
     }
 
     /// `callee` answers calls of the registration no longer.
@@ -310,18 +335,17 @@ impl Directory {
     /// If it did not: what a session has registered is known to the session.
     pub fn unregister(
         &self,
-        procedure: &str,
-        policy: MatchPolicy,
+        key: DirectoryKey,
         registration: RegistrationId,
         callee: Callee,
     ) -> Unregistered {
-        let partition = self.procedures.partition(procedure, policy);
+        let partition = self.procedures.partition(key.partition);
         let mut registrations = partition.entries.write();
-        let entry = registrations.remove(procedure, policy).expect("a callee leaves what it has registered");
-        assert_eq!(entry.id, registration, "a callee leaves the registration it has made");
-        assert_eq!(entry.callees, [callee], "a callee leaves only for itself");
+        let entry = registrations.remove(key.entry).expect("a callee leaves what it has registered");
+        assert_eq!(entry.value.id, registration, "a callee leaves the registration it has made");
+        assert_eq!(entry.value.callees, [callee], "a callee leaves only for itself");
         partition.changed();
-        let recorded = self.records_changes_of(procedure);
+        let recorded = self.records_changes_of(entry.uri());
         if recorded {
             let session = callee.session;
             let mut records = self.records.lock();
@@ -337,11 +361,10 @@ impl Directory {
         let exact = partition.entries.read();
         let patterns = self.topics.patterns.entries.read();
         let mut found = Match::default();
-        for subscription in exact.matching(topic).chain(patterns.matching(topic)) {
-            let shards = subscription.shards();
+        for entry in exact.matching(topic).chain(patterns.matching(topic)) {
+            let Subscription { id, shards } = entry.value;
             found.shards |= shards;
-            let matched = MatchedSubscription { id: subscription.id, policy: subscription.policy, shards };
-            found.subscriptions.push(matched);
+            found.subscriptions.push(MatchedSubscription { id, policy: entry.policy, shards });
         }
         (self.topics.stamp(bucket), Arc::new(found))
     }
@@ -353,7 +376,7 @@ impl Directory {
         let exact = partition.entries.read();
         let patterns = self.procedures.patterns.entries.read();
         let preferred = exact.preferred(procedure).or_else(|| patterns.preferred(procedure));
-        (self.procedures.stamp(bucket), preferred.cloned())
+        (self.procedures.stamp(bucket), preferred.map(|entry| entry.value.clone()))
     }
 
     /// True if [`Directory::matches`] would still say what it said with this stamp. Two atomic loads.
@@ -385,49 +408,16 @@ impl Directory {
     }
 }
 
-/// A subscription's subscribers, counted for each shard that has any.
+/// A subscription: the shards that have any subscribers, of which there is one at least.
 #[derive(Debug)]
 struct Subscription {
     id: SubscriptionId,
-    policy: MatchPolicy,
-    /// In no order; no count is 0. Two fit in place.
-    subscribers: SmallVec<[(ShardIndex, u32); 2]>,
+    shards: u64,
 }
 
-impl Subscription {
-    fn new(id: SubscriptionId, policy: MatchPolicy) -> Subscription {
-        Subscription { id, policy, subscribers: SmallVec::new() }
-    }
-
-    /// True if the shard had no subscriber before.
-    fn join(&mut self, shard: ShardIndex) -> bool {
-        match self.subscribers.iter_mut().find(|(known, _)| *known == shard) {
-            Some((_, count)) => {
-                *count += 1;
-                false
-            }
-            None => {
-                self.subscribers.push((shard, 1));
-                true
-            }
-        }
-    }
-
-    /// True if the shard has no subscriber left. Panics if it had none.
-    fn leave(&mut self, shard: ShardIndex) -> bool {
-        let place = self.subscribers.iter().position(|(known, _)| *known == shard);
-        let place = place.expect("a subscriber leaves the shard it has joined on");
-        self.subscribers[place].1 -= 1;
-        let last = self.subscribers[place].1 == 0;
-        if last {
-            self.subscribers.swap_remove(place);
-        }
-        last
-    }
-
-    fn shards(&self) -> u64 {
-        self.subscribers.iter().fold(0, |set, (shard, _)| set | 1 << shard.index())
-    }
+/// A shard in a set of shards.
+fn bit(shard: ShardIndex) -> u64 {
+    1 << shard.index()
 }
 
 /// Values by URI and policy, split among locks.
@@ -451,11 +441,17 @@ impl<V> Table<V> {
     }
 
     /// Where `uri` with this policy is kept.
-    fn partition(&self, uri: &str, policy: MatchPolicy) -> &Partition<V> {
-        match policy {
-            MatchPolicy::Exact => self.bucket(uri).1,
-            MatchPolicy::Prefix | MatchPolicy::Wildcard => &self.patterns,
-        }
+    fn partition_of(&self, uri: &str, policy: MatchPolicy) -> (u32, &Partition<V>) {
+        let place = match policy {
+            MatchPolicy::Exact => self.bucket(uri).0,
+            MatchPolicy::Prefix | MatchPolicy::Wildcard => self.buckets.len(),
+        } as u32;
+        (place, self.partition(place))
+    }
+
+    /// A bucket, or the patterns.
+    fn partition(&self, place: u32) -> &Partition<V> {
+        self.buckets.get(place as usize).unwrap_or(&self.patterns)
     }
 
     fn bucket(&self, uri: &str) -> (usize, &Partition<V>) {
@@ -562,11 +558,11 @@ mod tests {
             let subscribed = directory.subscribe("a", Exact, SHARD, SESSION).unwrap();
             assert_eq!(subscribed.subscription, SubscriptionId(id));
             assert_eq!(directory.subscribe("a", Exact, SHARD, SessionId(2)), Ok(subscribed));
-            directory.unsubscribe("a", Exact, subscribed.subscription, SHARD, SESSION);
-            directory.unsubscribe("a", Exact, subscribed.subscription, SHARD, SessionId(2));
+            directory.unsubscribe(subscribed.key, subscribed.subscription, SHARD, false, SESSION);
+            directory.unsubscribe(subscribed.key, subscribed.subscription, SHARD, true, SessionId(2));
             let registered = directory.register("a", Exact, callee(1)).unwrap();
             assert_eq!(registered.registration, RegistrationId(id));
-            directory.unregister("a", Exact, registered.registration, callee(1));
+            directory.unregister(registered.key, registered.registration, callee(1));
         }
         assert!(directory.is_empty());
     }
@@ -574,21 +570,22 @@ mod tests {
     #[test]
     fn only_the_first_and_the_last_subscriber_of_a_shard_change_a_match() {
         let directory = Directory::new(64);
-        let id = directory.subscribe("a", Exact, SHARD, SESSION).unwrap().subscription;
+        let Subscribed { subscription: id, key, .. } =
+            directory.subscribe("a", Exact, SHARD, SESSION).unwrap();
         let (stamp, found) = directory.matches("a");
         assert_eq!(found.shards, 1 << 5);
         for session in 2..100 {
             directory.subscribe("a", Exact, SHARD, SessionId(session)).unwrap();
         }
         for session in 2..100 {
-            directory.unsubscribe("a", Exact, id, SHARD, SessionId(session));
+            directory.unsubscribe(key, id, SHARD, false, SessionId(session));
         }
         assert!(directory.topic_current(stamp));
         directory.subscribe("a", Exact, ShardIndex(63), SESSION).unwrap();
         assert!(!directory.topic_current(stamp));
         let (stamp, found) = directory.matches("a");
         assert_eq!(found.shards, 1 << 5 | 1 << 63);
-        directory.unsubscribe("a", Exact, id, SHARD, SESSION);
+        directory.unsubscribe(key, id, SHARD, true, SESSION);
         assert!(!directory.topic_current(stamp));
     }
 
@@ -610,8 +607,8 @@ mod tests {
     #[should_panic(expected = "a subscriber leaves the shard it has joined on")]
     fn to_leave_a_shard_without_subscribers_is_a_bug() {
         let directory = Directory::new(64);
-        let id = directory.subscribe("a", Exact, SHARD, SESSION).unwrap().subscription;
-        directory.unsubscribe("a", Exact, id, ShardIndex(6), SESSION);
+        let joined = directory.subscribe("a", Exact, SHARD, SESSION).unwrap();
+        directory.unsubscribe(joined.key, joined.subscription, ShardIndex(6), true, SESSION);
     }
 
     #[test]
@@ -623,12 +620,12 @@ mod tests {
         assert!(!watch.recorded);
         // Changes of `wamp` topics are not recorded.
         assert!(!directory.subscribe("wamp.a", Exact, SHARD, SESSION).unwrap().recorded);
-        let subscription = directory.subscribe("b", Exact, SHARD, SESSION).unwrap().subscription;
+        let Subscribed { subscription, key, .. } = directory.subscribe("b", Exact, SHARD, SESSION).unwrap();
         assert!(directory.subscribe("b", Exact, ShardIndex(1), SessionId(2)).unwrap().recorded);
-        assert!(directory.unsubscribe("b", Exact, subscription, SHARD, SESSION).recorded);
-        assert!(directory.unsubscribe("b", Exact, subscription, ShardIndex(1), SessionId(2)).recorded);
-        let registration = directory.register("c.", Wildcard, callee(3)).unwrap().registration;
-        assert!(directory.unregister("c.", Wildcard, registration, callee(3)).recorded);
+        assert!(directory.unsubscribe(key, subscription, SHARD, true, SESSION).recorded);
+        assert!(directory.unsubscribe(key, subscription, ShardIndex(1), true, SessionId(2)).recorded);
+        let Registered { registration, key, .. } = directory.register("c.", Wildcard, callee(3)).unwrap();
+        assert!(directory.unregister(key, registration, callee(3)).recorded);
         directory.take_records(&mut records);
         let (session, other) = (SESSION, SessionId(2));
         assert_eq!(
@@ -651,7 +648,7 @@ mod tests {
                 Record::RegistrationDeleted { session: SessionId(3), registration },
             ]
         );
-        directory.unsubscribe("wamp.registration.", Prefix, watch.subscription, SHARD, SESSION);
+        directory.unsubscribe(watch.key, watch.subscription, SHARD, true, SESSION);
         assert!(!directory.register("c", Exact, callee(3)).unwrap().recorded);
         directory.take_records(&mut records);
         assert_eq!(records.len(), 10);
@@ -679,11 +676,12 @@ mod tests {
     #[derive(Default)]
     struct Twin {
         subscriptions: Vec<TwinSubscription>,
-        registrations: Vec<Registration>,
+        registrations: Vec<(Registration, DirectoryKey)>,
     }
 
     struct TwinSubscription {
         id: SubscriptionId,
+        key: DirectoryKey,
         topic: String,
         policy: MatchPolicy,
         subscribers: Vec<ShardIndex>,
@@ -717,11 +715,9 @@ mod tests {
         }
 
         fn registration(&self, procedure: &str) -> Option<Registration> {
-            let mut found: Vec<_> = self
-                .registrations
-                .iter()
-                .filter(|r| matches_naively(&r.procedure, r.policy, procedure))
-                .collect();
+            let registrations = self.registrations.iter().map(|(registration, _)| registration);
+            let mut found: Vec<_> =
+                registrations.filter(|r| matches_naively(&r.procedure, r.policy, procedure)).collect();
             found.sort_by_key(|r| {
                 let (policy, bytes, empty) = rank(&r.procedure, r.policy);
                 (policy, usize::MAX - bytes, empty)
@@ -753,15 +749,18 @@ mod tests {
         fn subscribe(&mut self) {
             let (topic, policy) = (self.random.pattern(), self.random.policy());
             let shard = ShardIndex(self.random.below(64) as u8 % 3 * 31);
-            let id = self.directory.subscribe(&topic, policy, shard, SESSION).unwrap().subscription;
+            let known = self.twin.subscriptions.iter().find(|s| s.topic == topic && s.policy == policy);
+            assert_eq!(self.directory.subscription(&topic, policy), known.map(|known| known.id));
+            let joined = self.directory.subscribe(&topic, policy, shard, SESSION).unwrap();
+            let Subscribed { subscription: id, key, .. } = joined;
             match self.twin.subscriptions.iter_mut().find(|s| s.topic == topic && s.policy == policy) {
                 Some(known) => {
-                    assert_eq!(known.id, id);
+                    assert_eq!((known.id, known.key), (id, key));
                     known.subscribers.push(shard);
                 }
                 None => {
                     let subscribers = vec![shard];
-                    self.twin.subscriptions.push(TwinSubscription { id, topic, policy, subscribers });
+                    self.twin.subscriptions.push(TwinSubscription { id, key, topic, policy, subscribers });
                 }
             }
         }
@@ -773,7 +772,8 @@ mod tests {
             let place = self.random.below(self.twin.subscriptions.len());
             let known = &mut self.twin.subscriptions[place];
             let shard = known.subscribers.swap_remove(self.random.below(known.subscribers.len()));
-            self.directory.unsubscribe(&known.topic, known.policy, known.id, shard, SESSION);
+            let last = !known.subscribers.contains(&shard);
+            self.directory.unsubscribe(known.key, known.id, shard, last, SESSION);
             if known.subscribers.is_empty() {
                 self.twin.subscriptions.swap_remove(place);
             }
@@ -782,13 +782,13 @@ mod tests {
         fn register(&mut self) {
             let (procedure, policy) = (self.random.pattern().into_boxed_str(), self.random.policy());
             let callee = callee(self.random.below(60) as u64);
-            let known =
-                self.twin.registrations.iter().any(|r| r.procedure == procedure && r.policy == policy);
+            let mut registrations = self.twin.registrations.iter().map(|(registration, _)| registration);
+            let known = registrations.any(|r| r.procedure == procedure && r.policy == policy);
             match self.directory.register(&procedure, policy, callee) {
-                Ok(Registered { registration: id, .. }) => {
+                Ok(Registered { registration: id, key, .. }) => {
                     assert!(!known);
                     let callees = vec![callee];
-                    self.twin.registrations.push(Registration { id, procedure, policy, callees });
+                    self.twin.registrations.push((Registration { id, procedure, policy, callees }, key));
                 }
                 Err(refusal) => assert!(known && refusal == RegisterRefusal::AlreadyExists),
             }
@@ -799,8 +799,8 @@ mod tests {
                 return;
             }
             let place = self.random.below(self.twin.registrations.len());
-            let known = self.twin.registrations.swap_remove(place);
-            self.directory.unregister(&known.procedure, known.policy, known.id, known.callees[0]);
+            let (known, key) = self.twin.registrations.swap_remove(place);
+            self.directory.unregister(key, known.id, known.callees[0]);
         }
 
         fn check(&mut self) {
@@ -871,13 +871,13 @@ mod tests {
                 for round in 1..=ROUNDS {
                     let (topic, policy) = [("a.b", Exact), ("a.", Prefix), ("a.", Wildcard)][round % 3];
                     begun.store(2 * round - 1, Ordering::Release);
-                    let id = directory.subscribe(topic, policy, SHARD, SESSION).unwrap().subscription;
+                    let joined = directory.subscribe(topic, policy, SHARD, SESSION).unwrap();
                     ended.store(2 * round - 1, Ordering::Release);
                     if round % 8 == 0 {
                         stay();
                     }
                     begun.store(2 * round, Ordering::Release);
-                    directory.unsubscribe(topic, policy, id, SHARD, SESSION);
+                    directory.unsubscribe(joined.key, joined.subscription, SHARD, true, SESSION);
                     ended.store(2 * round, Ordering::Release);
                     if round % 8 == 4 {
                         stay();
@@ -952,12 +952,12 @@ mod model {
     fn an_answer_is_of_one_moment() {
         loom::model(|| {
             let directory = Arc::new(Directory::new(64));
-            let prefix = directory.subscribe("", Prefix, SHARD, SESSION).unwrap().subscription;
+            let prefix = directory.subscribe("", Prefix, SHARD, SESSION).unwrap();
             let subscriber = thread::spawn({
                 let directory = directory.clone();
                 move || {
                     directory.subscribe("a", Exact, SHARD, SESSION).unwrap();
-                    directory.unsubscribe("", Prefix, prefix, SHARD, SESSION);
+                    directory.unsubscribe(prefix.key, prefix.subscription, SHARD, true, SESSION);
                 }
             });
             // Empty at first, so that the directory itself is asked at any moment; then a hit or another miss.

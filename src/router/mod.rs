@@ -6,7 +6,8 @@
 //! - [`peer`]: the connections of a shard and the only way to queue bytes for one. [`session`]: what a joined peer has.
 //! - [`realm`]: what all shards share. [`directory`]: which shards care about a URI, behind short locks;
 //!   [`match_cache`]: how a shard reads it without them. [`pattern`]: exact, prefix and wildcard matching.
-//! - [`broker`] and [`dealer`]: one of each for a realm in a shard. [`publication`]: an event on its way.
+//! - [`broker`] and [`dealer`]: one of each for a realm in a shard. [`roster`]: who here has which subscription.
+//!   [`publication`]: an event on its way. [`hashed_slab`]: what tables of very many small entries are made of.
 //! - [`letter`]: what shards tell one another. [`timers`], [`entropy`]: time and chance, both from outside.
 //!
 //! # The guarantees, and why they hold
@@ -34,6 +35,7 @@ pub mod broker;
 pub mod dealer;
 pub mod directory;
 pub mod entropy;
+pub mod hashed_slab;
 pub mod letter;
 pub mod match_cache;
 pub mod meta;
@@ -42,6 +44,7 @@ pub mod peer;
 pub mod publication;
 pub mod queue;
 pub mod realm;
+pub mod roster;
 pub mod session;
 pub mod shard;
 pub mod timers;

@@ -1,9 +1,11 @@
 //! Which patterns match a URI (advanced profile, pattern-based subscription and registration).
 //!
-//! [`matches()`] says it of one pattern. [`UriMap`] finds all that match among very many: it keeps one hash map for
-//! each shape, because all patterns of one shape ask the same question of a URI ("what are your first 12
+//! [`matches()`] says it of one pattern. [`UriMap`] finds all that match among very many: it knows which shapes its
+//! patterns have, because all patterns of one shape ask the same question of a URI ("what are your first 12
 //! octets?", "what are you without your second component?"), and one probe answers it. A lookup therefore costs as
 //! much as there are shapes, which are few and bounded, and not as much as there are patterns.
+//!
+//! Policy and text say all of a pattern, its shape included, so one hash map serves every shape.
 //!
 //! Nothing here knows what the values are, and nothing is shared or locked: that is the directory's.
 //!
@@ -18,10 +20,12 @@
 //!    the longest literal portion before the first wildcard, then before the second, and so on, and it is total: two
 //!    wildcards of the same shape that match one URI are the same pattern.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
+use smallvec::SmallVec;
 
+use super::hashed_slab::HashedSlab;
 use crate::wamp::MatchPolicy;
 use crate::wamp::uri::components;
 
@@ -50,105 +54,144 @@ pub const WILDCARD_COMPONENTS_MAX: usize = 64;
 /// Values by URI and match policy.
 #[derive(Debug)]
 pub struct UriMap<V> {
-    /// In the order of their shapes; none is empty.
-    tables: Vec<Table<V>>,
+    entries: HashedSlab<Entry<V>>,
+    /// The shapes of all entries, in their order, and how many have each.
+    shapes: Vec<(Shape, usize)>,
     shapes_max: usize,
+    hasher: RandomState,
 }
 
-#[derive(Debug)]
-struct Table<V> {
-    shape: Shape,
-    values: HashMap<Box<str>, V, RandomState>,
+/// One URI or pattern.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry<V> {
+    /// The octets of the text. Most stand in place: that is less than memory of their own takes, and a lookup that finds
+    /// the entry has them at hand.
+    octets: SmallVec<[u8; 32]>,
+    /// How it is matched.
+    pub policy: MatchPolicy,
+    /// What it was inserted for.
+    pub value: V,
 }
+
+impl<V> Entry<V> {
+    /// The text.
+    pub fn uri(&self) -> &str {
+        str::from_utf8(&self.octets).expect("it was text when it was inserted")
+    }
+}
+
+/// Names an entry while it is in its map; afterwards it may name another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UriKey(u32);
 
 impl<V> UriMap<V> {
     /// An empty map. Exact URIs together are one shape of the `shapes_max`.
     pub fn new(shapes_max: usize) -> UriMap<V> {
-        UriMap { tables: Vec::new(), shapes_max }
+        UriMap {
+            entries: HashedSlab::default(),
+            shapes: Vec::new(),
+            shapes_max,
+            hasher: RandomState::default(),
+        }
     }
 
-    /// The value of exactly this pattern and policy, which `value` makes if there is none. It is not called, and
+    /// The entry of exactly this pattern and policy, which `value` makes if there is none. It is not called, and
     /// nothing changes, if there is no room.
     pub fn find_or_insert(
         &mut self,
         pattern: &str,
         policy: MatchPolicy,
         value: impl FnOnce() -> V,
-    ) -> Result<&mut V, Full> {
-        let shape = Shape::of(pattern, policy).ok_or(Full)?;
-        let place = match self.place(shape) {
-            Ok(place) => place,
-            Err(_) if self.tables.len() >= self.shapes_max => return Err(Full),
-            Err(place) => {
-                self.tables.insert(place, Table { shape, values: HashMap::default() });
-                place
+    ) -> Result<(UriKey, &mut V), Full> {
+        let key = match self.find(pattern, policy) {
+            Some(key) => key,
+            None => {
+                self.count_shape(Shape::of(pattern, policy).ok_or(Full)?)?;
+                let entry = Entry { octets: pattern.as_bytes().into(), policy, value: value() };
+                UriKey(self.entries.insert(entry, hash_of(&self.hasher)))
             }
         };
-        // The key is made only if it is needed.
-        let values = &mut self.tables[place].values;
-        if !values.contains_key(pattern) {
-            values.insert(pattern.into(), value());
+        let entry = self.entries.get_mut(key.0).expect("it was there or has just been inserted");
+        Ok((key, &mut entry.value))
+    }
+
+    /// Takes an entry out.
+    pub fn remove(&mut self, key: UriKey) -> Option<Entry<V>> {
+        let entry = self.entries.remove(key.0, hash_of(&self.hasher))?;
+        let shape = Shape::of(entry.uri(), entry.policy).expect("what was inserted has a shape");
+        let place = self.shape_place(shape).expect("the shape of every entry is counted");
+        self.shapes[place].1 -= 1;
+        if self.shapes[place].1 == 0 {
+            self.shapes.remove(place);
         }
-        Ok(values.get_mut(pattern).expect("it was there or has just been inserted"))
+        Some(entry)
     }
 
-    /// Takes the value of exactly this pattern and policy out.
-    pub fn remove(&mut self, pattern: &str, policy: MatchPolicy) -> Option<V> {
-        let place = self.place(Shape::of(pattern, policy)?).ok()?;
-        let values = &mut self.tables[place].values;
-        let removed = values.remove(pattern);
-        if values.is_empty() {
-            self.tables.remove(place);
-        }
-        removed
+    /// The key of exactly this pattern and policy.
+    pub fn find(&self, pattern: &str, policy: MatchPolicy) -> Option<UriKey> {
+        let octets = pattern.as_bytes();
+        let hash = self.hasher.hash_one(octets);
+        self.entries.find(hash, |entry| entry.policy == policy && *entry.octets == *octets).map(UriKey)
     }
 
-    /// The value of exactly this pattern and policy.
-    pub fn find(&self, pattern: &str, policy: MatchPolicy) -> Option<&V> {
-        let place = self.place(Shape::of(pattern, policy)?).ok()?;
-        self.tables[place].values.get(pattern)
+    /// An entry.
+    pub fn entry(&self, key: UriKey) -> Option<&Entry<V>> {
+        self.entries.get(key.0)
     }
 
-    /// As [`UriMap::find`], to change it.
-    pub fn find_mut(&mut self, pattern: &str, policy: MatchPolicy) -> Option<&mut V> {
-        let place = self.place(Shape::of(pattern, policy)?).ok()?;
-        self.tables[place].values.get_mut(pattern)
+    /// An entry, to change its value.
+    pub fn entry_mut(&mut self, key: UriKey) -> Option<&mut Entry<V>> {
+        self.entries.get_mut(key.0)
     }
 
     /// Everything that matches `uri`, in the order of the module's documents. One allocation at most, for wildcards.
-    pub fn matching(&self, uri: &str) -> impl Iterator<Item = &V> {
+    pub fn matching(&self, uri: &str) -> impl Iterator<Item = &Entry<V>> {
         let mut probe = Probe::new(uri);
-        self.tables.iter().filter_map(move |table| table.matching(&mut probe))
+        self.shapes.iter().filter_map(move |(shape, _)| self.probe(&mut probe, *shape))
     }
 
     /// The one that is preferred among all that match `uri`.
-    pub fn preferred(&self, uri: &str) -> Option<&V> {
+    pub fn preferred(&self, uri: &str) -> Option<&Entry<V>> {
         let mut probe = Probe::new(uri);
-        let wildcards = self.tables.partition_point(|table| !matches!(table.shape, Shape::Wildcard { .. }));
-        let prefixes = self.tables.partition_point(|table| table.shape == Shape::Exact);
-        let exact = self.tables[..prefixes].iter();
-        let longest_first = self.tables[prefixes..wildcards].iter().rev();
-        let literal_first = self.tables[wildcards..].iter();
-        exact.chain(longest_first).chain(literal_first).find_map(|table| table.matching(&mut probe))
+        let wildcards = self.shapes.partition_point(|(shape, _)| !matches!(shape, Shape::Wildcard { .. }));
+        let prefixes = self.shapes.partition_point(|(shape, _)| *shape == Shape::Exact);
+        let exact = self.shapes[..prefixes].iter();
+        let longest_first = self.shapes[prefixes..wildcards].iter().rev();
+        let literal_first = self.shapes[wildcards..].iter();
+        exact.chain(longest_first).chain(literal_first).find_map(|(shape, _)| self.probe(&mut probe, *shape))
     }
 
     /// True if nothing is in it; there is no shape left then either.
     pub fn is_empty(&self) -> bool {
-        self.tables.is_empty()
+        self.shapes.is_empty()
     }
 
-    fn place(&self, shape: Shape) -> Result<usize, usize> {
-        self.tables.binary_search_by_key(&shape, |table| table.shape)
+    /// The only entry of this shape that can match, if it is there.
+    fn probe(&self, probe: &mut Probe<'_>, shape: Shape) -> Option<&Entry<V>> {
+        self.entry(self.find(probe.key(shape)?, shape.policy())?)
+    }
+
+    /// One more entry of this shape.
+    fn count_shape(&mut self, shape: Shape) -> Result<(), Full> {
+        match self.shape_place(shape) {
+            Ok(place) => self.shapes[place].1 += 1,
+            Err(_) if self.shapes.len() >= self.shapes_max => return Err(Full),
+            Err(place) => self.shapes.insert(place, (shape, 1)),
+        }
+        Ok(())
+    }
+
+    fn shape_place(&self, shape: Shape) -> Result<usize, usize> {
+        self.shapes.binary_search_by_key(&shape, |(known, _)| *known)
     }
 }
 
-impl<V> Table<V> {
-    fn matching(&self, probe: &mut Probe<'_>) -> Option<&V> {
-        self.values.get(probe.key(self.shape)?)
-    }
+/// Of the text alone: it seldom stands under two policies.
+fn hash_of<V>(hasher: &RandomState) -> impl Fn(&Entry<V>) -> u64 {
+    |entry| hasher.hash_one(&*entry.octets)
 }
 
-/// What all patterns of one table have in common. The derived order is the one of the module's documents.
+/// What makes patterns ask the same question. The derived order is the one of the module's documents.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Shape {
     Exact,
@@ -165,6 +208,14 @@ enum Shape {
 }
 
 impl Shape {
+    fn policy(self) -> MatchPolicy {
+        match self {
+            Shape::Exact => MatchPolicy::Exact,
+            Shape::Prefix { .. } => MatchPolicy::Prefix,
+            Shape::Wildcard { .. } => MatchPolicy::Wildcard,
+        }
+    }
+
     /// `None` if a wildcard has too many components for a mask.
     fn of(pattern: &str, policy: MatchPolicy) -> Option<Shape> {
         match policy {
@@ -184,7 +235,7 @@ impl Shape {
     }
 }
 
-/// A URI about to be looked up in several tables.
+/// A URI about to be looked up in several shapes.
 struct Probe<'u> {
     uri: &'u str,
     components: usize,
@@ -204,13 +255,18 @@ impl<'u> Probe<'u> {
             // Within a character no prefix ends, since prefixes are text.
             Shape::Prefix { bytes } => self.uri.get(..bytes),
             Shape::Wildcard { components, empty } => {
-                (components == self.components).then(|| self.blank(empty))
+                if components == self.components {
+                    self.blank(empty)
+                } else {
+                    None
+                }
             }
         }
     }
 
-    /// The URI without the components that are empty in the mask.
-    fn blank(&mut self, empty: u64) -> &str {
+    /// The URI without the components that are empty in the mask. `None` if others are empty too: that text is a
+    /// pattern of another shape.
+    fn blank(&mut self, empty: u64) -> Option<&str> {
         self.wildcard.clear();
         self.wildcard.reserve(self.uri.len());
         for (component, bit) in components(self.uri).zip(mask_bits()) {
@@ -218,10 +274,13 @@ impl<'u> Probe<'u> {
                 self.wildcard.push('.');
             }
             if empty & bit == 0 {
+                if component.is_empty() {
+                    return None;
+                }
                 self.wildcard.push_str(component);
             }
         }
-        &self.wildcard
+        Some(&self.wildcard)
     }
 }
 
@@ -290,7 +349,23 @@ pub(super) mod tests {
     }
 
     fn found<'m>(map: &'m UriMap<&'static str>, uri: &str) -> Vec<&'m str> {
-        map.matching(uri).copied().collect()
+        map.matching(uri).map(|entry| entry.value).collect()
+    }
+
+    fn preferred(map: &UriMap<&'static str>, uri: &str) -> Option<&'static str> {
+        map.preferred(uri).map(|entry| entry.value)
+    }
+
+    fn insert<V>(map: &mut UriMap<V>, pattern: &str, policy: MatchPolicy, value: V) -> Result<V, Full>
+    where
+        V: Copy,
+    {
+        map.find_or_insert(pattern, policy, || value).map(|(_, value)| *value)
+    }
+
+    fn remove<V>(map: &mut UriMap<V>, pattern: &str, policy: MatchPolicy) -> Option<V> {
+        let key = map.find(pattern, policy)?;
+        map.remove(key).map(|entry| entry.value)
     }
 
     #[test]
@@ -366,13 +441,13 @@ pub(super) mod tests {
             ("a1.b2.c88.d4.e5.f6.g7", Some("a1.b2..d4.e5..g7")),
             ("a2.b2.c2.d2.e2", None),
         ] {
-            assert_eq!(map.preferred(uri).copied(), pattern, "{uri}");
+            assert_eq!(preferred(&map, uri), pattern, "{uri}");
         }
-        assert_eq!(map.preferred("a1.b2.c33.d4.e5"), Some(&"a1.b2.c3"));
+        assert_eq!(preferred(&map, "a1.b2.c33.d4.e5"), Some("a1.b2.c3"));
         let map = map_of(&[("a1.b2..d4.e5", Wildcard), ("a1.b2.c33..e5", Wildcard)]);
-        assert_eq!(map.preferred("a1.b2.c33.d4.e5"), Some(&"a1.b2.c33..e5"));
+        assert_eq!(preferred(&map, "a1.b2.c33.d4.e5"), Some("a1.b2.c33..e5"));
         let map = map_of(&[("a1...d4", Wildcard), ("a1.b2..d4", Wildcard)]);
-        assert_eq!(map.preferred("a1.b2.c3.d4"), Some(&"a1.b2..d4"));
+        assert_eq!(preferred(&map, "a1.b2.c3.d4"), Some("a1.b2..d4"));
     }
 
     #[test]
@@ -386,16 +461,16 @@ pub(super) mod tests {
     #[test]
     fn shapes_are_bounded_and_go_when_their_last_pattern_goes() {
         let mut map = UriMap::new(2);
-        map.find_or_insert("a", MatchPolicy::Prefix, || 1).unwrap();
-        map.find_or_insert("a.", MatchPolicy::Wildcard, || 2).unwrap();
+        insert(&mut map, "a", MatchPolicy::Prefix, 1).unwrap();
+        insert(&mut map, "a.", MatchPolicy::Wildcard, 2).unwrap();
         let unused = || panic!("made although there is no room");
         assert_eq!(map.find_or_insert("ab", MatchPolicy::Prefix, unused), Err(Full));
-        assert_eq!(map.find_or_insert("b", MatchPolicy::Prefix, || 3), Ok(&mut 3));
-        assert_eq!(map.remove("a.", MatchPolicy::Wildcard), Some(2));
-        assert_eq!(map.remove("a.", MatchPolicy::Wildcard), None);
-        assert_eq!(map.find_or_insert("ab", MatchPolicy::Prefix, || 4), Ok(&mut 4));
+        assert_eq!(insert(&mut map, "b", MatchPolicy::Prefix, 3), Ok(3));
+        assert_eq!(remove(&mut map, "a.", MatchPolicy::Wildcard), Some(2));
+        assert_eq!(remove(&mut map, "a.", MatchPolicy::Wildcard), None);
+        assert_eq!(insert(&mut map, "ab", MatchPolicy::Prefix, 4), Ok(4));
         for pattern in ["a", "b", "ab"] {
-            assert!(map.remove(pattern, MatchPolicy::Prefix).is_some());
+            assert!(remove(&mut map, pattern, MatchPolicy::Prefix).is_some());
         }
         assert!(map.is_empty());
     }
@@ -404,12 +479,17 @@ pub(super) mod tests {
     fn a_wildcard_has_64_components_at_most() {
         let mut map = UriMap::new(64);
         let widest = ".".repeat(63);
-        assert_eq!(map.find_or_insert(&widest, MatchPolicy::Wildcard, || 1), Ok(&mut 1));
-        assert_eq!(map.find_or_insert(&".".repeat(64), MatchPolicy::Wildcard, || 2), Err(Full));
+        assert_eq!(insert(&mut map, &widest, MatchPolicy::Wildcard, 1), Ok(1));
+        assert_eq!(insert(&mut map, &".".repeat(64), MatchPolicy::Wildcard, 2), Err(Full));
         let uri = vec!["x"; 64].join(".");
-        assert_eq!(map.matching(&uri).collect::<Vec<_>>(), [&1]);
+        assert_eq!(map.matching(&uri).map(|entry| entry.value).collect::<Vec<_>>(), [1]);
         assert_eq!(map.matching(&vec!["x"; 65].join(".")).count(), 0);
         assert_eq!(map.find(&".".repeat(64), MatchPolicy::Wildcard), None);
+    }
+
+    #[test]
+    fn one_of_a_million_uris_is_small() {
+        assert_eq!(size_of::<Option<Entry<[u64; 2]>>>(), 64);
     }
 
     #[test]
@@ -421,11 +501,12 @@ pub(super) mod tests {
             for _ in 0..random.below(40) {
                 let entry = (random.pattern(), random.policy());
                 let known = twin.iter().position(|known| *known == entry);
-                assert_eq!(map.find(&entry.0, entry.1), known.map(|position| &twin[position]));
+                let found = map.find(&entry.0, entry.1).and_then(|key| map.entry(key));
+                assert_eq!(found.map(|entry| &entry.value), known.map(|position| &twin[position]));
                 match known {
                     Some(position) => {
                         let removed = twin.swap_remove(position);
-                        assert_eq!(map.remove(&entry.0, entry.1), Some(removed));
+                        assert_eq!(remove(&mut map, &entry.0, entry.1), Some(removed));
                     }
                     None => {
                         map.find_or_insert(&entry.0, entry.1, || entry.clone()).unwrap();
@@ -435,7 +516,7 @@ pub(super) mod tests {
             }
             for _ in 0..20 {
                 let uri = random.pattern();
-                let mut found: Vec<_> = map.matching(&uri).cloned().collect();
+                let mut found: Vec<_> = map.matching(&uri).map(|entry| entry.value.clone()).collect();
                 let mut expected = twin.clone();
                 expected.retain(|(pattern, policy)| matches_naively(pattern, *policy, &uri));
                 for (pattern, policy) in &twin {

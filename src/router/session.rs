@@ -5,11 +5,12 @@ use foldhash::fast::RandomState;
 use std::collections::HashMap;
 
 use super::letter::CallKey;
+use super::roster::Places;
 use super::{RealmKey, RequestIds, Router};
 use crate::codec;
 use crate::error::Violation;
 use crate::wamp::message::Hello;
-use crate::wamp::{Dict, RegistrationId, RequestId, SessionId, SubscriptionId, UriCheck, Value, reason};
+use crate::wamp::{Dict, RegistrationId, RequestId, SessionId, UriCheck, Value, reason};
 
 /// A map of the router's own; its keys are dense or checked, its order is never shown.
 pub type Map<K, V> = HashMap<K, V, RandomState>;
@@ -29,8 +30,8 @@ pub struct Session {
     pub call_canceling: bool,
     /// See [`Admission::counts_on`].
     pub counts_on: bool,
-    /// Its subscriptions, and its place in the roster of each.
-    pub subscriptions: Map<SubscriptionId, u32>,
+    /// Its subscriptions, as its places in the rosters.
+    pub places: Places,
     /// Its registrations.
     pub registrations: Map<RegistrationId, ()>,
     /// Its calls that wait for their result.
@@ -51,7 +52,7 @@ impl Session {
             invocation: RequestId::NONE,
             call_canceling: admission.call_canceling,
             counts_on: admission.counts_on,
-            subscriptions: Map::default(),
+            places: Places::default(),
             registrations: Map::default(),
             calls: Map::default(),
             invocations: Map::default(),

@@ -205,13 +205,27 @@ impl Acceptor {
         }
     }
 
+    /// Accepts a batch, and wakes each worker that got any of it once.
     fn accept_batch(&mut self, place: usize) -> Batch {
+        let mut placed = 0;
+        let batch = self.place_batch(place, &mut placed);
+        for (worker, mailbox) in self.mailboxes.iter().enumerate() {
+            if placed & 1 << worker != 0 {
+                mailbox.wake();
+            }
+        }
+        batch
+    }
+
+    /// Leaves the connections with the workers, which it adds to the set `placed`.
+    fn place_batch(&self, place: usize, placed: &mut u64) -> Batch {
         let index = self.sources[place].index;
         let mut failures = 0;
         for _ in 0..ACCEPT_BATCH {
             match self.sources[place].listener.accept() {
                 Ok((socket, origin)) => {
-                    self.place(Arrival { socket, origin, listener: index, full: false });
+                    let arrival = Arrival { socket, origin, listener: index, full: false };
+                    *placed |= self.place(arrival).map_or(0, |worker| 1 << worker);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Batch::Drained,
                 Err(error) if exhausted(&error) => return Batch::Exhausted(error),
@@ -228,16 +242,18 @@ impl Acceptor {
         Batch::Full
     }
 
-    /// Hands a connection to the shard that has the fewest.
-    fn place(&self, mut arrival: Arrival) {
+    /// Leaves a connection with the worker that has the fewest. `None` if nobody is to have it.
+    fn place(&self, mut arrival: Arrival) -> Option<usize> {
         let open = self.connections();
         if open >= self.limits.connections_max.saturating_add(REFUSALS_MAX) {
-            return;
+            return None;
         }
         arrival.full = open >= self.limits.connections_max;
-        let Some(mailbox) = self.mailboxes.iter().min_by_key(|mailbox| mailbox.connections()) else { return };
+        let mailboxes = self.mailboxes.iter().enumerate();
+        let (worker, mailbox) = mailboxes.min_by_key(|(_, mailbox)| mailbox.connections())?;
         mailbox.connection_added();
-        mailbox.send(Errand::Adopt(arrival));
+        mailbox.leave(Errand::Adopt(arrival));
+        Some(worker)
     }
 
     /// Turns one batch away with the spare descriptor, so that those peers learn it now instead of waiting in the

@@ -82,13 +82,19 @@ impl Mailbox {
         self.letters.relieved()
     }
 
-    /// Hands over an errand. Their number is bounded by that of connections.
+    /// Hands over an errand, and wakes the owner.
     pub fn send(&self, errand: Errand) {
+        self.leave(errand);
+        self.wake();
+    }
+
+    /// Hands over an errand without waking the owner: [`Mailbox::wake`] must follow, after the last one. Their number is
+    /// bounded by that of connections.
+    pub fn leave(&self, errand: Errand) {
         self.errands
             .0
             .send(errand)
             .expect("the receiver lives as long as the sender: both are in this mailbox");
-        self.wake();
     }
 
     /// Takes the next errand.
@@ -111,7 +117,8 @@ impl Mailbox {
         self.connections.fetch_sub(1, Ordering::AcqRel);
     }
 
-    fn wake(&self) {
+    /// Wakes the owner.
+    pub fn wake(&self) {
         self.waker.wake().expect("writing to an eventfd fails only if the descriptor is bad");
     }
 }

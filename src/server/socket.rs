@@ -6,12 +6,10 @@
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
-use socket2::{SockRef, TcpKeepalive};
 
 /// A connected, non-blocking stream.
 #[derive(Debug)]
@@ -37,21 +35,6 @@ pub enum Origin {
     /// Peers on Unix sockets have no address.
     Unix,
 }
-
-/// Silence after which the kernel asks whether the machine of a TCP peer still lives. The router's own pings find a
-/// peer that hangs; this finds one that is gone where pings are switched off.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-
-/// From one unanswered question of the kernel to the next.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-
-/// Unanswered questions after which the connection is broken.
-const KEEPALIVE_RETRIES: u32 = 4;
-
-/// How long octets may stay unacknowledged in the kernel. Above the stall and silence limits of the router, which say
-/// more precisely what is wrong with the peer.
-#[cfg(target_os = "linux")]
-const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(150);
 
 impl Socket {
     /// Reads what there is; `Ok(0)` is the end of the input.
@@ -100,19 +83,7 @@ impl Socket {
 }
 
 impl From<TcpStream> for Socket {
-    /// Small messages leave at once (Nagle's rule would hold them), and the kernel watches whether the peer lives.
-    /// The options are improvements: a socket that refuses one (its peer may be gone already) is served without.
     fn from(stream: TcpStream) -> Socket {
-        let options = SockRef::from(&stream);
-        let _ = options.set_tcp_nodelay(true);
-        let _ = options.set_tcp_keepalive(
-            &TcpKeepalive::new()
-                .with_time(KEEPALIVE_IDLE)
-                .with_interval(KEEPALIVE_INTERVAL)
-                .with_retries(KEEPALIVE_RETRIES),
-        );
-        #[cfg(target_os = "linux")]
-        let _ = options.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
         Socket::Plain(Stream::Tcp(stream))
     }
 }
