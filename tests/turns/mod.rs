@@ -176,6 +176,7 @@ impl Shards {
             shard.advance(key, octets, self.now);
             written += octets;
         }
+        shard.flushed();
         written
     }
 }
