@@ -44,9 +44,18 @@ pub enum UriCheck {
 }
 
 impl UriCheck {
-    /// True if `uri` is a valid URI: at least one component, none of them empty.
+    /// True if `uri` is a valid URI: at least one component, none of them empty. One pass: every PUBLISH and CALL is
+    /// asked for.
     pub fn uri(self, uri: &str) -> bool {
-        components(uri).all(|component| !component.is_empty() && self.component(component))
+        let mut empty = true;
+        for octet in uri.bytes() {
+            let dot = octet == b'.';
+            if (dot && empty) || !(dot || self.octet(octet)) {
+                return false;
+            }
+            empty = dot;
+        }
+        !empty && self.beyond_ascii(uri)
     }
 
     /// True if `pattern` may be subscribed or registered with `policy`: patterns may have empty components.
@@ -54,22 +63,23 @@ impl UriCheck {
         match policy {
             MatchPolicy::Exact => self.uri(pattern),
             MatchPolicy::Prefix | MatchPolicy::Wildcard => {
-                components(pattern).all(|component| self.component(component))
+                pattern.bytes().all(|octet| octet == b'.' || self.octet(octet)) && self.beyond_ascii(pattern)
             }
         }
     }
 
-    fn component(self, component: &str) -> bool {
+    /// True if a component may hold this octet, as far as an octet tells.
+    fn octet(self, octet: u8) -> bool {
         match self {
-            UriCheck::Loose if component.is_ascii() => {
-                // U+001C to U+001F are white space to the `\s` of the specification's own expression.
-                component.bytes().all(|b| b != b'#' && !matches!(b, b' ' | 0x09..=0x0d | 0x1c..=0x1f))
-            }
-            UriCheck::Loose => component
-                .chars()
-                .all(|c| c != '#' && !c.is_whitespace() && !('\u{1c}'..='\u{1f}').contains(&c)),
-            UriCheck::Strict => component.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_')),
+            // U+001C to U+001F are white space to the `\s` of the specification's own expression.
+            UriCheck::Loose => !matches!(octet, b'#' | b' ' | 0x09..=0x0d | 0x1c..=0x1f),
+            UriCheck::Strict => matches!(octet, b'a'..=b'z' | b'0'..=b'9' | b'_'),
         }
+    }
+
+    /// The same for characters of more than one octet.
+    fn beyond_ascii(self, uri: &str) -> bool {
+        self == UriCheck::Strict || uri.is_ascii() || !uri.contains(char::is_whitespace)
     }
 }
 
@@ -103,6 +113,34 @@ mod tests {
         assert!(UriCheck::Strict.uri("com.my_app.topic1"));
         for bad in ["com.MyApp", "com.my-app", "com.ü", "", "a..b"] {
             assert!(!UriCheck::Strict.uri(bad), "{bad:?}");
+        }
+    }
+
+    /// As the specification puts it, component by component and character by character.
+    fn twin(check: UriCheck, uri: &str, empty_components: bool) -> bool {
+        let white = |c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c);
+        components(uri).all(|component| {
+            (empty_components || !component.is_empty())
+                && match check {
+                    UriCheck::Loose => component.chars().all(|c| c != '#' && !white(c)),
+                    UriCheck::Strict => component.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_')),
+                }
+        })
+    }
+
+    #[test]
+    fn equals_the_naive_twin() {
+        let characters: Vec<char> =
+            (0..=0x7f).map(char::from).chain("é\u{85}\u{a0}\u{2003}\u{3000}漢𝄞".chars()).collect();
+        for check in [UriCheck::Loose, UriCheck::Strict] {
+            for around in ["{}", "a{}", "{}b", "a{}b", ".{}", "a.{}", "{}.b", "a.{}.b", "ü.{}"] {
+                for one in characters.iter().map(char::to_string).chain([String::new()]) {
+                    let uri = around.replace("{}", &one);
+                    assert_eq!(check.uri(&uri), twin(check, &uri, false), "{uri:?}");
+                    let pattern = check.pattern(&uri, MatchPolicy::Wildcard);
+                    assert_eq!(pattern, twin(check, &uri, true), "{uri:?}");
+                }
+            }
         }
     }
 
