@@ -3,9 +3,9 @@
 //! Owns the sockets, what is left of a cut frame, and what the kernel did not take. What to send and what to count is
 //! the [`Load`]'s.
 //!
-//! Invariants: what is copied of the input is the beginning of a frame that is not whole, and nothing else; a connection
-//! is read until a read is short, and written once for each time that it was read or written to; one that has ended is
-//! reported once and never touched again.
+//! Invariants: of the input only the beginning of a frame that is not whole is copied; a connection is read until a
+//! read is short, and written once for each time that it was read or written to; one that has ended is reported once
+//! and never touched again.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};

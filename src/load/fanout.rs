@@ -2,8 +2,8 @@
 //!
 //! Owns when a publication is sent, what is under way, and the count of what was lost or out of order. A publication is
 //! under way until every subscriber has it. The loop is closed ([`Pace::Window`]: at most so many under way, which
-//! finds the highest rate) or open ([`Pace::Rate`]: sent when it is due, whatever the router does, which is what latency
-//! is measured with). Subscribers that read slowly are not waited for.
+//! finds the highest rate) or open ([`Pace::Rate`]: sent when it is due, whatever the router does, which is how latency
+//! is measured). Subscribers that read slowly are not waited for.
 //!
 //! Latency is counted from when a publication was due to be sent. In an open loop that includes all the time by which
 //! the generator was late because the router was ("coordinated omission"); in a closed loop both moments are one.

@@ -3,8 +3,8 @@
 //! Topics are chosen at random, so that no cache of the router is of more use than it would be to a real crowd. Of the
 //! connections one publishes; the others are the subscribers, with as many subscriptions each as a router allows.
 //!
-//! Invariant: each publication has a place in the window until its one event has come; what is lost keeps its place, and
-//! is what is missing in the end.
+//! Invariant: each publication has a place in the window until its one event has come; what is lost keeps its place,
+//! and is what is missing in the end.
 
 use std::time::Duration;
 
@@ -115,7 +115,7 @@ impl Run<'_> {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        let topic = (self.random >> 32) * u64::from(self.plan.topics) >> 32;
+        let topic = ((self.random >> 32) * u64::from(self.plan.topics)) >> 32;
         Some((topic as u32, Stamp { sender: 0, sequence }))
     }
 

@@ -10,8 +10,8 @@ use crate::wamp::MatchPolicy;
 
 /// Call procedures that answer at once with what they were given
 ///
-/// Each callee has registered one procedure, and every caller calls them in turn. A result is followed by the next call.
-/// For the round trip of one call at a time: --callers 1 --callees 1 --open 1.
+/// Each callee has registered one procedure, and every caller calls them in turn. A result is followed by the next
+/// call. For the round trip of one call at a time: --callers 1 --callees 1 --open 1.
 #[derive(clap::Args, Debug)]
 #[command(after_help = FIELDS)]
 pub struct Rpc {
