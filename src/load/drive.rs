@@ -204,3 +204,44 @@ impl Mark {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_router_has_stalled_if_nothing_comes_while_something_is_under_way() {
+        let mut watch = Watch { patience: Duration::from_secs(2), received: 0, at: 0, stalled: false };
+        let state = |received, under_way| State { sent: 9, received, under_way, over: false };
+        assert!(!watch.ends(state(1, true), SECOND));
+        assert!(!watch.ends(state(1, true), 3 * SECOND));
+        // Silence with nothing under way is nobody's fault.
+        assert!(!watch.ends(state(1, false), 9 * SECOND));
+        assert!(!watch.ends(state(2, true), 10 * SECOND));
+        assert!(watch.ends(state(2, true), 12 * SECOND + 1) && watch.stalled);
+    }
+
+    #[test]
+    fn a_load_that_is_over_ends_and_has_not_stalled() {
+        let mut watch = Watch { patience: Duration::from_secs(2), received: 0, at: 0, stalled: false };
+        let state = State { sent: 1, received: 0, under_way: true, over: true };
+        assert!(watch.ends(state, 1) && !watch.stalled);
+    }
+
+    #[test]
+    fn what_is_measured_lies_between_the_marks() {
+        let mark = |at, count, cpu| Mark {
+            at,
+            state: State { sent: count, received: 10 * count, under_way: true, over: false },
+            bytes: 1000 * count,
+            usage: None,
+            own_cpu: Duration::from_millis(cpu),
+        };
+        let measured = mark(3 * SECOND, 7, 50).since(&mark(SECOND, 3, 20));
+        assert_eq!((measured.time, measured.own_cpu), (Duration::from_secs(2), Duration::from_millis(30)));
+        assert_eq!((measured.sent, measured.received, measured.bytes), (4, 40, 4000));
+        assert_eq!((measured.sent_total, measured.received_total), (7, 70));
+    }
+}

@@ -22,7 +22,7 @@ use super::process::Process;
 use super::{Dialect, Ending, Incoming, LoadError, Stamp};
 
 /// Publications under way at most in an open loop; what is due beyond waits, and that counts as latency.
-const OPEN_LOOP_WINDOW: usize = 1 << 16;
+const OPEN_LOOP_WINDOW: usize = 1 << 14;
 
 /// Octets of unsent publications of one publisher, above which an open loop waits.
 const UNSENT_BYTES_MAX: usize = 4 << 20;

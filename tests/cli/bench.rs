@@ -2,6 +2,7 @@
 //! of order and the figures must fit one another; and against routers that stall, hang up or are not there.
 
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 
@@ -10,7 +11,7 @@ use fanwire::wamp::{RegistrationId, SubscriptionId};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::process::{Router, Running, command, fanwire, with};
+use crate::process::{Router, Running, command, ended, fanwire, with};
 use crate::scripted::Peer;
 
 /// Short runs, and reports to read.
@@ -136,10 +137,10 @@ fn topics_are_reached_whatever_their_number() {
     let router = Router::start();
     let options = ["--url".to_owned(), router.tcp(), "--serializer".to_owned(), "msgpack".to_owned()];
     for patterns in ["exact", "prefix", "wildcard"] {
-        let steps = ["topics", "--subscriptions", "1,7,300", "--per-session", "50", "--patterns", patterns];
+        let steps = ["topics", "--subscriptions", "1,7,300", "--sessions", "4", "--patterns", patterns];
         let report = report(&steps, &options);
         let steps = report["steps"].as_array().unwrap();
-        for (step, (subscriptions, sessions)) in steps.iter().zip([(1, 1), (7, 2), (300, 8)]) {
+        for (step, (subscriptions, sessions)) in steps.iter().zip([(1, 1), (7, 4), (300, 8)]) {
             check_deliveries(step, 1);
             assert_eq!((whole(step, "subscriptions"), whole(step, "sessions")), (subscriptions, sessions));
         }
@@ -215,6 +216,15 @@ fn what_cannot_begin_is_told_in_one_line() {
         assert!(stderr.starts_with("error: ") && stderr.contains(told), "{arguments:?}: {stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
+}
+
+#[test]
+fn too_few_open_files_are_told_before_anything_is_connected() {
+    let fanwire = env!("CARGO_BIN_EXE_fanwire");
+    let script = format!("ulimit -n 100; exec {fanwire} bench conns --sessions 5000");
+    let (code, _, stderr) = ended(Command::new("sh").args(["-c", &script]).output().unwrap());
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("5016 open files are needed and 100 allowed"), "{stderr}");
 }
 
 /// A router for a publisher and a subscriber, or a caller and a callee, which stops when all is prepared and the first

@@ -51,7 +51,7 @@ pub struct Sessions {
         long,
         value_name = "COUNT",
         default_value_t = 1,
-        value_parser = clap::value_parser!(u16).range(1..),
+        value_parser = clap::value_parser!(u16).range(1..=1024),
         help_heading = LOAD
     )]
     publishers: u16,
