@@ -1,8 +1,8 @@
 //! Publications to one of many topics, each with one subscription: what a publish costs as subscriptions grow.
 //!
 //! Topics are chosen at random, so that no cache of the router is of more use than it would be to a real crowd. Of the
-//! connections one publishes; the others are the subscribers. However many subscriptions there are, they are spread over
-//! about the same number of sessions: a publication then costs the router about one write at any number, and what
+//! connections one publishes; the others are the subscribers. However many subscriptions there are, they are spread
+//! over about the same number of sessions: a publication then costs the router about one write at any number, and what
 //! changes is the cost of finding the subscriber. (Only of few subscriptions the events go to few sessions, and share
 //! writes.)
 //!

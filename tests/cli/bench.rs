@@ -173,6 +173,15 @@ fn slow_subscribers_cost_the_others_nothing() {
 }
 
 #[test]
+fn help_tells_the_fields_and_the_exit_codes() {
+    for scenario in ["fanout", "rpc", "latency", "topics", "conns", "slow"] {
+        let (code, stdout, _) = fanwire(&["bench", scenario, "--help"]);
+        assert_eq!(code, 0);
+        assert!(stdout.contains("Fields of --json:") && stdout.contains("Exit codes:"), "{stdout}");
+    }
+}
+
+#[test]
 fn people_get_lines() {
     let router = Router::start();
     let url = router.tcp();

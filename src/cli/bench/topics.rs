@@ -3,12 +3,12 @@
 use super::fanout::Window;
 use super::options::{Common, LOAD, Prepared};
 use super::report::{Report, amount, bytes, time, verdict};
-use crate::cli::exit::Failure;
+use crate::cli::exit::{EXIT_CODES, Failure};
 use crate::cli::target::match_policies;
 use crate::limits::Limits;
-use crate::load::Role;
 use crate::load::connections::Wanted;
 use crate::load::topics::{Outcome, Plan, run, subscribers};
+use crate::load::{LoadError, Role};
 use crate::wamp::MatchPolicy;
 
 /// Subscriptions of one session if nothing else is said: what this router allows.
@@ -21,7 +21,7 @@ const PER_SESSION: u32 = Limits::DEFAULT.subscriptions_per_session_max as u32;
 /// changes is the cost of finding the subscriber. Of a single subscription all events go to one session and share its
 /// writes, which is cheaper: compare with a step of as many subscriptions as sessions.
 #[derive(clap::Args, Debug)]
-#[command(after_help = FIELDS)]
+#[command(after_help = format!("{FIELDS}\n\n{EXIT_CODES}"))]
 pub struct Topics {
     /// Numbers of subscriptions, each larger than the one before
     #[arg(
@@ -79,7 +79,11 @@ impl Topics {
         let mut before = 0;
         let mut judged = Ok(());
         for count in &self.subscriptions {
-            let (step, outcome) = self.step(&mut prepared, before, *count, &mut report)?;
+            let (step, outcome) = match self.step(&mut prepared, before, *count, &mut report) {
+                // What was measured before is reported.
+                Err(Failure::Load(LoadError::Interrupted)) if !steps.is_empty() => break,
+                step => step?,
+            };
             steps.push(step);
             before = *count;
             judged = verdict(&outcome.measured, outcome.lost, &outcome.ended);
