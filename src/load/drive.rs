@@ -123,6 +123,8 @@ pub fn run<D: Dialect>(
         let wait = drive.send(connections, now);
         connections.turn(wait, drive)?;
     };
+    // While the load is still on.
+    let resident_bytes = process.map_or(0, Process::resident_bytes);
     while drive.state().under_way && !watch.stalled && !connections.stopped() {
         drive.flush(connections);
         connections.turn(TICK, drive)?;
@@ -138,12 +140,14 @@ pub fn run<D: Dialect>(
         None => return Err(LoadError::Interrupted),
     };
     let state = drive.state();
+    let measured = last.since(&first);
     Ok(Measured {
         sent_total: state.sent,
         received_total: state.received,
         stalled: watch.stalled,
         interrupted: connections.stopped(),
-        ..last.since(&first)
+        spent: measured.spent.map(|spent| Spent { resident_bytes, ..spent }),
+        ..measured
     })
 }
 

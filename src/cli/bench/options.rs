@@ -183,7 +183,7 @@ impl Prepared {
 
     /// Resident memory of the measured process.
     pub fn resident_bytes(&self) -> Option<u64> {
-        self.process.as_ref().map(|process| process.usage().resident_bytes)
+        self.process.as_ref().map(Process::resident_bytes)
     }
 }
 
