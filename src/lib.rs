@@ -50,11 +50,13 @@
 //!
 //! ```text
 //! main -> cli -> server -> router -> transport -> codec -> wamp
-//!          \---> client ------------/
+//!          |---> client ------------|
+//!          \---> load --------------/
 //! ```
 //!
 //! - [`wamp`]: the vocabulary as types. [`codec`]: serialized bytes to messages and back. [`transport`]: a byte
 //!   stream to serialized messages, for one peer. [`router`]: all routing state, sans-IO and deterministic.
+//! - [`client`]: a small blocking client. [`load`]: a load generator, which is `fanwire bench`.
 //! - [`server`]: the shell, everything that blocks, fails or sleeps. [`config`]: what an operator may set. [`cli`]:
 //!   one file for each subcommand.
 
@@ -65,6 +67,7 @@ pub mod config;
 pub mod counters;
 pub mod error;
 pub mod limits;
+pub mod load;
 pub mod router;
 pub mod server;
 mod sync;
