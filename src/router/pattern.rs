@@ -64,8 +64,8 @@ pub struct UriMap<V> {
 /// One URI or pattern.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry<V> {
-    /// The octets of the text. Most stand in place: that is less than memory of their own takes, and a lookup that finds
-    /// the entry has them at hand.
+    /// The octets of the text. Most stand in place: that is less than memory of their own takes, and a lookup that
+    /// finds the entry has them at hand.
     octets: SmallVec<[u8; 32]>,
     /// How it is matched.
     pub policy: MatchPolicy,

@@ -88,8 +88,8 @@ impl Mailbox {
         self.wake();
     }
 
-    /// Hands over an errand without waking the owner: [`Mailbox::wake`] must follow, after the last one. Their number is
-    /// bounded by that of connections.
+    /// Hands over an errand without waking the owner: [`Mailbox::wake`] must follow, after the last one. Their number
+    /// is bounded by that of connections.
     pub fn leave(&self, errand: Errand) {
         self.errands
             .0
