@@ -24,7 +24,7 @@ use super::letter::{Attributes, CallKey, Complete, Invoke, Letter, Outcome, deta
 use super::match_cache::MatchCache;
 use super::peer::Sent;
 use super::realm::Realm;
-use super::session::{Map, Session};
+use super::session::{LazyMap, Map, Session};
 use super::{Context, PeerKey};
 use crate::codec;
 use crate::codec::payload::OwnedPayload;
@@ -82,7 +82,7 @@ impl Dealer {
             return Err(Refusal::InvalidUri);
         }
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
-        if session.registrations.len() >= limits.registrations_per_session_max {
+        if session.registrations.count() >= limits.registrations_per_session_max {
             return Err(Refusal::Unavailable);
         }
         let callee = Callee { shard: cx.index, peer: key, session: session.id };
@@ -132,7 +132,7 @@ impl Dealer {
             return Err(Refusal::InvalidUri);
         }
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
-        if cx.draining || session.calls.len() >= limits.calls_open_per_session_max {
+        if cx.draining || session.calls.count() >= limits.calls_open_per_session_max {
             return Err(Refusal::Unavailable);
         }
         if uri::reserved(procedure) {
@@ -243,7 +243,7 @@ impl Dealer {
         let session = self.callee_session(cx, invoke.callee);
         let session = session.filter(|session| session.registrations.contains_key(&invoke.registration));
         let session = session.ok_or(gone)?;
-        if session.invocations.len() >= invocations_open_max {
+        if session.invocations.count() >= invocations_open_max {
             return Err(Refusal::Unavailable);
         }
         let request = session.invocation.next();
@@ -365,16 +365,16 @@ impl Dealer {
     pub fn leave(&mut self, cx: &mut Context<'_>, key: PeerKey, session: &mut Session) {
         let callee = Callee { shard: cx.index, peer: key, session: session.id };
         let mut recorded = false;
-        for registration in sorted(session.registrations.drain().map(|(registration, ())| registration)) {
+        for registration in sorted(session.registrations.take().map(|(registration, ())| registration)) {
             recorded |= self.unregister(registration, callee);
         }
         self.nudge(cx, recorded);
-        session.invocations_by_call.clear();
-        for (_, call) in sorted(session.invocations.drain()) {
+        session.invocations_by_call = LazyMap::default();
+        for (_, call) in sorted(session.invocations.take()) {
             *cx.invocations_open -= 1;
             self.complete_with(cx, call, Outcome::Refused(Refusal::Canceled));
         }
-        for (_, call) in sorted(session.calls.drain()) {
+        for (_, call) in sorted(session.calls.take()) {
             let open = self.calls.remove(call.index as usize);
             self.interrupt_callee(cx, call, open.callee, CancelMode::KillNoWait);
         }

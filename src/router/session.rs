@@ -3,6 +3,7 @@
 
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use super::letter::CallKey;
 use super::roster::Places;
@@ -14,6 +15,48 @@ use crate::wamp::{Dict, RegistrationId, RequestId, SessionId, UriCheck, Value, r
 
 /// A map of the router's own; its keys are dense or checked, its order is never shown.
 pub type Map<K, V> = HashMap<K, V, RandomState>;
+
+/// A map that stays empty in most sessions: it is a pointer until something is put in.
+#[derive(Debug)]
+pub struct LazyMap<K, V>(Option<Box<Map<K, V>>>);
+
+impl<K: Eq + Hash, V> LazyMap<K, V> {
+    /// See [`HashMap::insert`].
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        self.0.get_or_insert_default().insert(key, value)
+    }
+
+    /// See [`HashMap::remove`].
+    pub fn remove(&mut self, key: &K) -> Option<V> {
+        self.0.as_mut()?.remove(key)
+    }
+
+    /// Takes all out, and gives the memory back.
+    pub fn take(&mut self) -> impl Iterator<Item = (K, V)> + use<K, V> {
+        self.0.take().into_iter().flat_map(|map| *map)
+    }
+
+    /// See [`HashMap::get`].
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.0.as_ref()?.get(key)
+    }
+
+    /// See [`HashMap::contains_key`].
+    pub fn contains_key(&self, key: &K) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.as_ref().map_or(0, |map| map.len())
+    }
+}
+
+impl<K, V> Default for LazyMap<K, V> {
+    fn default() -> LazyMap<K, V> {
+        LazyMap(None)
+    }
+}
 
 /// What a joined peer has.
 #[derive(Debug)]
@@ -33,13 +76,13 @@ pub struct Session {
     /// Its subscriptions, as its places in the rosters.
     pub places: Places,
     /// Its registrations.
-    pub registrations: Map<RegistrationId, ()>,
+    pub registrations: LazyMap<RegistrationId, ()>,
     /// Its calls that wait for their result.
-    pub calls: Map<RequestId, CallKey>,
+    pub calls: LazyMap<RequestId, CallKey>,
     /// Invocations it has not answered.
-    pub invocations: Map<RequestId, CallKey>,
+    pub invocations: LazyMap<RequestId, CallKey>,
     /// The same by call, for INTERRUPT.
-    pub invocations_by_call: Map<CallKey, RequestId>,
+    pub invocations_by_call: LazyMap<CallKey, RequestId>,
 }
 
 impl Session {
@@ -53,10 +96,10 @@ impl Session {
             call_canceling: admission.call_canceling,
             counts_on: admission.counts_on,
             places: Places::default(),
-            registrations: Map::default(),
-            calls: Map::default(),
-            invocations: Map::default(),
-            invocations_by_call: Map::default(),
+            registrations: LazyMap::default(),
+            calls: LazyMap::default(),
+            invocations: LazyMap::default(),
+            invocations_by_call: LazyMap::default(),
         }
     }
 
@@ -215,6 +258,27 @@ mod tests {
     fn session(counts_on: bool) -> Session {
         let admission = Admission { realm: RealmKey(0), call_canceling: false, counts_on };
         Session::new(SessionId(1), &admission)
+    }
+
+    #[test]
+    fn a_lazy_map_is_a_map() {
+        let (mut lazy, mut twin) = (LazyMap::default(), Map::default());
+        for step in 0..1000u32 {
+            let key = step.wrapping_mul(0x9E37_79B9) >> 27;
+            assert_eq!((lazy.get(&key), lazy.contains_key(&key)), (twin.get(&key), twin.contains_key(&key)));
+            match step % 3 {
+                0 => assert_eq!(lazy.remove(&key), twin.remove(&key)),
+                _ => assert_eq!(lazy.insert(key, step), twin.insert(key, step)),
+            }
+            assert_eq!(lazy.count(), twin.len());
+        }
+        assert!(lazy.take().all(|(key, value)| twin.remove(&key) == Some(value)) && twin.is_empty());
+        assert_eq!((lazy.count(), lazy.get(&1), lazy.0.is_none()), (0, None, true));
+    }
+
+    #[test]
+    fn an_idle_session_is_small() {
+        assert!(size_of::<Session>() <= 88, "{}", size_of::<Session>());
     }
 
     #[test]

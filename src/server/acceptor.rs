@@ -129,12 +129,16 @@ impl Acceptor {
                 Err(error) => panic!("polling fails only if the descriptor is bad: {error}"),
             }
             now = Instant::now();
+            let mut signaled = false;
             for event in &events {
+                signaled |= event.token() == SIGNALS;
                 if let Some(source) = self.sources.get_mut(event.token().0) {
                     source.ready = true;
                 }
             }
-            self.take_signals(now);
+            if signaled {
+                self.take_signals(now);
+            }
             while let Ok(Command::Drain) = self.commands.try_recv() {
                 self.drain(now);
             }
