@@ -50,7 +50,8 @@
 //!
 //! ```text
 //! main -> cli -> server -> router -> transport -> codec -> wamp
-//!          \---> client ------------/
+//!          |---> client ------------|
+//!          \---> load --------------/
 //! ```
 //!
 //! - [`wamp`]: the vocabulary as types. [`codec`]: serialized bytes to messages and back. [`transport`]: a byte
@@ -65,6 +66,7 @@ pub mod config;
 pub mod counters;
 pub mod error;
 pub mod limits;
+pub mod load;
 pub mod router;
 pub mod server;
 mod sync;

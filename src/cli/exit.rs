@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use super::output;
 use crate::client::ClientError;
+use crate::load::{Ending, LoadError};
 
-/// Exit codes of `sub`, `pub`, `call` and `register`.
+/// Exit codes of `sub`, `pub`, `call`, `register` and `bench`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Exit {
     /// All went well; also after an interrupt.
@@ -39,6 +40,10 @@ Exit codes:
 pub enum Failure {
     /// The client's request or session failed.
     Client(ClientError),
+    /// A benchmark came to nothing.
+    Load(LoadError),
+    /// A benchmark was reported, and something in it went wrong.
+    Run(Exit, String),
     /// The router has taken the subscription or registration back.
     Revoked,
     /// Standard output was closed by whoever read it. They have had enough: this is no error.
@@ -54,6 +59,12 @@ pub enum Failure {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
         Failure::Client(error)
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Failure {
+        Failure::Load(error)
     }
 }
 
@@ -75,6 +86,8 @@ impl Failure {
                 | ClientError::Protocol(_)
                 | ClientError::Overrun => Exit::Connection,
             },
+            Failure::Load(error) => load_exit(error),
+            Failure::Run(exit, _) => *exit,
             Failure::Revoked => Exit::Refused,
             Failure::OutputClosed => Exit::Done,
             Failure::Usage(_) => Exit::Usage,
@@ -87,12 +100,25 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Client(error) => error.fmt(f),
+            Failure::Load(error) => error.fmt(f),
+            Failure::Run(_, what) => f.write_str(what),
             Failure::Revoked => f.write_str("the router has taken it back"),
             Failure::OutputClosed => f.write_str("standard output was closed"),
             Failure::Output(error) => write!(f, "standard output cannot be written to: {error}"),
             Failure::Usage(what) => f.write_str(what),
             Failure::System(error) => error.fmt(f),
         }
+    }
+}
+
+fn load_exit(error: &LoadError) -> Exit {
+    match error {
+        LoadError::Setup { ending: Ending::Aborted(_), .. } => Exit::Aborted,
+        LoadError::Setup { ending: Ending::Refused(_), .. } => Exit::Refused,
+        LoadError::Setup { .. } | LoadError::System(_) => Exit::Connection,
+        LoadError::SetupTimeout { .. } => Exit::Timeout,
+        LoadError::FileLimit { .. } | LoadError::Process(_) => Exit::Usage,
+        LoadError::Interrupted => Exit::Done,
     }
 }
 

@@ -5,6 +5,7 @@
 //! wrong and what would be right.
 
 mod arguments;
+mod bench;
 mod call;
 mod command;
 mod exit;
@@ -41,6 +42,7 @@ enum Command {
     Publish(publish::Publish),
     Call(call::Call),
     Register(register::Register),
+    Bench(bench::Bench),
 }
 
 /// Runs the command that the process was started with.
@@ -57,6 +59,7 @@ pub fn run() -> ExitCode {
         Command::Publish(publish) => publish.run(),
         Command::Call(call) => call.run(),
         Command::Register(register) => register.run(),
+        Command::Bench(bench) => bench.run(),
     }
 }
 

@@ -68,7 +68,7 @@ impl Target {
 }
 
 /// The values of `--serializer`.
-fn serializers() -> impl TypedValueParser<Value = Serializer> {
+pub fn serializers() -> impl TypedValueParser<Value = Serializer> {
     PossibleValuesParser::new(Serializer::ALL.map(Serializer::name))
         .map(|name| Serializer::from_name(&name).expect("only names of serializers are possible"))
 }

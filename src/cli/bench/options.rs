@@ -1,0 +1,205 @@
+//! The options that every scenario has, and how they become connections.
+
+use std::net::ToSocketAddrs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
+use crate::cli::exit::Failure;
+use crate::cli::target::{seconds, serializers};
+use crate::client::{ClientError, Scheme, Url};
+use crate::limits::MESSAGE_BYTES_CEILING;
+use crate::load::connections::{Address, Connections, Setup};
+use crate::load::process::Process;
+use crate::load::stamp::STAMP_BYTES;
+use crate::load::wamp::{Options as WampOptions, Wamp, Way};
+use crate::load::{Ending, LoadError};
+use crate::wamp::{MatchPolicy, Serializer};
+
+/// Files a process has open besides its sockets.
+const FILES_BESIDES: u64 = 16;
+
+/// Connections that may be on their way to being ready: fewer than a listener's usual backlog of 128.
+const OPENING_MAX: usize = 100;
+
+/// What every scenario can be told.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Common {
+    /// Router: ws://, tcp:// (RawSocket) or unix:///path (RawSocket)
+    #[arg(long, env = "FANWIRE_URL", default_value = "ws://127.0.0.1:8080/ws", help_heading = "Connection")]
+    url: Url,
+
+    /// Realm to join
+    #[arg(long, env = "FANWIRE_REALM", default_value = "realm1", help_heading = "Connection")]
+    realm: String,
+
+    /// Serializer on the wire
+    #[arg(
+        long,
+        env = "FANWIRE_SERIALIZER",
+        default_value = "json",
+        value_parser = serializers(),
+        help_heading = "Connection"
+    )]
+    serializer: Serializer,
+
+    /// Name to join under
+    #[arg(long, help_heading = "Connection")]
+    authid: Option<String>,
+
+    /// Silence after which a run has stalled, or a session will not be ready any more
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, help_heading = "Connection")]
+    timeout: Duration,
+
+    /// Octets of the one text that every message carries
+    #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = payload_bytes, help_heading = "Load")]
+    pub payload: usize,
+
+    /// How long to measure
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds, help_heading = "Load")]
+    pub duration: Duration,
+
+    /// How long to put the load on before measuring
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds_or_none, help_heading = "Load")]
+    pub warm_up: Duration,
+
+    /// Process id of the router, to report its CPU time and memory
+    #[arg(long, help_heading = "Report")]
+    pid: Option<u32>,
+
+    /// Print the report as a JSON object; its fields are those of the scenario's --help
+    #[arg(long, help_heading = "Report")]
+    pub json: bool,
+}
+
+impl Common {
+    /// The router's process, if it is to be measured.
+    pub fn process(&self) -> Result<Option<Process>, Failure> {
+        Ok(self.pid.map(Process::new).transpose()?)
+    }
+
+    /// The way `--url` and `--serializer` say.
+    pub fn way(&self) -> Way {
+        Way { websocket: self.url.scheme.is_websocket(), serializer: self.serializer }
+    }
+
+    /// As long as the router may be silent.
+    pub fn patience(&self) -> Duration {
+        self.timeout
+    }
+
+    /// What the report calls the target.
+    pub fn target(&self) -> String {
+        format!("{} {}", self.url, self.serializer.name())
+    }
+
+    /// No connections yet, and how to make them. `ways` are those besides `--url`'s, which is the first.
+    pub fn connections(
+        &self,
+        ways: &[Way],
+        policy: MatchPolicy,
+        sessions: usize,
+    ) -> Result<(Connections<Wamp>, Setup), Failure> {
+        let address = self.address()?;
+        allow_files(sessions as u64 + FILES_BESIDES)?;
+        let stop = interrupted().map_err(Failure::System)?;
+        let mut all = vec![self.way()];
+        all.extend_from_slice(ways);
+        let wamp = Wamp::new(WampOptions {
+            realm: self.realm.clone(),
+            authid: self.authid.clone(),
+            prefix: format!("fanwire.bench.p{}", std::process::id()),
+            payload_bytes: self.payload,
+            policy,
+            host: self.url.authority(),
+            path: if self.url.scheme.is_websocket() { self.url.path.clone() } else { "/ws".to_owned() },
+            ways: all,
+        });
+        let connections = Connections::new(wamp, stop).map_err(Failure::System)?;
+        let setup = Setup {
+            addresses: vec![address],
+            patience: self.timeout,
+            opening_max: OPENING_MAX,
+            sources: Vec::new(),
+        };
+        Ok((connections, setup))
+    }
+
+    fn address(&self) -> Result<Address, Failure> {
+        match self.url.scheme {
+            Scheme::Unix => Ok(Address::Unix(self.url.path.clone().into())),
+            Scheme::Tcp | Scheme::Ws => {
+                let unknown = |error| Failure::from(ClientError::Connect(Box::new(self.url.clone()), error));
+                let host = (self.url.host.as_str(), self.url.port);
+                let mut addresses = host.to_socket_addrs().map_err(unknown)?;
+                let none = || unknown(std::io::Error::other("the name has no address"));
+                addresses.next().map(Address::Tcp).ok_or_else(none)
+            }
+            Scheme::Tcps | Scheme::Wss => {
+                let what = "a benchmark speaks no TLS, whose cost would hide the router's: give ws://, tcp:// or unix://";
+                Err(Failure::Usage(what.to_owned()))
+            }
+        }
+    }
+
+    /// A failure with the router's URL in it where that helps.
+    pub fn failure(&self, error: LoadError) -> Failure {
+        match error {
+            LoadError::Setup { ready: 0, ending: Ending::Connect(error), .. } => {
+                ClientError::Connect(Box::new(self.url.clone()), error).into()
+            }
+            error => error.into(),
+        }
+    }
+}
+
+/// Octets of a payload: a stamp at least, and at most what fits a message with room for all around it.
+fn payload_bytes(text: &str) -> Result<usize, String> {
+    let bytes: usize = text.parse().map_err(|_| "not a number of octets".to_owned())?;
+    let most = MESSAGE_BYTES_CEILING - 4096;
+    if !(STAMP_BYTES..=most).contains(&bytes) {
+        return Err(format!("must be from {STAMP_BYTES} to {most}"));
+    }
+    Ok(bytes)
+}
+
+/// A time in seconds that may be 0.
+fn seconds_or_none(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { seconds(text) }
+}
+
+/// Raises the limit of open files to what the system allows, if that is needed.
+fn allow_files(wanted: u64) -> Result<(), LoadError> {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return Ok(());
+    }
+    limit.current = limit.maximum;
+    let allowed = limit.maximum.unwrap_or(u64::MAX);
+    if allowed < wanted || setrlimit(Resource::Nofile, limit).is_err() {
+        return Err(LoadError::FileLimit { wanted, allowed });
+    }
+    Ok(())
+}
+
+/// Becomes true with the first SIGINT or SIGTERM, so that the run ends and reports; a second one ends the process.
+fn interrupted() -> std::io::Result<Arc<AtomicBool>> {
+    let asked = Arc::new(AtomicBool::new(false));
+    let stop = asked.clone();
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            if asked.swap(true, Ordering::Relaxed) {
+                // It can only fail for signals that have no default.
+                let _ = emulate_default_handler(signal);
+            }
+        }
+    })?;
+    Ok(stop)
+}

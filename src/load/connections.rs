@@ -1,0 +1,526 @@
+//! Many connections on one poll: connecting, reading into one shared buffer, walking frames, writing.
+//!
+//! Owns the sockets, what is left of a cut frame, and what the kernel did not take. What to send and what to count is
+//! the [`Load`]'s.
+//!
+//! Invariants: a connection has a partial frame and unsent octets of its own only while there are some; it is read
+//! until a read is short, and written once for each time that it was read or written to; one that has ended is
+//! reported once and never touched again.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Protocol, SockAddr, Socket as RawSocket, Type};
+
+use super::{Dialect, Ending, Incoming, LoadError, Role, Stamp};
+
+/// Octets of the buffer that all connections read into: what a socket holds is mostly read at once, and the buffer
+/// still stays in the second level cache.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Events of one poll.
+const EVENTS_MAX: usize = 1024;
+
+/// How long a poll waits at most, so that interrupts and deadlines are seen.
+const WAIT_MAX: Duration = Duration::from_millis(50);
+
+/// Where the router is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Address {
+    /// A TCP port.
+    Tcp(SocketAddr),
+    /// A Unix domain socket.
+    Unix(PathBuf),
+}
+
+/// What is done with the connections.
+pub trait Load<D: Dialect> {
+    /// A frame has come. Appending to what is sent on this connection is done through `side`; it is written as soon as
+    /// all that was read is walked. `now`: nanoseconds of [`Connections::now`], the same for all of one read.
+    fn incoming(&mut self, from: usize, incoming: Incoming, now: u64, side: &mut Side<'_, D>);
+
+    /// A connection has ended, or was never made.
+    fn ended(&mut self, connection: usize, ending: Ending);
+}
+
+/// The sending half of a connection.
+#[derive(Debug)]
+pub struct Side<'a, D: Dialect> {
+    dialect: &'a D,
+    session: &'a mut D::Session,
+    out: &'a mut Vec<u8>,
+}
+
+impl<D: Dialect> Side<'_, D> {
+    /// Sends a publication.
+    #[inline]
+    pub fn publish(&mut self, topic: u32, stamp: Stamp) {
+        self.dialect.publish(self.session, topic, stamp, self.out);
+    }
+
+    /// Sends a call.
+    #[inline]
+    pub fn call(&mut self, procedure: u32, stamp: Stamp) {
+        self.dialect.call(self.session, procedure, stamp, self.out);
+    }
+
+    /// Answers an invocation.
+    #[inline]
+    pub fn answer(&mut self, request: u64, stamp: Stamp) {
+        self.dialect.answer(self.session, request, stamp, self.out);
+    }
+
+    /// Octets that wait to be written.
+    pub fn unsent_bytes(&self) -> usize {
+        self.out.len()
+    }
+}
+
+/// All connections of a run.
+#[derive(Debug)]
+pub struct Connections<D: Dialect> {
+    dialect: D,
+    poll: Poll,
+    events: Events,
+    list: Vec<Connection<D::Session>>,
+    buffer: Box<[u8]>,
+    begin: Instant,
+    stop: Arc<AtomicBool>,
+    bytes_read: u64,
+}
+
+#[derive(Debug)]
+struct Connection<S> {
+    socket: Option<Socket>,
+    session: S,
+    /// The beginning of a frame that is not whole.
+    kept: Vec<u8>,
+    /// What is to be written.
+    out: Vec<u8>,
+    state: State,
+    /// Readable, and not read, since its reader is slow.
+    held: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    Connecting,
+    Open,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(mio::net::TcpStream),
+    Unix(mio::net::UnixStream),
+}
+
+impl<D: Dialect> Connections<D> {
+    /// None yet. `stop` ends every wait; the run that waits then reports what it has.
+    pub fn new(dialect: D, stop: Arc<AtomicBool>) -> io::Result<Connections<D>> {
+        let buffer_bytes = BUFFER_BYTES.max(2 * dialect.frame_bytes_max());
+        Ok(Connections {
+            dialect,
+            poll: Poll::new()?,
+            events: Events::with_capacity(EVENTS_MAX),
+            list: Vec::new(),
+            buffer: vec![0; buffer_bytes].into_boxed_slice(),
+            begin: Instant::now(),
+            stop,
+            bytes_read: 0,
+        })
+    }
+
+    /// Nanoseconds since these connections exist: the clock of a run.
+    #[inline]
+    pub fn now(&self) -> u64 {
+        self.begin.elapsed().as_nanos() as u64
+    }
+
+    /// True once the run was told to stop.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// How many connections were added.
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Octets received so far on all connections.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read
+    }
+
+    /// Starts another connection; its number is the next one. What becomes of it the load is told.
+    pub fn add(
+        &mut self,
+        address: &Address,
+        source: Option<IpAddr>,
+        role: Role,
+        way: usize,
+    ) -> Result<usize, Ending> {
+        let socket = Socket::connect(address, source).map_err(Ending::Connect)?;
+        let session = self.dialect.session(role, way);
+        let (kept, out) = (Vec::new(), Vec::new());
+        let number = self.list.len();
+        let mut connection =
+            Connection { socket: Some(socket), session, kept, out, state: State::Connecting, held: false };
+        connection.register(&self.poll, Token(number)).map_err(Ending::Connect)?;
+        self.list.push(connection);
+        Ok(number)
+    }
+
+    /// From now on this connection is read by [`Connections::read_held`] only.
+    pub fn hold(&mut self, connection: usize) {
+        self.list[connection].held = true;
+    }
+
+    /// The sending half of a connection, outside of a turn. [`Connections::flush`] writes what was sent.
+    #[inline]
+    pub fn side(&mut self, connection: usize) -> Side<'_, D> {
+        let Connection { session, out, .. } = &mut self.list[connection];
+        Side { dialect: &self.dialect, session, out }
+    }
+
+    /// Ends a connection from this side, without a word.
+    pub fn close(&mut self, connection: usize) {
+        self.list[connection].socket = None;
+    }
+
+    /// Waits for something to happen, at most for `timeout`, and handles all of it.
+    pub fn turn(&mut self, timeout: Duration, load: &mut impl Load<D>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, Some(timeout.min(WAIT_MAX))) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            polled => polled?,
+        }
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            let number = event.token().0;
+            if self.list[number].state == State::Connecting && !self.connected(number, load) {
+                continue;
+            }
+            if event.is_readable() && !self.list[number].held {
+                self.read(number, event.is_read_closed(), load);
+            }
+            if !self.list[number].out.is_empty() {
+                self.flush(number, load);
+            }
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    /// Reads a connection that is held: about that many octets, less than one buffer more.
+    pub fn read_held(&mut self, number: usize, bytes: usize, load: &mut impl Load<D>) {
+        let before = self.bytes_read;
+        while self.bytes_read - before < bytes as u64 && self.list[number].socket.is_some() {
+            let room = self.buffer.len();
+            if self.read_once(number, room.min(bytes), load) == 0 {
+                break;
+            }
+        }
+        if !self.list[number].out.is_empty() {
+            self.flush(number, load);
+        }
+    }
+
+    /// Writes what waits to be written on a connection, as far as the kernel takes it.
+    pub fn flush(&mut self, number: usize, load: &mut impl Load<D>) {
+        let connection = &mut self.list[number];
+        let Some(socket) = &mut connection.socket else {
+            connection.out.clear();
+            return;
+        };
+        if connection.state == State::Connecting {
+            return;
+        }
+        let mut written = 0;
+        while written < connection.out.len() {
+            match socket.write(&connection.out[written..]) {
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    connection.out.clear();
+                    return self.end(number, Ending::Lost(error), load);
+                }
+            }
+        }
+        if written == connection.out.len() {
+            connection.out.clear();
+        } else {
+            connection.out.drain(..written);
+        }
+    }
+
+    /// The outcome of a connect, once there is one; true if the connection is open.
+    #[cold]
+    fn connected(&mut self, number: usize, load: &mut impl Load<D>) -> bool {
+        let connection = &mut self.list[number];
+        let Some(socket) = &connection.socket else { return false };
+        match socket.connected() {
+            Ok(false) => return false,
+            Ok(true) => {}
+            Err(error) => {
+                self.end(number, Ending::Connect(error), load);
+                return false;
+            }
+        }
+        connection.state = State::Open;
+        self.dialect.open(&mut connection.session, &mut connection.out);
+        true
+    }
+
+    /// Reads until a read is short. If the router has said that it sends no more, until that is read too.
+    #[inline]
+    fn read(&mut self, number: usize, closing: bool, load: &mut impl Load<D>) {
+        let room = self.buffer.len();
+        while self.list[number].socket.is_some() {
+            let count = self.read_once(number, room, load);
+            if count == 0 || (count < room && !closing) {
+                return;
+            }
+        }
+    }
+
+    /// One read of at most `room` octets, kept ones included, and all frames in it. Returns 0 if there was nothing,
+    /// `room` if there may be more.
+    #[inline]
+    fn read_once(&mut self, number: usize, room: usize, load: &mut impl Load<D>) -> usize {
+        let connection = &mut self.list[number];
+        let Some(socket) = &mut connection.socket else { return 0 };
+        let kept = connection.kept.len();
+        if kept > 0 {
+            self.buffer[..kept].copy_from_slice(&connection.kept);
+            connection.kept.clear();
+        }
+        let room = room.max(kept + 1).min(self.buffer.len());
+        let read = socket.read(&mut self.buffer[kept..room]);
+        let filled = match read {
+            Ok(count) if count > 0 => kept + count,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                connection.kept.extend_from_slice(&self.buffer[..kept]);
+                return 0;
+            }
+            ended => {
+                self.end(number, ended.err().map_or(Ending::Closed, Ending::Lost), load);
+                return 0;
+            }
+        };
+        self.bytes_read += (filled - kept) as u64;
+        let now = self.now();
+        match self.walk(number, filled, now, load) {
+            Ok(walked) => {
+                self.keep(number, walked, filled, load);
+                filled
+            }
+            Err(ending) => {
+                self.end(number, ending, load);
+                0
+            }
+        }
+    }
+
+    /// Hands every whole frame of what was read to the load; how many octets they have.
+    #[inline]
+    fn walk(
+        &mut self,
+        number: usize,
+        filled: usize,
+        now: u64,
+        load: &mut impl Load<D>,
+    ) -> Result<usize, Ending> {
+        let Connection { session, out, .. } = &mut self.list[number];
+        let input = &self.buffer[..filled];
+        let mut walked = 0;
+        while let Some((octets, incoming)) = self.dialect.next(session, &input[walked..], out)? {
+            walked += octets;
+            let mut side = Side { dialect: &self.dialect, session, out };
+            load.incoming(number, incoming, now, &mut side);
+        }
+        Ok(walked)
+    }
+
+    /// Keeps the beginning of a frame. One that is larger than the buffer is not from this benchmark.
+    #[inline]
+    fn keep(&mut self, number: usize, walked: usize, filled: usize, load: &mut impl Load<D>) {
+        if walked == filled {
+            return;
+        }
+        if filled - walked == self.buffer.len() {
+            let what = format!("a frame of more than {} octets", self.buffer.len());
+            return self.end(number, Ending::Protocol(what), load);
+        }
+        self.list[number].kept.extend_from_slice(&self.buffer[walked..filled]);
+    }
+
+    #[cold]
+    fn end(&mut self, number: usize, ending: Ending, load: &mut impl Load<D>) {
+        let connection = &mut self.list[number];
+        if connection.socket.take().is_some() {
+            (connection.kept, connection.out) = (Vec::new(), Vec::new());
+            load.ended(number, ending);
+        }
+    }
+}
+
+impl<S> Connection<S> {
+    fn register(&mut self, poll: &Poll, token: Token) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        match &mut self.socket {
+            Some(Socket::Tcp(socket)) => poll.registry().register(socket, token, interest),
+            Some(Socket::Unix(socket)) => poll.registry().register(socket, token, interest),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Socket {
+    /// Begins to connect. Over TCP the outcome is known when the socket is writable.
+    fn connect(address: &Address, source: Option<IpAddr>) -> io::Result<Socket> {
+        let to = match address {
+            Address::Tcp(to) => *to,
+            Address::Unix(path) => {
+                let socket = UnixStream::connect(path)?;
+                socket.set_nonblocking(true)?;
+                return Ok(Socket::Unix(mio::net::UnixStream::from_std(socket)));
+            }
+        };
+        let socket = RawSocket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        if let Some(source) = source {
+            socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
+        }
+        match socket.connect(&SockAddr::from(to)) {
+            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
+                Err(error)
+            }
+            _ => Ok(Socket::Tcp(mio::net::TcpStream::from_std(socket.into()))),
+        }
+    }
+
+    /// Whether it is connected by now.
+    fn connected(&self) -> io::Result<bool> {
+        let Socket::Tcp(socket) = self else { return Ok(true) };
+        if let Some(error) = socket.take_error()? {
+            return Err(error);
+        }
+        match socket.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    #[inline]
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.read(buffer),
+            Socket::Unix(socket) => socket.read(buffer),
+        }
+    }
+
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(socket) => socket.write(bytes),
+            Socket::Unix(socket) => socket.write(bytes),
+        }
+    }
+}
+
+/// A connection that is to be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// What it is for.
+    pub role: Role,
+    /// In which way of the dialect.
+    pub way: usize,
+}
+
+/// How connections are made.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Where to, by way of the dialect; of fewer addresses the last one serves the rest.
+    pub addresses: Vec<Address>,
+    /// How long the next session may take to be ready, after the last one that was.
+    pub patience: Duration,
+    /// Connections that may be on their way to being ready.
+    pub opening_max: usize,
+    /// Local addresses to connect from, in turn; the kernel's choice if there are none.
+    pub sources: Vec<IpAddr>,
+}
+
+impl Setup {
+    /// Where a connection of that way goes.
+    pub fn address(&self, way: usize) -> &Address {
+        &self.addresses[way.min(self.addresses.len() - 1)]
+    }
+
+    /// Where a connection of that number comes from.
+    pub fn source(&self, number: usize) -> Option<IpAddr> {
+        (!self.sources.is_empty()).then(|| self.sources[number % self.sources.len()])
+    }
+
+    /// Adds all of these connections and waits until every one is ready. `told` hears how many are, now and then.
+    pub fn open<D: Dialect>(
+        &self,
+        connections: &mut Connections<D>,
+        wanted: &[Wanted],
+        mut told: impl FnMut(usize),
+    ) -> Result<(), LoadError> {
+        let mut opening = Opening { ready: 0, ending: None };
+        let mut started = 0;
+        let mut last = (0, Instant::now());
+        while opening.ready < wanted.len() {
+            while started < wanted.len()
+                && started - opening.ready < self.opening_max
+                && opening.ending.is_none()
+            {
+                let Wanted { role, way } = wanted[started];
+                match connections.add(self.address(way), self.source(started), role, way) {
+                    Ok(_) => started += 1,
+                    Err(ending) => opening.ending = Some(ending),
+                }
+            }
+            if let Some(ending) = opening.ending {
+                return Err(LoadError::Setup { ready: opening.ready, wanted: wanted.len(), ending });
+            }
+            connections.turn(WAIT_MAX, &mut opening)?;
+            if connections.stopped() {
+                return Err(LoadError::Interrupted);
+            }
+            if opening.ready > last.0 {
+                last = (opening.ready, Instant::now());
+                told(opening.ready);
+            } else if last.1.elapsed() > self.patience {
+                return Err(LoadError::SetupTimeout { ready: opening.ready, wanted: wanted.len() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Counts sessions that are ready, until the first one fails.
+#[derive(Debug)]
+struct Opening {
+    ready: usize,
+    ending: Option<Ending>,
+}
+
+impl<D: Dialect> Load<D> for Opening {
+    fn incoming(&mut self, _from: usize, incoming: Incoming, _now: u64, _side: &mut Side<'_, D>) {
+        self.ready += usize::from(incoming == Incoming::Ready);
+    }
+
+    fn ended(&mut self, _connection: usize, ending: Ending) {
+        self.ending.get_or_insert(ending);
+    }
+}

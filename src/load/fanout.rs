@@ -1,0 +1,633 @@
+//! Fan-out: publishers to one topic, subscribers that each get everything.
+//!
+//! Owns when a publication is sent, what is under way, and the count of what was lost or out of order. A publication is
+//! under way until every subscriber has it. The loop is closed ([`Pace::Window`]: at most so many under way, which
+//! finds the highest rate) or open ([`Pace::Rate`]: sent when it is due, whatever the router does, which is what latency
+//! is measured with). Subscribers that read slowly are not waited for.
+//!
+//! Latency is counted from when a publication was due to be sent. In an open loop that includes all the time by which
+//! the generator was late because the router was ("coordinated omission"); in a closed loop both moments are one.
+//!
+//! Invariants: for each publisher a subscriber expects one sequence number. A higher one means that those between were
+//! lost, and they are credited to what is under way, so that a loss never stalls a run; a lower one is out of order (or
+//! came twice).
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::connections::{Connections, Load, Side};
+use super::process::{self, Process, Spent, Usage};
+use super::{Dialect, Ending, Incoming, LoadError, Stamp};
+
+/// Publications under way at most in an open loop; what is due beyond waits, and that counts as latency.
+const OPEN_LOOP_WINDOW: usize = 1 << 16;
+
+/// Octets of unsent publications of one publisher, above which an open loop waits.
+const UNSENT_BYTES_MAX: usize = 4 << 20;
+
+/// Latencies above a minute are one minute.
+const LATENCY_NANOS_MAX: u64 = 60_000_000_000;
+
+/// How often progress is told and slow subscribers read.
+const TICK: Duration = Duration::from_millis(20);
+
+/// When publications are sent.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Pace {
+    /// As soon as fewer than so many are under way.
+    Window(usize),
+    /// So many in a second, evenly.
+    Rate(f64),
+}
+
+/// Subscribers that do not keep up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Slow {
+    /// How many, behind the other subscribers.
+    pub count: usize,
+    /// Octets that each reads in a second; 0: nothing at all.
+    pub bytes_per_second: u64,
+}
+
+/// One run over connections that are ready: publishers first, then subscribers, then slow ones.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Publishers; publications are theirs in turn.
+    pub publishers: usize,
+    /// Subscribers.
+    pub subscribers: usize,
+    /// Subscribers that are not waited for.
+    pub slow: Slow,
+    /// When publications are sent.
+    pub pace: Pace,
+    /// How long the load is on before anything is counted.
+    pub warm_up: Duration,
+    /// How long is counted.
+    pub duration: Duration,
+    /// Of how many publications one is measured for latency: a power of two. Recording costs as much as counting.
+    pub latency_every: u64,
+    /// Silence with something under way after which the run has stalled.
+    pub patience: Duration,
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// How long was counted.
+    pub measured: Duration,
+    /// Publications sent in that time.
+    pub publications: u64,
+    /// Events received in that time, by those who are not slow.
+    pub events: u64,
+    /// Octets received in that time.
+    pub bytes: u64,
+    /// Publications sent in all, warm-up included.
+    pub publications_total: u64,
+    /// Events received in all.
+    pub events_total: u64,
+    /// Events that never came.
+    pub lost: u64,
+    /// Events that came after a later one of their publisher, or twice.
+    pub out_of_order: u64,
+    /// Nothing came for too long: events that were missing then. They are also lost.
+    pub stalled: Option<u64>,
+    /// The run was told to stop.
+    pub interrupted: bool,
+    /// Connections that ended during the run, slow ones left out, and how the first one did.
+    pub ended: (usize, Option<String>),
+    /// Nanoseconds from when a publication was due to each delivery.
+    pub latency: Histogram<u64>,
+    /// Nanoseconds by which publications were sent later than due. In a closed loop empty.
+    pub lag: Histogram<u64>,
+    /// What the measured process used in that time.
+    pub spent: Option<Spent>,
+    /// CPU time of this thread in that time.
+    pub own_cpu: Duration,
+    /// What became of the slow ones.
+    pub slow: SlowOutcome,
+}
+
+/// What became of slow subscribers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SlowOutcome {
+    /// Events they read.
+    pub events: u64,
+    /// Events that were left out between those they read.
+    pub skipped: u64,
+    /// How many the router closed.
+    pub closed: usize,
+    /// When the first and the last was closed, since the load was on.
+    pub closed_after: Option<(Duration, Duration)>,
+}
+
+/// How a run is going.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Progress {
+    /// Part of the run that is over, 0 to 1.
+    pub part: f64,
+    /// Deliveries or answers so far.
+    pub count: u64,
+}
+
+/// A publication that may be under way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    /// When it was due.
+    due: u64,
+    /// Subscribers that do not have it.
+    missing: u32,
+}
+
+#[derive(Debug)]
+struct Counts {
+    publishers: usize,
+    subscribers: usize,
+    /// Subscribers that have not ended, slow ones left out.
+    live: u32,
+    /// The next sequence, by publisher.
+    published: Vec<u64>,
+    /// The sequence expected next, by subscriber and then publisher.
+    expected: Vec<u64>,
+    /// By publisher and then the low bits of the sequence.
+    slots: Vec<Slot>,
+    slots_each: usize,
+    under_way: usize,
+    events: u64,
+    lost: u64,
+    out_of_order: u64,
+    sample_mask: u64,
+    /// From when on publications are measured for latency.
+    measured_from: u64,
+    latency: Histogram<u64>,
+    alive: Vec<bool>,
+    /// A publisher has ended: the run cannot go on.
+    broken: bool,
+    ended: (usize, Option<String>),
+    slow: SlowOutcome,
+    now: u64,
+    begin: u64,
+}
+
+/// The state at the beginning or end of what is counted.
+#[derive(Debug)]
+struct Mark {
+    at: u64,
+    publications: u64,
+    events: u64,
+    bytes: u64,
+    usage: Option<Usage>,
+    own_cpu: Duration,
+}
+
+/// A histogram with three digits of everything up to a minute.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_max(LATENCY_NANOS_MAX, 3).expect("the bounds are valid")
+}
+
+/// Runs the plan.
+pub fn run<D: Dialect>(
+    connections: &mut Connections<D>,
+    plan: &Plan,
+    process: Option<&Process>,
+    told: &mut dyn FnMut(Progress),
+) -> Result<Outcome, LoadError> {
+    let begin = connections.now();
+    for slow in 0..plan.slow.count {
+        connections.hold(plan.publishers + plan.subscribers + slow);
+    }
+    let mut run = Run {
+        connections,
+        plan,
+        process,
+        counts: Counts::new(plan, begin),
+        lag: histogram(),
+        sent: 0,
+        last_event: (0, begin),
+        last_tick: begin,
+        slow_read: 0,
+        stalled: false,
+    };
+    let (first, last) = run.publish(told)?;
+    run.drain()?;
+    Ok(run.outcome(&first, &last))
+}
+
+struct Run<'a, D: Dialect> {
+    connections: &'a mut Connections<D>,
+    plan: &'a Plan,
+    process: Option<&'a Process>,
+    counts: Counts,
+    lag: Histogram<u64>,
+    /// Publications of all publishers.
+    sent: u64,
+    /// How many events there were when last one came, and when.
+    last_event: (u64, u64),
+    last_tick: u64,
+    /// Octets that each slow subscriber has been told to read.
+    slow_read: u64,
+    stalled: bool,
+}
+
+impl<D: Dialect> Run<'_, D> {
+    /// Warm-up and measurement; the marks around what is counted.
+    fn publish(&mut self, told: &mut dyn FnMut(Progress)) -> Result<(Mark, Mark), LoadError> {
+        let begin = self.counts.begin;
+        let warm = begin + self.plan.warm_up.as_nanos() as u64;
+        let end = warm + self.plan.duration.as_nanos() as u64;
+        let mut first = None;
+        loop {
+            let now = self.connections.now();
+            self.counts.now = now;
+            if first.is_none() && now >= warm {
+                self.counts.measured_from = now;
+                first = Some(self.mark());
+            }
+            if now >= end || self.ends_early(now) {
+                let last = self.mark();
+                return first.map(|first| (first, last)).ok_or(LoadError::Interrupted);
+            }
+            self.tick(now, || {
+                let part = (now - begin) as f64 / (end - begin) as f64;
+                told(Progress { part, count: 0 });
+            });
+            let wait = self.fill(now);
+            self.connections.turn(wait, &mut self.counts)?;
+        }
+    }
+
+    /// Waits for what is under way.
+    fn drain(&mut self) -> Result<(), LoadError> {
+        while self.counts.under_way > 0 {
+            let now = self.connections.now();
+            self.counts.now = now;
+            if self.ends_early(now) {
+                return Ok(());
+            }
+            self.tick(now, || {});
+            self.flush_publishers();
+            self.connections.turn(TICK, &mut self.counts)?;
+        }
+        Ok(())
+    }
+
+    fn ends_early(&mut self, now: u64) -> bool {
+        if self.counts.events > self.last_event.0 || self.counts.under_way == 0 {
+            self.last_event = (self.counts.events, now);
+        }
+        self.stalled = now - self.last_event.1 > self.plan.patience.as_nanos() as u64;
+        self.stalled || self.counts.broken || self.counts.live == 0 || self.connections.stopped()
+    }
+
+    /// What need not be done in every turn.
+    fn tick(&mut self, now: u64, tell: impl FnOnce()) {
+        if now - self.last_tick < TICK.as_nanos() as u64 {
+            return;
+        }
+        let elapsed = now - self.last_tick;
+        self.last_tick = now;
+        tell();
+        let bytes = u128::from(self.plan.slow.bytes_per_second) * u128::from(elapsed) / 1_000_000_000;
+        if bytes == 0 {
+            return;
+        }
+        self.slow_read += bytes as u64;
+        let first = self.plan.publishers + self.plan.subscribers;
+        for slow in first..first + self.plan.slow.count {
+            self.connections.read_held(slow, bytes as usize, &mut self.counts);
+        }
+    }
+
+    /// Sends what may be sent now; how long to wait for something to happen.
+    fn fill(&mut self, now: u64) -> Duration {
+        let wait = match self.plan.pace {
+            Pace::Window(window) => {
+                while self.counts.under_way < window {
+                    self.send(now);
+                }
+                TICK
+            }
+            Pace::Rate(rate) => self.fill_due(rate, now),
+        };
+        self.flush_publishers();
+        wait
+    }
+
+    fn fill_due(&mut self, rate: f64, now: u64) -> Duration {
+        let begin = self.counts.begin;
+        loop {
+            let due = begin + (self.sent as f64 * 1e9 / rate) as u64;
+            if due > now {
+                // A poll waits for whole milliseconds, so the last one is spent asking.
+                let wait = Duration::from_nanos(due - now);
+                return if wait > Duration::from_millis(2) {
+                    wait - Duration::from_millis(1)
+                } else {
+                    Duration::ZERO
+                };
+            }
+            let publisher = self.sent as usize % self.plan.publishers;
+            let unsent = self.connections.side(publisher).unsent_bytes();
+            if self.counts.under_way >= OPEN_LOOP_WINDOW || unsent > UNSENT_BYTES_MAX {
+                return TICK;
+            }
+            if due >= self.counts.measured_from {
+                self.lag.saturating_record(now - due);
+            }
+            self.send(due);
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, due: u64) {
+        let publisher = self.sent as usize % self.plan.publishers;
+        self.sent += 1;
+        let stamp = self.counts.publish(publisher, due);
+        self.connections.side(publisher).publish(0, stamp);
+    }
+
+    fn flush_publishers(&mut self) {
+        for publisher in 0..self.plan.publishers {
+            if self.connections.side(publisher).unsent_bytes() > 0 {
+                self.connections.flush(publisher, &mut self.counts);
+            }
+        }
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            at: self.connections.now(),
+            publications: self.sent,
+            events: self.counts.events,
+            bytes: self.connections.bytes_read(),
+            usage: self.process.map(Process::usage),
+            own_cpu: process::own_cpu(),
+        }
+    }
+
+    fn outcome(self, first: &Mark, last: &Mark) -> Outcome {
+        let counts = self.counts;
+        let missing = counts.missing();
+        let spent = match (&last.usage, &first.usage) {
+            (Some(last), Some(first)) => Some(last.since(first)),
+            _ => None,
+        };
+        Outcome {
+            measured: Duration::from_nanos(last.at - first.at),
+            publications: last.publications - first.publications,
+            events: last.events - first.events,
+            bytes: last.bytes - first.bytes,
+            publications_total: self.sent,
+            events_total: counts.events,
+            lost: counts.lost + missing,
+            out_of_order: counts.out_of_order,
+            stalled: self.stalled.then_some(missing),
+            interrupted: self.connections.stopped(),
+            ended: counts.ended,
+            latency: counts.latency,
+            lag: self.lag,
+            spent,
+            own_cpu: last.own_cpu.saturating_sub(first.own_cpu),
+            slow: counts.slow,
+        }
+    }
+}
+
+impl Counts {
+    fn new(plan: &Plan, begin: u64) -> Counts {
+        let window = match plan.pace {
+            Pace::Window(window) => window,
+            Pace::Rate(_) => OPEN_LOOP_WINDOW,
+        };
+        let slots_each = window.next_power_of_two();
+        let subscribers = plan.subscribers + plan.slow.count;
+        Counts {
+            publishers: plan.publishers,
+            subscribers: plan.subscribers,
+            live: plan.subscribers as u32,
+            published: vec![0; plan.publishers],
+            expected: vec![0; subscribers * plan.publishers],
+            slots: vec![Slot::default(); slots_each * plan.publishers],
+            slots_each,
+            under_way: 0,
+            events: 0,
+            lost: 0,
+            out_of_order: 0,
+            sample_mask: plan.latency_every.next_power_of_two() - 1,
+            measured_from: u64::MAX,
+            latency: histogram(),
+            alive: vec![true; subscribers],
+            broken: false,
+            ended: (0, None),
+            slow: SlowOutcome::default(),
+            now: begin,
+            begin,
+        }
+    }
+
+    /// Begins the next publication of that publisher.
+    #[inline]
+    fn publish(&mut self, publisher: usize, due: u64) -> Stamp {
+        let sequence = self.published[publisher];
+        self.published[publisher] += 1;
+        let slot = self.slot(publisher, sequence);
+        self.slots[slot] = Slot { due, missing: self.live };
+        self.under_way += 1;
+        Stamp { sender: publisher as u16, sequence }
+    }
+
+    #[inline]
+    fn slot(&self, publisher: usize, sequence: u64) -> usize {
+        publisher * self.slots_each + (sequence as usize & (self.slots_each - 1))
+    }
+
+    /// A subscriber has an event, or will never have it; when it was due.
+    #[inline]
+    fn credit(&mut self, publisher: usize, sequence: u64) -> u64 {
+        let slot = self.slot(publisher, sequence);
+        let slot = &mut self.slots[slot];
+        slot.missing -= 1;
+        if slot.missing == 0 {
+            self.under_way -= 1;
+        }
+        slot.due
+    }
+
+    #[inline]
+    fn on_event(&mut self, subscriber: usize, stamp: Stamp, now: u64) {
+        let publisher = usize::from(stamp.sender);
+        if subscriber >= self.subscribers || publisher >= self.publishers {
+            return self.on_slow_event(subscriber, stamp);
+        }
+        let expected = &mut self.expected[subscriber * self.publishers + publisher];
+        if *expected != stamp.sequence || stamp.sequence >= self.published[publisher] {
+            return self.on_gap(subscriber, stamp);
+        }
+        *expected += 1;
+        self.events += 1;
+        let due = self.credit(publisher, stamp.sequence);
+        if stamp.sequence & self.sample_mask == 0 && due >= self.measured_from {
+            self.latency.saturating_record(now.saturating_sub(due));
+        }
+    }
+
+    /// Another sequence than the expected one.
+    #[cold]
+    fn on_gap(&mut self, subscriber: usize, stamp: Stamp) {
+        let publisher = usize::from(stamp.sender);
+        let place = subscriber * self.publishers + publisher;
+        if stamp.sequence < self.expected[place] || stamp.sequence >= self.published[publisher] {
+            self.out_of_order += 1;
+            return;
+        }
+        for sequence in self.expected[place]..=stamp.sequence {
+            self.credit(publisher, sequence);
+        }
+        self.lost += stamp.sequence - self.expected[place];
+        self.events += 1;
+        self.expected[place] = stamp.sequence + 1;
+    }
+
+    #[cold]
+    fn on_slow_event(&mut self, subscriber: usize, stamp: Stamp) {
+        let publisher = usize::from(stamp.sender);
+        if publisher >= self.publishers {
+            self.out_of_order += 1;
+            return;
+        }
+        let expected = &mut self.expected[subscriber * self.publishers + publisher];
+        self.slow.events += 1;
+        self.slow.skipped += stamp.sequence.saturating_sub(*expected);
+        *expected = stamp.sequence + 1;
+    }
+
+    /// Events that are under way.
+    fn missing(&self) -> u64 {
+        let mut missing = 0;
+        for publisher in 0..self.publishers {
+            for subscriber in (0..self.subscribers).filter(|subscriber| self.alive[*subscriber]) {
+                missing +=
+                    self.published[publisher] - self.expected[subscriber * self.publishers + publisher];
+            }
+        }
+        missing
+    }
+
+    /// A subscriber gets nothing any more: what it does not have is lost.
+    fn on_subscriber_end(&mut self, subscriber: usize) {
+        if !std::mem::replace(&mut self.alive[subscriber], false) {
+            return;
+        }
+        self.live -= 1;
+        for publisher in 0..self.publishers {
+            let place = subscriber * self.publishers + publisher;
+            for sequence in self.expected[place]..self.published[publisher] {
+                self.credit(publisher, sequence);
+                self.lost += 1;
+            }
+        }
+    }
+}
+
+impl<D: Dialect> Load<D> for Counts {
+    #[inline]
+    fn incoming(&mut self, from: usize, incoming: Incoming, now: u64, _side: &mut Side<'_, D>) {
+        if let Incoming::Event(stamp) = incoming
+            && let Some(subscriber) = from.checked_sub(self.publishers)
+        {
+            self.on_event(subscriber, stamp, now);
+        }
+    }
+
+    fn ended(&mut self, connection: usize, ending: Ending) {
+        let subscriber = connection.checked_sub(self.publishers);
+        if subscriber.is_some_and(|subscriber| subscriber >= self.subscribers) {
+            let after = Duration::from_nanos(self.now - self.begin);
+            let first = self.slow.closed_after.map_or(after, |(first, _)| first);
+            self.slow.closed_after = Some((first, after));
+            self.slow.closed += 1;
+            return;
+        }
+        self.ended.0 += 1;
+        self.ended.1.get_or_insert_with(|| ending.to_string());
+        match subscriber {
+            Some(subscriber) => self.on_subscriber_end(subscriber),
+            None => self.broken = true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(publishers: usize, subscribers: usize) -> Counts {
+        let plan = Plan {
+            publishers,
+            subscribers,
+            slow: Slow { count: 1, bytes_per_second: 0 },
+            pace: Pace::Window(4),
+            warm_up: Duration::ZERO,
+            duration: Duration::from_secs(1),
+            latency_every: 1,
+            patience: Duration::from_secs(1),
+        };
+        Counts { measured_from: 0, ..Counts::new(&plan, 0) }
+    }
+
+    #[test]
+    fn a_publication_is_under_way_until_every_subscriber_has_it() {
+        let mut counts = counts(1, 2);
+        let (first, second) = (counts.publish(0, 100), counts.publish(0, 200));
+        counts.on_event(0, first, 150);
+        counts.on_event(0, second, 250);
+        assert_eq!((counts.under_way, counts.missing()), (2, 2));
+        counts.on_event(1, first, 1100);
+        assert_eq!((counts.under_way, counts.missing()), (1, 1));
+        counts.on_event(1, second, 1200);
+        assert_eq!((counts.under_way, counts.missing(), counts.lost), (0, 0, 0));
+        assert_eq!((counts.latency.len(), counts.latency.min()), (4, 50));
+    }
+
+    #[test]
+    fn a_gap_is_a_loss_and_does_not_stall() {
+        let mut counts = counts(2, 1);
+        let mine: Vec<_> = (0..3).map(|_| counts.publish(0, 0)).collect();
+        let other = counts.publish(1, 0);
+        counts.on_event(0, mine[2], 0);
+        counts.on_event(0, other, 0);
+        assert_eq!((counts.under_way, counts.lost, counts.events), (0, 2, 2));
+        counts.on_event(0, mine[0], 0);
+        assert_eq!((counts.out_of_order, counts.lost), (1, 2));
+        // Stamps that were never sent.
+        counts.on_event(0, Stamp { sender: 0, sequence: 99 }, 0);
+        counts.on_event(0, Stamp { sender: 7, sequence: 0 }, 0);
+        assert_eq!((counts.out_of_order, counts.events), (3, 2));
+    }
+
+    #[test]
+    fn a_subscriber_that_ends_loses_what_is_under_way() {
+        let mut counts = counts(1, 2);
+        let first = counts.publish(0, 0);
+        counts.publish(0, 0);
+        counts.on_event(0, first, 0);
+        counts.on_subscriber_end(0);
+        counts.on_subscriber_end(0);
+        assert_eq!((counts.live, counts.lost, counts.missing(), counts.under_way), (1, 1, 2, 2));
+        let third = counts.publish(0, 0);
+        assert_eq!(counts.slots[counts.slot(0, third.sequence)].missing, 1);
+    }
+
+    #[test]
+    fn slow_subscribers_are_not_waited_for() {
+        let mut counts = counts(1, 1);
+        let stamps: Vec<_> = (0..3).map(|_| counts.publish(0, 0)).collect();
+        for stamp in &stamps {
+            counts.on_event(0, *stamp, 0);
+        }
+        assert_eq!(counts.under_way, 0);
+        counts.on_event(1, stamps[0], 0);
+        counts.on_event(1, stamps[2], 0);
+        assert_eq!((counts.slow.events, counts.slow.skipped, counts.lost), (2, 1, 0));
+    }
+}

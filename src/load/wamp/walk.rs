@@ -1,0 +1,161 @@
+//! What a load generator reads of a frame: where it ends, the type of its message, the number behind the type.
+//!
+//! Nothing else is looked at: that payload arrives as it was sent is the business of tests, not of a benchmark.
+
+use super::{Ending, Way};
+use crate::limits::MESSAGE_BYTES_CEILING;
+use crate::transport::rawsocket::{self, FrameType};
+use crate::transport::websocket::{self, HEADER_BYTES_MAX, Opcode};
+use crate::wamp::Serializer;
+
+/// A frame that is whole.
+pub(super) enum Frame<'a> {
+    Message(&'a [u8]),
+    Ping(&'a [u8]),
+    Pong,
+}
+
+/// Cuts the frame at the front: its octets, header included.
+#[inline]
+pub(super) fn frame(way: Way, input: &[u8]) -> Result<Option<(usize, Frame<'_>)>, Ending> {
+    if way.websocket { websocket_frame(input) } else { rawsocket_frame(input) }
+}
+
+#[inline]
+fn rawsocket_frame(input: &[u8]) -> Result<Option<(usize, Frame<'_>)>, Ending> {
+    let Some(octets) = input.first_chunk() else { return Ok(None) };
+    let header = rawsocket::FrameHeader::read(*octets)
+        .map_err(|_| Ending::Protocol("a RawSocket frame of no known type".to_owned()))?;
+    let end = rawsocket::HEADER_BYTES + header.payload_bytes;
+    let Some(payload) = input.get(rawsocket::HEADER_BYTES..end) else { return Ok(None) };
+    let frame = match header.frame_type {
+        FrameType::Message => Frame::Message(payload),
+        FrameType::Ping => Frame::Ping(payload),
+        FrameType::Pong => Frame::Pong,
+    };
+    Ok(Some((end, frame)))
+}
+
+#[inline]
+fn websocket_frame(input: &[u8]) -> Result<Option<(usize, Frame<'_>)>, Ending> {
+    let Some(first) = input.first_chunk::<2>() else { return Ok(None) };
+    let header_bytes = websocket::FrameHeader::bytes(*first);
+    if input.len() < header_bytes {
+        return Ok(None);
+    }
+    let broken = |what: &str| Ending::Protocol(what.to_owned());
+    let header = websocket::FrameHeader::read(input).map_err(|_| broken("a WebSocket frame that is none"))?;
+    if header.mask.is_some() || header.payload_bytes > MESSAGE_BYTES_CEILING as u64 {
+        return Err(broken("a WebSocket frame that is masked or too large"));
+    }
+    let end = header_bytes + header.payload_bytes as usize;
+    let Some(payload) = input.get(header_bytes..end) else { return Ok(None) };
+    let frame = match header.opcode {
+        Opcode::Text | Opcode::Binary if header.fin => Frame::Message(payload),
+        Opcode::Text | Opcode::Binary | Opcode::Continuation => {
+            return Err(broken("a message in several WebSocket frames, which a benchmark does not join"));
+        }
+        Opcode::Close => return Err(closed(payload)),
+        Opcode::Ping => Frame::Ping(payload),
+        Opcode::Pong => Frame::Pong,
+    };
+    Ok(Some((end, frame)))
+}
+
+#[cold]
+fn closed(payload: &[u8]) -> Ending {
+    match payload.split_first_chunk() {
+        None => Ending::Closed,
+        Some((code, text)) => {
+            let (code, text) = (u16::from_be_bytes(*code), String::from_utf8_lossy(text));
+            Ending::Goodbye(format!("WebSocket close {code} {text}").trim_end().to_owned())
+        }
+    }
+}
+
+/// Appends the answer to a PING.
+#[cold]
+pub(super) fn push_pong(way: Way, payload: &[u8], out: &mut Vec<u8>) {
+    if way.websocket {
+        push_websocket_header(Opcode::Pong, payload.len(), out);
+    } else {
+        let header = rawsocket::FrameHeader { frame_type: FrameType::Pong, payload_bytes: payload.len() };
+        out.extend_from_slice(&header.octets());
+    }
+    out.extend_from_slice(payload);
+}
+
+/// Appends the header of a client's frame. The masking key is 0: a client must mask (RFC 6455, section 5.1), and with
+/// this key masked octets are the octets themselves. Keys are to be unforeseeable so that no page can make a browser
+/// write what a proxy takes for HTTP (section 10.3); a load generator sends only what it has made itself.
+#[inline]
+pub(super) fn push_websocket_header(opcode: Opcode, payload_bytes: usize, out: &mut Vec<u8>) {
+    let payload_bytes = payload_bytes as u64;
+    let header = websocket::FrameHeader { fin: true, opcode, payload_bytes, mask: Some([0; 4]) };
+    let mut room = [0; HEADER_BYTES_MAX];
+    let header_bytes = header.write_before(&mut room);
+    out.extend_from_slice(&room[HEADER_BYTES_MAX - header_bytes..]);
+}
+
+/// The type code of a message, and where what follows it begins; none if it is written in a way that only the codec
+/// reads.
+#[inline]
+pub(super) fn code(serializer: Serializer, message: &[u8]) -> Option<(u64, usize)> {
+    let first = *message.first()?;
+    let list = match serializer {
+        Serializer::Json => first == b'[',
+        Serializer::MessagePack => first & 0xF0 == 0x90,
+        Serializer::Cbor => (0x80..=0x97).contains(&first) || first == 0x9F,
+    };
+    if !list {
+        return None;
+    }
+    let (code, octets) = read_number(serializer, &message[1..])?;
+    Some((code, 1 + octets))
+}
+
+/// The number that follows the type code.
+#[inline]
+pub(super) fn number(serializer: Serializer, behind: &[u8]) -> Option<u64> {
+    let behind = match serializer {
+        Serializer::Json => {
+            let start = behind.iter().position(u8::is_ascii_digit)?;
+            // Nothing but a comma and spaces stands between the two.
+            behind[..start].iter().all(|octet| b", ".contains(octet)).then_some(&behind[start..])?
+        }
+        Serializer::MessagePack | Serializer::Cbor => behind,
+    };
+    Some(read_number(serializer, behind)?.0)
+}
+
+/// A number at the front, and its octets.
+#[inline]
+fn read_number(serializer: Serializer, octets: &[u8]) -> Option<(u64, usize)> {
+    let first = *octets.first()?;
+    let wide = match serializer {
+        Serializer::Json => return read_digits(octets),
+        Serializer::MessagePack => match first {
+            0..=0x7F => return Some((u64::from(first), 1)),
+            0xCC..=0xCF => 1 << (first - 0xCC),
+            _ => return None,
+        },
+        Serializer::Cbor => match first {
+            0..=0x17 => return Some((u64::from(first), 1)),
+            0x18..=0x1B => 1 << (first - 0x18),
+            _ => return None,
+        },
+    };
+    let number = octets.get(1..=wide)?.iter().fold(0, |number, octet| number << 8 | u64::from(*octet));
+    Some((number, 1 + wide))
+}
+
+#[inline]
+fn read_digits(octets: &[u8]) -> Option<(u64, usize)> {
+    let mut number = 0_u64;
+    let mut count = 0;
+    for digit in octets.iter().take_while(|octet| octet.is_ascii_digit()).take(18) {
+        number = number * 10 + u64::from(digit - b'0');
+        count += 1;
+    }
+    (count > 0).then_some((number, count))
+}
