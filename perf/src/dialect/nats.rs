@@ -185,7 +185,9 @@ mod tests {
         let mut out = Vec::new();
         nats.open(&mut session, &mut out);
         let text = String::from_utf8(out.clone()).unwrap();
-        assert!(text.starts_with("CONNECT {") && text.ends_with("\r\nSUB topic.3 3\r\nSUB topic.4 4\r\nPING\r\n"));
+        assert!(
+            text.starts_with("CONNECT {") && text.ends_with("\r\nSUB topic.3 3\r\nSUB topic.4 4\r\nPING\r\n")
+        );
         out.clear();
         let input = b"INFO {}\r\nPING\r\nPONG\r\nPONG\r\n";
         let (taken, all) = walk(&nats, &mut session, input, &mut out);

@@ -73,11 +73,13 @@ impl Dialect for WebSocket {
             session.upgraded = answered.is_some();
             return Ok(answered.map(|bytes| (bytes, Incoming::Ready)));
         }
-        let Some((first, payload, bytes)) = frame(input)? else { return Ok(None) };
+        let Some(Frame { first, payload, bytes }) = frame(input)? else { return Ok(None) };
         let incoming = match first {
             BINARY | TEXT => {
                 let stamp = payload.last_chunk().and_then(Stamp::read);
-                Incoming::Event(stamp.ok_or_else(|| Ending::Protocol("a message without a stamp".to_owned()))?)
+                Incoming::Event(
+                    stamp.ok_or_else(|| Ending::Protocol("a message without a stamp".to_owned()))?,
+                )
             }
             PING => {
                 header(PONG, payload.len(), out);
@@ -141,8 +143,16 @@ fn answer(input: &[u8]) -> Result<Option<usize>, Ending> {
     Ok(Some(end + 4))
 }
 
-/// First octet, payload and length of the frame at the front, if it is whole.
-fn frame(input: &[u8]) -> Result<Option<(u8, &[u8], usize)>, Ending> {
+/// A whole frame of a server.
+struct Frame<'a> {
+    first: u8,
+    payload: &'a [u8],
+    /// Octets of the frame, its header counted.
+    bytes: usize,
+}
+
+/// The frame at the front, if it is whole.
+fn frame(input: &[u8]) -> Result<Option<Frame<'_>>, Ending> {
     let &[first, second, ref rest @ ..] = input else { return Ok(None) };
     let (header, payload) = match second {
         ..126 => (2, Some(usize::from(second))),
@@ -151,8 +161,8 @@ fn frame(input: &[u8]) -> Result<Option<(u8, &[u8], usize)>, Ending> {
         _ => return Err(Ending::Protocol("a masked frame".to_owned())),
     };
     let Some(payload) = payload else { return Ok(None) };
-    let end = payload.saturating_add(header);
-    Ok(input.get(header..end).map(|payload| (first, payload, end)))
+    let bytes = payload.saturating_add(header);
+    Ok(input.get(header..bytes).map(|payload| Frame { first, payload, bytes }))
 }
 
 #[cfg(test)]
@@ -183,7 +193,9 @@ mod tests {
     #[test]
     fn the_role_is_the_path() {
         let websocket = WebSocket::new(16);
-        for (role, path) in [(Role::Subscriber { first: 0, count: 1 }, "/subscribe"), (Role::Publisher, "/publish")] {
+        for (role, path) in
+            [(Role::Subscriber { first: 0, count: 1 }, "/subscribe"), (Role::Publisher, "/publish")]
+        {
             let mut out = Vec::new();
             websocket.open(&mut websocket.session(role, 0), &mut out);
             assert!(out.starts_with(format!("GET {path} HTTP/1.1\r\n").as_bytes()));
