@@ -67,17 +67,15 @@ class Fanwire(Peer):
     name: str = "fanwire"
     title: str = "Fanwire"
     dialect: str = "wamp"
+    program: Path = Path("fanwire")
     shards: int = 1
-    arguments: list = field(default_factory=list)
-
-    program = ROOT / "target" / "release" / "fanwire"
 
     def install(self):
         self.version = output([self.program, "--version"]).split()[-1]
 
     @contextmanager
     def running(self):
-        command = [self.program, "serve", "--listen", "127.0.0.1:0", "--shards", str(self.shards), *self.arguments]
+        command = [self.program, "serve", "--listen", "127.0.0.1:0", "--shards", self.shards]
         with process(command) as child:
             address = child.wait_for(r"listening on \S*?(127\.0\.0\.1:\d+)")
             yield Running(child.pid, {"tcp": f"tcp://{address}", "ws": f"ws://{address}/ws"})
@@ -90,8 +88,7 @@ class Relay(Peer):
     name: str = "relay"
     title: str = "relay"
     dialect: str = "relay"
-
-    program = PERF / "target" / "release" / "relay"
+    program: Path = Path("relay")
 
     def install(self):
         self.version = "of this repository"
@@ -215,6 +212,13 @@ class Named(Peer):
     @contextmanager
     def running(self):
         yield Running(self.pid, self.urls)
+
+
+def systems(fanwire, relay, named):
+    """All systems by name: those of this package, and the reader's."""
+    two = Fanwire("fanwire-two", "Fanwire with 2 shards", program=fanwire, shards=2)
+    known = [Fanwire(program=fanwire), two, Relay(program=relay), UWebSockets(), Nats(), Crossbar(), *named]
+    return {system.name: system for system in known}
 
 
 class Child:

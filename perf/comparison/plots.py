@@ -24,7 +24,7 @@ THEMES = {
 
 WIDTH = 840
 LEFT = 74
-TOP = 84
+TOP = 92
 LABEL_GAP = 17
 
 
@@ -187,6 +187,29 @@ def axes(plot, x, y):
     parts.append(text(plot.left + plot.width / 2, bottom + 43, x.title, "tick middle"))
     parts.append(text(plot.left, plot.top - 14, y.title, "tick"))
     return "".join(parts)
+
+
+def log_ticks(low, high):
+    """Ticks at 1 and 3 of each power of ten, from below the lowest to above the highest."""
+    exponent = math.floor(math.log10(low))
+    ticks = []
+    while not ticks or ticks[-1][0] < high:
+        for factor in (1, 3):
+            tick = factor * 10.0**exponent
+            if not ticks or ticks[-1][0] < high:
+                ticks.append((tick, short(tick)))
+        exponent += 1
+    while len(ticks) > 2 and ticks[1][0] <= low:
+        ticks.pop(0)
+    return ticks
+
+
+def short(value):
+    """A round number with k and M."""
+    for scale, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= scale:
+            return f"{value / scale:g}{letter}"
+    return f"{value:g}"
 
 
 def head(title, subtitle, height):
