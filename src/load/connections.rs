@@ -3,8 +3,8 @@
 //! Owns the sockets, what is left of a cut frame, and what the kernel did not take. What to send and what to count is
 //! the [`Load`]'s.
 //!
-//! Invariants: a connection has a partial frame and unsent octets of its own only while there are some; it is read
-//! until a read is short, and written once for each time that it was read or written to; one that has ended is
+//! Invariants: what is copied of the input is the beginning of a frame that is not whole, and nothing else; a connection
+//! is read until a read is short, and written once for each time that it was read or written to; one that has ended is
 //! reported once and never touched again.
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -15,9 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
 use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, SockAddr, Socket as RawSocket, Type};
 
+use super::drive::histogram;
 use super::{Dialect, Ending, Incoming, LoadError, Role, Stamp};
 
 /// Octets of the buffer that all connections read into: what a socket holds is mostly read at once, and the buffer
@@ -162,18 +164,27 @@ impl<D: Dialect> Connections<D> {
         &mut self,
         address: &Address,
         source: Option<IpAddr>,
-        role: Role,
-        way: usize,
+        wanted: Wanted,
     ) -> Result<usize, Ending> {
-        let socket = Socket::connect(address, source).map_err(Ending::Connect)?;
-        let session = self.dialect.session(role, way);
-        let (kept, out) = (Vec::new(), Vec::new());
         let number = self.list.len();
-        let mut connection =
-            Connection { socket: Some(socket), session, kept, out, state: State::Connecting, held: false };
-        connection.register(&self.poll, Token(number)).map_err(Ending::Connect)?;
+        let connection = self.connection(number, address, source, wanted)?;
         self.list.push(connection);
         Ok(number)
+    }
+
+    fn connection(
+        &self,
+        number: usize,
+        address: &Address,
+        source: Option<IpAddr>,
+        wanted: Wanted,
+    ) -> Result<Connection<D::Session>, Ending> {
+        let socket = Some(Socket::connect(address, source).map_err(Ending::Connect)?);
+        let session = self.dialect.session(wanted.role, wanted.way);
+        let (kept, out, state) = (Vec::new(), Vec::new(), State::Connecting);
+        let mut connection = Connection { socket, session, kept, out, state, held: false };
+        connection.register(&self.poll, Token(number)).map_err(Ending::Connect)?;
+        Ok(connection)
     }
 
     /// From now on this connection is read by [`Connections::read_held`] only.
@@ -188,9 +199,18 @@ impl<D: Dialect> Connections<D> {
         Side { dialect: &self.dialect, session, out }
     }
 
-    /// Ends a connection from this side, without a word.
-    pub fn close(&mut self, connection: usize) {
-        self.list[connection].socket = None;
+    /// Ends a connection from this side, without a word, and starts another one in its place.
+    pub fn replace(
+        &mut self,
+        number: usize,
+        address: &Address,
+        source: Option<IpAddr>,
+        wanted: Wanted,
+    ) -> Result<(), Ending> {
+        // The old one is closed first, or a limit of open files would be one too low.
+        self.list[number].socket = None;
+        self.list[number] = self.connection(number, address, source, wanted)?;
+        Ok(())
     }
 
     /// Waits for something to happen, at most for `timeout`, and handles all of it.
@@ -205,7 +225,12 @@ impl<D: Dialect> Connections<D> {
             if self.list[number].state == State::Connecting && !self.connected(number, load) {
                 continue;
             }
-            if event.is_readable() && !self.list[number].held {
+            if self.list[number].held {
+                // What it has not read is lost to it.
+                if event.is_read_closed() {
+                    self.end(number, Ending::Closed, load);
+                }
+            } else if event.is_readable() {
                 self.read(number, event.is_read_closed(), load);
             }
             if !self.list[number].out.is_empty() {
@@ -395,6 +420,8 @@ impl Socket {
         let socket = RawSocket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
+        // Ends with a reset, so that no port waits for a minute and the next run finds enough of them.
+        socket.set_linger(Some(Duration::ZERO))?;
         if let Some(source) = source {
             socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
         }
@@ -475,49 +502,68 @@ impl Setup {
         connections: &mut Connections<D>,
         wanted: &[Wanted],
         mut told: impl FnMut(usize),
-    ) -> Result<(), LoadError> {
-        let mut opening = Opening { ready: 0, ending: None };
-        let mut started = 0;
-        let mut last = (0, Instant::now());
+    ) -> Result<Opened, LoadError> {
+        let begin = connections.now();
+        let first = connections.count();
+        let mut opening = Opening { first, begun: Vec::new(), ready: 0, ending: None, latency: histogram() };
+        let mut last = (0, begin);
+        let failed = |ready, ending| LoadError::Setup { ready, wanted: wanted.len(), ending };
         while opening.ready < wanted.len() {
-            while started < wanted.len()
-                && started - opening.ready < self.opening_max
-                && opening.ending.is_none()
+            while let Some(next) = wanted.get(opening.begun.len())
+                && opening.begun.len() - opening.ready < self.opening_max
             {
-                let Wanted { role, way } = wanted[started];
-                match connections.add(self.address(way), self.source(started), role, way) {
-                    Ok(_) => started += 1,
-                    Err(ending) => opening.ending = Some(ending),
-                }
-            }
-            if let Some(ending) = opening.ending {
-                return Err(LoadError::Setup { ready: opening.ready, wanted: wanted.len(), ending });
+                let number = opening.begun.len();
+                opening.begun.push(connections.now());
+                let added = connections.add(self.address(next.way), self.source(number), *next);
+                added.map_err(|ending| failed(opening.ready, ending))?;
             }
             connections.turn(WAIT_MAX, &mut opening)?;
+            if let Some(ending) = opening.ending {
+                return Err(failed(opening.ready, ending));
+            }
             if connections.stopped() {
                 return Err(LoadError::Interrupted);
             }
+            let now = connections.now();
             if opening.ready > last.0 {
-                last = (opening.ready, Instant::now());
+                last = (opening.ready, now);
                 told(opening.ready);
-            } else if last.1.elapsed() > self.patience {
+            } else if now - last.1 > self.patience.as_nanos() as u64 {
                 return Err(LoadError::SetupTimeout { ready: opening.ready, wanted: wanted.len() });
             }
         }
-        Ok(())
+        Ok(Opened { time: Duration::from_nanos(connections.now() - begin), latency: opening.latency })
     }
+}
+
+/// How connections were made.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// From the first connect until all were ready.
+    pub time: Duration,
+    /// Nanoseconds from each connect to being ready.
+    pub latency: Histogram<u64>,
 }
 
 /// Counts sessions that are ready, until the first one fails.
 #[derive(Debug)]
 struct Opening {
+    /// Number of the first connection.
+    first: usize,
+    /// When each was begun.
+    begun: Vec<u64>,
     ready: usize,
     ending: Option<Ending>,
+    latency: Histogram<u64>,
 }
 
 impl<D: Dialect> Load<D> for Opening {
-    fn incoming(&mut self, _from: usize, incoming: Incoming, _now: u64, _side: &mut Side<'_, D>) {
-        self.ready += usize::from(incoming == Incoming::Ready);
+    fn incoming(&mut self, from: usize, incoming: Incoming, now: u64, _side: &mut Side<'_, D>) {
+        if incoming == Incoming::Ready {
+            self.ready += 1;
+            let begun = from.checked_sub(self.first).and_then(|number| self.begun.get(number));
+            self.latency.saturating_record(now - begun.copied().unwrap_or(now));
+        }
     }
 
     fn ended(&mut self, _connection: usize, ending: Ending) {

@@ -17,7 +17,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::connections::{Connections, Load, Side};
-use super::process::{self, Process, Spent, Usage};
+use super::drive::{self, Drive, Measured, Schedule, State};
+use super::process::Process;
 use super::{Dialect, Ending, Incoming, LoadError, Stamp};
 
 /// Publications under way at most in an open loop; what is due beyond waits, and that counts as latency.
@@ -26,11 +27,8 @@ const OPEN_LOOP_WINDOW: usize = 1 << 16;
 /// Octets of unsent publications of one publisher, above which an open loop waits.
 const UNSENT_BYTES_MAX: usize = 4 << 20;
 
-/// Latencies above a minute are one minute.
-const LATENCY_NANOS_MAX: u64 = 60_000_000_000;
-
-/// How often progress is told and slow subscribers read.
-const TICK: Duration = Duration::from_millis(20);
+/// How long before a publication is due the clock is asked without waiting.
+const ASKED: Duration = Duration::from_millis(2);
 
 /// When publications are sent.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -61,49 +59,29 @@ pub struct Plan {
     pub slow: Slow,
     /// When publications are sent.
     pub pace: Pace,
-    /// How long the load is on before anything is counted.
-    pub warm_up: Duration,
-    /// How long is counted.
-    pub duration: Duration,
+    /// How long.
+    pub schedule: Schedule,
     /// Of how many publications one is measured for latency: a power of two. Recording costs as much as counting.
     pub latency_every: u64,
-    /// Silence with something under way after which the run has stalled.
-    pub patience: Duration,
 }
 
 /// What came of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// How long was counted.
-    pub measured: Duration,
-    /// Publications sent in that time.
-    pub publications: u64,
-    /// Events received in that time, by those who are not slow.
-    pub events: u64,
-    /// Octets received in that time.
-    pub bytes: u64,
-    /// Publications sent in all, warm-up included.
-    pub publications_total: u64,
-    /// Events received in all.
-    pub events_total: u64,
+    /// Publications and events, slow subscribers left out.
+    pub measured: Measured,
     /// Events that never came.
     pub lost: u64,
     /// Events that came after a later one of their publisher, or twice.
     pub out_of_order: u64,
-    /// Nothing came for too long: events that were missing then. They are also lost.
-    pub stalled: Option<u64>,
-    /// The run was told to stop.
-    pub interrupted: bool,
+    /// Events that were under way when the run ended, because it stalled or was interrupted. They are also lost.
+    pub missing: u64,
     /// Connections that ended during the run, slow ones left out, and how the first one did.
     pub ended: (usize, Option<String>),
     /// Nanoseconds from when a publication was due to each delivery.
     pub latency: Histogram<u64>,
     /// Nanoseconds by which publications were sent later than due. In a closed loop empty.
     pub lag: Histogram<u64>,
-    /// What the measured process used in that time.
-    pub spent: Option<Spent>,
-    /// CPU time of this thread in that time.
-    pub own_cpu: Duration,
     /// What became of the slow ones.
     pub slow: SlowOutcome,
 }
@@ -119,15 +97,6 @@ pub struct SlowOutcome {
     pub closed: usize,
     /// When the first and the last was closed, since the load was on.
     pub closed_after: Option<(Duration, Duration)>,
-}
-
-/// How a run is going.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Progress {
-    /// Part of the run that is over, 0 to 1.
-    pub part: f64,
-    /// Deliveries or answers so far.
-    pub count: u64,
 }
 
 /// A publication that may be under way.
@@ -169,227 +138,133 @@ struct Counts {
     begin: u64,
 }
 
-/// The state at the beginning or end of what is counted.
-#[derive(Debug)]
-struct Mark {
-    at: u64,
-    publications: u64,
-    events: u64,
-    bytes: u64,
-    usage: Option<Usage>,
-    own_cpu: Duration,
-}
-
-/// A histogram with three digits of everything up to a minute.
-pub fn histogram() -> Histogram<u64> {
-    Histogram::new_with_max(LATENCY_NANOS_MAX, 3).expect("the bounds are valid")
-}
-
 /// Runs the plan.
 pub fn run<D: Dialect>(
     connections: &mut Connections<D>,
     plan: &Plan,
     process: Option<&Process>,
-    told: &mut dyn FnMut(Progress),
+    told: &mut dyn FnMut(f64),
 ) -> Result<Outcome, LoadError> {
     let begin = connections.now();
     for slow in 0..plan.slow.count {
         connections.hold(plan.publishers + plan.subscribers + slow);
     }
-    let mut run = Run {
-        connections,
-        plan,
-        process,
-        counts: Counts::new(plan, begin),
-        lag: histogram(),
-        sent: 0,
-        last_event: (0, begin),
-        last_tick: begin,
-        slow_read: 0,
-        stalled: false,
-    };
-    let (first, last) = run.publish(told)?;
-    run.drain()?;
-    Ok(run.outcome(&first, &last))
+    let mut run =
+        Run { plan, counts: Counts::new(plan, begin), lag: drive::histogram(), sent: 0, last_tick: begin };
+    let measured = drive::run(connections, &mut run, &plan.schedule, process, told)?;
+    let Run { counts, lag, .. } = run;
+    let missing = counts.missing();
+    Ok(Outcome {
+        measured,
+        lost: counts.lost + missing,
+        out_of_order: counts.out_of_order,
+        missing,
+        ended: counts.ended,
+        latency: counts.latency,
+        lag,
+        slow: counts.slow,
+    })
 }
 
-struct Run<'a, D: Dialect> {
-    connections: &'a mut Connections<D>,
+#[derive(Debug)]
+struct Run<'a> {
     plan: &'a Plan,
-    process: Option<&'a Process>,
     counts: Counts,
     lag: Histogram<u64>,
     /// Publications of all publishers.
     sent: u64,
-    /// How many events there were when last one came, and when.
-    last_event: (u64, u64),
     last_tick: u64,
-    /// Octets that each slow subscriber has been told to read.
-    slow_read: u64,
-    stalled: bool,
 }
 
-impl<D: Dialect> Run<'_, D> {
-    /// Warm-up and measurement; the marks around what is counted.
-    fn publish(&mut self, told: &mut dyn FnMut(Progress)) -> Result<(Mark, Mark), LoadError> {
-        let begin = self.counts.begin;
-        let warm = begin + self.plan.warm_up.as_nanos() as u64;
-        let end = warm + self.plan.duration.as_nanos() as u64;
-        let mut first = None;
-        loop {
-            let now = self.connections.now();
-            self.counts.now = now;
-            if first.is_none() && now >= warm {
-                self.counts.measured_from = now;
-                first = Some(self.mark());
-            }
-            if now >= end || self.ends_early(now) {
-                let last = self.mark();
-                return first.map(|first| (first, last)).ok_or(LoadError::Interrupted);
-            }
-            self.tick(now, || {
-                let part = (now - begin) as f64 / (end - begin) as f64;
-                told(Progress { part, count: 0 });
-            });
-            let wait = self.fill(now);
-            self.connections.turn(wait, &mut self.counts)?;
+impl<D: Dialect> Drive<D> for Run<'_> {
+    fn state(&self) -> State {
+        State {
+            sent: self.sent,
+            received: self.counts.events,
+            under_way: self.counts.under_way > 0,
+            over: self.counts.broken || self.counts.live == 0,
         }
     }
 
-    /// Waits for what is under way.
-    fn drain(&mut self) -> Result<(), LoadError> {
-        while self.counts.under_way > 0 {
-            let now = self.connections.now();
-            self.counts.now = now;
-            if self.ends_early(now) {
-                return Ok(());
+    fn measure(&mut self, now: u64) {
+        self.counts.measured_from = now;
+    }
+
+    fn send(&mut self, connections: &mut Connections<D>, now: u64) -> Duration {
+        let wait = match self.plan.pace {
+            Pace::Window(window) => {
+                while self.counts.under_way < window {
+                    self.publish(connections, now);
+                }
+                drive::TICK
             }
-            self.tick(now, || {});
-            self.flush_publishers();
-            self.connections.turn(TICK, &mut self.counts)?;
-        }
-        Ok(())
+            Pace::Rate(rate) => self.send_due(connections, rate, now),
+        };
+        self.flush(connections);
+        wait
     }
 
-    fn ends_early(&mut self, now: u64) -> bool {
-        if self.counts.events > self.last_event.0 || self.counts.under_way == 0 {
-            self.last_event = (self.counts.events, now);
+    fn flush(&mut self, connections: &mut Connections<D>) {
+        for publisher in 0..self.plan.publishers {
+            if connections.side(publisher).unsent_bytes() > 0 {
+                connections.flush(publisher, &mut self.counts);
+            }
         }
-        self.stalled = now - self.last_event.1 > self.plan.patience.as_nanos() as u64;
-        self.stalled || self.counts.broken || self.counts.live == 0 || self.connections.stopped()
     }
 
-    /// What need not be done in every turn.
-    fn tick(&mut self, now: u64, tell: impl FnOnce()) {
-        if now - self.last_tick < TICK.as_nanos() as u64 {
-            return;
-        }
-        let elapsed = now - self.last_tick;
-        self.last_tick = now;
-        tell();
+    fn tick(&mut self, connections: &mut Connections<D>, now: u64) {
+        let elapsed = now - std::mem::replace(&mut self.last_tick, now);
+        self.counts.now = now;
         let bytes = u128::from(self.plan.slow.bytes_per_second) * u128::from(elapsed) / 1_000_000_000;
         if bytes == 0 {
             return;
         }
-        self.slow_read += bytes as u64;
         let first = self.plan.publishers + self.plan.subscribers;
         for slow in first..first + self.plan.slow.count {
-            self.connections.read_held(slow, bytes as usize, &mut self.counts);
+            connections.read_held(slow, bytes as usize, &mut self.counts);
         }
     }
+}
 
-    /// Sends what may be sent now; how long to wait for something to happen.
-    fn fill(&mut self, now: u64) -> Duration {
-        let wait = match self.plan.pace {
-            Pace::Window(window) => {
-                while self.counts.under_way < window {
-                    self.send(now);
-                }
-                TICK
-            }
-            Pace::Rate(rate) => self.fill_due(rate, now),
-        };
-        self.flush_publishers();
-        wait
-    }
-
-    fn fill_due(&mut self, rate: f64, now: u64) -> Duration {
-        let begin = self.counts.begin;
+impl Run<'_> {
+    /// Sends what is due; how long it is until the next one is.
+    fn send_due<D: Dialect>(&mut self, connections: &mut Connections<D>, rate: f64, now: u64) -> Duration {
         loop {
-            let due = begin + (self.sent as f64 * 1e9 / rate) as u64;
+            let due = self.counts.begin + (self.sent as f64 * 1e9 / rate) as u64;
             if due > now {
-                // A poll waits for whole milliseconds, so the last one is spent asking.
+                // A poll waits for whole milliseconds, so the last ones are spent asking.
                 let wait = Duration::from_nanos(due - now);
-                return if wait > Duration::from_millis(2) {
-                    wait - Duration::from_millis(1)
-                } else {
-                    Duration::ZERO
-                };
+                return if wait > ASKED { wait - ASKED } else { Duration::ZERO };
             }
             let publisher = self.sent as usize % self.plan.publishers;
-            let unsent = self.connections.side(publisher).unsent_bytes();
+            let unsent = connections.side(publisher).unsent_bytes();
             if self.counts.under_way >= OPEN_LOOP_WINDOW || unsent > UNSENT_BYTES_MAX {
-                return TICK;
+                return drive::TICK;
             }
             if due >= self.counts.measured_from {
                 self.lag.saturating_record(now - due);
             }
-            self.send(due);
+            self.publish(connections, due);
         }
     }
 
     #[inline]
-    fn send(&mut self, due: u64) {
+    fn publish<D: Dialect>(&mut self, connections: &mut Connections<D>, due: u64) {
         let publisher = self.sent as usize % self.plan.publishers;
         self.sent += 1;
         let stamp = self.counts.publish(publisher, due);
-        self.connections.side(publisher).publish(0, stamp);
+        connections.side(publisher).publish(0, stamp);
+    }
+}
+
+impl<D: Dialect> Load<D> for Run<'_> {
+    #[inline]
+    fn incoming(&mut self, from: usize, incoming: Incoming, now: u64, side: &mut Side<'_, D>) {
+        self.counts.incoming(from, incoming, now, side);
     }
 
-    fn flush_publishers(&mut self) {
-        for publisher in 0..self.plan.publishers {
-            if self.connections.side(publisher).unsent_bytes() > 0 {
-                self.connections.flush(publisher, &mut self.counts);
-            }
-        }
-    }
-
-    fn mark(&self) -> Mark {
-        Mark {
-            at: self.connections.now(),
-            publications: self.sent,
-            events: self.counts.events,
-            bytes: self.connections.bytes_read(),
-            usage: self.process.map(Process::usage),
-            own_cpu: process::own_cpu(),
-        }
-    }
-
-    fn outcome(self, first: &Mark, last: &Mark) -> Outcome {
-        let counts = self.counts;
-        let missing = counts.missing();
-        let spent = match (&last.usage, &first.usage) {
-            (Some(last), Some(first)) => Some(last.since(first)),
-            _ => None,
-        };
-        Outcome {
-            measured: Duration::from_nanos(last.at - first.at),
-            publications: last.publications - first.publications,
-            events: last.events - first.events,
-            bytes: last.bytes - first.bytes,
-            publications_total: self.sent,
-            events_total: counts.events,
-            lost: counts.lost + missing,
-            out_of_order: counts.out_of_order,
-            stalled: self.stalled.then_some(missing),
-            interrupted: self.connections.stopped(),
-            ended: counts.ended,
-            latency: counts.latency,
-            lag: self.lag,
-            spent,
-            own_cpu: last.own_cpu.saturating_sub(first.own_cpu),
-            slow: counts.slow,
-        }
+    fn ended(&mut self, connection: usize, ending: Ending) {
+        Load::<D>::ended(&mut self.counts, connection, ending);
     }
 }
 
@@ -415,7 +290,7 @@ impl Counts {
             out_of_order: 0,
             sample_mask: plan.latency_every.next_power_of_two() - 1,
             measured_from: u64::MAX,
-            latency: histogram(),
+            latency: drive::histogram(),
             alive: vec![true; subscribers],
             broken: false,
             ended: (0, None),
@@ -567,10 +442,12 @@ mod tests {
             subscribers,
             slow: Slow { count: 1, bytes_per_second: 0 },
             pace: Pace::Window(4),
-            warm_up: Duration::ZERO,
-            duration: Duration::from_secs(1),
+            schedule: Schedule {
+                warm_up: Duration::ZERO,
+                duration: Duration::from_secs(1),
+                patience: Duration::from_secs(1),
+            },
             latency_every: 1,
-            patience: Duration::from_secs(1),
         };
         Counts { measured_from: 0, ..Counts::new(&plan, 0) }
     }

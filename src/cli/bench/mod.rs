@@ -3,10 +3,15 @@
 //! The load itself is [`crate::load`]'s. Here stand the options, what is refused before anything is connected, the
 //! progress bar, and the reports: for people, or with `--json` one object on standard output.
 
+mod conns;
 mod fanout;
+mod latency;
 mod options;
 mod progress;
 mod report;
+mod rpc;
+mod slow;
+mod topics;
 
 use std::process::ExitCode;
 
@@ -16,10 +21,10 @@ use super::exit::{EXIT_CODES, finish};
 
 /// Put a load on a WAMP router and measure it
 ///
-/// Any router will do: it is reached over WebSocket (ws://) or RawSocket (tcp://, unix://). Publications, calls and their
-/// answers are encoded before the run and hardly read, so that the router is what is measured; the report also tells how
-/// busy this generator was. Run it on another core than the router, and give the router's process id to --pid to have
-/// its CPU time and memory in the report.
+/// Any router will do: it is reached over WebSocket (ws://) or RawSocket (tcp://, unix://). Publications, calls and
+/// their answers are encoded before the run and hardly read, so that the router is what is measured; the report also
+/// tells how busy this generator was. Give the router's process id to --pid to have its CPU time and memory in the
+/// report. Ctrl-C ends a run early and still reports it.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXIT_CODES)]
 pub struct Bench {
@@ -30,13 +35,24 @@ pub struct Bench {
 #[derive(Subcommand, Debug)]
 enum Scenario {
     Fanout(fanout::Fanout),
+    Rpc(rpc::Rpc),
+    Latency(latency::Latency),
+    Topics(topics::Topics),
+    Conns(conns::Conns),
+    Slow(slow::Slow),
 }
 
 impl Bench {
     /// Runs the command.
     pub fn run(self) -> ExitCode {
-        match self.scenario {
-            Scenario::Fanout(fanout) => finish(fanout.bench(), false),
-        }
+        let outcome = match self.scenario {
+            Scenario::Fanout(fanout) => fanout.run(),
+            Scenario::Rpc(rpc) => rpc.run(),
+            Scenario::Latency(latency) => latency.run(),
+            Scenario::Topics(topics) => topics.run(),
+            Scenario::Conns(conns) => conns.run(),
+            Scenario::Slow(slow) => slow.run(),
+        };
+        finish(outcome, false)
     }
 }

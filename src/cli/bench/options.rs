@@ -1,6 +1,6 @@
 //! The options that every scenario has, and how they become connections.
 
-use std::net::ToSocketAddrs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,22 +11,31 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
+use super::progress::Progress;
+use super::report::Report;
 use crate::cli::exit::Failure;
 use crate::cli::target::{seconds, serializers};
 use crate::client::{ClientError, Scheme, Url};
 use crate::limits::MESSAGE_BYTES_CEILING;
-use crate::load::connections::{Address, Connections, Setup};
+use crate::load::connections::{Address, Connections, Opened, Setup, Wanted};
+use crate::load::drive::Schedule;
 use crate::load::process::Process;
 use crate::load::stamp::STAMP_BYTES;
 use crate::load::wamp::{Options as WampOptions, Wamp, Way};
 use crate::load::{Ending, LoadError};
 use crate::wamp::{MatchPolicy, Serializer};
 
+/// Heading of the options that say what is done.
+pub const LOAD: &str = "Load";
+
 /// Files a process has open besides its sockets.
 const FILES_BESIDES: u64 = 16;
 
 /// Connections that may be on their way to being ready: fewer than a listener's usual backlog of 128.
 const OPENING_MAX: usize = 100;
+
+/// Connections from one local address to one port: fewer than the kernel's 28,232 ports for them.
+const SESSIONS_PER_SOURCE: usize = 25_000;
 
 /// What every scenario can be told.
 #[derive(clap::Args, Clone, Debug)]
@@ -58,16 +67,16 @@ pub struct Common {
     timeout: Duration,
 
     /// Octets of the one text that every message carries
-    #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = payload_bytes, help_heading = "Load")]
-    pub payload: usize,
+    #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = payload_bytes, help_heading = LOAD)]
+    payload: usize,
 
     /// How long to measure
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds, help_heading = "Load")]
-    pub duration: Duration,
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds, help_heading = LOAD)]
+    duration: Duration,
 
     /// How long to put the load on before measuring
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds_or_none, help_heading = "Load")]
-    pub warm_up: Duration,
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds_or_none, help_heading = LOAD)]
+    warm_up: Duration,
 
     /// Process id of the router, to report its CPU time and memory
     #[arg(long, help_heading = "Report")]
@@ -79,38 +88,25 @@ pub struct Common {
 }
 
 impl Common {
-    /// The router's process, if it is to be measured.
-    pub fn process(&self) -> Result<Option<Process>, Failure> {
-        Ok(self.pid.map(Process::new).transpose()?)
+    /// How long a run takes.
+    pub fn schedule(&self) -> Schedule {
+        Schedule { warm_up: self.warm_up, duration: self.duration, patience: self.timeout }
     }
 
-    /// The way `--url` and `--serializer` say.
-    pub fn way(&self) -> Way {
-        Way { websocket: self.url.scheme.is_websocket(), serializer: self.serializer }
-    }
-
-    /// As long as the router may be silent.
-    pub fn patience(&self) -> Duration {
-        self.timeout
-    }
-
-    /// What the report calls the target.
-    pub fn target(&self) -> String {
-        format!("{} {}", self.url, self.serializer.name())
+    /// What all reports begin with.
+    pub fn report(&self, scenario: &str) -> Report {
+        let mut report = Report::default();
+        report.text("scenario", scenario).text("url", &self.url.to_string());
+        report.text("serializer", self.serializer.name()).whole("payload_bytes", self.payload as u64);
+        report
     }
 
     /// No connections yet, and how to make them. `ways` are those besides `--url`'s, which is the first.
-    pub fn connections(
-        &self,
-        ways: &[Way],
-        policy: MatchPolicy,
-        sessions: usize,
-    ) -> Result<(Connections<Wamp>, Setup), Failure> {
+    pub fn prepare(&self, ways: &[Way], policy: MatchPolicy, sessions: usize) -> Result<Prepared, Failure> {
+        let process = self.pid.map(Process::new).transpose()?;
         let address = self.address()?;
         allow_files(sessions as u64 + FILES_BESIDES)?;
         let stop = interrupted().map_err(Failure::System)?;
-        let mut all = vec![self.way()];
-        all.extend_from_slice(ways);
         let wamp = Wamp::new(WampOptions {
             realm: self.realm.clone(),
             authid: self.authid.clone(),
@@ -119,16 +115,23 @@ impl Common {
             policy,
             host: self.url.authority(),
             path: if self.url.scheme.is_websocket() { self.url.path.clone() } else { "/ws".to_owned() },
-            ways: all,
+            ways: [&[self.way()], ways].concat(),
         });
         let connections = Connections::new(wamp, stop).map_err(Failure::System)?;
-        let setup = Setup {
-            addresses: vec![address],
-            patience: self.timeout,
-            opening_max: OPENING_MAX,
-            sources: Vec::new(),
-        };
-        Ok((connections, setup))
+        let sources = sources(&address, sessions);
+        let setup =
+            Setup { addresses: vec![address], patience: self.timeout, opening_max: OPENING_MAX, sources };
+        Ok(Prepared {
+            connections,
+            setup,
+            process,
+            progress: Progress::new(self.json),
+            url: self.url.clone(),
+        })
+    }
+
+    fn way(&self) -> Way {
+        Way { websocket: self.url.scheme.is_websocket(), serializer: self.serializer }
     }
 
     fn address(&self) -> Result<Address, Failure> {
@@ -147,15 +150,39 @@ impl Common {
             }
         }
     }
+}
 
-    /// A failure with the router's URL in it where that helps.
-    pub fn failure(&self, error: LoadError) -> Failure {
-        match error {
+/// Everything that a run needs.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The connections so far.
+    pub connections: Connections<Wamp>,
+    /// How more are made.
+    pub setup: Setup,
+    /// The process that is measured, if one was given.
+    pub process: Option<Process>,
+    /// The bar.
+    pub progress: Progress,
+    url: Url,
+}
+
+impl Prepared {
+    /// Makes connections and waits until all are ready.
+    pub fn open(&mut self, wanted: &[Wanted]) -> Result<Opened, Failure> {
+        let Prepared { connections, setup, progress, url, .. } = self;
+        let opened = setup.open(connections, wanted, |ready| progress.joining(ready, wanted.len()));
+        opened.map_err(|error| match error {
+            // The URL helps more than that nobody was ready.
             LoadError::Setup { ready: 0, ending: Ending::Connect(error), .. } => {
-                ClientError::Connect(Box::new(self.url.clone()), error).into()
+                ClientError::Connect(Box::new(url.clone()), error).into()
             }
             error => error.into(),
-        }
+        })
+    }
+
+    /// Resident memory of the measured process.
+    pub fn resident_bytes(&self) -> Option<u64> {
+        self.process.as_ref().map(|process| process.usage().resident_bytes)
     }
 }
 
@@ -172,6 +199,18 @@ fn payload_bytes(text: &str) -> Result<usize, String> {
 /// A time in seconds that may be 0.
 fn seconds_or_none(text: &str) -> Result<Duration, String> {
     if text == "0" { Ok(Duration::ZERO) } else { seconds(text) }
+}
+
+/// Local addresses to connect from: none if the kernel's choice has enough ports, else more addresses of the loopback
+/// network, which has as many as are wanted.
+fn sources(address: &Address, sessions: usize) -> Vec<IpAddr> {
+    let Address::Tcp(SocketAddr::V4(to)) = address else { return Vec::new() };
+    if !to.ip().is_loopback() || sessions <= SESSIONS_PER_SOURCE {
+        return Vec::new();
+    }
+    let count = sessions.div_ceil(SESSIONS_PER_SOURCE) as u32;
+    let first = u32::from(Ipv4Addr::new(127, 0, 0, 2));
+    (first..first + count).map(|address| IpAddr::V4(Ipv4Addr::from(address))).collect()
 }
 
 /// Raises the limit of open files to what the system allows, if that is needed.

@@ -4,8 +4,6 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::load::fanout;
-
 /// Steps of a bar.
 const STEPS: u64 = 1000;
 
@@ -28,18 +26,26 @@ impl Progress {
 
     /// So many sessions of all are ready.
     pub fn joining(&self, ready: usize, wanted: usize) {
-        self.bar.set_message("joining");
-        self.bar.set_position(ready as u64 * STEPS / wanted.max(1) as u64);
+        self.at("joining", ready as f64 / wanted.max(1) as f64);
     }
 
-    /// So much of a run is over.
-    pub fn running(&self, at: fanout::Progress) {
-        self.bar.set_message("measuring");
-        self.bar.set_position((at.part * STEPS as f64) as u64);
+    /// So much of the search for the highest rate is over, 0 to 1.
+    pub fn searching(&self, part: f64) {
+        self.at("searching", part);
+    }
+
+    /// So much of a run is over, 0 to 1.
+    pub fn running(&self, part: f64) {
+        self.at("measuring", part);
     }
 
     /// Takes the bar away.
     pub fn end(&self) {
         self.bar.finish_and_clear();
+    }
+
+    fn at(&self, what: &'static str, part: f64) {
+        self.bar.set_message(what);
+        self.bar.set_position((part * STEPS as f64) as u64);
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Exit, Failure};
 use crate::cli::output;
-use crate::load::process::Spent;
+use crate::load::drive::Measured;
 use crate::wamp::Value;
 
 /// The percentiles that are told.
@@ -67,6 +67,12 @@ impl Report {
         self
     }
 
+    /// Takes over the lines of a group.
+    pub fn lines_of(&mut self, group: Report) -> &mut Report {
+        self.lines.extend(group.lines);
+        self
+    }
+
     /// Writes the report to standard output.
     pub fn print(&self, json: bool) -> Result<(), Failure> {
         if json {
@@ -91,41 +97,45 @@ impl Report {
         self.group(name, &group)
     }
 
-    /// What the router used: CPU time for each of `count` things that are called `thing`, and memory.
-    pub fn spent(
-        &mut self,
-        spent: Option<&Spent>,
-        measured: Duration,
-        count: u64,
-        thing: &str,
-    ) -> &mut Report {
-        let Some(spent) = spent else { return self };
-        let each = spent.cpu.as_nanos() as f64 / count as f64;
-        let share = |cpu: Duration| cpu.as_secs_f64() / measured.as_secs_f64();
-        let mut group = Report::default();
-        group.number("cpu_s", spent.cpu.as_secs_f64());
-        group.number(&format!("cpu_ns_per_{thing}"), each);
-        group.number("cores", share(spent.cpu));
-        group.text("busiest_thread", &spent.busiest.0).number("busiest_thread_cores", share(spent.busiest.1));
-        group.whole("resident_bytes", spent.resident_bytes);
-        self.group("router", &group);
-        self.line(
-            "router",
-            format!(
-                "{} CPU per {thing}, {} of a core, busiest thread {} {}, {} resident",
-                time(each),
-                percent(share(spent.cpu)),
-                spent.busiest.0,
-                percent(share(spent.busiest.1)),
-                bytes(spent.resident_bytes as f64),
-            ),
-        )
+    /// What was sent and received, and how the run ended. `names`: of what was sent, and of what was received.
+    pub fn course(&mut self, measured: &Measured, names: [&'static str; 2]) -> &mut Report {
+        let [sent, received] = names;
+        let seconds = measured.time.as_secs_f64();
+        let rate = |count: u64| count as f64 / seconds;
+        self.number("measured_s", seconds);
+        self.number(&format!("{sent}_per_s"), rate(measured.sent));
+        self.number(&format!("{received}_per_s"), rate(measured.received));
+        self.number("bytes_per_s", rate(measured.bytes));
+        self.whole(&format!("{sent}_total"), measured.sent_total);
+        self.whole(&format!("{received}_total"), measured.received_total);
+        self.flag("stalled", measured.stalled).flag("interrupted", measured.interrupted);
+        self.line(sent, format!("{}/s", amount(rate(measured.sent))));
+        let octets = bytes(rate(measured.bytes));
+        self.line(received, format!("{}/s, {octets}/s", amount(rate(measured.received))))
     }
 
-    /// How busy this process was: near 100 % the router could have done more.
-    pub fn generator(&mut self, cpu: Duration, measured: Duration) -> &mut Report {
-        let share = cpu.as_secs_f64() / measured.as_secs_f64();
-        self.number("generator_cores", share).line("generator", format!("{} of a core", percent(share)))
+    /// What the router used, in all and for each thing that was received; and how busy this process was: near a whole
+    /// core the router could have done more.
+    pub fn usage(&mut self, measured: &Measured, thing: &str) -> &mut Report {
+        let share = |cpu: Duration| cpu.as_secs_f64() / measured.time.as_secs_f64();
+        if let Some(spent) = &measured.spent {
+            let each = spent.cpu.as_nanos() as f64 / measured.received as f64;
+            let (thread, busiest) = (&spent.busiest.0, share(spent.busiest.1));
+            let mut group = Report::default();
+            group.number("cpu_s", spent.cpu.as_secs_f64()).number(&format!("cpu_ns_per_{thing}"), each);
+            group.number("cores", share(spent.cpu));
+            group.text("busiest_thread", thread).number("busiest_thread_cores", busiest);
+            group.whole("resident_bytes", spent.resident_bytes);
+            self.group("router", &group);
+            let (each, cores, busiest) = (time(each), percent(share(spent.cpu)), percent(busiest));
+            let resident = bytes(spent.resident_bytes as f64);
+            let text = format!(
+                "{each} CPU per {thing}, {cores} of a core, busiest thread {thread} {busiest}, {resident} resident"
+            );
+            self.line("router", text);
+        }
+        self.number("generator_cores", share(measured.own_cpu));
+        self.line("generator", format!("{} of a core", percent(share(measured.own_cpu))))
     }
 
     fn member(&mut self, name: &str, value: impl std::fmt::Display) -> &mut Report {
@@ -133,6 +143,26 @@ impl Report {
         write!(self.members, "{comma}\"{name}\":{value}").expect("a string takes everything");
         self
     }
+}
+
+/// What was wrong with a run that was reported. `missing`: what had not come when it ended.
+pub fn verdict(measured: &Measured, missing: u64, ended: &(usize, Option<String>)) -> Result<(), Failure> {
+    if ended.0 > 0 {
+        return Err(sessions_ended(ended));
+    }
+    if measured.stalled {
+        let what =
+            format!("the router has stalled: {missing} deliveries are missing, and none came for --timeout");
+        return Err(Failure::Run(Exit::Timeout, what));
+    }
+    Ok(())
+}
+
+/// Sessions ended that should not have.
+pub fn sessions_ended((count, why): &(usize, Option<String>)) -> Failure {
+    let why = why.as_deref().unwrap_or("for no reason");
+    let what = format!("sessions ended during the run, {count} in all, the first one so: {why}");
+    Failure::Run(Exit::Connection, what)
 }
 
 /// The percentiles in words.

@@ -10,7 +10,7 @@
 mod template;
 mod walk;
 
-use super::{Dialect, Ending, Incoming, Role, Stamp};
+use super::{Dialect, Ending, Incoming, Next, Role, Stamp};
 use crate::codec;
 use crate::limits::{MESSAGE_BYTES_CEILING, UPGRADE_BYTES_MAX};
 use crate::transport::rawsocket::{self, HandshakeError};
@@ -179,8 +179,6 @@ impl Wamp {
         template::push_frame(way, &Message::Subscribe(subscribe), out);
     }
 }
-
-type Next = Result<Option<(usize, Incoming)>, Ending>;
 
 impl Dialect for Wamp {
     type Session = Session;

@@ -1,0 +1,122 @@
+//! `fanwire bench conns`: how fast sessions join, and what each costs while it does nothing.
+
+use std::time::Duration;
+
+use super::options::{Common, LOAD, Prepared};
+use super::report::{Report, amount, bytes, latency_text, sessions_ended, verdict};
+use crate::cli::exit::Failure;
+use crate::load::Role;
+use crate::load::connections::Wanted;
+use crate::load::crowd::{self, Outcome};
+use crate::wamp::MatchPolicy;
+
+/// How long a crowd is left alone before its memory is looked at.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// Open many sessions as fast as the router lets them in, and see what they cost
+///
+/// Each session connects and joins; joined, it does nothing. With --churn sessions then leave without a word and join
+/// again, in turn and as fast as they may, for --duration.
+#[derive(clap::Args, Debug)]
+#[command(after_help = FIELDS)]
+pub struct Conns {
+    /// Sessions
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 5000,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
+        help_heading = LOAD
+    )]
+    sessions: u32,
+
+    /// Connections on their way to being joined at most
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(1..=65_536),
+        help_heading = LOAD
+    )]
+    opening: u32,
+
+    /// Let sessions leave and join again for --duration
+    #[arg(long, help_heading = LOAD)]
+    churn: bool,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+const FIELDS: &str = "\
+Fields of --json:
+  scenario, url, serializer, payload_bytes, sessions, opening
+  joining_s, joined_per_s                    from the first connect to the last WELCOME
+  join: from connect to WELCOME: count, p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns, max_ns, mean_ns
+  sessions_ended
+  resident_bytes_before, resident_bytes_after, resident_bytes_per_session (with --pid)
+  churn (with --churn): measured_s, left_per_s, joined_per_s, bytes_per_s, left_total, joined_total, stalled,
+    interrupted, router (with --pid): cpu_s, cpu_ns_per_session, cores, busiest_thread, busiest_thread_cores,
+    resident_bytes; generator_cores";
+
+impl Conns {
+    /// Runs the scenario.
+    pub fn run(&self) -> Result<(), Failure> {
+        let wanted = vec![Wanted { role: Role::Idle, way: 0 }; self.sessions as usize];
+        let mut prepared = self.common.prepare(&[], MatchPolicy::Exact, wanted.len())?;
+        prepared.setup.opening_max = self.opening as usize;
+        let before = prepared.resident_bytes();
+        let opened = prepared.open(&wanted)?;
+        let ended = crowd::rest(&mut prepared.connections, SETTLE)?;
+        let after = prepared.resident_bytes();
+
+        let mut report = self.common.report("conns");
+        report.whole("sessions", self.sessions.into()).whole("opening", self.opening.into());
+        let seconds = opened.time.as_secs_f64();
+        let rate = f64::from(self.sessions) / seconds;
+        report.number("joining_s", seconds).number("joined_per_s", rate);
+        report.line("sessions", format!("{}, {}/s joined", self.sessions, amount(rate)));
+        report.latency("join", &opened.latency, false).line("join", latency_text(&opened.latency));
+        report.whole("sessions_ended", ended.0 as u64);
+        if let Some((before, after)) = before.zip(after) {
+            self.memory(&mut report, before, after);
+        }
+        if !self.churn || ended.0 > 0 {
+            prepared.progress.end();
+            report.print(self.common.json)?;
+            return match ended {
+                (0, _) => Ok(()),
+                ended => Err(sessions_ended(&ended)),
+            };
+        }
+        let outcome = self.churn(&mut prepared, &wanted, &mut report)?;
+        report.print(self.common.json)?;
+        let missing = outcome.measured.sent_total - outcome.measured.received_total;
+        verdict(&outcome.measured, missing, &outcome.ended)
+    }
+
+    fn memory(&self, report: &mut Report, before: u64, after: u64) {
+        let each = after.saturating_sub(before) as f64 / f64::from(self.sessions);
+        report.whole("resident_bytes_before", before).whole("resident_bytes_after", after);
+        report.number("resident_bytes_per_session", each);
+        let (before, after) = (bytes(before as f64), bytes(after as f64));
+        report.line("memory", format!("{} per session, {before} before, {after} after", bytes(each)));
+    }
+
+    fn churn(
+        &self,
+        prepared: &mut Prepared,
+        wanted: &[Wanted],
+        report: &mut Report,
+    ) -> Result<Outcome, Failure> {
+        let Prepared { connections, setup, process, progress, .. } = prepared;
+        let schedule = self.common.schedule();
+        let told = &mut |part| progress.running(part);
+        let outcome = crowd::run(connections, setup, wanted, &schedule, process.as_ref(), told)?;
+        progress.end();
+        let mut churn = Report::default();
+        churn.course(&outcome.measured, ["left", "joined"]).usage(&outcome.measured, "session");
+        report.group("churn", &churn).lines_of(churn);
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,103 @@
+//! `fanwire bench slow`: subscribers that do not keep up, and what they do to those that do.
+
+use std::time::Duration;
+
+use super::fanout::{LATENCY_EVERY, Sessions, Window, deliveries};
+use super::options::{Common, LOAD};
+use super::report::{Report, bytes, latency_text, time, verdict};
+use crate::cli::exit::Failure;
+use crate::load::fanout::{self, Pace, Plan, SlowOutcome, run};
+use crate::load::{Role, connections::Wanted};
+use crate::wamp::MatchPolicy;
+
+/// Publish to many subscribers of which some read slowly or not at all
+///
+/// The others decide how fast publications are sent. The report tells what became of the slow ones: how many the router
+/// closed and when, and what they had read before; and what that cost the others, and the router's memory.
+#[derive(clap::Args, Debug)]
+#[command(after_help = FIELDS)]
+pub struct Slow {
+    #[command(flatten)]
+    sessions: Sessions,
+
+    /// Subscribers that do not keep up, besides the others
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
+        help_heading = LOAD
+    )]
+    slow: u32,
+
+    /// Octets that each of them reads in a second; 0 for nothing at all
+    #[arg(long, value_name = "BYTES", default_value_t = 0, help_heading = LOAD)]
+    slow_rate: u64,
+
+    #[command(flatten)]
+    window: Window,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+const FIELDS: &str = "\
+Fields of --json:
+  scenario, url, serializer, payload_bytes, publishers, subscribers, window, measured_s
+  publications_per_s, events_per_s, bytes_per_s, publications_total, events_total    without the slow ones
+  stalled, interrupted, lost, out_of_order, sessions_ended                           without the slow ones
+  slow: sessions, bytes_per_s, events, skipped, closed, first_closed_s, last_closed_s
+  latency: count, p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns, max_ns, mean_ns       without the slow ones
+  resident_bytes_before (with --pid)
+  router (with --pid): cpu_s, cpu_ns_per_event, cores, busiest_thread, busiest_thread_cores, resident_bytes
+  generator_cores";
+
+impl Slow {
+    /// Runs the scenario.
+    pub fn run(&self) -> Result<(), Failure> {
+        let mut wanted = self.sessions.wanted();
+        let slow = Wanted { role: Role::Subscriber { first: 0, count: 1 }, way: 0 };
+        wanted.resize(wanted.len() + self.slow as usize, slow);
+        let mut prepared = self.common.prepare(self.sessions.ways(), MatchPolicy::Exact, wanted.len())?;
+        prepared.open(&wanted)?;
+        let before = prepared.resident_bytes();
+        let pace = Pace::Window(self.window.count as usize);
+        let slow = fanout::Slow { count: self.slow as usize, bytes_per_second: self.slow_rate };
+        let plan = Plan { slow, ..self.sessions.plan(&self.common, pace, LATENCY_EVERY) };
+        let progress = &prepared.progress;
+        let process = prepared.process.as_ref();
+        let outcome = run(&mut prepared.connections, &plan, process, &mut |part| progress.running(part))?;
+        progress.end();
+        let mut report = self.common.report("slow");
+        self.sessions.report(&mut report).whole("window", u64::from(self.window.count));
+        deliveries(&mut report, &outcome);
+        self.report_slow(&mut report, &outcome.slow);
+        report.latency("latency", &outcome.latency, false).line("latency", latency_text(&outcome.latency));
+        if let Some(before) = before {
+            report.whole("resident_bytes_before", before);
+            report.line("memory", format!("{} before", bytes(before as f64)));
+        }
+        report.usage(&outcome.measured, "event");
+        report.print(self.common.json)?;
+        verdict(&outcome.measured, outcome.missing, &outcome.ended)
+    }
+
+    fn report_slow(&self, report: &mut Report, slow: &SlowOutcome) {
+        let mut group = Report::default();
+        group.whole("sessions", self.slow.into()).whole("bytes_per_s", self.slow_rate);
+        group.whole("events", slow.events).whole("skipped", slow.skipped).whole("closed", slow.closed as u64);
+        let (first, last) = slow.closed_after.unzip();
+        let seconds = |after: Option<Duration>| after.map_or(f64::NAN, |after| after.as_secs_f64());
+        group.number("first_closed_s", seconds(first)).number("last_closed_s", seconds(last));
+        report.group("slow", &group);
+        let closed = match slow.closed_after {
+            None => "none was closed".to_owned(),
+            Some((first, last)) => {
+                let [first, last] = [first, last].map(|after| time(after.as_nanos() as f64));
+                format!("{} were closed, after {first} to {last}", slow.closed)
+            }
+        };
+        let read = format!("{} events read, {} left out", slow.events, slow.skipped);
+        report.line("slow", format!("{} sessions: {closed}, {read}", self.slow));
+    }
+}

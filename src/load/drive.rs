@@ -1,0 +1,206 @@
+//! The course of a run: warm-up, measurement, and the wait for what is still under way.
+//!
+//! Owns the clock of a run, the marks between which is counted, and the verdict that a router has stalled. What is sent
+//! is the [`Drive`]'s.
+//!
+//! Invariant: a run ends. It is over when its time is over and nothing is under way, or when nothing has come for
+//! [`Schedule::patience`] while something was, or when it is told to stop.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::connections::{Connections, Load};
+use super::process::{self, Process, Spent, Usage};
+use super::{Dialect, LoadError};
+
+/// How often [`Drive::tick`] is called, about.
+pub const TICK: Duration = Duration::from_millis(20);
+
+/// Times above a minute are one minute.
+const NANOS_MAX: u64 = 60_000_000_000;
+
+/// How long a run takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Schedule {
+    /// How long the load is on before anything is counted.
+    pub warm_up: Duration,
+    /// How long is counted.
+    pub duration: Duration,
+    /// Silence with something under way after which the run has stalled.
+    pub patience: Duration,
+}
+
+/// What was counted.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Measured {
+    /// How long.
+    pub time: Duration,
+    /// Publications or calls sent in that time.
+    pub sent: u64,
+    /// Events or results received in that time.
+    pub received: u64,
+    /// Octets received in that time.
+    pub bytes: u64,
+    /// Publications or calls in all, before and after included.
+    pub sent_total: u64,
+    /// Events or results in all.
+    pub received_total: u64,
+    /// What the measured process used in that time.
+    pub spent: Option<Spent>,
+    /// CPU time of this thread in that time.
+    pub own_cpu: Duration,
+    /// Nothing came for too long.
+    pub stalled: bool,
+    /// The run was told to stop.
+    pub interrupted: bool,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct State {
+    /// Publications or calls sent so far.
+    pub sent: u64,
+    /// Events or results received so far.
+    pub received: u64,
+    /// Something is to come yet.
+    pub under_way: bool,
+    /// It cannot go on: its connections have ended.
+    pub over: bool,
+}
+
+/// A load that has a course.
+pub trait Drive<D: Dialect>: Load<D> {
+    /// How far it is.
+    fn state(&self) -> State;
+
+    /// From now on it is measured: what began before does not count for latency.
+    fn measure(&mut self, now: u64);
+
+    /// Sends what may be sent now; how long to wait for input if there is none.
+    fn send(&mut self, connections: &mut Connections<D>, now: u64) -> Duration;
+
+    /// Writes what could not be written before; sends nothing new any more.
+    fn flush(&mut self, connections: &mut Connections<D>);
+
+    /// What is done now and then.
+    fn tick(&mut self, connections: &mut Connections<D>, now: u64);
+}
+
+/// A histogram with three digits of everything up to a minute.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_max(NANOS_MAX, 3).expect("the bounds are valid")
+}
+
+/// Runs a load over connections that are ready. `told` hears which part of the time is over, now and then.
+pub fn run<D: Dialect>(
+    connections: &mut Connections<D>,
+    drive: &mut impl Drive<D>,
+    schedule: &Schedule,
+    process: Option<&Process>,
+    told: &mut dyn FnMut(f64),
+) -> Result<Measured, LoadError> {
+    let begin = connections.now();
+    let mut watch = Watch { patience: schedule.patience, received: 0, at: begin, stalled: false };
+    let warm = begin + schedule.warm_up.as_nanos() as u64;
+    let end = warm + schedule.duration.as_nanos() as u64;
+    let mut last_tick = begin;
+    let mut first = None;
+    let last = loop {
+        let now = connections.now();
+        if first.is_none() && now >= warm {
+            drive.measure(now);
+            first = Some(Mark::take(connections, drive.state(), process));
+        }
+        if now >= end || watch.ends(drive.state(), now) || connections.stopped() {
+            break Mark::take(connections, drive.state(), process);
+        }
+        if now - last_tick >= TICK.as_nanos() as u64 {
+            last_tick = now;
+            drive.tick(connections, now);
+            told((now - begin) as f64 / (end - begin) as f64);
+        }
+        let wait = drive.send(connections, now);
+        connections.turn(wait, drive)?;
+    };
+    while drive.state().under_way && !watch.stalled && !connections.stopped() {
+        drive.flush(connections);
+        connections.turn(TICK, drive)?;
+        let now = connections.now();
+        drive.tick(connections, now);
+        if watch.ends(drive.state(), now) {
+            break;
+        }
+    }
+    let first = match first {
+        Some(first) => first,
+        None if watch.stalled || drive.state().over => last.clone(),
+        None => return Err(LoadError::Interrupted),
+    };
+    let state = drive.state();
+    Ok(Measured {
+        sent_total: state.sent,
+        received_total: state.received,
+        stalled: watch.stalled,
+        interrupted: connections.stopped(),
+        ..last.since(&first)
+    })
+}
+
+/// Looks for a router that has stalled.
+#[derive(Debug)]
+struct Watch {
+    patience: Duration,
+    /// How much had been received when something last came, and when.
+    received: u64,
+    at: u64,
+    stalled: bool,
+}
+
+impl Watch {
+    /// True if the run cannot go on.
+    fn ends(&mut self, state: State, now: u64) -> bool {
+        if state.received > self.received || !state.under_way {
+            (self.received, self.at) = (state.received, now);
+        }
+        self.stalled = now - self.at > self.patience.as_nanos() as u64;
+        self.stalled || state.over
+    }
+}
+
+/// The state at the beginning or end of what is counted.
+#[derive(Clone, Debug)]
+struct Mark {
+    at: u64,
+    state: State,
+    bytes: u64,
+    usage: Option<Usage>,
+    own_cpu: Duration,
+}
+
+impl Mark {
+    fn take<D: Dialect>(connections: &Connections<D>, state: State, process: Option<&Process>) -> Mark {
+        let usage = process.map(Process::usage);
+        let (at, bytes) = (connections.now(), connections.bytes_read());
+        Mark { at, state, bytes, usage, own_cpu: process::own_cpu() }
+    }
+
+    fn since(&self, first: &Mark) -> Measured {
+        let spent = match (&self.usage, &first.usage) {
+            (Some(last), Some(first)) => Some(last.since(first)),
+            _ => None,
+        };
+        Measured {
+            time: Duration::from_nanos(self.at - first.at),
+            sent: self.state.sent - first.state.sent,
+            received: self.state.received - first.state.received,
+            bytes: self.bytes - first.bytes,
+            sent_total: self.state.sent,
+            received_total: self.state.received,
+            spent,
+            own_cpu: self.own_cpu.saturating_sub(first.own_cpu),
+            stalled: false,
+            interrupted: false,
+        }
+    }
+}
