@@ -5,6 +5,8 @@
 
 mod report;
 
+use std::error::Error;
+use std::iter;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,10 +14,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fanwire::load::connections::{Address, Connections, Setup, Wanted};
+use fanwire::load::connections::{Address, Connections, Opened, Setup, Wanted};
+use fanwire::load::drive::Schedule;
 use fanwire::load::fanout::{self, Pace, Slow};
 use fanwire::load::process::Process;
-use fanwire::load::{Dialect, LoadError, Role};
+use fanwire::load::{Dialect, Role, crowd, rpc};
 use fanwire_perf::dialect::nats::Nats;
 use fanwire_perf::dialect::relay::Relay;
 use fanwire_perf::dialect::websocket::WebSocket;
@@ -24,6 +27,15 @@ use report::Report;
 
 /// Connections that may be on their way to being ready: fewer than a listener's usual backlog of 128.
 const OPENING_MAX: usize = 100;
+
+/// Of how many publications one is measured for latency while the rate is what matters.
+const LATENCY_EVERY: u64 = 16;
+
+/// How long a crowd is left alone before its memory is looked at.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// Why there is nothing to report, in words.
+type Failure = Box<dyn Error>;
 
 /// The load of `fanwire bench` on the relay, on NATS and on a plain WebSocket broadcast
 #[derive(Parser)]
@@ -51,6 +63,28 @@ enum Scenario {
         /// Publications in a second
         #[arg(long)]
         rate: f64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Call procedures that answer at once with what they were given
+    Rpc {
+        /// Sessions that call
+        #[arg(long, default_value_t = 16)]
+        callers: usize,
+        /// Sessions that have registered a procedure each
+        #[arg(long, default_value_t = 4)]
+        callees: u32,
+        /// Calls that each caller keeps open
+        #[arg(long, default_value_t = 8)]
+        open: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Open many sessions as fast as the system lets them in, and see what they cost
+    Conns {
+        /// Sessions
+        #[arg(long, default_value_t = 5000)]
+        sessions: usize,
         #[command(flatten)]
         common: Common,
     },
@@ -103,12 +137,11 @@ enum Name {
 
 fn main() -> ExitCode {
     let Load { scenario } = Load::parse();
-    let common = match &scenario {
-        Scenario::Fanout { common, .. } | Scenario::Latency { common, .. } => common,
-    };
+    let common = scenario.common();
     let done = match common.dialect {
         Name::Relay => scenario.run(Relay::new(common.payload)),
         Name::Nats => scenario.run(Nats::new(common.payload)),
+        Name::Websocket if matches!(scenario, Scenario::Rpc { .. }) => Err("a broadcast has no calls".into()),
         Name::Websocket => scenario.run(WebSocket::new(common.payload)),
     };
     match done {
@@ -121,58 +154,113 @@ fn main() -> ExitCode {
 }
 
 impl Scenario {
-    fn run<D: Dialect>(&self, dialect: D) -> Result<(), LoadError> {
+    fn common(&self) -> &Common {
+        match self {
+            Scenario::Fanout { common, .. }
+            | Scenario::Latency { common, .. }
+            | Scenario::Rpc { common, .. }
+            | Scenario::Conns { common, .. } => common,
+        }
+    }
+
+    fn run<D: Dialect>(&self, dialect: D) -> Result<(), Failure> {
         match self {
             Scenario::Fanout { sessions, window, common } => {
-                sessions.fanout(dialect, "fanout", Pace::Window(*window), common)
+                let report = sessions.fanout(dialect, Pace::Window(*window), common)?;
+                report.print("fanout")
             }
             Scenario::Latency { sessions, rate, common } => {
-                sessions.fanout(dialect, "latency", Pace::Rate(*rate), common)
+                let report = sessions.fanout(dialect, Pace::Rate(*rate), common)?;
+                report.print("latency")
             }
+            Scenario::Rpc { callers, callees, open, common } => {
+                rpc(dialect, *callers, *callees, *open, common)?.print("rpc")
+            }
+            Scenario::Conns { sessions, common } => conns(dialect, *sessions, common)?.print("conns"),
         }
+        Ok(())
     }
 }
 
 impl Sessions {
-    fn fanout<D: Dialect>(
-        &self,
-        dialect: D,
-        scenario: &str,
-        pace: Pace,
-        common: &Common,
-    ) -> Result<(), LoadError> {
+    fn fanout<D: Dialect>(&self, dialect: D, pace: Pace, common: &Common) -> Result<Report, Failure> {
         let subscriber = Role::Subscriber { first: 0, count: 1 };
-        let mut connections = common.open(
-            dialect,
-            [vec![Role::Publisher; self.publishers], vec![subscriber; self.subscribers]].concat(),
-        )?;
+        let roles = [vec![Role::Publisher; self.publishers], vec![subscriber; self.subscribers]].concat();
+        let (mut connections, _) = common.open(dialect, &roles)?;
         let plan = fanout::Plan {
             publishers: self.publishers,
             subscribers: self.subscribers,
             slow: Slow::default(),
             pace,
-            warm_up: common.warm_up,
-            duration: common.duration,
-            latency_every: 16,
-            patience: common.timeout,
+            schedule: common.schedule(),
+            latency_every: if matches!(pace, Pace::Rate(_)) { 1 } else { LATENCY_EVERY },
         };
         let outcome = fanout::run(&mut connections, &plan, common.process()?.as_ref(), &mut |_| {})?;
-        Report::default()
-            .text("scenario", scenario)
-            .plain("publishers", self.publishers)
-            .plain("subscribers", self.subscribers)
-            .plain("payload_bytes", common.payload)
-            .delivered(&outcome)
-            .latency(&outcome.latency)
-            .spent(outcome.spent.as_ref(), outcome.measured, outcome.events, "event")
-            .generator(outcome.own_cpu, outcome.measured)
-            .print();
-        Ok(())
+        ended(&outcome.ended)?;
+        let mut report = Report::default();
+        report
+            .course(&outcome.measured, ["publications", "events"])
+            .plain("lost", outcome.lost)
+            .plain("out_of_order", outcome.out_of_order)
+            .latency("latency", &outcome.latency)
+            .usage(&outcome.measured, "event");
+        Ok(report)
+    }
+}
+
+fn rpc<D: Dialect>(
+    dialect: D,
+    callers: usize,
+    callees: u32,
+    open: usize,
+    common: &Common,
+) -> Result<Report, Failure> {
+    let registered = (0..callees).map(|procedure| Role::Callee { procedure });
+    let roles: Vec<_> = iter::repeat_n(Role::Caller, callers).chain(registered).collect();
+    let (mut connections, _) = common.open(dialect, &roles)?;
+    let plan = rpc::Plan { callers, callees: callees as usize, open, schedule: common.schedule() };
+    let outcome = rpc::run(&mut connections, &plan, common.process()?.as_ref(), &mut |_| {})?;
+    ended(&outcome.ended)?;
+    let mut report = Report::default();
+    report
+        .course(&outcome.measured, ["calls", "results"])
+        .plain("errors", outcome.errors)
+        .plain("unexpected", outcome.unexpected)
+        .plain("missing", outcome.missing)
+        .latency("latency", &outcome.latency)
+        .usage(&outcome.measured, "call");
+    Ok(report)
+}
+
+fn conns<D: Dialect>(dialect: D, sessions: usize, common: &Common) -> Result<Report, Failure> {
+    let process = common.process()?;
+    let resident = || process.as_ref().map(|process| process.usage().resident_bytes);
+    let before = resident();
+    let (mut connections, opened) = common.open(dialect, &vec![Role::Idle; sessions])?;
+    ended(&crowd::rest(&mut connections, SETTLE)?)?;
+    let mut report = Report::default();
+    report
+        .number("joined_per_s", sessions as f64 / opened.time.as_secs_f64())
+        .latency("join", &opened.latency);
+    if let Some((before, after)) = before.zip(resident()) {
+        report.number("resident_bytes_per_session", after.saturating_sub(before) as f64 / sessions as f64);
+    }
+    Ok(report)
+}
+
+/// Sessions that ended during a run make its figures worthless.
+fn ended((count, why): &(usize, Option<String>)) -> Result<(), Failure> {
+    match (count, why) {
+        (0, _) => Ok(()),
+        (count, why) => {
+            let why = why.as_deref().unwrap_or("for no reason");
+            Err(format!("{count} sessions ended during the run: {why}").into())
+        }
     }
 }
 
 impl Common {
-    fn open<D: Dialect>(&self, dialect: D, roles: Vec<Role>) -> Result<Connections<D>, LoadError> {
+    fn open<D: Dialect>(&self, dialect: D, roles: &[Role]) -> Result<(Connections<D>, Opened), Failure> {
         let mut connections = Connections::new(dialect, Arc::new(AtomicBool::new(false)))?;
         let setup = Setup {
             addresses: vec![Address::Tcp(self.url)],
@@ -180,13 +268,17 @@ impl Common {
             opening_max: OPENING_MAX,
             sources: Vec::new(),
         };
-        let wanted: Vec<_> = roles.into_iter().map(|role| Wanted { role, way: 0 }).collect();
-        setup.open(&mut connections, &wanted, |_| {})?;
-        Ok(connections)
+        let wanted: Vec<_> = roles.iter().map(|role| Wanted { role: *role, way: 0 }).collect();
+        let opened = setup.open(&mut connections, &wanted, |_| {})?;
+        Ok((connections, opened))
     }
 
-    fn process(&self) -> Result<Option<Process>, LoadError> {
-        self.pid.map(Process::new).transpose()
+    fn schedule(&self) -> Schedule {
+        Schedule { warm_up: self.warm_up, duration: self.duration, patience: self.timeout }
+    }
+
+    fn process(&self) -> Result<Option<Process>, Failure> {
+        Ok(self.pid.map(Process::new).transpose()?)
     }
 }
 

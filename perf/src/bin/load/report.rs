@@ -1,10 +1,8 @@
 //! What a run is told as: one JSON object whose fields are named as those of `fanwire bench`.
 
 use std::fmt::{Display, Write};
-use std::time::Duration;
 
-use fanwire::load::fanout;
-use fanwire::load::process::Spent;
+use fanwire::load::drive::Measured;
 use hdrhistogram::Histogram;
 
 const PERCENTILES: [(&str, f64); 5] =
@@ -27,65 +25,51 @@ impl Report {
         if number.is_finite() { self.plain(name, number) } else { self.plain(name, "null") }
     }
 
-    /// A text without anything that JSON escapes.
-    pub fn text(&mut self, name: &str, text: &str) -> &mut Report {
-        self.plain(name, format_args!("\"{text}\""))
-    }
-
-    /// How much was delivered and what was not.
-    pub fn delivered(&mut self, outcome: &fanout::Outcome) -> &mut Report {
-        let seconds = outcome.measured.as_secs_f64();
-        self.number("measured_s", seconds)
-            .number("publications_per_s", outcome.publications as f64 / seconds)
-            .number("events_per_s", outcome.events as f64 / seconds)
-            .number("bytes_per_s", outcome.bytes as f64 / seconds)
-            .plain("lost", outcome.lost)
-            .plain("out_of_order", outcome.out_of_order)
-            .plain("stalled", outcome.stalled.is_some())
-            .plain("interrupted", outcome.interrupted)
-            .plain("sessions_ended", outcome.ended.0)
+    /// How much was sent and received: two words for what it was, such as "publications" and "events".
+    pub fn course(&mut self, measured: &Measured, words: [&str; 2]) -> &mut Report {
+        let seconds = measured.time.as_secs_f64();
+        self.number("measured_s", seconds);
+        for (word, count) in words.into_iter().zip([measured.sent, measured.received]) {
+            self.number(&format!("{word}_per_s"), count as f64 / seconds);
+        }
+        self.number("bytes_per_s", measured.bytes as f64 / seconds)
+            .plain("stalled", measured.stalled)
+            .plain("interrupted", measured.interrupted)
     }
 
     /// The percentiles of times in nanoseconds, and the distribution for a plot.
-    pub fn latency(&mut self, histogram: &Histogram<u64>) -> &mut Report {
+    pub fn latency(&mut self, name: &str, histogram: &Histogram<u64>) -> &mut Report {
         let mut group = Report::default();
         group.plain("count", histogram.len());
         for (name, percentile) in PERCENTILES {
             group.plain(name, histogram.value_at_percentile(percentile));
         }
-        group.plain("max_ns", histogram.max());
         let points = histogram
             .iter_quantiles(5)
             .map(|point| format!("[{:.7},{}]", point.quantile_iterated_to(), point.value_iterated_to()));
-        group.plain("points", format_args!("[{}]", points.collect::<Vec<_>>().join(",")));
-        self.plain("latency", format_args!("{{{}}}", group.0))
+        let points = points.collect::<Vec<_>>().join(",");
+        group.plain("max_ns", histogram.max()).plain("points", format_args!("[{points}]"));
+        self.plain(name, format_args!("{{{}}}", group.0))
     }
 
-    /// What the measured process used, for each of `count` things.
-    pub fn spent(
-        &mut self,
-        spent: Option<&Spent>,
-        measured: Duration,
-        count: u64,
-        thing: &str,
-    ) -> &mut Report {
-        let Some(spent) = spent else { return self };
-        let mut group = Report::default();
-        group
-            .number("cpu_s", spent.cpu.as_secs_f64())
-            .number(&format!("cpu_ns_per_{thing}"), spent.cpu.as_nanos() as f64 / count as f64)
-            .number("cores", spent.cpu.as_secs_f64() / measured.as_secs_f64())
-            .plain("resident_bytes", spent.resident_bytes);
-        self.plain("router", format_args!("{{{}}}", group.0))
-    }
-
-    /// How busy this process was.
-    pub fn generator(&mut self, cpu: Duration, measured: Duration) -> &mut Report {
-        self.number("generator_cores", cpu.as_secs_f64() / measured.as_secs_f64())
+    /// CPU time and memory: of the measured process for each thing that was received, and of this one.
+    pub fn usage(&mut self, measured: &Measured, thing: &str) -> &mut Report {
+        let seconds = measured.time.as_secs_f64();
+        if let Some(spent) = &measured.spent {
+            let each = spent.cpu.as_nanos() as f64 / measured.received as f64;
+            let mut group = Report::default();
+            group
+                .number("cpu_s", spent.cpu.as_secs_f64())
+                .number(&format!("cpu_ns_per_{thing}"), each)
+                .number("cores", spent.cpu.as_secs_f64() / seconds)
+                .plain("resident_bytes", spent.resident_bytes);
+            self.plain("router", format_args!("{{{}}}", group.0));
+        }
+        self.number("generator_cores", measured.own_cpu.as_secs_f64() / seconds)
     }
 
     /// Writes it to standard output.
-    pub fn print(&self) {
-        println!("{{{}}}", self.0);
+    pub fn print(&self, scenario: &str) {
+        println!("{{\"scenario\":\"{scenario}\",{}}}", self.0);
     }
 }
