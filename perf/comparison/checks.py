@@ -1,20 +1,18 @@
 """What is to be reached, as a figure, a bound, and where both come from.
 
-A ratio is taken in each round between runs that followed each other, and its median counts; the spread is the lowest and
-the highest.
+A ratio is taken in each round between runs that followed each other, and its median counts; the spread is the lowest
+and the highest.
 """
 
 import statistics
 from dataclasses import dataclass
-
-from .runs import value
 
 UNITS = {
     "events_per_s": ("events/s", 1),
     "calls_per_s": ("calls/s", 1),
     "joined_per_s": ("sessions/s", 1),
     "events_per_busiest_core": ("events/s and core", 1),
-    "router.cpu_ns_per_publication": ("ns CPU/publication", 1),
+    "last.router.cpu_ns_per_publication": ("ns CPU/publication", 1),
     "router.cpu_ns_per_event": ("ns CPU/event", 1),
     "latency.p50_ns": ("µs p50", 1e3),
     "latency.p99_ns": ("µs p99", 1e3),
@@ -98,34 +96,6 @@ class Bound:
             over = middle - statistics.median(base)
             verdict.found = f"{over:+.3g} {self.unit}" if self.theirs else f"{number(middle)} {self.unit}"
             verdict.passed = over >= self.allowance if self.at_least else over <= self.allowance
-        return verdict
-
-
-@dataclass
-class Growth:
-    """The highest of a list of steps through its first one, less than so many times that."""
-
-    title: str
-    steps: str
-    metric: str
-    ours: tuple
-    less_than: float
-
-    @property
-    def target(self):
-        return f"< {self.less_than:g} × the first"
-
-    def verdict(self, results):
-        growths, verdict = [], Verdict()
-        for steps in results.rounds(*self.ours, self.steps):
-            figures = [value(step, self.metric) for step in steps]
-            if all(figures):
-                growths.append(max(figures) / figures[0])
-                verdict.ours, verdict.theirs = shown([max(figures)], self.metric), shown([figures[0]], self.metric)
-        if growths:
-            middle = statistics.median(growths)
-            verdict.found = f"{number(middle)} ×" + spread(growths)
-            verdict.passed = middle < self.less_than
         return verdict
 
 

@@ -330,7 +330,7 @@ def environment(name, requirement):
 
 
 def libuv():
-    """The folder with libuv, which socketify is linked with: the system's, else the Debian package unpacked beside it."""
+    """The folder with libuv, which socketify is linked with: none for the system's, else the Debian package unpacked."""
     if "libuv.so.1" in output(["ldconfig", "-p"], fails=""):
         return ""
     folder = INSTALLED / "libuv"

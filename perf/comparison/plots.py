@@ -46,7 +46,7 @@ class Axis:
 
 @dataclass
 class Series:
-    """One line: its name, the place of its colour in the themes, its points, and whether it is what the chart is about."""
+    """One line: its name, its colour's place in the themes, its points, and whether it is what the chart is about."""
 
     name: str
     hue: int
@@ -120,7 +120,7 @@ def spread(wanted, gap, low, high):
 
 @dataclass
 class Bar:
-    """One bar: its name, its value, what is written behind it, its colour, and whether it is what the chart is about."""
+    """One bar: its name and value, what is written behind it, its colour, and whether the chart is about it."""
 
     name: str
     value: float

@@ -30,6 +30,9 @@ COLUMNS = (
     ("resident_bytes_per_session", "B a session", 1, True),
     ("events_per_busiest_core", "events/s and busiest core", 1, True),
     ("router.cpu_ns_per_event", "CPU per event, ns", 1, False),
+    ("last.publications_per_s", "publications/s", 1, True),
+    ("last.router.cpu_ns_per_publication", "CPU per publication, ns", 1, False),
+    ("last.resident_bytes_per_subscription", "B a subscription", 1, False),
     ("router.cpu_ns_per_call", "CPU per call, µs", 1e3, False),
     ("router.cores", "cores", 1, False),
     ("latency.p50_ns", "p50, µs", 1e3, False),
@@ -132,8 +135,8 @@ class Report:
             f"| systems | {', '.join(versions)} |\n\n"
             "Everything is on one machine, over loopback, with one load generator of one thread; on few cores it "
             "contends with what it measures. Systems were run in turn in each round; figures are medians of the rounds, "
-            "with the lowest and highest in parentheses. CPU is that of the measured process, out of `/proc`. Payload is "
-            "128 B where nothing else is said."
+            "with the lowest and highest in parentheses. CPU is that of the measured process, out of `/proc`. Payload "
+            "is 128 B where nothing else is said. What is run is told in [README.md](README.md)."
         )
 
     def reached(self):
@@ -158,13 +161,13 @@ class Report:
             "| system | " + " | ".join(title for _, title, _, _ in columns) + " |",
             "| --- |" + " --: |" * len(columns),
         ]
-        for subject in work.subjects:
+        for subject in work.everybody:
             if subject.key in reports:
                 cells = [self.cell(work, subject, *column) for column in columns]
                 lines.append(f"| {self.title(subject)} | " + " | ".join(cells) + " |")
+        failures = self.results.failures.get(work.name, {})
         missing = [
-            f"{self.title(subject)}: {self.results.failures[work.name][subject.key]}." for subject in work.subjects
-            if subject.key in self.results.failures.get(work.name, {})
+            f"{self.title(subject)}: {failures[subject.key]}." for subject in work.everybody if subject.key in failures
         ]
         tail = "\n\n" + " ".join(missing) if missing else ""
         return f"### {work.name[0].upper()}{work.name[1:]}\n\n" + "\n".join(lines) + tail
@@ -215,7 +218,7 @@ class Report:
         if not work:
             return None
         series = []
-        for subject in work.subjects:
+        for subject in work.everybody:
             reports = self.results.reports.get(work.name, {}).get(subject.key)
             if not reports:
                 continue
@@ -235,10 +238,12 @@ class Report:
         return title, plots.lines(title, subtitle, x, y, series)
 
     def memory(self):
-        work = next((work for work in self.plan.works if work.scenario == "conns" and work.name.endswith("idle sessions")), None)
-        figures = {} if not work else {
+        work = next((work for work in self.plan.works if work.name.startswith("memory of")), None)
+        if not work:
+            return None
+        figures = {
             subject: self.results.median(work.name, subject.key, "resident_bytes_per_session")
-            for subject in work.subjects
+            for subject in work.everybody
         }
         items = [
             plots.Bar(self.title(subject), octets / 1024, f"{number(octets / 1024)} KiB", self.hue(subject),
@@ -248,7 +253,8 @@ class Report:
         if not items:
             return None
         title = "Memory of an idle joined session"
-        subtitle = f"what {work.name} add to the resident memory, through their number; less is better"
+        crowd = work.name.removeprefix("memory of ")
+        subtitle = f"what {crowd} add to the resident memory, through their number; less is better"
         return title, plots.bars(title, subtitle, items)
 
     def subjects(self, names):
@@ -257,7 +263,7 @@ class Report:
         names = set(names)
         for work in self.plan.works:
             if work.name in names:
-                found.update((subject.key, subject) for subject in work.subjects)
+                found.update((subject.key, subject) for subject in work.everybody)
         return list(found.values())
 
     def series(self, subject, points):

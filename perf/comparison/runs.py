@@ -33,16 +33,30 @@ class Work:
     """One load that several subjects are put under.
 
     `options(results, subject)` gives the load generator's options, and may look at what was measured before.
-    `each_round` starts the systems anew for each run, for what a system does not forget: its memory.
+    `others` are subjects that no bound hangs on closely, or that are slow to measure: they get fewer rounds.
+    `anew` starts the systems for each run, for what a system does not forget: its memory.
     """
 
     name: str
     scenario: str
     subjects: list
+    others: list
     options: object
     rounds: int
+    rounds_others: int
     seconds: float
-    each_round: bool = False
+    anew: bool = False
+
+    @property
+    def everybody(self):
+        return self.subjects + self.others
+
+    def turns(self):
+        """Every run of this work in its order: round, of how many, and subject."""
+        for number in range(max(self.rounds, self.rounds_others)):
+            for subjects, rounds in ((self.subjects, self.rounds), (self.others, self.rounds_others)):
+                if number < rounds:
+                    yield from ((number + 1, rounds, subject) for subject in subjects)
 
 
 class Results:
@@ -70,20 +84,22 @@ class Results:
 
 
 def value(report, metric):
-    """The figure at a path of names, or of numbers in a list; none if there is none."""
+    """The figure at a path of names; none if there is none."""
     for name in metric.split("."):
-        if isinstance(report, list):
-            report = report[int(name)] if report else None
-        else:
-            report = report.get(name) if isinstance(report, dict) else None
+        report = report.get(name) if isinstance(report, dict) else None
     return report
 
 
 def complete(report):
-    """Adds what is made out of two figures."""
+    """Adds what is made out of two figures, names the last step, and takes away what was never measured."""
+    for name in ("latency", "join"):
+        if value(report, f"{name}.count") == 0:
+            del report[name]
     busiest = value(report, "router.busiest_thread_cores")
     if busiest and "events_per_s" in report:
         report["events_per_busiest_core"] = report["events_per_s"] / busiest
+    if report.get("steps"):
+        report["last"] = report.pop("steps")[-1]
     return report
 
 
@@ -109,11 +125,10 @@ class Runner:
         self.say(f"{work.name}")
         with ExitStack() as stack:
             running = {}
-            for number in range(work.rounds):
-                for subject in work.subjects:
-                    self.run_one(work, subject, number, stack, running)
+            for number, rounds, subject in work.turns():
+                self.run_one(work, subject, f"{number}/{rounds}", stack, running)
 
-    def run_one(self, work, subject, number, stack, running):
+    def run_one(self, work, subject, place, stack, running):
         """One run of one subject, unless its system cannot be had or has failed in this work already."""
         if subject.peer in self.unavailable:
             return self.results.fail(work.name, subject.key, "not available")
@@ -121,7 +136,7 @@ class Runner:
             return None
         system = self.systems[subject.peer]
         try:
-            if work.each_round:
+            if work.anew:
                 with system.running() as started:
                     report = self.load(work, subject, started)
             else:
@@ -132,7 +147,7 @@ class Runner:
             self.results.fail(work.name, subject.key, str(reason))
             return self.say(f"  {subject.key:28} {reason}")
         self.results.add(work.name, subject.key, report)
-        return self.say(f"  {number + 1}/{work.rounds} {subject.key:24} {summary(report)}")
+        return self.say(f"  {place} {subject.key:24} {summary(report)}")
 
     def load(self, work, subject, started):
         """Puts the load on and returns the report."""
@@ -180,6 +195,8 @@ def summary(report):
         ("calls_per_s", 1e3, "k calls/s"),
         ("joined_per_s", 1e3, "k sessions/s"),
         ("resident_bytes_per_session", 1, "B/session"),
+        ("last.router.cpu_ns_per_publication", 1, "ns CPU/publication"),
+        ("last.resident_bytes_per_subscription", 1, "B/subscription"),
         ("router.cpu_ns_per_event", 1, "ns CPU/event"),
         ("latency.p50_ns", 1e3, "µs p50"),
         ("latency.p99_ns", 1e3, "µs p99"),

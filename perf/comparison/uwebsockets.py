@@ -1,7 +1,7 @@
 """uWebSockets as a plain broadcaster: what arrives on /publish goes to everybody on /subscribe.
 
-The C++ library is the one inside the socketify package, and is driven through its C interface: its own event loop waits,
-reads, fans out and writes. Python runs once for each publication and once for each connection, never for an event.
+The C++ library is the one inside the socketify package, and is driven through its C interface: its own event loop
+waits, reads, fans out and writes. Python runs once for each publication and each connection, never for an event.
 Run by perf/compare, with the interpreter of the environment that socketify is installed in.
 """
 

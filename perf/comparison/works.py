@@ -5,7 +5,7 @@ Each group can be asked for alone. The bounds are those the project has set itse
 
 from dataclasses import dataclass
 
-from .checks import Bound, Growth, Ratio
+from .checks import Bound, Ratio
 from .runs import Subject, Work
 
 GROUPS = ("fanout", "payload", "mixed", "rpc", "latency", "memory", "joining", "growth", "shards")
@@ -30,22 +30,22 @@ MIXED = Subject("fanwire", "tcp", "msgpack", ("--subscribers-as", ALL_WAYS), "mi
 
 @dataclass
 class Mode:
-    """How long it may take. `rounds` and `seconds` are for what a bound hangs on; the rest gets one short round."""
+    """How long it may take. `others`: do the systems that no bound hangs on take part in no, some or all works?"""
 
     rounds: int
+    rounds_others: int
     seconds: float
-    rounds_rest: int
-    seconds_rest: float
     sessions: int
-    subscriptions: int
+    subscriptions_each: int
+    others: str = "all"
     sizes: tuple = SUBSCRIBERS
     room: int = ROOM
-    others: bool = True
+    crowd: int = 250
 
 
-FULL = Mode(rounds=5, seconds=2, rounds_rest=3, seconds_rest=1.5, sessions=5000, subscriptions=1_000_000)
-QUICK = Mode(rounds=2, seconds=0.5, rounds_rest=1, seconds_rest=0.5, sessions=2000, subscriptions=100_000)
-SMOKE = Mode(1, 0.1, 1, 0.1, 20, 200, sizes=(5, 10), room=10, others=False)
+FULL = Mode(rounds=5, rounds_others=3, seconds=2, sessions=5000, subscriptions_each=4000)
+QUICK = Mode(rounds=2, rounds_others=1, seconds=0.5, sessions=2000, subscriptions_each=400, others="some")
+SMOKE = Mode(1, 1, 0.1, 20, 10, others="none", sizes=(5, 10), room=10, crowd=5)
 
 
 def fanout_name(subscribers, window=32, payload=128):
@@ -67,28 +67,34 @@ class Plan:
 
     def peers(self):
         """The names of all systems that take part."""
-        return list(dict.fromkeys(subject.peer for work in self.works for subject in work.subjects))
+        return list(dict.fromkeys(subject.peer for work in self.works for subject in work.everybody))
 
     def fanout(self):
         mode = self.mode
-        everybody = [RAWSOCKET, RELAY, WEBSOCKET, WEBSOCKET_JSON]
-        others = [UWEBSOCKETS, NATS, CROSSBAR, CROSSBAR_JSON, *self.named] if mode.others else []
+        ours = [RAWSOCKET, RELAY, WEBSOCKET, WEBSOCKET_JSON, *self.some(UWEBSOCKETS)]
         for size in mode.sizes:
-            self.fan_out(everybody + others, size)
-        self.fan_out([RAWSOCKET, RELAY, *([UWEBSOCKETS, NATS] if mode.others else [])], mode.room, window=256)
+            if size == mode.room:
+                others = self.some(NATS, CROSSBAR, CROSSBAR_JSON, *self.named)
+                self.fan_out(ours, size, others=others)
+            elif mode.others == "all":
+                others = [*ours[2:], NATS, CROSSBAR, CROSSBAR_JSON, *self.named]
+                self.fan_out(ours[:2], size, others=others)
+            else:
+                self.fan_out(ours[:2], size)
+        self.fan_out([RAWSOCKET, RELAY], mode.room, window=256, others=self.all(NATS))
 
         name, wide = fanout_name(mode.room), fanout_name(mode.room, 256)
-        title = "fan-out to 1,000, RawSocket MessagePack, {} under way"
-        self.beside_the_relay(title.format(32), name, 0.90)
-        self.beside_the_relay(title.format(256), wide, 0.80)
+        title = f"fan-out to {mode.room:,}, RawSocket MessagePack"
+        self.beside_the_relay(f"{title}, 32 under way", name, 0.90)
+        self.beside_the_relay(f"{title}, 256 under way", wide, 0.80)
         for subject, said in ((WEBSOCKET, "MessagePack"), (WEBSOCKET_JSON, "JSON")):
-            title = f"fan-out to 1,000, WebSocket {said}"
-            ours = (name, subject.key)
+            title = f"fan-out to {mode.room:,}, WebSocket {said}"
+            place = (name, subject.key)
             self.check(Ratio(
-                title, "events_per_s", ours, (name, UWEBSOCKETS.key), "uWebSockets, plain broadcast", at_least=1,
+                title, "events_per_s", place, (name, UWEBSOCKETS.key), "uWebSockets, plain broadcast", at_least=1,
             ))
             self.check(Ratio(
-                title + ", events in a second of CPU", "router.cpu_ns_per_event", ours, (name, NATS.key), "NATS",
+                title + ", events in a second of CPU", "router.cpu_ns_per_event", place, (name, NATS.key), "NATS",
                 at_least=4, inverse=True,
             ))
         for fewer, more in zip(mode.sizes, mode.sizes[1:]):
@@ -100,9 +106,10 @@ class Plan:
 
     def payload(self):
         for payload in (4096, 65536):
-            self.fan_out([RAWSOCKET, RELAY], self.mode.room, payload=payload)
-            name = fanout_name(self.mode.room, payload=payload)
-            self.beside_the_relay(f"fan-out to 1,000, payload {payload >> 10} KiB", name, 0.95)
+            room = self.mode.room
+            self.fan_out([RAWSOCKET, RELAY], room, payload=payload)
+            name = fanout_name(room, payload=payload)
+            self.beside_the_relay(f"fan-out to {room:,}, payload {payload >> 10} KiB", name, 0.95)
 
     def mixed(self):
         name = "mixed serializers and transports"
@@ -113,10 +120,10 @@ class Plan:
         ))
 
     def rpc(self):
-        others = [NATS, CROSSBAR, *self.named] if self.mode.others else []
         many, single = "calls, 16 callers × 8 open, 4 callees", "one call at a time"
-        self.work(many, "rpc", [RAWSOCKET, RELAY, *others], self.rpc_options(16, 4, 8))
-        self.work(single, "rpc", [RAWSOCKET, RELAY, *others], self.rpc_options(1, 1, 1))
+        ours = [RAWSOCKET, RELAY, *self.some(NATS)]
+        self.work(many, "rpc", ours, self.rpc_options(16, 4, 8), self.some(CROSSBAR, *self.named))
+        self.work(single, "rpc", [RAWSOCKET, RELAY], self.rpc_options(1, 1, 1), self.all(NATS, CROSSBAR, *self.named))
         for subject, against, bound in ((RELAY, "relay", 0.60), (NATS, "NATS", 2), (CROSSBAR, "Crossbar.io", 20)):
             self.check(Ratio(
                 many, "calls_per_s", (many, RAWSOCKET.key), (many, subject.key), against, at_least=bound,
@@ -127,11 +134,13 @@ class Plan:
         ))
 
     def latency(self):
-        mode = self.mode
-        room = mode.room
+        room = self.mode.room
         highest = fanout_name(room)
-        if "fanout" not in self.groups:
-            self.fan_out([RAWSOCKET, RELAY, WEBSOCKET_JSON], room)
+        ours, others = [RAWSOCKET, RELAY, WEBSOCKET_JSON], []
+        if "fanout" in self.groups:
+            others = self.all(UWEBSOCKETS, NATS, CROSSBAR, *self.named)
+        else:
+            self.fan_out(ours, room)
         one = f"fan-out to {room:,}, 1 under way"
         self.work(one, "fanout", [RELAY], self.fanout_options(room, 1, 128))
 
@@ -140,8 +149,7 @@ class Plan:
             return ["--rate", f"{rate / 2:.3f}", *self.fanout_options(room, None, 128)(results, subject)]
 
         name = f"latency, {room:,} subscribers, half the highest rate"
-        others = [UWEBSOCKETS, NATS, CROSSBAR, *self.named] if mode.others and "fanout" in self.groups else []
-        self.work(name, "latency", [RAWSOCKET, RELAY, WEBSOCKET_JSON, *others], half)
+        self.work(name, "latency", ours, half, others)
         for subject in (RAWSOCKET, WEBSOCKET_JSON):
             self.check(Bound(
                 f"latency at half the highest rate, p99, {way(subject)}", "latency.p99_ns", (name, subject.key),
@@ -150,11 +158,10 @@ class Plan:
             ))
 
     def memory(self):
-        mode = self.mode
-        name = f"{mode.sessions:,} idle sessions"
-        others = [CROSSBAR, CROSSBAR_JSON, *self.named] if mode.others else []
-        sessions = self.options("--sessions", mode.sessions)
-        self.work(name, "conns", [RAWSOCKET, WEBSOCKET_JSON, *others], sessions, rest=True, each_round=True)
+        count = self.mode.sessions
+        name = f"memory of {count:,} idle sessions"
+        others = self.some(CROSSBAR, *self.named) + self.all(CROSSBAR_JSON)
+        self.work(name, "conns", [RAWSOCKET, WEBSOCKET_JSON], self.options("--sessions", count), others, anew=True)
         for subject, kibibytes in ((RAWSOCKET, 1.5), (WEBSOCKET_JSON, 2)):
             self.check(Bound(
                 f"resident memory of an idle session, {way(subject).split()[0]}", "resident_bytes_per_session",
@@ -162,37 +169,37 @@ class Plan:
             ))
 
     def joining(self):
-        mode = self.mode
-        name = f"{mode.sessions:,} sessions join"
-        others = [NATS, CROSSBAR, *self.named] if mode.others else []
-        sessions = self.options("--sessions", mode.sessions)
-        self.work(name, "conns", [RAWSOCKET, RELAY, *others], sessions, rest=True, each_round=True)
+        count = self.mode.sessions
+        name = f"{count:,} sessions join"
+        self.work(
+            name, "conns", [RAWSOCKET, RELAY], self.options("--sessions", count), self.all(NATS, CROSSBAR), anew=True,
+        )
+        place = (name, RAWSOCKET.key)
         self.check(Bound(
-            "joining, connect to WELCOME", "joined_per_s", (name, RAWSOCKET.key), 5 * 8500, "sessions/s", 1,
-            at_least=True,
+            "joining, connect to WELCOME", "joined_per_s", place, 5 * 8500, "sessions/s", 1, at_least=True,
         ))
         self.check(Ratio(
-            "the same beside the kernel's limit: accepting alone", "joined_per_s", (name, RAWSOCKET.key),
-            (name, RELAY.key), "relay", at_least=0.5,
+            "joining beside accepting alone", "joined_per_s", place, (name, RELAY.key), "relay", at_least=0.90,
         ))
 
     def growth(self):
-        mode = self.mode
-        for what, most, options in (
-            ("subscriptions on distinct topics", mode.subscriptions, ["--patterns", "exact"]),
-            ("patterns", min(mode.subscriptions, 10_000), ["--patterns", "prefix"]),
+        crowd, each = self.mode.crowd, self.mode.subscriptions_each
+        for what, policy, most in (
+            ("subscriptions on distinct topics", "exact", each), ("patterns", "prefix", min(each, 40)),
         ):
-            name = f"publishing with 1 → {most:,} {what}"
-            steps = ",".join(str(10**power) for power in range(len(str(most))) if power % 2 == 0 or 10**power == most)
-            self.work(
-                name, "topics", [RAWSOCKET], self.options("--subscriptions", steps, *options), rest=True,
-                each_round=True,
-            )
-            self.check(Growth(name, "steps", "router.cpu_ns_per_publication", (name, RAWSOCKET.key), 2))
-            if what != "patterns":
+            # As many sessions in both, or it would be measured how many events share a write.
+            few, many = self.subscriptions(crowd, 1, policy), self.subscriptions(crowd, most, policy)
+            name = f"publishing to one of many {what}"
+            one = self.all(self.subscriptions(1, 1, policy))
+            self.work(name, "topics", [few, many], self.options(), one, anew=True)
+            self.check(Ratio(
+                f"a publication with {crowd:,} → {crowd * most:,} {what}", "last.router.cpu_ns_per_publication",
+                (name, many.key), (name, few.key), f"that with {crowd:,}", at_most=2,
+            ))
+            if policy == "exact":
                 self.check(Bound(
-                    "resident memory of a subscription", "steps.-1.resident_bytes_per_subscription",
-                    (name, RAWSOCKET.key), 200, "B", 1,
+                    "resident memory of a subscription", "last.resident_bytes_per_subscription", (name, many.key),
+                    200, "B", 1,
                 ))
 
     def shards(self):
@@ -204,10 +211,16 @@ class Plan:
             (name, TWO_SHARDS.key), (name, RAWSOCKET.key), "1 shard", at_least=1.7,
         ))
 
-    def fan_out(self, subjects, subscribers, window=32, payload=128):
+    @staticmethod
+    def subscriptions(sessions, each, policy):
+        """Fanwire with so many subscriptions in so many sessions."""
+        count = sessions * each
+        options = ("--subscriptions", count, "--per-session", each, "--patterns", policy)
+        return Subject("fanwire", "tcp", "msgpack", options, f"{count:,} in {sessions:,} sessions")
+
+    def fan_out(self, subjects, subscribers, window=32, payload=128, others=()):
         name = fanout_name(subscribers, window, payload)
-        rest = subscribers != self.mode.room
-        self.work(name, "fanout", subjects, self.fanout_options(subscribers, window, payload), rest)
+        self.work(name, "fanout", subjects, self.fanout_options(subscribers, window, payload), others)
 
     def fanout_options(self, subscribers, window, payload):
         windows = [] if window is None else ["--window", window]
@@ -221,10 +234,19 @@ class Plan:
         times = ["--duration", seconds, "--warm-up", seconds / 4]
         return lambda _results, _subject: [*fixed, *times]
 
-    def work(self, name, scenario, subjects, options, rest=False, **more):
+    def some(self, *subjects):
+        """Those subjects where other systems take part at all."""
+        return [] if self.mode.others == "none" else list(subjects)
+
+    def all(self, *subjects):
+        """Those subjects where other systems take part in everything."""
+        return list(subjects) if self.mode.others == "all" else []
+
+    def work(self, name, scenario, subjects, options, others=(), anew=False):
         mode = self.mode
-        rounds = mode.rounds_rest if rest else mode.rounds
-        self.works.append(Work(name, scenario, subjects, options, rounds, mode.seconds, **more))
+        self.works.append(Work(
+            name, scenario, list(subjects), list(others), options, mode.rounds, mode.rounds_others, mode.seconds, anew,
+        ))
 
     def beside_the_relay(self, title, name, bound):
         self.check(Ratio(
