@@ -3,9 +3,9 @@
 //! Owns the sockets, what is left of a cut frame, and what the kernel did not take. What to send and what to count is
 //! the [`Load`]'s.
 //!
-//! Invariants: what is copied of the input is the beginning of a frame that is not whole, and nothing else; a connection
-//! is read until a read is short, and written once for each time that it was read or written to; one that has ended is
-//! reported once and never touched again.
+//! Invariants: of the input only the beginning of a frame that is not whole is copied; a connection is read until a
+//! read is short, and written once for each time that it was read or written to; one that has ended is reported once
+//! and never touched again.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +28,9 @@ const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Events of one poll.
 const EVENTS_MAX: usize = 1024;
+
+/// Reads of one connection in a turn: a router that sends without end does not keep a run from ending.
+const READS_PER_TURN: usize = 64;
 
 /// How long a poll waits at most, so that interrupts and deadlines are seen.
 const WAIT_MAX: Duration = Duration::from_millis(50);
@@ -92,6 +95,8 @@ pub struct Connections<D: Dialect> {
     events: Events,
     list: Vec<Connection<D::Session>>,
     buffer: Box<[u8]>,
+    /// Connections with more to read, for which no event comes.
+    unread: Vec<usize>,
     begin: Instant,
     stop: Arc<AtomicBool>,
     bytes_read: u64,
@@ -132,6 +137,7 @@ impl<D: Dialect> Connections<D> {
             events: Events::with_capacity(EVENTS_MAX),
             list: Vec::new(),
             buffer: vec![0; buffer_bytes].into_boxed_slice(),
+            unread: Vec::new(),
             begin: Instant::now(),
             stop,
             bytes_read: 0,
@@ -215,8 +221,10 @@ impl<D: Dialect> Connections<D> {
 
     /// Waits for something to happen, at most for `timeout`, and handles all of it.
     pub fn turn(&mut self, timeout: Duration, load: &mut impl Load<D>) -> io::Result<()> {
-        match self.poll.poll(&mut self.events, Some(timeout.min(WAIT_MAX))) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+        let unread = std::mem::take(&mut self.unread);
+        let wait = if unread.is_empty() { timeout.min(WAIT_MAX) } else { Duration::ZERO };
+        match self.poll.poll(&mut self.events, Some(wait)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => self.events.clear(),
             polled => polled?,
         }
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
@@ -238,6 +246,12 @@ impl<D: Dialect> Connections<D> {
             }
         }
         self.events = events;
+        for number in unread {
+            if self.list[number].state == State::Open && !self.unread.contains(&number) {
+                self.read(number, true, load);
+                self.flush(number, load);
+            }
+        }
         Ok(())
     }
 
@@ -306,12 +320,13 @@ impl<D: Dialect> Connections<D> {
     #[inline]
     fn read(&mut self, number: usize, closing: bool, load: &mut impl Load<D>) {
         let room = self.buffer.len();
-        while self.list[number].socket.is_some() {
+        for _ in 0..READS_PER_TURN {
             let count = self.read_once(number, room, load);
             if count == 0 || (count < room && !closing) {
                 return;
             }
         }
+        self.unread.push(number);
     }
 
     /// One read of at most `room` octets, kept ones included, and all frames in it. Returns 0 if there was nothing,

@@ -123,6 +123,8 @@ pub fn run<D: Dialect>(
         let wait = drive.send(connections, now);
         connections.turn(wait, drive)?;
     };
+    // While the load is still on.
+    let resident_bytes = process.map_or(0, Process::resident_bytes);
     while drive.state().under_way && !watch.stalled && !connections.stopped() {
         drive.flush(connections);
         connections.turn(TICK, drive)?;
@@ -138,12 +140,14 @@ pub fn run<D: Dialect>(
         None => return Err(LoadError::Interrupted),
     };
     let state = drive.state();
+    let measured = last.since(&first);
     Ok(Measured {
         sent_total: state.sent,
         received_total: state.received,
         stalled: watch.stalled,
         interrupted: connections.stopped(),
-        ..last.since(&first)
+        spent: measured.spent.map(|spent| Spent { resident_bytes, ..spent }),
+        ..measured
     })
 }
 
@@ -202,5 +206,46 @@ impl Mark {
             stalled: false,
             interrupted: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_router_has_stalled_if_nothing_comes_while_something_is_under_way() {
+        let mut watch = Watch { patience: Duration::from_secs(2), received: 0, at: 0, stalled: false };
+        let state = |received, under_way| State { sent: 9, received, under_way, over: false };
+        assert!(!watch.ends(state(1, true), SECOND));
+        assert!(!watch.ends(state(1, true), 3 * SECOND));
+        // Silence with nothing under way is nobody's fault.
+        assert!(!watch.ends(state(1, false), 9 * SECOND));
+        assert!(!watch.ends(state(2, true), 10 * SECOND));
+        assert!(watch.ends(state(2, true), 12 * SECOND + 1) && watch.stalled);
+    }
+
+    #[test]
+    fn a_load_that_is_over_ends_and_has_not_stalled() {
+        let mut watch = Watch { patience: Duration::from_secs(2), received: 0, at: 0, stalled: false };
+        let state = State { sent: 1, received: 0, under_way: true, over: true };
+        assert!(watch.ends(state, 1) && !watch.stalled);
+    }
+
+    #[test]
+    fn what_is_measured_lies_between_the_marks() {
+        let mark = |at, count, cpu| Mark {
+            at,
+            state: State { sent: count, received: 10 * count, under_way: true, over: false },
+            bytes: 1000 * count,
+            usage: None,
+            own_cpu: Duration::from_millis(cpu),
+        };
+        let measured = mark(3 * SECOND, 7, 50).since(&mark(SECOND, 3, 20));
+        assert_eq!((measured.time, measured.own_cpu), (Duration::from_secs(2), Duration::from_millis(30)));
+        assert_eq!((measured.sent, measured.received, measured.bytes), (4, 40, 4000));
+        assert_eq!((measured.sent_total, measured.received_total), (7, 70));
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Owns when a publication is sent, what is under way, and the count of what was lost or out of order. A publication is
 //! under way until every subscriber has it. The loop is closed ([`Pace::Window`]: at most so many under way, which
-//! finds the highest rate) or open ([`Pace::Rate`]: sent when it is due, whatever the router does, which is what latency
-//! is measured with). Subscribers that read slowly are not waited for.
+//! finds the highest rate) or open ([`Pace::Rate`]: sent when it is due, whatever the router does, which is how latency
+//! is measured). Subscribers that read slowly are not waited for.
 //!
 //! Latency is counted from when a publication was due to be sent. In an open loop that includes all the time by which
 //! the generator was late because the router was ("coordinated omission"); in a closed loop both moments are one.
@@ -22,7 +22,7 @@ use super::process::Process;
 use super::{Dialect, Ending, Incoming, LoadError, Stamp};
 
 /// Publications under way at most in an open loop; what is due beyond waits, and that counts as latency.
-const OPEN_LOOP_WINDOW: usize = 1 << 16;
+const OPEN_LOOP_WINDOW: usize = 1 << 14;
 
 /// Octets of unsent publications of one publisher, above which an open loop waits.
 const UNSENT_BYTES_MAX: usize = 4 << 20;

@@ -21,13 +21,11 @@ pub struct Process {
     pid: u32,
 }
 
-/// What a process has used up to one moment.
+/// The CPU time of a process up to one moment.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Usage {
     /// By thread: its id, its name, its CPU time.
     pub threads: Vec<(u32, String, Duration)>,
-    /// Resident memory in octets.
-    pub resident_bytes: u64,
 }
 
 /// What a process has used between two moments.
@@ -56,14 +54,19 @@ impl Process {
 
     /// What it has used so far; nothing if it has ended.
     pub fn usage(&self) -> Usage {
-        Usage { threads: threads(self.pid), resident_bytes: resident_bytes(self.pid) }
+        Usage { threads: threads(self.pid) }
+    }
+
+    /// Its resident memory now, in octets. The kernel counts for milliseconds: not for a moment that is measured.
+    pub fn resident_bytes(&self) -> u64 {
+        resident_bytes(self.pid)
     }
 }
 
 impl Usage {
-    /// What was used since an earlier moment.
+    /// What was used since an earlier moment. Resident memory is the caller's to fill in.
     pub fn since(&self, before: &Usage) -> Spent {
-        let mut spent = Spent { resident_bytes: self.resident_bytes, ..Spent::default() };
+        let mut spent = Spent::default();
         for (id, name, time) in &self.threads {
             let old =
                 before.threads.iter().find(|(old, ..)| old == id).map_or(Duration::ZERO, |(.., old)| *old);
@@ -152,22 +155,18 @@ mod tests {
         }
         assert!(sum != 1);
         let spent = own.usage().since(&before);
-        assert!(spent.resident_bytes > 100_000 && spent.cpu >= spent.busiest.1, "{spent:?}");
+        assert!(own.resident_bytes() > 100_000 && spent.cpu >= spent.busiest.1, "{spent:?}");
         assert!(Process::new(u32::MAX).is_err());
     }
 
     #[test]
     fn the_busiest_thread_is_told() {
         let thread = |id, name: &str, ms| (id, name.to_owned(), Duration::from_millis(ms));
-        let before =
-            Usage { threads: vec![thread(1, "main", 900), thread(2, "shard-0", 5)], resident_bytes: 1 };
-        let after = Usage {
-            threads: vec![thread(1, "main", 901), thread(2, "shard-0", 25), thread(3, "new", 3)],
-            resident_bytes: 2,
-        };
+        let before = Usage { threads: vec![thread(1, "main", 900), thread(2, "shard-0", 5)] };
+        let after =
+            Usage { threads: vec![thread(1, "main", 901), thread(2, "shard-0", 25), thread(3, "new", 3)] };
         let spent = after.since(&before);
         assert_eq!(spent.cpu, Duration::from_millis(24));
         assert_eq!(spent.busiest, ("shard-0".to_owned(), Duration::from_millis(20)));
-        assert_eq!(spent.resident_bytes, 2);
     }
 }

@@ -1,8 +1,8 @@
 //! Calls: callers that each keep some calls open, callees that answer with what they were given.
 //!
 //! Owns which call is open and when it was sent. Caller and callee are both here, so a round trip is a call through the
-//! router to this thread, and the answer back the same way. A result is followed by the next call at once; what one read
-//! has brought is answered by one write.
+//! router to this thread, and the answer back the same way. A result is followed by the next call at once; what one
+//! read has brought is answered by one write.
 //!
 //! Invariants: a caller has at most `open` calls under way, each in a place of its own, which is part of its stamp; a
 //! result that no open call waits for is counted as unexpected.

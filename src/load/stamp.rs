@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn stamps_are_letters_and_read_as_written() {
         assert_eq!(&Stamp { sender: 0x0123, sequence: 0x4567_89AB_CDEF }.octets(), b"ABCDEFGHIJKLMNOP");
-        for (sender, sequence) in [(0, 0), (1, 1), (u16::MAX, (1 << 48) - 1), (7, 0xDEAD_BEEF_00)] {
+        for (sender, sequence) in [(0, 0), (1, 1), (u16::MAX, (1 << 48) - 1), (7, 0xDE_ADBE_EF00)] {
             let stamp = Stamp { sender, sequence };
             assert_eq!(Stamp::read(&stamp.octets()), Some(stamp));
         }

@@ -51,7 +51,7 @@ fn a_wrong_command_line_is_2() {
 
 #[test]
 fn help_lists_the_exit_codes() {
-    for command in ["sub", "pub", "call", "register"] {
+    for command in ["sub", "pub", "call", "register", "bench"] {
         let (code, stdout, _) = fanwire(&[command, "--help"]);
         assert_eq!(code, 0);
         assert!(stdout.contains("5  no answer came in time"), "{stdout}");

@@ -105,6 +105,7 @@ impl<S: Read + Write> Peer<S> {
 fn summary(message: &Message<'_>) -> (&'static str, RequestId) {
     let request = match message {
         Message::Subscribe(subscribe) => subscribe.request,
+        Message::Register(register) => register.request,
         Message::Call(call) => call.request,
         Message::Cancel(cancel) => cancel.request,
         Message::Yield(answer) => answer.request,

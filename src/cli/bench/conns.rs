@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::options::{Common, LOAD, Prepared};
 use super::report::{Report, amount, bytes, latency_text, sessions_ended, verdict};
-use crate::cli::exit::Failure;
-use crate::load::Role;
+use crate::cli::exit::{EXIT_CODES, Failure};
 use crate::load::connections::Wanted;
 use crate::load::crowd::{self, Outcome};
+use crate::load::{LoadError, Role};
 use crate::wamp::MatchPolicy;
 
 /// How long a crowd is left alone before its memory is looked at.
@@ -18,7 +18,7 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// Each session connects and joins; joined, it does nothing. With --churn sessions then leave without a word and join
 /// again, in turn and as fast as they may, for --duration.
 #[derive(clap::Args, Debug)]
-#[command(after_help = FIELDS)]
+#[command(after_help = format!("{FIELDS}\n\n{EXIT_CODES}"))]
 pub struct Conns {
     /// Sessions
     #[arg(
@@ -89,7 +89,11 @@ impl Conns {
                 ended => Err(sessions_ended(&ended)),
             };
         }
-        let outcome = self.churn(&mut prepared, &wanted, &mut report)?;
+        let outcome = match self.churn(&mut prepared, &wanted, &mut report) {
+            // How they joined is still reported.
+            Err(Failure::Load(LoadError::Interrupted)) => return report.print(self.common.json),
+            outcome => outcome?,
+        };
         report.print(self.common.json)?;
         let missing = outcome.measured.sent_total - outcome.measured.received_total;
         verdict(&outcome.measured, missing, &outcome.ended)

@@ -2,7 +2,7 @@
 
 use super::options::{Common, LOAD};
 use super::report::{Report, latency_text, verdict};
-use crate::cli::exit::Failure;
+use crate::cli::exit::{EXIT_CODES, Failure};
 use crate::load::Role;
 use crate::load::connections::Wanted;
 use crate::load::fanout::{Outcome, Pace, Plan, Slow, run};
@@ -17,7 +17,7 @@ pub const LATENCY_EVERY: u64 = 16;
 /// A publication is under way until every subscriber has it, and only so many are under way at once: the rate is found
 /// by the router, and nothing can pile up. Latency is from sending to each delivery, of one publication in 16.
 #[derive(clap::Args, Debug)]
-#[command(after_help = FIELDS)]
+#[command(after_help = format!("{FIELDS}\n\n{EXIT_CODES}"))]
 pub struct Fanout {
     #[command(flatten)]
     sessions: Sessions,
@@ -51,7 +51,7 @@ pub struct Sessions {
         long,
         value_name = "COUNT",
         default_value_t = 1,
-        value_parser = clap::value_parser!(u16).range(1..),
+        value_parser = clap::value_parser!(u16).range(1..=1024),
         help_heading = LOAD
     )]
     publishers: u16,

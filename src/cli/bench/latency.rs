@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::fanout::{LATENCY_EVERY, Sessions, deliveries};
 use super::options::{Common, LOAD, Prepared};
 use super::report::{amount, latency_text, verdict};
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{EXIT_CODES, Exit, Failure};
 use crate::load::drive::Schedule;
 use crate::load::fanout::{Pace, Plan, run};
 use crate::wamp::MatchPolicy;
@@ -22,7 +22,7 @@ const SEARCH: Duration = Duration::from_secs(2);
 /// behind, that is seen in every publication that had to wait. The rate is a part of the highest one, which is looked
 /// for first, or given by --rate.
 #[derive(clap::Args, Debug)]
-#[command(after_help = FIELDS)]
+#[command(after_help = format!("{FIELDS}\n\n{EXIT_CODES}"))]
 pub struct Latency {
     #[command(flatten)]
     sessions: Sessions,

@@ -145,7 +145,8 @@ impl Common {
                 addresses.next().map(Address::Tcp).ok_or_else(none)
             }
             Scheme::Tcps | Scheme::Wss => {
-                let what = "a benchmark speaks no TLS, whose cost would hide the router's: give ws://, tcp:// or unix://";
+                let what =
+                    "a benchmark speaks no TLS, which costs more than routing: give ws://, tcp:// or unix://";
                 Err(Failure::Usage(what.to_owned()))
             }
         }
@@ -182,7 +183,7 @@ impl Prepared {
 
     /// Resident memory of the measured process.
     pub fn resident_bytes(&self) -> Option<u64> {
-        self.process.as_ref().map(|process| process.usage().resident_bytes)
+        self.process.as_ref().map(Process::resident_bytes)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 /// Steps of a bar.
 const STEPS: u64 = 1000;
@@ -21,7 +21,9 @@ impl Progress {
         }
         let style = ProgressStyle::with_template("{msg:12} {bar:40.cyan} {percent:>3} %  {elapsed}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
-        Progress { bar: ProgressBar::new(STEPS).with_style(style) }
+        // A run that fails takes the bar away too.
+        let bar = ProgressBar::new(STEPS).with_style(style).with_finish(ProgressFinish::AndClear);
+        Progress { bar }
     }
 
     /// So many sessions of all are ready.

@@ -2,7 +2,7 @@
 
 use super::options::{Common, LOAD};
 use super::report::{latency_text, verdict};
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::exit::{EXIT_CODES, Exit, Failure};
 use crate::load::Role;
 use crate::load::connections::Wanted;
 use crate::load::rpc::{Outcome, Plan, run};
@@ -10,10 +10,10 @@ use crate::wamp::MatchPolicy;
 
 /// Call procedures that answer at once with what they were given
 ///
-/// Each callee has registered one procedure, and every caller calls them in turn. A result is followed by the next call.
-/// For the round trip of one call at a time: --callers 1 --callees 1 --open 1.
+/// Each callee has registered one procedure, and every caller calls them in turn. A result is followed by the next
+/// call. For the round trip of one call at a time: --callers 1 --callees 1 --open 1.
 #[derive(clap::Args, Debug)]
-#[command(after_help = FIELDS)]
+#[command(after_help = format!("{FIELDS}\n\n{EXIT_CODES}"))]
 pub struct Rpc {
     /// Sessions that call
     #[arg(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::fanout::{LATENCY_EVERY, Sessions, Window, deliveries};
 use super::options::{Common, LOAD};
 use super::report::{Report, bytes, latency_text, time, verdict};
-use crate::cli::exit::Failure;
+use crate::cli::exit::{EXIT_CODES, Failure};
 use crate::load::fanout::{self, Pace, Plan, SlowOutcome, run};
 use crate::load::{Role, connections::Wanted};
 use crate::wamp::MatchPolicy;
@@ -15,7 +15,7 @@ use crate::wamp::MatchPolicy;
 /// The others decide how fast publications are sent. The report tells what became of the slow ones: how many the router
 /// closed and when, and what they had read before; and what that cost the others, and the router's memory.
 #[derive(clap::Args, Debug)]
-#[command(after_help = FIELDS)]
+#[command(after_help = format!("{FIELDS}\n\n{EXIT_CODES}"))]
 pub struct Slow {
     #[command(flatten)]
     sessions: Sessions,

@@ -3,19 +3,25 @@
 use super::fanout::Window;
 use super::options::{Common, LOAD, Prepared};
 use super::report::{Report, amount, bytes, time, verdict};
-use crate::cli::exit::Failure;
+use crate::cli::exit::{EXIT_CODES, Failure};
 use crate::cli::target::match_policies;
-use crate::load::Role;
+use crate::limits::Limits;
 use crate::load::connections::Wanted;
 use crate::load::topics::{Outcome, Plan, run, subscribers};
+use crate::load::{LoadError, Role};
 use crate::wamp::MatchPolicy;
+
+/// Subscriptions of one session if nothing else is said: what this router allows.
+const PER_SESSION: u32 = Limits::DEFAULT.subscriptions_per_session_max as u32;
 
 /// Publish to one of many topics, each with one subscription
 ///
 /// The number of subscriptions grows step by step; after each step publications to topics chosen at random are
-/// measured. Each is one event, so that what changes from step to step is the cost of finding the subscriber.
+/// measured. Each is one event, and each step spreads its subscriptions over the same number of sessions, so that what
+/// changes is the cost of finding the subscriber. Of a single subscription all events go to one session and share its
+/// writes, which is cheaper: compare with a step of as many subscriptions as sessions.
 #[derive(clap::Args, Debug)]
-#[command(after_help = FIELDS)]
+#[command(after_help = format!("{FIELDS}\n\n{EXIT_CODES}"))]
 pub struct Topics {
     /// Numbers of subscriptions, each larger than the one before
     #[arg(
@@ -28,15 +34,9 @@ pub struct Topics {
     )]
     subscriptions: Vec<u32>,
 
-    /// Subscriptions of one session at most, as the router allows
-    #[arg(
-        long,
-        value_name = "COUNT",
-        default_value_t = 4096,
-        value_parser = clap::value_parser!(u32).range(1..),
-        help_heading = LOAD
-    )]
-    per_session: u32,
+    /// Sessions that each step spreads its subscriptions over; else as many as 4096 subscriptions each need at the end
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = LOAD)]
+    sessions: Option<u32>,
 
     /// How topics are matched: with prefix or wildcard each subscription is a pattern
     #[arg(long, value_name = "POLICY", default_value = "exact", value_parser = match_policies(), help_heading = LOAD)]
@@ -51,7 +51,7 @@ pub struct Topics {
 
 const FIELDS: &str = "\
 Fields of --json:
-  scenario, url, serializer, payload_bytes, patterns, per_session, window
+  scenario, url, serializer, payload_bytes, patterns, spread_over_sessions, window
   steps: a list, for each number of subscriptions
     subscriptions, sessions, subscribing_s, subscribed_per_s
     resident_bytes_per_subscription (with --pid; of those the step has added, their sessions included)
@@ -69,17 +69,21 @@ impl Topics {
                 "each number of --subscriptions must be larger than the one before, like 1,1000,100000";
             return Err(Failure::Usage(what.to_owned()));
         }
-        let sessions: u32 = self.subscriptions.iter().map(|count| count.div_ceil(self.per_session)).sum();
-        let mut prepared = self.common.prepare(&[], self.patterns, sessions as usize + 1)?;
+        let sessions = self.spread() as usize * self.subscriptions.len();
+        let mut prepared = self.common.prepare(&[], self.patterns, sessions + 1)?;
         prepared.open(&[Wanted { role: Role::Publisher, way: 0 }])?;
         let mut report = self.common.report("topics");
-        report.text("patterns", self.patterns.name()).whole("per_session", self.per_session.into());
+        report.text("patterns", self.patterns.name()).whole("spread_over_sessions", self.spread().into());
         report.whole("window", self.window.count.into());
         let mut steps = Vec::new();
         let mut before = 0;
         let mut judged = Ok(());
         for count in &self.subscriptions {
-            let (step, outcome) = self.step(&mut prepared, before, *count, &mut report)?;
+            let (step, outcome) = match self.step(&mut prepared, before, *count, &mut report) {
+                // What was measured before is reported.
+                Err(Failure::Load(LoadError::Interrupted)) if !steps.is_empty() => break,
+                step => step?,
+            };
             steps.push(step);
             before = *count;
             judged = verdict(&outcome.measured, outcome.lost, &outcome.ended);
@@ -92,6 +96,12 @@ impl Topics {
         judged
     }
 
+    /// Sessions of each step.
+    fn spread(&self) -> u32 {
+        let most = self.subscriptions.last().copied().unwrap_or(1);
+        self.sessions.unwrap_or(most.div_ceil(PER_SESSION))
+    }
+
     /// Adds subscriptions up to that number and measures.
     fn step(
         &self,
@@ -100,7 +110,7 @@ impl Topics {
         count: u32,
         report: &mut Report,
     ) -> Result<(Report, Outcome), Failure> {
-        let wanted = subscribers(before, count, self.per_session, 0);
+        let wanted = subscribers(before, count, self.spread(), 0);
         let resident = prepared.resident_bytes();
         let opened = prepared.open(&wanted)?;
         let grown =

@@ -378,3 +378,151 @@ fn upgraded(input: &[u8]) -> Result<Option<usize>, Ending> {
     let status = status.split_once(' ').map_or("", |(_, status)| status);
     Err(Ending::Handshake(format!("WebSocket was refused: HTTP status {status}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::transport::{Inbound, Settings, Transport};
+
+    fn wamp(way: Way, policy: MatchPolicy) -> Wamp {
+        Wamp::new(Options {
+            realm: "realm1".to_owned(),
+            authid: None,
+            prefix: "bench.p7".to_owned(),
+            payload_bytes: 64,
+            policy,
+            host: "router:8080".to_owned(),
+            path: "/ws".to_owned(),
+            ways: vec![way],
+        })
+    }
+
+    /// What the router's own transport makes of what was sent: its answer, and the names of the messages.
+    fn received(transport: &mut Transport, sent: &mut [u8]) -> (Vec<u8>, Vec<String>) {
+        let (mut reply, mut names) = (Vec::new(), Vec::new());
+        let mut input = sent;
+        loop {
+            let serializer = transport.link().map(|link| link.serializer);
+            match transport.next(&mut input, &mut reply).unwrap() {
+                Inbound::Opened => {}
+                Inbound::Message(bytes) => {
+                    let message = codec::decode(serializer.unwrap(), bytes).unwrap();
+                    names.push(match &message {
+                        Message::Subscribe(subscribe) => format!("{} {}", message.name(), subscribe.topic),
+                        Message::Publish(publish) => format!("{} {}", message.name(), publish.topic),
+                        _ => message.name().to_owned(),
+                    });
+                }
+                Inbound::Incomplete | Inbound::Finished => return (reply, names),
+            }
+        }
+    }
+
+    fn answer(way: Way, message: &Message<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        template::push_frame(Way { websocket: false, ..way }, message, &mut out);
+        if way.websocket {
+            // The same as a server's frame: no mask.
+            let payload = out.split_off(rawsocket::HEADER_BYTES);
+            out = [&[0x82, payload.len() as u8][..], &payload].concat();
+        }
+        out
+    }
+
+    #[test]
+    fn a_subscriber_joins_and_is_ready_when_all_is_subscribed() {
+        for serializer in Serializer::ALL {
+            for websocket in [false, true] {
+                let way = Way { websocket, serializer };
+                let wamp = wamp(way, MatchPolicy::Wildcard);
+                let settings = Settings {
+                    message_bytes_max: 1 << 20,
+                    peer_message_bytes_min: 512,
+                    serializers: [true; 3],
+                    rawsocket: true,
+                    websocket: true,
+                };
+                let mut router = Transport::new(Arc::new(settings), false);
+                let mut session = wamp.session(Role::Subscriber { first: 41, count: 2 }, 0);
+                let mut out = Vec::new();
+                wamp.open(&mut session, &mut out);
+                let (reply, _) = received(&mut router, &mut std::mem::take(&mut out));
+                for end in 0..reply.len() {
+                    assert!(wamp.next(&mut session, &reply[..end], &mut out).unwrap().is_none());
+                }
+                let opened = wamp.next(&mut session, &reply, &mut out).unwrap();
+                assert_eq!(opened, Some((reply.len(), Incoming::Handshake)));
+                assert_eq!(received(&mut router, &mut std::mem::take(&mut out)).1, ["HELLO"]);
+
+                let session_id = crate::wamp::SessionId(5);
+                let welcome = message::Welcome { session: session_id, details: Dict::EMPTY };
+                let welcome = answer(way, &Message::Welcome(welcome));
+                let joined = wamp.next(&mut session, &welcome, &mut out).unwrap();
+                assert_eq!(joined, Some((welcome.len(), Incoming::Handshake)));
+                let (_, names) = received(&mut router, &mut std::mem::take(&mut out));
+                let topics = ["SUBSCRIBE bench.p7.00000041..event", "SUBSCRIBE bench.p7.00000042..event"];
+                assert_eq!(names, topics);
+                for (request, incoming) in [(1, Incoming::Handshake), (2, Incoming::Ready)] {
+                    let subscription = crate::wamp::SubscriptionId(request);
+                    let request = RequestId(request);
+                    let subscribed = message::Subscribed { request, subscription };
+                    let subscribed = answer(way, &Message::Subscribed(subscribed));
+                    let next = wamp.next(&mut session, &subscribed, &mut out).unwrap();
+                    assert_eq!(next, Some((subscribed.len(), incoming)));
+                }
+                wamp.publish(&mut session, 42, Stamp { sender: 1, sequence: 2 }, &mut out);
+                let (_, names) = received(&mut router, &mut std::mem::take(&mut out));
+                assert_eq!(names, ["PUBLISH bench.p7.00000042.any.event"]);
+            }
+        }
+    }
+
+    #[test]
+    fn refusals_are_told_in_the_routers_words() {
+        let way = Way { websocket: false, serializer: Serializer::Json };
+        let wamp = wamp(way, MatchPolicy::Exact);
+        let details = [("message", Value::text("not here"))];
+        let reason = || "wamp.error.no_such_realm".into();
+        let payload = crate::wamp::Payload::EMPTY;
+        let abort = message::Abort { details: Dict::Pairs(&details), reason: reason(), payload };
+        let error = message::Error {
+            request_type: code::SUBSCRIBE,
+            request: RequestId(1),
+            details: Dict::EMPTY,
+            error: reason(),
+            payload,
+        };
+        for (message, told) in [
+            (Message::Abort(abort), "aborted the session: wamp.error.no_such_realm (not here)"),
+            (Message::Error(error), "refused a request: wamp.error.no_such_realm"),
+        ] {
+            let mut session = Session { step: Step::Preparing, ..wamp.session(Role::Idle, 0) };
+            let refused = wamp.next(&mut session, &answer(way, &message), &mut Vec::new()).unwrap_err();
+            assert!(refused.to_string().contains(told), "{refused}");
+        }
+    }
+
+    #[test]
+    fn handshakes_that_fail_say_why() {
+        let rawsocket = Way { websocket: false, serializer: Serializer::Json };
+        for (answer, told) in [
+            (&b"HTTP"[..], "does not speak RawSocket"),
+            (b"H", "does not speak RawSocket"),
+            (&[0x7F, 0x10, 0, 0], "does not speak this serializer"),
+            (&[0x7F, 0x40, 0, 0], "too many connections"),
+            (&[0x7F, 0xF3, 0, 0], "another serializer"),
+        ] {
+            assert!(opened(answer, rawsocket).unwrap_err().to_string().contains(told), "{answer:?}");
+        }
+        for (answer, told) in [
+            (&b"HTTP/1.1 403 Forbidden\r\n\r\n"[..], "HTTP status 403 Forbidden"),
+            (b"SSH-2.0", "does not speak HTTP"),
+        ] {
+            assert!(upgraded(answer).unwrap_err().to_string().contains(told), "{answer:?}");
+        }
+        assert_eq!(upgraded(b"HTTP/1.1 10").unwrap(), None);
+        assert_eq!(upgraded(b"HTTP/1.1 101 X\r\nA: b\r\n\r\nmore").unwrap(), Some(24));
+    }
+}

@@ -159,3 +159,84 @@ fn read_digits(octets: &[u8]) -> Option<(u64, usize)> {
     }
     (count > 0).then_some((number, count))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec;
+    use crate::wamp::message::{self, Message};
+    use crate::wamp::{Dict, Payload, RegistrationId, RequestId};
+
+    #[test]
+    fn code_and_number_are_those_that_the_codec_reads() {
+        for serializer in Serializer::ALL {
+            for id in [1, 23, 24, 127, 128, 255, 256, 65_535, 65_536, 1 << 32, 1 << 53] {
+                let (request, registration) = (RequestId(id), RegistrationId(7));
+                let (details, payload) = (Dict::EMPTY, Payload::EMPTY);
+                let invocation = message::Invocation { request, registration, details, payload };
+                let mut bytes = Vec::new();
+                codec::encode(&Message::Invocation(invocation), serializer, &mut bytes).unwrap();
+                let (code, behind) = code(serializer, &bytes).unwrap();
+                assert_eq!((code, number(serializer, &bytes[behind..])), (68, Some(id)), "{serializer:?}");
+            }
+        }
+        let spaced = b"[ 68 , 12 ,1,{}]";
+        assert_eq!(code(Serializer::Json, spaced), None);
+        assert_eq!(code(Serializer::Json, b"[68, 12,1,{}]"), Some((68, 3)));
+        assert_eq!(number(Serializer::Json, b", 12,1,{}]"), Some(12));
+    }
+
+    #[test]
+    fn no_cut_of_a_message_is_read_past_its_end() {
+        let octets: [&[u8]; 3] = [b"[68,12345,1", b"\x94\x44\xCE\0\x01\0\0", b"\x84\x18\x44\x1A\0\x01\0\0"];
+        for (serializer, octets) in Serializer::ALL.into_iter().zip(octets) {
+            for end in 0..octets.len() {
+                if let Some((_, behind)) = code(serializer, &octets[..end]) {
+                    number(serializer, &octets[behind..end]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn frames_are_cut_where_they_end() {
+        let rawsocket = Way { websocket: false, serializer: Serializer::Json };
+        let websocket = Way { websocket: true, serializer: Serializer::Json };
+        let long = [&[0x81, 126, 0, 200][..], &[b'x'; 200]].concat();
+        for (way, octets, message) in [
+            (rawsocket, &b"\0\0\0\x02ab"[..], &b"ab"[..]),
+            (websocket, b"\x81\x02ab", b"ab"),
+            (websocket, &long, &[b'x'; 200]),
+        ] {
+            for end in 0..octets.len() {
+                assert!(frame(way, &octets[..end]).unwrap().is_none(), "cut at {end}");
+            }
+            let more = [octets, b"more"].concat();
+            match frame(way, &more).unwrap() {
+                Some((taken, Frame::Message(found))) => assert_eq!((taken, found), (octets.len(), message)),
+                _ => panic!("it is a message"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_no_benchmark_understands_is_refused_in_words() {
+        let way = Way { websocket: true, serializer: Serializer::Json };
+        let told = |octets: &[u8]| match frame(way, octets) {
+            Err(ending) => ending.to_string(),
+            Ok(_) => panic!("it is refused"),
+        };
+        assert!(told(b"\x01\x01a").contains("several WebSocket frames"));
+        assert!(told(b"\x81\x81\0\0\0\0a").contains("masked"));
+        assert!(told(b"\x88\x04\x03\xF0no").contains("WebSocket close 1008 no"));
+        assert!(told(b"\x88\0").contains("closed the connection"));
+    }
+
+    #[test]
+    fn pings_are_answered_in_kind() {
+        let mut out = Vec::new();
+        push_pong(Way { websocket: true, serializer: Serializer::Cbor }, b"p", &mut out);
+        push_pong(Way { websocket: false, serializer: Serializer::Cbor }, b"p", &mut out);
+        assert_eq!(out, b"\x8A\x81\0\0\0\0p\x02\0\0\x01p");
+    }
+}
