@@ -330,7 +330,7 @@ def environment(name, requirement):
 
 
 def libuv():
-    """The folder with libuv, which socketify is linked with: none for the system's, else the Debian package unpacked."""
+    """The folder with libuv, which socketify is linked with: none for the system's, else the Debian package's."""
     if "libuv.so.1" in output(["ldconfig", "-p"], fails=""):
         return ""
     folder = INSTALLED / "libuv"
@@ -357,6 +357,6 @@ def output(command, folder=None, fails=None):
     if done.returncode != 0:
         if fails is None:
             lines = (done.stderr or done.stdout).strip().splitlines()
-            raise Unavailable(f"{Path(command[0]).name} failed: {' / '.join(lines[-2:])}")
+            raise Unavailable(f"{Path(command[0]).name} failed: {(lines or ['it said nothing'])[-1][:200]}")
         return fails
     return done.stdout

@@ -129,14 +129,15 @@ class Bar:
     strong: bool = False
 
 
-def bars(title, subtitle, items, mark=None):
-    """Horizontal bars from zero. `mark` is a value and its text: a line across them all."""
+def bars(title, subtitle, items):
+    """Horizontal bars from zero."""
     row = 30
-    height = TOP + row * len(items) + (44 if mark else 28)
+    top = TOP - 20
+    height = top + row * len(items) + 24
     left = 34 + max((text_width(item.name, 13) for item in items), default=0)
     right = 30 + max((text_width(item.text, 13) for item in items), default=0)
-    plot = Box(left, TOP, WIDTH - left - right, row * len(items))
-    most = max([item.value for item in items] + ([mark[0]] if mark else []) + [1e-9])
+    plot = Box(left, top, WIDTH - left - right, row * len(items))
+    most = max([item.value for item in items] + [1e-9])
     parts = [head(title, subtitle, height)]
     for index, item in enumerate(items):
         top = plot.top + index * row
@@ -147,12 +148,6 @@ def bars(title, subtitle, items, mark=None):
             f'<rect class="bar hue{item.hue}" x="{left}" y="{top + 5}" width="{width:.1f}" height="{row - 10}" rx="3"/>'
         )
         parts.append(text(left + width + 8, top + 18.5, item.text, "label plain" + weight))
-    if mark:
-        across = left + plot.width * mark[0] / most
-        bottom = plot.top + plot.height + 4
-        parts.append(f'<path class="mark" d="M{across:.1f},{plot.top - 2} V{bottom}"/>')
-        anchor = " end" if across > WIDTH * 0.6 else ""
-        parts.append(text(across, bottom + 15, mark[1], "tick" + anchor))
     return document(height, parts)
 
 
@@ -193,10 +188,10 @@ def log_ticks(low, high):
     """Ticks at 1 and 3 of each power of ten, from below the lowest to above the highest."""
     exponent = math.floor(math.log10(low))
     ticks = []
-    while not ticks or ticks[-1][0] < high:
+    while not ticks or ticks[-1][0] <= high:
         for factor in (1, 3):
             tick = factor * 10.0**exponent
-            if not ticks or ticks[-1][0] < high:
+            if not ticks or ticks[-1][0] <= high:
                 ticks.append((tick, short(tick)))
         exponent += 1
     while len(ticks) > 2 and ticks[1][0] <= low:
@@ -234,7 +229,7 @@ def document(height, parts):
         ".label{font-size:13px}.bold{font-weight:600}.end{text-anchor:end}.middle{text-anchor:middle}"
         ".line{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}.strong{stroke-width:3.2}"
         ".dashed{stroke-dasharray:5 5}.tie{fill:none;stroke-width:1;opacity:.55}.grid{stroke-width:1}"
-        f".mark{{stroke-width:1.4;stroke-dasharray:4 4}}{style}</style>" + "\n".join(parts) + "</svg>\n"
+        f"{style}</style>" + "\n".join(parts) + "</svg>\n"
     )
 
 
@@ -242,7 +237,7 @@ def css(theme):
     rules = (
         f".background{{fill:{theme['background']};stroke:{theme['frame']}}}.grid{{stroke:{theme['grid']}}}"
         f".axis{{stroke:{theme['frame']};stroke-width:1.2}}text,.plain{{fill:{theme['text']}}}"
-        f".tick{{fill:{theme['quiet']}}}.mark{{stroke:{theme['quiet']}}}"
+        f".tick{{fill:{theme['quiet']}}}"
     )
     for index, hue in enumerate(theme["hues"]):
         rules += f".line.hue{index},.tie.hue{index}{{stroke:{hue}}}"

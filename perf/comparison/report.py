@@ -134,7 +134,7 @@ class Report:
             f"| commit | {where['commit']}{changed} |\n"
             f"| systems | {', '.join(versions)} |\n\n"
             "Everything is on one machine, over loopback, with one load generator of one thread; on few cores it "
-            "contends with what it measures. Systems were run in turn in each round; figures are medians of the rounds, "
+            "contends with what it measures. Systems were run in turn in each round; figures are medians of them, "
             "with the lowest and highest in parentheses. CPU is that of the measured process, out of `/proc`. Payload "
             "is 128 B where nothing else is said. What is run is told in [README.md](README.md)."
         )

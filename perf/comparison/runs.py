@@ -181,7 +181,7 @@ def report_of(command, seconds):
         words = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise peers.Unavailable(words[-1] if words else f"the load generator ended with {done.returncode}")
     report = json.loads(lines[-1])
-    for trouble in ("lost", "out_of_order", "sessions_ended"):
+    for trouble in ("lost", "out_of_order", "sessions_ended", "stalled", "errors", "missing"):
         if report.get(trouble):
             raise peers.Unavailable(f"{trouble.replace('_', ' ')}: {report[trouble]}")
     return complete(report)

@@ -215,7 +215,7 @@ class Plan:
     def subscriptions(sessions, each, policy):
         """Fanwire with so many subscriptions in so many sessions."""
         count = sessions * each
-        options = ("--subscriptions", count, "--per-session", each, "--patterns", policy)
+        options = ("--subscriptions", count, "--sessions", sessions, "--patterns", policy)
         return Subject("fanwire", "tcp", "msgpack", options, f"{count:,} in {sessions:,} sessions")
 
     def fan_out(self, subjects, subscribers, window=32, payload=128, others=()):

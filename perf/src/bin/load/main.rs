@@ -234,7 +234,7 @@ fn rpc<D: Dialect>(
 
 fn conns<D: Dialect>(dialect: D, sessions: usize, common: &Common) -> Result<Report, Failure> {
     let process = common.process()?;
-    let resident = || process.as_ref().map(|process| process.usage().resident_bytes);
+    let resident = || process.as_ref().map(Process::resident_bytes);
     let before = resident();
     let (mut connections, opened) = common.open(dialect, &vec![Role::Idle; sessions])?;
     ended(&crowd::rest(&mut connections, SETTLE)?)?;
