@@ -1,0 +1,270 @@
+"""What is measured, under which load, and what is to be reached.
+
+Each group can be asked for alone. The bounds are those the project has set itself; they are never moved to a result.
+"""
+
+from dataclasses import dataclass
+
+from .checks import Bound, Ratio
+from .runs import Subject, Work
+
+GROUPS = ("fanout", "payload", "mixed", "rpc", "latency", "memory", "joining", "growth", "shards")
+
+SUBSCRIBERS = (10, 100, 1000, 9000)
+ROOM = 1000
+
+RELAY = Subject("relay")
+NATS = Subject("nats")
+UWEBSOCKETS = Subject("uwebsockets", "ws")
+RAWSOCKET = Subject("fanwire", "tcp", "msgpack")
+WEBSOCKET = Subject("fanwire", "ws", "msgpack")
+WEBSOCKET_JSON = Subject("fanwire", "ws", "json")
+CROSSBAR = Subject("crossbar", "tcp", "msgpack")
+CROSSBAR_JSON = Subject("crossbar", "ws", "json")
+
+TWO_SHARDS = Subject("fanwire-two", "tcp", "msgpack")
+
+ALL_WAYS = "tcp+msgpack,tcp+json,tcp+cbor,ws+msgpack,ws+json,ws+cbor"
+MIXED = Subject("fanwire", "tcp", "msgpack", ("--subscribers-as", ALL_WAYS), "mixed")
+
+
+@dataclass
+class Mode:
+    """How long it may take. `others`: do the systems that no bound hangs on take part in no, some or all works?"""
+
+    rounds: int
+    rounds_others: int
+    seconds: float
+    sessions: int
+    subscriptions_each: int
+    others: str = "all"
+    sizes: tuple = SUBSCRIBERS
+    room: int = ROOM
+    crowd: int = 250
+
+
+FULL = Mode(rounds=5, rounds_others=3, seconds=2, sessions=5000, subscriptions_each=4000)
+QUICK = Mode(rounds=2, rounds_others=1, seconds=0.5, sessions=2000, subscriptions_each=400, others="some")
+SMOKE = Mode(1, 1, 0.1, 20, 10, others="none", sizes=(5, 10), room=10, crowd=5)
+
+
+def fanout_name(subscribers, window=32, payload=128):
+    """The name of the work with these measures."""
+    size = f"{payload} B" if payload < 1024 else f"{payload >> 10} KiB"
+    return f"fan-out to {subscribers:,}, {window} under way, {size}"
+
+
+class Plan:
+    """The works and checks of a mode, with the routers that the reader has named."""
+
+    def __init__(self, mode, named, groups):
+        self.mode, self.groups = mode, groups
+        self.named = [subject for peer in named for subject in subjects_of(peer)]
+        self.works, self.checks = [], []
+        for group in GROUPS:
+            if group in groups:
+                getattr(self, group)()
+
+    def peers(self):
+        """The names of all systems that take part."""
+        return list(dict.fromkeys(subject.peer for work in self.works for subject in work.everybody))
+
+    def fanout(self):
+        mode = self.mode
+        ours = [RAWSOCKET, RELAY, WEBSOCKET, WEBSOCKET_JSON, *self.some(UWEBSOCKETS)]
+        for size in mode.sizes:
+            if size == mode.room:
+                others = self.some(NATS, CROSSBAR, CROSSBAR_JSON, *self.named)
+                self.fan_out(ours, size, others=others)
+            elif mode.others == "all":
+                others = [*ours[2:], NATS, CROSSBAR, CROSSBAR_JSON, *self.named]
+                self.fan_out(ours[:2], size, others=others)
+            else:
+                self.fan_out(ours[:2], size)
+        self.fan_out([RAWSOCKET, RELAY], mode.room, window=256, others=self.all(NATS))
+
+        name, wide = fanout_name(mode.room), fanout_name(mode.room, 256)
+        title = f"fan-out to {mode.room:,}, RawSocket MessagePack"
+        self.beside_the_relay(f"{title}, 32 under way", name, 0.90)
+        self.beside_the_relay(f"{title}, 256 under way", wide, 0.80)
+        for subject, said in ((WEBSOCKET, "MessagePack"), (WEBSOCKET_JSON, "JSON")):
+            title = f"fan-out to {mode.room:,}, WebSocket {said}"
+            place = (name, subject.key)
+            self.check(Ratio(
+                title, "events_per_s", place, (name, UWEBSOCKETS.key), "uWebSockets, plain broadcast", at_least=1,
+            ))
+            self.check(Ratio(
+                title + ", events in a second of CPU", "router.cpu_ns_per_event", place, (name, NATS.key), "NATS",
+                at_least=4, inverse=True,
+            ))
+        for fewer, more in zip(mode.sizes, mode.sizes[1:]):
+            self.check(Ratio(
+                f"cost of an event, {fewer:,} → {more:,} subscribers", "router.cpu_ns_per_event",
+                (fanout_name(more), RAWSOCKET.key), (fanout_name(fewer), RAWSOCKET.key), f"that at {fewer:,}",
+                at_most=1.05,
+            ))
+
+    def payload(self):
+        for payload in (4096, 65536):
+            room = self.mode.room
+            self.fan_out([RAWSOCKET, RELAY], room, payload=payload)
+            name = fanout_name(room, payload=payload)
+            self.beside_the_relay(f"fan-out to {room:,}, payload {payload >> 10} KiB", name, 0.95)
+
+    def mixed(self):
+        name = "mixed serializers and transports"
+        self.work(name, "fanout", [RAWSOCKET, MIXED], self.fanout_options(self.mode.room, 32, 128))
+        self.check(Ratio(
+            "three serializers on two transports mixed", "events_per_s", (name, MIXED.key), (name, RAWSOCKET.key),
+            "unmixed", at_least=0.80,
+        ))
+
+    def rpc(self):
+        many, single = "calls, 16 callers × 8 open, 4 callees", "one call at a time"
+        ours = [RAWSOCKET, RELAY, *self.some(NATS)]
+        self.work(many, "rpc", ours, self.rpc_options(16, 4, 8), self.some(CROSSBAR, *self.named))
+        self.work(single, "rpc", [RAWSOCKET, RELAY], self.rpc_options(1, 1, 1), self.all(NATS, CROSSBAR, *self.named))
+        for subject, against, bound in ((RELAY, "relay", 0.60), (NATS, "NATS", 2), (CROSSBAR, "Crossbar.io", 20)):
+            self.check(Ratio(
+                many, "calls_per_s", (many, RAWSOCKET.key), (many, subject.key), against, at_least=bound,
+            ))
+        self.check(Bound(
+            single + ", p50 round trip", "latency.p50_ns", (single, RAWSOCKET.key), 15, "µs", 1e3,
+            (single, RELAY.key), "relay",
+        ))
+
+    def latency(self):
+        room = self.mode.room
+        highest = fanout_name(room)
+        ours, others = [RAWSOCKET, RELAY, WEBSOCKET_JSON], []
+        if "fanout" in self.groups:
+            others = self.all(UWEBSOCKETS, NATS, CROSSBAR, *self.named)
+        else:
+            self.fan_out(ours, room)
+        one = f"fan-out to {room:,}, 1 under way"
+        self.work(one, "fanout", [RELAY], self.fanout_options(room, 1, 128))
+
+        def half(results, subject):
+            rate = results.median(highest, subject.key, "publications_per_s") or 100
+            return ["--rate", f"{rate / 2:.3f}", *self.fanout_options(room, None, 128)(results, subject)]
+
+        name = f"latency, {room:,} subscribers, half the highest rate"
+        self.work(name, "latency", ours, half, others)
+        for subject in (RAWSOCKET, WEBSOCKET_JSON):
+            self.check(Bound(
+                f"latency at half the highest rate, p99, {way(subject)}", "latency.p99_ns", (name, subject.key),
+                2, "ms", 1e6, (one, RELAY.key), "a write to each",
+                derive=lambda rate: 1e9 / rate, theirs_metric="publications_per_s",
+            ))
+
+    def memory(self):
+        count = self.mode.sessions
+        name = f"memory of {count:,} idle sessions"
+        others = self.some(CROSSBAR, *self.named) + self.all(CROSSBAR_JSON)
+        self.work(name, "conns", [RAWSOCKET, WEBSOCKET_JSON], self.options("--sessions", count), others, anew=True)
+        for subject, kibibytes in ((RAWSOCKET, 1.5), (WEBSOCKET_JSON, 2)):
+            self.check(Bound(
+                f"resident memory of an idle session, {way(subject).split()[0]}", "resident_bytes_per_session",
+                (name, subject.key), kibibytes, "KiB", 1024,
+            ))
+
+    def joining(self):
+        count = self.mode.sessions
+        name = f"{count:,} sessions join"
+        self.work(
+            name, "conns", [RAWSOCKET, RELAY], self.options("--sessions", count), self.all(NATS, CROSSBAR), anew=True,
+        )
+        place = (name, RAWSOCKET.key)
+        self.check(Bound(
+            "joining, connect to WELCOME", "joined_per_s", place, 5 * 8500, "sessions/s", 1, at_least=True,
+        ))
+        self.check(Ratio(
+            "joining beside accepting alone", "joined_per_s", place, (name, RELAY.key), "relay", at_least=0.90,
+        ))
+
+    def growth(self):
+        crowd, each = self.mode.crowd, self.mode.subscriptions_each
+        for what, policy, most in (
+            ("subscriptions on distinct topics", "exact", each), ("patterns", "prefix", min(each, 40)),
+        ):
+            # As many sessions in both, or it would be measured how many events share a write.
+            few, many = self.subscriptions(crowd, 1, policy), self.subscriptions(crowd, most, policy)
+            name = f"publishing to one of many {what}"
+            one = self.all(self.subscriptions(1, 1, policy))
+            self.work(name, "topics", [few, many], self.options(), one, anew=True)
+            self.check(Ratio(
+                f"a publication with {crowd:,} → {crowd * most:,} {what}", "last.router.cpu_ns_per_publication",
+                (name, many.key), (name, few.key), f"that with {crowd:,}", at_most=2,
+            ))
+            if policy == "exact":
+                self.check(Bound(
+                    "resident memory of a subscription", "last.resident_bytes_per_subscription", (name, many.key),
+                    200, "B", 1,
+                ))
+
+    def shards(self):
+        name = f"fan-out of 8 publishers to {self.mode.room:,}, 1 and 2 shards"
+        options = self.options("--publishers", 8, "--subscribers", self.mode.room, "--window", 64)
+        self.work(name, "fanout", [RAWSOCKET, TWO_SHARDS], options)
+        self.check(Ratio(
+            "2 shards against 1, by the CPU of the busiest shard", "events_per_busiest_core",
+            (name, TWO_SHARDS.key), (name, RAWSOCKET.key), "1 shard", at_least=1.7,
+        ))
+
+    @staticmethod
+    def subscriptions(sessions, each, policy):
+        """Fanwire with so many subscriptions in so many sessions."""
+        count = sessions * each
+        options = ("--subscriptions", count, "--sessions", sessions, "--patterns", policy)
+        return Subject("fanwire", "tcp", "msgpack", options, f"{count:,} in {sessions:,} sessions")
+
+    def fan_out(self, subjects, subscribers, window=32, payload=128, others=()):
+        name = fanout_name(subscribers, window, payload)
+        self.work(name, "fanout", subjects, self.fanout_options(subscribers, window, payload), others)
+
+    def fanout_options(self, subscribers, window, payload):
+        windows = [] if window is None else ["--window", window]
+        return self.options("--subscribers", subscribers, "--payload", payload, *windows)
+
+    def rpc_options(self, callers, callees, calls):
+        return self.options("--callers", callers, "--callees", callees, "--open", calls)
+
+    def options(self, *fixed):
+        seconds = self.mode.seconds
+        times = ["--duration", seconds, "--warm-up", seconds / 4]
+        return lambda _results, _subject: [*fixed, *times]
+
+    def some(self, *subjects):
+        """Those subjects where other systems take part at all."""
+        return [] if self.mode.others == "none" else list(subjects)
+
+    def all(self, *subjects):
+        """Those subjects where other systems take part in everything."""
+        return list(subjects) if self.mode.others == "all" else []
+
+    def work(self, name, scenario, subjects, options, others=(), anew=False):
+        mode = self.mode
+        self.works.append(Work(
+            name, scenario, list(subjects), list(others), options, mode.rounds, mode.rounds_others, mode.seconds, anew,
+        ))
+
+    def beside_the_relay(self, title, name, bound):
+        self.check(Ratio(
+            title, "events_per_s", (name, RAWSOCKET.key), (name, RELAY.key), "relay", at_least=bound,
+        ))
+
+    def check(self, check):
+        self.checks.append(check)
+
+
+def way(subject):
+    """A subject's transport and serializer in words."""
+    transport = {"tcp": "RawSocket", "ws": "WebSocket"}[subject.transport]
+    serializer = {"msgpack": "MessagePack", "json": "JSON", "cbor": "CBOR"}[subject.serializer]
+    return f"{transport} {serializer}"
+
+
+def subjects_of(peer):
+    """The ways in which a router is spoken to that the reader has named: those it has a URL for."""
+    serializers = {"tcp": "msgpack", "ws": "json"}
+    return [Subject(peer.name, transport, serializers[transport]) for transport in peer.urls]
