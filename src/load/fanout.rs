@@ -30,6 +30,12 @@ const UNSENT_BYTES_MAX: usize = 4 << 20;
 /// How long before a publication is due the clock is asked without waiting.
 const ASKED: Duration = Duration::from_millis(2);
 
+/// Octets that a slow subscriber reads at once when it may read all.
+const CATCH_UP_BYTES: usize = 16 << 20;
+
+/// Silence after which slow subscribers have read all there is.
+const QUIET: Duration = Duration::from_millis(200);
+
 /// When publications are sent.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Pace {
@@ -89,14 +95,12 @@ pub struct Outcome {
 /// What became of slow subscribers.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SlowOutcome {
-    /// Events they read.
+    /// Events they read: slowly during the run, and at its end all that the router still had for them.
     pub events: u64,
     /// Events that were left out between those they read.
     pub skipped: u64,
     /// How many the router closed.
     pub closed: usize,
-    /// When the first and the last was closed, since the load was on.
-    pub closed_after: Option<(Duration, Duration)>,
 }
 
 /// A publication that may be under way.
@@ -134,7 +138,6 @@ struct Counts {
     broken: bool,
     ended: (usize, Option<String>),
     slow: SlowOutcome,
-    now: u64,
     begin: u64,
 }
 
@@ -152,6 +155,7 @@ pub fn run<D: Dialect>(
     let mut run =
         Run { plan, counts: Counts::new(plan, begin), lag: drive::histogram(), sent: 0, last_tick: begin };
     let measured = drive::run(connections, &mut run, &plan.schedule, process, told)?;
+    run.catch_up(connections)?;
     let Run { counts, lag, .. } = run;
     let missing = counts.missing();
     Ok(Outcome {
@@ -214,7 +218,6 @@ impl<D: Dialect> Drive<D> for Run<'_> {
 
     fn tick(&mut self, connections: &mut Connections<D>, now: u64) {
         let elapsed = now - std::mem::replace(&mut self.last_tick, now);
-        self.counts.now = now;
         let bytes = u128::from(self.plan.slow.bytes_per_second) * u128::from(elapsed) / 1_000_000_000;
         if bytes == 0 {
             return;
@@ -246,6 +249,27 @@ impl Run<'_> {
             }
             self.publish(connections, due);
         }
+    }
+
+    /// Lets slow subscribers read what the router still has for them. One that reads nothing does not see that it was
+    /// closed: the end stands behind what it has not read.
+    fn catch_up<D: Dialect>(&mut self, connections: &mut Connections<D>) -> Result<(), LoadError> {
+        let first = self.plan.publishers + self.plan.subscribers;
+        let end = connections.now() + self.plan.schedule.patience.as_nanos() as u64;
+        let mut last = (connections.bytes_read(), connections.now());
+        while self.plan.slow.count > 0 && connections.now() < end && !connections.stopped() {
+            for slow in first..first + self.plan.slow.count {
+                connections.read_held(slow, CATCH_UP_BYTES, &mut self.counts);
+            }
+            connections.turn(drive::TICK, &mut self.counts)?;
+            let now = connections.now();
+            if connections.bytes_read() > last.0 {
+                last = (connections.bytes_read(), now);
+            } else if now - last.1 > QUIET.as_nanos() as u64 {
+                break;
+            }
+        }
+        Ok(())
     }
 
     #[inline]
@@ -295,7 +319,6 @@ impl Counts {
             broken: false,
             ended: (0, None),
             slow: SlowOutcome::default(),
-            now: begin,
             begin,
         }
     }
@@ -417,9 +440,6 @@ impl<D: Dialect> Load<D> for Counts {
     fn ended(&mut self, connection: usize, ending: Ending) {
         let subscriber = connection.checked_sub(self.publishers);
         if subscriber.is_some_and(|subscriber| subscriber >= self.subscribers) {
-            let after = Duration::from_nanos(self.now - self.begin);
-            let first = self.slow.closed_after.map_or(after, |(first, _)| first);
-            self.slow.closed_after = Some((first, after));
             self.slow.closed += 1;
             return;
         }

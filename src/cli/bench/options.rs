@@ -1,6 +1,6 @@
 //! The options that every scenario has, and how they become connections.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -140,9 +140,12 @@ impl Common {
             Scheme::Tcp | Scheme::Ws => {
                 let unknown = |error| Failure::from(ClientError::Connect(Box::new(self.url.clone()), error));
                 let host = (self.url.host.as_str(), self.url.port);
-                let mut addresses = host.to_socket_addrs().map_err(unknown)?;
+                let addresses: Vec<_> = host.to_socket_addrs().map_err(unknown)?.collect();
+                // Of several addresses, such as both of localhost, the first one that answers.
+                let answers = |to: &&SocketAddr| TcpStream::connect_timeout(to, self.timeout).is_ok();
+                let answering = if addresses.len() > 1 { addresses.iter().find(answers) } else { None };
                 let none = || unknown(std::io::Error::other("the name has no address"));
-                addresses.next().map(Address::Tcp).ok_or_else(none)
+                answering.or(addresses.first()).map(|to| Address::Tcp(*to)).ok_or_else(none)
             }
             Scheme::Tcps | Scheme::Wss => {
                 let what =
@@ -199,7 +202,7 @@ fn payload_bytes(text: &str) -> Result<usize, String> {
 
 /// A time in seconds that may be 0.
 fn seconds_or_none(text: &str) -> Result<Duration, String> {
-    if text == "0" { Ok(Duration::ZERO) } else { seconds(text) }
+    if text.parse() == Ok(0.0) { Ok(Duration::ZERO) } else { seconds(text) }
 }
 
 /// Local addresses to connect from: none if the kernel's choice has enough ports, else more addresses of the loopback
@@ -242,4 +245,30 @@ fn interrupted() -> std::io::Result<Arc<AtomicBool>> {
         }
     })?;
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crowds_come_from_several_addresses_of_the_loopback_network() {
+        let tcp = |text: &str| Address::Tcp(text.parse().unwrap());
+        assert!(sources(&tcp("127.0.0.1:8080"), 25_000).is_empty());
+        let two = sources(&tcp("127.0.0.1:8080"), 25_001);
+        assert_eq!(two, ["127.0.0.2", "127.0.0.3"].map(|text| text.parse::<IpAddr>().unwrap()));
+        assert!(sources(&tcp("192.0.2.1:8080"), 100_000).is_empty());
+        assert!(sources(&tcp("[::1]:8080"), 100_000).is_empty());
+        assert!(sources(&Address::Unix("/a".into()), 100_000).is_empty());
+    }
+
+    #[test]
+    fn payloads_hold_a_stamp_and_fit_a_message() {
+        assert_eq!(payload_bytes("16"), Ok(16));
+        for wrong in ["15", "16777216", "-1", "1k"] {
+            assert!(payload_bytes(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!((seconds_or_none("0.0"), seconds_or_none("0.5").is_ok()), (Ok(Duration::ZERO), true));
+        assert!(seconds_or_none("-1").is_err());
+    }
 }

@@ -32,12 +32,12 @@ impl Report {
         self.member(name, number)
     }
 
-    /// A number with at most three decimals.
+    /// A number with at most six decimals.
     pub fn number(&mut self, name: &str, number: f64) -> &mut Report {
         if !number.is_finite() {
             return self.member(name, "null");
         }
-        self.member(name, (number * 1000.0).round() / 1000.0)
+        self.member(name, (number * 1e6).round() / 1e6)
     }
 
     /// A text.
@@ -220,7 +220,7 @@ pub fn bytes(number: f64) -> String {
 
 /// A part of one in percent.
 pub fn percent(part: f64) -> String {
-    format!("{:.0} %", part * 100.0)
+    if part.is_finite() { format!("{:.0} %", part * 100.0) } else { "-".to_owned() }
 }
 
 /// Three digits that count, and all of those before the point.
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(amount(9_999.0), "9999");
         assert_eq!(bytes(1_536.0), "1536 B");
         assert_eq!(bytes(12.5 * 1048576.0), "12.5 MiB");
-        assert_eq!(percent(0.954), "95 %");
+        assert_eq!((percent(0.954).as_str(), percent(f64::NAN).as_str()), ("95 %", "-"));
     }
 
     #[test]
@@ -255,11 +255,11 @@ mod tests {
         let mut inner = Report::default();
         inner.text("name", "a \"b\"").number("none", f64::NAN);
         let mut report = Report::default();
-        report.whole("events", 5).number("rate", 0.12345).flag("stalled", false);
+        report.whole("events", 5).number("rate", 0.123_456_7).flag("stalled", false);
         report.group("router", &inner).list("steps", &[inner.clone(), Report::default()]);
         let inner = r#"{"name":"a \"b\"","none":null}"#;
         let expected =
-            format!(r#""events":5,"rate":0.123,"stalled":false,"router":{inner},"steps":[{inner},{{}}]"#);
+            format!(r#""events":5,"rate":0.123457,"stalled":false,"router":{inner},"steps":[{inner},{{}}]"#);
         assert_eq!(report.members, expected);
     }
 

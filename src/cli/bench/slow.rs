@@ -1,10 +1,8 @@
 //! `fanwire bench slow`: subscribers that do not keep up, and what they do to those that do.
 
-use std::time::Duration;
-
 use super::fanout::{LATENCY_EVERY, Sessions, Window, deliveries};
 use super::options::{Common, LOAD};
-use super::report::{Report, bytes, latency_text, time, verdict};
+use super::report::{Report, bytes, latency_text, verdict};
 use crate::cli::exit::{EXIT_CODES, Failure};
 use crate::load::fanout::{self, Pace, Plan, SlowOutcome, run};
 use crate::load::{Role, connections::Wanted};
@@ -12,8 +10,9 @@ use crate::wamp::MatchPolicy;
 
 /// Publish to many subscribers of which some read slowly or not at all
 ///
-/// The others decide how fast publications are sent. The report tells what became of the slow ones: how many the router
-/// closed and when, and what they had read before; and what that cost the others, and the router's memory.
+/// The others decide how fast publications are sent. At the end the slow ones read all that the router still has for
+/// them; the report tells how many the router had closed and what they got, what that cost the others, and the
+/// router's memory.
 #[derive(clap::Args, Debug)]
 #[command(after_help = format!("{FIELDS}\n\n{EXIT_CODES}"))]
 pub struct Slow {
@@ -46,7 +45,7 @@ Fields of --json:
   scenario, url, serializer, payload_bytes, publishers, subscribers, window, measured_s
   publications_per_s, events_per_s, bytes_per_s, publications_total, events_total    without the slow ones
   stalled, interrupted, lost, out_of_order, sessions_ended                           without the slow ones
-  slow: sessions, bytes_per_s, events, skipped, closed, first_closed_s, last_closed_s
+  slow: sessions, bytes_per_s, events, skipped, closed
   latency: count, p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns, max_ns, mean_ns       without the slow ones
   resident_bytes_before (with --pid)
   router (with --pid): cpu_s, cpu_ns_per_event, cores, busiest_thread, busiest_thread_cores, resident_bytes
@@ -86,18 +85,8 @@ impl Slow {
         let mut group = Report::default();
         group.whole("sessions", self.slow.into()).whole("bytes_per_s", self.slow_rate);
         group.whole("events", slow.events).whole("skipped", slow.skipped).whole("closed", slow.closed as u64);
-        let (first, last) = slow.closed_after.unzip();
-        let seconds = |after: Option<Duration>| after.map_or(f64::NAN, |after| after.as_secs_f64());
-        group.number("first_closed_s", seconds(first)).number("last_closed_s", seconds(last));
         report.group("slow", &group);
-        let closed = match slow.closed_after {
-            None => "none was closed".to_owned(),
-            Some((first, last)) => {
-                let [first, last] = [first, last].map(|after| time(after.as_nanos() as f64));
-                format!("{} were closed, after {first} to {last}", slow.closed)
-            }
-        };
         let read = format!("{} events read, {} left out", slow.events, slow.skipped);
-        report.line("slow", format!("{} sessions: {closed}, {read}", self.slow));
+        report.line("slow", format!("{} sessions, {} were closed, {read}", self.slow, slow.closed));
     }
 }
