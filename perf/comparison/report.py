@@ -112,7 +112,8 @@ class Report:
         for name, (title, _) in pictures.items():
             parts.append(f"![{title}](plots/{name}.svg)")
         parts.append("## Every run")
-        parts += [self.table(work) for work in self.plan.works]
+        known = {*self.results.reports, *self.results.failures}
+        parts += [self.table(work) for work in self.plan.works if work.name in known]
         if self.unavailable:
             parts.append("## What could not be had")
             parts.append("\n".join(f"- {self.systems[name].title}: {why}" for name, why in self.unavailable.items()))
