@@ -85,7 +85,7 @@ fn outbound(criterion: &mut Criterion) {
 }
 
 fn append(arena: &mut Arena, lane: usize) -> Span {
-    let written = arena.write(lane, |out| {
+    let written = arena.write(lane, MESSAGE_BYTES, |out| {
         out.extend_from_slice(black_box(&[7; MESSAGE_BYTES]));
         Ok::<(), Infallible>(())
     });

@@ -19,7 +19,7 @@ pub const PAYLOAD_DEPTH_MAX: usize = 64;
 /// segments, if it holds at least a quarter of them; one that is not gets all of a segment in one write.
 pub const ARENA_SEGMENT_BYTES: usize = 256 * 1024;
 
-/// Segments a shard keeps for the next turn; more are given back to the allocator.
+/// Segments a shard keeps for the next turn, 4 MiB of them; more are given back to the allocator.
 pub const ARENA_FREE_SEGMENTS_MAX: usize = 16;
 
 /// Octets of an upgrade request, headers included. Browsers with large cookies stay under 8 KiB.

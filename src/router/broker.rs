@@ -180,12 +180,12 @@ impl Broker {
             publication.matched.subscriptions.iter().filter(|matched| matched.shards & here != 0)
         {
             // The last subscriber here may have left after the publisher's shard looked.
-            self.frames.clear();
             for &peer in self.rosters.peers(subscription.id) {
                 if Some(peer) != excluded {
                     cx.peers.send_event(peer, publication, subscription, &mut self.frames);
                 }
             }
+            cx.peers.event_sent(&mut self.frames);
         }
     }
 

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::directory::MatchedSubscription;
-use super::publication::{EventFrames, Publication};
+use super::publication::{EventFrames, NoFrame, Publication};
 use super::queue::{Advanced, Cause, Pushed, Queues, Waiting};
 use super::session::Session;
 use super::timers::{Timer, Timers};
@@ -61,6 +61,9 @@ pub struct Peer {
     deadline: Option<(Instant, Timer)>,
     stall: Option<Instant>,
 }
+
+/// About what stands around the payload of a message to one peer.
+const REPLY_OVERHEAD_BYTES: usize = 64;
 
 /// Octets that the buffer for a transport's answers may keep when it is not used.
 const REPLY_BYTES_KEPT_MAX: usize = 4096;
@@ -209,14 +212,14 @@ impl Peers {
         self.slab.iter().map(|(_, peer)| peer.key).collect()
     }
 
-    /// True if the peer is not read until [`Peers::take_resumed`] has named it.
-    pub fn paused(&self, key: PeerKey) -> bool {
-        self.queues.paused(key.index)
+    /// True if the peer at this place is not read until [`Peers::take_resumed`] has named it.
+    pub fn paused(&self, index: u32) -> bool {
+        self.queues.paused(index)
     }
 
-    /// True if nothing is queued for the peer any more.
-    pub fn mute(&self, key: PeerKey) -> bool {
-        self.queues.mute(key.index)
+    /// True if nothing is queued for the peer at this place any more.
+    pub fn mute(&self, index: u32) -> bool {
+        self.queues.mute(index)
     }
 
     fn has_waiting(&self, key: PeerKey) -> bool {
@@ -243,14 +246,15 @@ impl Peers {
         if self.peer(key).is_none() {
             return Sent::Gone;
         }
-        let Some((Format { serializer, framing }, message_bytes_max)) = self.queues.format(key.index) else {
+        let Some((Format { serializer, framing }, message_bytes_max)) = self.queues.takes(key.index) else {
             return Sent::Gone;
         };
         let cause = match message {
             Message::Invocation(_) | Message::Interrupt(_) => Cause::Others,
             _ => Cause::Itself,
         };
-        let written = self.queues.arena.write(REPLIES, |out| {
+        let bytes_expected = message.payload_bytes() + REPLY_OVERHEAD_BYTES;
+        let written = self.queues.arena.write(REPLIES, bytes_expected, |out| {
             transport::frame(framing, serializer, out, |out| codec::encode(message, serializer, out))
         });
         let sent = match written {
@@ -259,7 +263,7 @@ impl Peers {
                 self.queues.arena.take_back(frame);
                 Sent::TooLarge
             }
-            Ok((frame, _)) => self.push(key.index, frame, cause),
+            Ok((frame, _)) => self.push_reply(key.index, frame, cause),
         };
         if sent == Sent::TooLarge {
             self.counters.messages_too_large += 1;
@@ -276,18 +280,24 @@ impl Peers {
         subscription: &MatchedSubscription,
         frames: &mut EventFrames,
     ) {
-        let Some((format, message_bytes_max)) = self.queues.format(index) else { return };
-        match frames.frame(publication, subscription, format, &mut self.queues.arena) {
-            None => self.counters.events_untranslatable += 1,
-            Some((_, message_bytes)) if message_bytes > message_bytes_max => {
-                self.counters.events_too_large += 1;
-            }
-            Some((frame, _)) => match self.push(index, frame, Cause::Others) {
-                Sent::Queued => self.counters.events_delivered += 1,
+        let Some(takes) = self.queues.takes(index) else { return };
+        match frames.frame(publication, subscription, takes, &mut self.queues.arena) {
+            Err(NoFrame::Untranslatable) => self.counters.events_untranslatable += 1,
+            Err(NoFrame::TooLarge) => self.counters.events_too_large += 1,
+            Ok(frame) => match self.push(index, frame, Cause::Others) {
+                Sent::Queued => {
+                    frames.queued(takes.0);
+                    self.counters.events_delivered += 1;
+                }
                 Sent::TooLarge => self.counters.events_too_large += 1,
                 Sent::Gone | Sent::Untranslatable => {}
             },
         }
+    }
+
+    /// An EVENT has been sent to all its subscribers here.
+    pub fn event_sent(&mut self, frames: &mut EventFrames) {
+        frames.clear(&mut self.queues.arena);
     }
 
     /// Queues what a transport answers by itself: handshakes, PONG, close frames.
@@ -296,18 +306,27 @@ impl Peers {
         let answered = answer(&mut reply);
         if !reply.is_empty() {
             if self.peer(key).is_some() {
-                let written = self.queues.arena.write(REPLIES, |out| {
+                let written = self.queues.arena.write(REPLIES, reply.len(), |out| {
                     out.extend_from_slice(&reply);
                     Ok::<(), Infallible>(())
                 });
                 let Ok((frame, ())) = written;
-                self.push(key.index, frame, Cause::Itself);
+                self.push_reply(key.index, frame, Cause::Itself);
             }
             reply.clear();
             reply.shrink_to(REPLY_BYTES_KEPT_MAX);
         }
         self.reply = reply;
         answered
+    }
+
+    /// Queues a frame that is for this peer only.
+    fn push_reply(&mut self, index: u32, frame: Span, cause: Cause) -> Sent {
+        let sent = self.push(index, frame, cause);
+        if sent != Sent::Queued {
+            self.queues.arena.take_back(frame);
+        }
+        sent
     }
 
     /// Queues a frame, and dooms the peer if it does not take what is queued already.
@@ -329,16 +348,16 @@ impl Peers {
 
     /// Moves the peers that have bytes to write into `into`. Some may be gone.
     pub fn take_dirty(&mut self, into: &mut Vec<PeerKey>) {
-        let sated = self.sated();
         self.queues.take_dirty(into);
+    }
+
+    /// See [`Queues::flushed`]. Peers that were not read because too much was queued are read again.
+    pub fn flushed(&mut self) {
+        let sated = self.sated();
+        self.queues.flushed();
         if sated && !self.congested {
             self.relieve();
         }
-    }
-
-    /// See [`Queues::flushed`].
-    pub fn flushed(&mut self) {
-        self.queues.flushed();
     }
 
     /// See [`Queues::sated`].
@@ -363,14 +382,20 @@ impl Peers {
         if bytes > 0 {
             peer.last_progress = now;
         }
-        if advanced == Advanced::Some {
+        if advanced == Advanced::Part {
             if peer.stall.is_none() {
                 peer.last_progress = now;
                 peer.stall = Some(now + stall_after);
                 timers.set(now + stall_after, Timer::Stall(key));
                 self.queues.set_watched(key.index, true);
             }
-        } else if let State::Finishing { .. } = peer.state {
+            return self.resume(key);
+        }
+        if let Some(at) = peer.stall.take() {
+            timers.cancel(at, Timer::Stall(key));
+            self.queues.set_watched(key.index, false);
+        }
+        if let State::Finishing { .. } = peer.state {
             self.written(key, timers);
         }
         self.resume(key);
@@ -379,12 +404,8 @@ impl Peers {
     /// The stall deadline has passed: dooms the peer if it has taken nothing since, looks again later if it has.
     pub fn on_stall(&mut self, key: PeerKey, timers: &mut Timers, now: Instant) {
         let stall_after = Duration::from_millis(self.limits.outbound_stall_ms_max);
-        let waiting = self.has_waiting(key);
         let Some(peer) = self.peer_mut(key) else { return };
         peer.stall = None;
-        if !waiting {
-            return self.queues.set_watched(key.index, false);
-        }
         let due = peer.last_progress + stall_after;
         if due <= now {
             self.doom(key, CloseReason::SlowConsumer);

@@ -91,33 +91,64 @@ pub struct EventFrames {
 enum Slot {
     #[default]
     Empty,
-    Written(Span, usize),
+    Written {
+        frame: Span,
+        message_bytes: usize,
+        /// Somebody has it in the queue.
+        queued: bool,
+    },
+    Untranslatable,
+}
+
+/// Why there is no frame for a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoFrame {
+    /// The message is larger than the peer takes.
+    TooLarge,
+    /// The payload has no form in the peer's serializer.
     Untranslatable,
 }
 
 impl EventFrames {
-    /// Forgets the frames.
-    pub fn clear(&mut self) {
-        self.slots = [Slot::Empty; Format::COUNT];
-    }
-
-    /// The frame for peers of this format, and the octets of the message in it; `None` if the payload has no form in
-    /// the serializer.
+    /// The frame for a peer of this format that takes messages of at most `message_bytes_max` octets. Whoever queues it
+    /// says so with [`EventFrames::queued`].
     #[inline]
     pub fn frame(
         &mut self,
         publication: &Publication,
         subscription: &MatchedSubscription,
-        format: Format,
+        (format, message_bytes_max): (Format, usize),
         arena: &mut Arena,
-    ) -> Option<(Span, usize)> {
+    ) -> Result<Span, NoFrame> {
         let slot = &mut self.slots[format.index()];
-        if matches!(slot, Slot::Empty) {
-            *slot = write(publication, subscription, format, arena);
+        if let Slot::Empty = slot {
+            *slot = write(publication, subscription, (format, message_bytes_max), arena)?;
         }
         match *slot {
-            Slot::Written(span, message_bytes) => Some((span, message_bytes)),
-            Slot::Empty | Slot::Untranslatable => None,
+            Slot::Written { message_bytes, .. } if message_bytes > message_bytes_max => {
+                Err(NoFrame::TooLarge)
+            }
+            Slot::Written { frame, .. } => Ok(frame),
+            Slot::Empty | Slot::Untranslatable => Err(NoFrame::Untranslatable),
+        }
+    }
+
+    /// A peer of this format has the frame in its queue.
+    #[inline]
+    pub fn queued(&mut self, format: Format) {
+        if let Slot::Written { queued, .. } = &mut self.slots[format.index()] {
+            *queued = true;
+        }
+    }
+
+    /// The event is delivered: forgets the frames, and takes back those that nobody has queued. They are the last of
+    /// their lanes. Otherwise many publications that all their subscribers find too large would fill the turn.
+    pub fn clear(&mut self, arena: &mut Arena) {
+        for slot in &mut self.slots {
+            if let Slot::Written { frame, queued: false, .. } = *slot {
+                arena.take_back(frame);
+            }
+            *slot = Slot::Empty;
         }
     }
 }
@@ -125,18 +156,27 @@ impl EventFrames {
 fn write(
     publication: &Publication,
     subscription: &MatchedSubscription,
-    format: Format,
+    (format, message_bytes_max): (Format, usize),
     arena: &mut Arena,
-) -> Slot {
+) -> Result<Slot, NoFrame> {
     let Format { framing, serializer } = format;
-    let written = arena.write(format.index(), |out| {
+    let Ok(payload) = publication.payload_in(serializer) else { return Ok(Slot::Untranslatable) };
+    let payload_bytes = payload.bytes().len();
+    if payload_bytes > message_bytes_max {
+        // Nothing is written that this peer will not take; another one may.
+        return Err(NoFrame::TooLarge);
+    }
+    let written = arena.write(format.index(), payload_bytes + EVENT_OVERHEAD_BYTES, |out| {
         transport::frame(framing, serializer, out, |out| publication.event(subscription, serializer, out))
     });
-    match written {
-        Ok((span, message_bytes)) => Slot::Written(span, message_bytes),
+    Ok(match written {
+        Ok((frame, message_bytes)) => Slot::Written { frame, message_bytes, queued: false },
         Err(_) => Slot::Untranslatable,
-    }
+    })
 }
+
+/// About what stands around the payload of an EVENT.
+const EVENT_OVERHEAD_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -159,19 +199,42 @@ mod tests {
     fn a_frame_is_written_once_for_each_format() {
         let (publication, subscription) = publication(OwnedPayload::from_json(Some("[1]"), None).unwrap());
         let (mut frames, mut arena) = (EventFrames::default(), Arena::default());
-        let json = format(Serializer::Json, Framing::RawSocket);
-        let (first, octets) = frames.frame(&publication, &subscription, json, &mut arena).unwrap();
+        let json = (format(Serializer::Json, Framing::RawSocket), 512);
+        let first = frames.frame(&publication, &subscription, json, &mut arena).unwrap();
+        frames.queued(json.0);
         assert_eq!(arena.octets(first), b"\x00\x00\x00\x0f[36,5,9,{},[1]]");
-        assert_eq!((octets, first.len()), (15, 19));
-        assert_eq!(frames.frame(&publication, &subscription, json, &mut arena), Some((first, octets)));
-        let webs = format(Serializer::Cbor, Framing::WebSocket);
-        let (other, _) = frames.frame(&publication, &subscription, webs, &mut arena).unwrap();
+        assert_eq!(frames.frame(&publication, &subscription, json, &mut arena), Ok(first));
+        let less = (json.0, 14);
+        assert_eq!(frames.frame(&publication, &subscription, less, &mut arena), Err(NoFrame::TooLarge));
+        let webs = (format(Serializer::Cbor, Framing::WebSocket), 512);
+        let other = frames.frame(&publication, &subscription, webs, &mut arena).unwrap();
+        frames.queued(webs.0);
         assert_eq!(arena.octets(other), b"\x82\x08\x85\x18\x24\x05\x09\xa0\x81\x01");
-        frames.clear();
+        frames.clear(&mut arena);
         let (empty, subscription) = self::publication(OwnedPayload::EMPTY);
-        let (next, _) = frames.frame(&empty, &subscription, json, &mut arena).unwrap();
+        let next = frames.frame(&empty, &subscription, json, &mut arena).unwrap();
         assert_eq!(arena.octets(next), b"\x00\x00\x00\x0b[36,5,9,{}]");
         assert!(first.continues_with(next), "events of one format follow one another");
+    }
+
+    #[test]
+    fn frames_that_nobody_queues_are_taken_back() {
+        let text = format!("[\"{}\"]", "x".repeat(1_000));
+        let (publication, subscription) = publication(OwnedPayload::from_json(Some(&text), None).unwrap());
+        let (mut frames, mut arena) = (EventFrames::default(), Arena::default());
+        let json = format(Serializer::Json, Framing::RawSocket);
+        // Less than the payload: seen without writing. Less than the message: it was written.
+        for message_bytes_max in [512, 1_010] {
+            let frame = frames.frame(&publication, &subscription, (json, message_bytes_max), &mut arena);
+            assert_eq!(frame, Err(NoFrame::TooLarge));
+        }
+        assert!(arena.bytes() > 1_000);
+        frames.clear(&mut arena);
+        assert_eq!(arena.bytes(), 0);
+        frames.frame(&publication, &subscription, (json, 2_000), &mut arena).unwrap();
+        frames.queued(json);
+        frames.clear(&mut arena);
+        assert!(arena.bytes() > 1_000);
     }
 
     #[test]
@@ -193,9 +256,10 @@ mod tests {
         };
         let (publication, subscription) = publication(OwnedPayload::copy(publish.payload));
         let (mut frames, mut arena) = (EventFrames::default(), Arena::default());
-        let json = format(Serializer::Json, Framing::RawSocket);
-        let cbor = format(Serializer::Cbor, Framing::RawSocket);
-        assert!(frames.frame(&publication, &subscription, json, &mut arena).is_none());
-        assert!(frames.frame(&publication, &subscription, cbor, &mut arena).is_some());
+        let json = (format(Serializer::Json, Framing::RawSocket), 512);
+        let cbor = (format(Serializer::Cbor, Framing::RawSocket), 512);
+        let frame = frames.frame(&publication, &subscription, json, &mut arena);
+        assert_eq!(frame, Err(NoFrame::Untranslatable));
+        assert!(frames.frame(&publication, &subscription, cbor, &mut arena).is_ok());
     }
 }

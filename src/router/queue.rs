@@ -43,11 +43,11 @@ pub enum Advanced {
     /// The key is dead.
     Dead,
     /// Octets are left.
-    Some,
+    Part,
     /// None are left.
     All,
-    /// None are left, and somebody may care: the peer is not read, is watched, or is to be closed.
-    AllAtLast,
+    /// None are left, and that has consequences: the peer is not read, is watched, or is to be closed.
+    AllAwaited,
 }
 
 /// The queue of one peer.
@@ -85,7 +85,7 @@ pub struct Queues {
     given: Vec<PeerKey>,
     open: usize,
     outbound_bytes: usize,
-    /// Octets queued since the shell last asked who is to be written.
+    /// Octets queued since peers were last written.
     queued_bytes: usize,
     outbound_bytes_max: usize,
     outbound_shard_bytes_max: usize,
@@ -175,11 +175,12 @@ impl Queues {
         queue.message_bytes_max = u32::try_from(link.message_bytes_max).unwrap_or(u32::MAX);
     }
 
-    /// What the peer's handshake agreed on, and the octets of the largest message it takes.
+    /// What the peer's handshake agreed on, and the octets of the largest message it takes; `None` if nothing is queued
+    /// for it.
     #[inline]
-    pub fn format(&self, index: u32) -> Option<(Format, usize)> {
+    pub fn takes(&self, index: u32) -> Option<(Format, usize)> {
         let queue = &self.queues[index as usize];
-        Some((queue.format?, queue.message_bytes_max as usize))
+        if queue.mute { None } else { Some((queue.format?, queue.message_bytes_max as usize)) }
     }
 
     /// Nothing is queued for the peer from now on.
@@ -187,7 +188,7 @@ impl Queues {
         self.at(index).mute = true;
     }
 
-    /// True if nothing is queued for the peer any more.
+    /// True if nothing is queued for the peer at this place any more.
     pub fn mute(&self, index: u32) -> bool {
         self.queues[index as usize].mute
     }
@@ -253,7 +254,6 @@ impl Queues {
         }
         into.extend_from_slice(&self.dirty);
         self.given.append(&mut self.dirty);
-        self.queued_bytes = 0;
     }
 
     /// The shell has written what it could: what is left of the turn's frames is set apart, and the arena is cleared.
@@ -263,6 +263,7 @@ impl Queues {
             self.queues[key.index as usize].outbound.set_apart(&mut self.arena);
         }
         self.arena.clear();
+        self.queued_bytes = 0;
     }
 
     /// What waits for the peer; `None` for a dead key.
@@ -285,15 +286,16 @@ impl Queues {
         queue.outbound.advance(bytes, &mut self.arena);
         self.outbound_bytes -= bytes;
         match queue.outbound.is_empty() {
-            false => Advanced::Some,
-            true if queue.mute || queue.paused || queue.watched => Advanced::AllAtLast,
+            false => Advanced::Part,
+            true if queue.mute || queue.paused || queue.watched => Advanced::AllAwaited,
             true => Advanced::All,
         }
     }
 
-    /// True if so much was queued that peers must be written before more is read.
+    /// True if so much was queued, or written to be queued, that peers must be written before more is read.
+    #[inline]
     pub fn sated(&self) -> bool {
-        self.queued_bytes > self.queued_bytes_per_turn
+        self.queued_bytes.max(self.arena.bytes()) > self.queued_bytes_per_turn
     }
 
     /// True if the sums are right.

@@ -243,7 +243,7 @@ impl Shard {
 
     // Questions.
 
-    /// True if so much was queued since [`Shard::dirty`] that peers must be written before more is read, and before
+    /// True if so much was queued since [`Shard::flushed`] that peers must be written before more is read, and before
     /// more letters are taken.
     pub fn sated(&self) -> bool {
         self.peers.sated()
@@ -310,7 +310,7 @@ impl Shard {
             }
             let Some(peer) = self.peers.peer(key) else { return Ok(Next::Read) };
             let opening = matches!(peer.state, State::Opening);
-            if self.peers.mute(key) {
+            if self.peers.mute(key.index) {
                 return Ok(Next::Read);
             }
             if opening && let Some(link) = transport.link() {
@@ -601,7 +601,7 @@ impl Shard {
     fn on_silence(&mut self, key: PeerKey, now: Instant) {
         self.peers.clear_deadline(key, &mut self.timers);
         let Some(silence) = self.silence_max(key) else { return };
-        let paused = self.peers.paused(key);
+        let paused = self.peers.paused(key.index);
         let Some(peer) = self.peers.peer_mut(key) else { return };
         let due = peer.last_input + silence;
         // A peer that is not read cannot be heard; the stall deadline watches it meanwhile.

@@ -58,18 +58,30 @@ impl Span {
 
 /// One range of a peer's chain: see [`Arena::chain_on`].
 #[derive(Clone, Copy, Debug)]
-pub struct Linked {
+pub struct Node {
     /// The octets.
     pub span: Span,
-    /// The one after it, or [`NO_LINK`].
+    /// The one after it, or [`NO_NODE`].
     pub next: u32,
 }
 
-/// No link of any chain.
-pub const NO_LINK: u32 = u32::MAX;
+/// No node of any chain.
+pub const NO_NODE: u32 = u32::MAX;
 
 /// No segment: the lane has not begun.
 const NO_SEGMENT: u32 = u32::MAX;
+
+/// Frames above this have a segment of their own.
+const LARGE_FRAME_BYTES: usize = 32 * 1024;
+
+/// Room for what stands around the payload of a large frame, so that its segment need not grow.
+const FRAME_OVERHEAD_BYTES: usize = 512;
+
+/// What is less than this is copied, however much of its segment it is: copies come to stand together.
+const SHARED_BYTES_MIN: usize = 4 * 1024;
+
+/// What is at least this is shared, however little of its segment it is.
+const SHARED_ALWAYS_BYTES: usize = 64 * 1024;
 
 /// What was written in this turn.
 #[derive(Debug)]
@@ -78,8 +90,9 @@ pub struct Arena {
     /// The segment each lane is at.
     lanes: [u32; LANES],
     /// Ranges of peers that hold more than one.
-    links: Vec<Linked>,
+    nodes: Vec<Node>,
     free: Vec<Vec<u8>>,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -91,7 +104,13 @@ struct Segment {
 
 impl Default for Arena {
     fn default() -> Arena {
-        Arena { segments: Vec::new(), lanes: [NO_SEGMENT; LANES], links: Vec::new(), free: Vec::new() }
+        Arena {
+            segments: Vec::new(),
+            lanes: [NO_SEGMENT; LANES],
+            nodes: Vec::new(),
+            free: Vec::new(),
+            bytes: 0,
+        }
     }
 }
 
@@ -105,22 +124,28 @@ pub enum Leftover<'a> {
 }
 
 impl Arena {
-    /// Appends to a lane what `encode` appends to the buffer it is given, which holds other frames already. What a
-    /// failed `encode` has appended is taken back.
+    /// Appends to a lane what `encode` appends to the buffer it is given, which may hold other frames already. What a
+    /// failed `encode` has appended is taken back. `bytes_expected` is about what it will be: a large frame stands in a
+    /// segment of its own, so that whoever has not taken it holds on to nothing else.
     #[inline]
     pub fn write<T, E>(
         &mut self,
         lane: usize,
+        bytes_expected: usize,
         encode: impl FnOnce(&mut Vec<u8>) -> Result<T, E>,
     ) -> Result<(Span, T), E> {
-        let segment = self.segment(lane);
+        let segment = self.segment(lane, bytes_expected);
         let octets = &mut self.segments[segment as usize].octets;
         let start = octets.len();
         match encode(octets) {
             Ok(told) => {
+                let written = octets.len() - start;
+                self.bytes += written;
+                if written > LARGE_FRAME_BYTES && start > 0 {
+                    return Ok((self.move_out(segment, start), told));
+                }
                 // The largest frame, in the longest form its payload can take, is far from 2^32 octets.
-                let span = Span { segment, start: start as u32, end: octets.len() as u32 };
-                Ok((span, told))
+                Ok((Span { segment, start: start as u32, end: (start + written) as u32 }, told))
             }
             Err(error) => {
                 octets.truncate(start);
@@ -129,25 +154,48 @@ impl Arena {
         }
     }
 
+    /// The segment a frame is to be written to.
+    fn segment(&mut self, lane: usize, bytes_expected: usize) -> u32 {
+        if bytes_expected > LARGE_FRAME_BYTES {
+            return self.begin(Vec::with_capacity(bytes_expected + FRAME_OVERHEAD_BYTES));
+        }
+        let current = self.lanes[lane];
+        if let Some(segment) = self.segments.get(current as usize)
+            && segment.octets.len() + bytes_expected <= ARENA_SEGMENT_BYTES
+        {
+            return current;
+        }
+        let octets = self.free.pop().unwrap_or_default();
+        self.lanes[lane] = self.begin(octets);
+        self.lanes[lane]
+    }
+
+    fn begin(&mut self, octets: Vec<u8>) -> u32 {
+        self.segments.push(Segment { octets, shared: None });
+        self.segments.len() as u32 - 1
+    }
+
+    /// A frame has become larger than was expected: it gets a segment of its own.
+    fn move_out(&mut self, segment: u32, start: usize) -> Span {
+        let octets = &mut self.segments[segment as usize].octets;
+        let frame = octets.split_off(start);
+        octets.shrink_to(ARENA_SEGMENT_BYTES);
+        let end = frame.len() as u32;
+        Span { segment: self.begin(frame), start: 0, end }
+    }
+
     /// Takes back what was written last in its lane and nobody holds.
     pub fn take_back(&mut self, span: Span) {
         let octets = &mut self.segments[span.segment as usize].octets;
         debug_assert_eq!(octets.len(), span.end as usize, "only the last frame can be taken back");
         octets.truncate(span.start as usize);
+        self.bytes -= span.len();
     }
 
-    /// The segment a lane is to be continued in.
-    fn segment(&mut self, lane: usize) -> u32 {
-        let current = self.lanes[lane];
-        if let Some(segment) = self.segments.get(current as usize)
-            && segment.octets.len() < ARENA_SEGMENT_BYTES
-        {
-            return current;
-        }
-        let next = self.segments.len() as u32;
-        self.segments.push(Segment { octets: self.free.pop().unwrap_or_default(), shared: None });
-        self.lanes[lane] = next;
-        next
+    /// Octets written in this turn.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The octets of a span.
@@ -158,51 +206,61 @@ impl Arena {
         &octets[span.start as usize..span.end as usize]
     }
 
-    /// Adds a range to the chain whose last link is `after` (or begins one); returns its link.
+    /// Adds a range to the chain whose last node is `after` (or begins one); returns its node.
     pub fn chain_on(&mut self, span: Span, after: u32) -> u32 {
-        let link = self.links.len() as u32;
-        self.links.push(Linked { span, next: NO_LINK });
-        if let Some(after) = self.links.get_mut(after as usize) {
-            after.next = link;
+        let node = self.nodes.len() as u32;
+        self.nodes.push(Node { span, next: NO_NODE });
+        if let Some(after) = self.nodes.get_mut(after as usize) {
+            after.next = node;
         }
-        link
+        node
     }
 
-    /// A link of a chain.
-    pub fn linked(&mut self, link: u32) -> &mut Linked {
-        &mut self.links[link as usize]
+    /// A node of a chain.
+    pub fn node(&mut self, node: u32) -> &mut Node {
+        &mut self.nodes[node as usize]
     }
 
     /// The ranges of the chain that begins with `first`.
     pub fn chain(&self, first: u32) -> impl Iterator<Item = Span> {
         let mut next = first;
         std::iter::from_fn(move || {
-            let link = self.links.get(next as usize)?;
-            next = link.next;
-            Some(link.span)
+            let node = self.nodes.get(next as usize)?;
+            next = node.next;
+            Some(node.span)
         })
     }
 
-    /// A range that must outlive the turn. It is shared only if it is a good part of its segment, so that what is held
-    /// is never more than a few times what is counted. Nothing may be written afterwards before [`Arena::clear`].
-    pub fn leave(&mut self, span: Span) -> Leftover<'_> {
+    /// A range that must outlive the turn. Much is shared, a little is copied: what is held is at most about eight
+    /// times what is counted. Nothing may be written afterwards before [`Arena::clear`].
+    pub fn outlive(&mut self, span: Span) -> Leftover<'_> {
         let segment = &mut self.segments[span.segment as usize];
-        let capacity = segment.shared.as_ref().map_or(segment.octets.capacity(), Bytes::len);
-        if span.len() < capacity / 4 {
+        let filled = segment.shared.as_ref().map_or(segment.octets.len(), Bytes::len);
+        let much = span.len() >= filled / 4 || span.len() >= SHARED_ALWAYS_BYTES;
+        if !much || span.len() < SHARED_BYTES_MIN {
             return Leftover::Little(self.octets(span));
         }
-        let shared = segment.shared.get_or_insert_with(|| Bytes::from(std::mem::take(&mut segment.octets)));
+        let shared = segment.shared.get_or_insert_with(|| {
+            // A buffer that is much larger than what is in it is worth more to the next turn.
+            if segment.octets.capacity() > 2 * filled {
+                return Bytes::copy_from_slice(&segment.octets);
+            }
+            Bytes::from(std::mem::take(&mut segment.octets))
+        });
         Leftover::Much(shared.slice(span.start as usize..span.end as usize))
     }
 
     /// Forgets all frames. Nobody may hold a range any more.
     pub fn clear(&mut self) {
         self.lanes = [NO_SEGMENT; LANES];
-        self.links.clear();
-        self.links.shrink_to(LINKS_KEPT_MAX);
+        self.bytes = 0;
+        if self.nodes.len() < NODES_KEPT_MAX {
+            self.nodes.shrink_to(NODES_KEPT_MAX);
+        }
+        self.nodes.clear();
         for segment in self.segments.drain(..) {
             let mut octets = segment.octets;
-            // One that had to take a large frame is given back.
+            // One that a large frame had to itself is given back.
             let usual = (1..=2 * ARENA_SEGMENT_BYTES).contains(&octets.capacity());
             if usual && self.free.len() < ARENA_FREE_SEGMENTS_MAX {
                 octets.clear();
@@ -217,15 +275,15 @@ impl Arena {
     }
 }
 
-/// Links whose memory is kept for the next turn: 1 MiB.
-const LINKS_KEPT_MAX: usize = 64 * 1024;
+/// Nodes whose memory is kept for the next turn: 1 MiB.
+const NODES_KEPT_MAX: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn append(arena: &mut Arena, lane: usize, frame: &[u8]) -> Span {
-        let written: Result<_, ()> = arena.write(lane, |out| {
+        let written: Result<_, ()> = arena.write(lane, frame.len(), |out| {
             out.extend_from_slice(frame);
             Ok(())
         });
@@ -248,7 +306,7 @@ mod tests {
     fn a_failed_frame_leaves_nothing() {
         let mut arena = Arena::default();
         let first = append(&mut arena, 0, b"one");
-        let failed = arena.write(0, |out| {
+        let failed = arena.write(0, 4, |out| {
             out.extend_from_slice(b"half");
             Err::<(), _>("no form")
         });
@@ -262,58 +320,100 @@ mod tests {
     #[test]
     fn a_full_segment_is_followed_by_another() {
         let mut arena = Arena::default();
-        let large = vec![7; ARENA_SEGMENT_BYTES - 1];
-        let first = append(&mut arena, 0, &large);
-        let second = append(&mut arena, 0, &large);
-        let third = append(&mut arena, 0, b"three");
-        assert!(first.continues_with(second), "a segment that is not full takes whatever comes");
-        assert_ne!(second.segment, third.segment);
-        assert_eq!(arena.octets(third), b"three");
+        let frame = vec![7; LARGE_FRAME_BYTES];
+        let spans: Vec<_> = (0..10).map(|_| append(&mut arena, 0, &frame)).collect();
+        let segments = spans.iter().map(|span| span.segment).collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(segments.len(), 2);
+        assert!(arena.segments.iter().all(|segment| segment.octets.len() <= ARENA_SEGMENT_BYTES));
+        assert_eq!(arena.bytes(), 10 * frame.len());
+        arena.take_back(spans[9]);
+        assert_eq!(arena.bytes(), 9 * frame.len());
+    }
+
+    #[test]
+    fn a_large_frame_stands_alone_also_if_it_comes_as_a_surprise() {
+        let mut arena = Arena::default();
+        let large = vec![7; LARGE_FRAME_BYTES + 1];
+        let small = append(&mut arena, 0, b"small");
+        let surprise: Result<_, ()> = arena.write(0, 10, |out| {
+            out.extend_from_slice(&large);
+            Ok(())
+        });
+        let surprise = surprise.unwrap().0;
+        let expected = append(&mut arena, 0, &large);
+        let after = append(&mut arena, 0, b"after");
+        assert!(small.continues_with(after), "the lane goes on where it was");
+        for span in [surprise, expected] {
+            assert_eq!(arena.octets(span), large);
+            assert_eq!(arena.segments[span.segment as usize].octets.len(), large.len());
+        }
+        assert_eq!(arena.octets(small), b"small");
     }
 
     #[test]
     fn much_is_shared_and_little_is_copied() {
         let mut arena = Arena::default();
-        let much = append(&mut arena, 0, &[1; 1000]);
-        let little = append(&mut arena, 0, &[2; 10]);
-        let Leftover::Much(first) = arena.leave(much) else { panic!("it is most of the segment") };
-        let Leftover::Much(again) = arena.leave(much) else { panic!("it is most of the segment") };
+        let much = append(&mut arena, 0, &[1; 10_000]);
+        let little = append(&mut arena, 0, &[2; 2_000]);
+        let Leftover::Much(first) = arena.outlive(much) else { panic!("it is most of the segment") };
+        let Leftover::Much(again) = arena.outlive(much) else { panic!("it is most of the segment") };
         assert_eq!(first.as_ptr(), again.as_ptr());
-        assert!(matches!(arena.leave(little), Leftover::Little(octets) if octets == [2; 10]));
+        assert!(matches!(arena.outlive(little), Leftover::Little(octets) if octets == [2; 2_000]));
         arena.clear();
-        assert_eq!(&first[..], [1; 1000], "what is shared outlives the turn");
+        assert_eq!(&first[..], [1; 10_000], "what is shared outlives the turn");
         assert!(arena.free.is_empty(), "and its memory is not used again");
+    }
+
+    #[test]
+    fn what_is_shared_does_not_depend_on_the_buffer_it_came_in() {
+        let mut arena = Arena::default();
+        append(&mut arena, 0, &[1; 20_000]);
+        for _ in 0..9 {
+            append(&mut arena, 0, &[1; 20_000]);
+        }
+        arena.clear();
+        let capacity = arena.free[0].capacity();
+        let span = append(&mut arena, 0, &[2; 10_000]);
+        let Leftover::Much(shared) = arena.outlive(span) else { panic!("it is all of the segment") };
+        assert_eq!(shared.len(), 10_000, "and holds on to no more");
+        arena.clear();
+        assert_eq!(arena.free[0].capacity(), capacity, "the buffer is used again");
+        for _ in 0..100 {
+            append(&mut arena, 0, &[3; 40]);
+        }
+        let tiny = Span { segment: 0, start: 0, end: 40 * 100 };
+        assert!(matches!(arena.outlive(tiny), Leftover::Little(_)), "small events are copied together");
     }
 
     #[test]
     fn memory_is_used_again_up_to_a_bound() {
         let mut arena = Arena::default();
-        for _ in 0..ARENA_FREE_SEGMENTS_MAX + 3 {
-            append(&mut arena, 0, &[1; ARENA_SEGMENT_BYTES]);
+        for _ in 0..(ARENA_FREE_SEGMENTS_MAX + 3) * ARENA_SEGMENT_BYTES / LARGE_FRAME_BYTES {
+            append(&mut arena, 0, &[1; LARGE_FRAME_BYTES]);
         }
+        assert_eq!(arena.segments.len(), ARENA_FREE_SEGMENTS_MAX + 3);
         arena.clear();
-        assert!(arena.is_empty());
+        assert!(arena.is_empty() && arena.bytes() == 0);
         assert_eq!(arena.free.len(), ARENA_FREE_SEGMENTS_MAX);
         append(&mut arena, 0, &vec![1; 3 * ARENA_SEGMENT_BYTES]);
-        assert_eq!(arena.free.len(), ARENA_FREE_SEGMENTS_MAX - 1);
         arena.clear();
-        assert_eq!(arena.free.len(), ARENA_FREE_SEGMENTS_MAX - 1, "a segment that grew is given back");
+        assert_eq!(arena.free.len(), ARENA_FREE_SEGMENTS_MAX, "a large frame takes none of them");
     }
 
     #[test]
     fn chains_keep_their_order() {
         let mut arena = Arena::default();
         let spans: Vec<_> = (0..6u8).map(|octet| append(&mut arena, 0, &[octet])).collect();
-        let mut ends = [NO_LINK; 2];
-        let mut firsts = [NO_LINK; 2];
+        let mut ends = [NO_NODE; 2];
+        let mut firsts = [NO_NODE; 2];
         for (place, span) in spans.iter().enumerate() {
             let chain = place % 2;
             ends[chain] = arena.chain_on(*span, ends[chain]);
-            if firsts[chain] == NO_LINK {
+            if firsts[chain] == NO_NODE {
                 firsts[chain] = ends[chain];
             }
         }
         assert_eq!(arena.chain(firsts[1]).collect::<Vec<_>>(), [spans[1], spans[3], spans[5]]);
-        assert_eq!(arena.chain(NO_LINK).count(), 0);
+        assert_eq!(arena.chain(NO_NODE).count(), 0);
     }
 }

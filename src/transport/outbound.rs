@@ -1,15 +1,15 @@
 //! The queue of octets to one peer.
 //!
 //! ```text
-//!   kept: Copied - Shared - Copied      first -> ... -> last   open
-//!         '- of earlier turns: what     '- ranges of this turn's arena -'
-//!            the socket did not take
+//!   backlog: Copied - Shared - Copied   first -> ... -> last   open
+//!            '- of earlier turns: what  '- ranges of this turn's arena -'
+//!               the socket did not take
 //! ```
 //!
 //! What is queued in a turn is not copied: the queue holds ranges of the turn's [`Arena`], mostly one, since frames
 //! that follow one another there become one range. What the socket has not taken at the turn's end is set apart:
 //! copied if it is little, shared with others who have not taken it either if it is much. So a peer that takes what it
-//! gets costs neither memory nor copies, and an empty `Outbound` owns nothing at all.
+//! gets costs no memory, and an empty `Outbound` owns nothing at all.
 //!
 //! Invariants: `len` is the sum of what is kept and of the ranges; no range but `open` is empty; ranges are of the
 //! current turn.
@@ -18,9 +18,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::arena::{Arena, Leftover, NO_LINK, Span};
+use super::arena::{Arena, Leftover, NO_NODE, Span};
 
-/// Copies collect in pieces of at least this size, so that what is written already does not stay for long.
+/// Copies that follow one another collect in pieces of about this size, so that what is written already does not stay
+/// for long.
 const COPIED_BYTES: usize = 64 * 1024;
 
 /// The queue.
@@ -32,12 +33,12 @@ pub struct Outbound {
     /// The chain of the ranges before it.
     first: u32,
     last: u32,
-    kept: Option<Box<Kept>>,
+    backlog: Option<Box<Backlog>>,
 }
 
 impl Default for Outbound {
     fn default() -> Outbound {
-        Outbound { len: 0, open: Span::default(), first: NO_LINK, last: NO_LINK, kept: None }
+        Outbound { len: 0, open: Span::default(), first: NO_NODE, last: NO_NODE, backlog: None }
     }
 }
 
@@ -68,7 +69,7 @@ impl Outbound {
     fn begin(&mut self, span: Span, arena: &mut Arena) {
         if !self.open.is_empty() {
             self.last = arena.chain_on(self.open, self.last);
-            if self.first == NO_LINK {
+            if self.first == NO_NODE {
                 self.first = self.last;
             }
         }
@@ -77,9 +78,9 @@ impl Outbound {
 
     /// What is to be written, in order.
     pub fn chunks<'a>(&'a self, arena: &'a Arena) -> impl Iterator<Item = &'a [u8]> {
-        let kept = self.kept.as_deref().map(Kept::octets).into_iter().flatten();
+        let backlog = self.backlog.as_deref().map(Backlog::octets).into_iter().flatten();
         let open = (!self.open.is_empty()).then_some(self.open);
-        kept.chain(arena.chain(self.first).chain(open).map(|span| arena.octets(span)))
+        backlog.chain(arena.chain(self.first).chain(open).map(|span| arena.octets(span)))
     }
 
     /// `bytes` octets were written; at most [`Outbound::len`].
@@ -87,23 +88,23 @@ impl Outbound {
         assert!(bytes <= self.len, "more octets written than were queued");
         self.len -= bytes;
         let mut bytes = bytes;
-        if let Some(kept) = &mut self.kept {
-            bytes = kept.advance(bytes);
-            if kept.chunks.is_empty() {
-                self.kept = None;
+        if let Some(backlog) = &mut self.backlog {
+            bytes = backlog.advance(bytes);
+            if backlog.chunks.is_empty() {
+                self.backlog = None;
             }
         }
-        while bytes > 0 && self.first != NO_LINK {
-            let link = arena.linked(self.first);
-            let taken = bytes.min(link.span.len());
-            link.span.start += taken as u32;
+        while bytes > 0 && self.first != NO_NODE {
+            let node = arena.node(self.first);
+            let taken = bytes.min(node.span.len());
+            node.span.start += taken as u32;
             bytes -= taken;
-            if link.span.is_empty() {
-                self.first = link.next;
+            if node.span.is_empty() {
+                self.first = node.next;
             }
         }
-        if self.first == NO_LINK {
-            self.last = NO_LINK;
+        if self.first == NO_NODE {
+            self.last = NO_NODE;
             self.open.start += bytes as u32;
         }
     }
@@ -111,12 +112,12 @@ impl Outbound {
     /// The turn ends: what it has not written of the arena is kept apart from it.
     pub fn set_apart(&mut self, arena: &mut Arena) {
         let (first, open) = (self.first, self.open);
-        (self.first, self.last, self.open) = (NO_LINK, NO_LINK, Span::default());
+        (self.first, self.last, self.open) = (NO_NODE, NO_NODE, Span::default());
         let mut next = first;
-        while next != NO_LINK {
-            let link = *arena.linked(next);
-            self.keep(link.span, arena);
-            next = link.next;
+        while next != NO_NODE {
+            let node = *arena.node(next);
+            self.keep(node.span, arena);
+            next = node.next;
         }
         self.keep(open, arena);
     }
@@ -125,10 +126,10 @@ impl Outbound {
         if span.is_empty() {
             return;
         }
-        let kept = self.kept.get_or_insert_default();
-        match arena.leave(span) {
-            Leftover::Little(octets) => kept.copy(octets),
-            Leftover::Much(octets) => kept.chunks.push_back(Chunk::Shared(octets)),
+        let backlog = self.backlog.get_or_insert_default();
+        match arena.outlive(span) {
+            Leftover::Little(octets) => backlog.copy(octets),
+            Leftover::Much(octets) => backlog.chunks.push_back(Chunk::Shared(octets)),
         }
     }
 }
@@ -137,13 +138,13 @@ impl Outbound {
 ///
 /// Invariants: `offset` is less than the length of the first chunk; no chunk is empty.
 #[derive(Debug, Default)]
-struct Kept {
+struct Backlog {
     chunks: VecDeque<Chunk>,
     /// Octets of the first chunk that are written already.
     offset: usize,
 }
 
-impl Kept {
+impl Backlog {
     fn copy(&mut self, octets: &[u8]) {
         if let Some(Chunk::Copied(last)) = self.chunks.back_mut()
             && last.len() < COPIED_BYTES
@@ -162,9 +163,14 @@ impl Kept {
     /// Returns how many of the octets were none of its own.
     fn advance(&mut self, bytes: usize) -> usize {
         self.offset += bytes;
-        while let Some(first) = self.chunks.front() {
+        while let Some(first) = self.chunks.front_mut() {
             let first_len = first.octets().len();
             if self.offset < first_len {
+                // The end of a shared chunk must not hold on to all of it.
+                if matches!(first, Chunk::Shared(_)) && first_len - self.offset < first_len / 8 {
+                    *first = Chunk::Copied(first.octets()[self.offset..].to_vec());
+                    self.offset = 0;
+                }
                 return 0;
             }
             self.offset -= first_len;
@@ -196,7 +202,7 @@ mod tests {
     use super::*;
 
     fn append(arena: &mut Arena, lane: usize, frame: &[u8]) -> Span {
-        let written: Result<_, ()> = arena.write(lane, |out| {
+        let written: Result<_, ()> = arena.write(lane, frame.len(), |out| {
             out.extend_from_slice(frame);
             Ok(())
         });
@@ -213,9 +219,9 @@ mod tests {
         let (mut outbound, mut arena) = (Outbound::default(), Arena::default());
         outbound.push(append(&mut arena, 0, b"event"), &mut arena);
         outbound.set_apart(&mut arena);
-        assert!(outbound.kept.is_some());
+        assert!(outbound.backlog.is_some());
         outbound.advance(5, &mut arena);
-        assert!(outbound.kept.is_none() && outbound.is_empty());
+        assert!(outbound.backlog.is_none() && outbound.is_empty());
     }
 
     #[test]
@@ -246,6 +252,20 @@ mod tests {
         let chunks: Vec<&[u8]> = peers.iter().map(|peer| peer.chunks(&arena).next().unwrap()).collect();
         assert_eq!(chunks.iter().map(|chunk| chunk.len()).collect::<Vec<_>>(), [5000, 4999, 4998]);
         assert_eq!(chunks[0][2..].as_ptr(), chunks[2].as_ptr());
+    }
+
+    #[test]
+    fn the_end_of_a_shared_chunk_holds_on_to_nothing_else() {
+        let (mut outbound, mut arena) = (Outbound::default(), Arena::default());
+        outbound.push(append(&mut arena, 0, &[7; 8_000]), &mut arena);
+        outbound.set_apart(&mut arena);
+        arena.clear();
+        for (taken, shared) in [(7_000, true), (1, false), (998, false)] {
+            outbound.advance(taken, &mut arena);
+            let chunk = &outbound.backlog.as_ref().unwrap().chunks[0];
+            assert_eq!(matches!(chunk, Chunk::Shared(_)), shared, "{} are left", outbound.len());
+        }
+        assert_eq!(written(&outbound, &arena), [7]);
     }
 
     /// Some peers, some turns: each gets what it was queued, in order, whatever its socket takes and when.
@@ -282,7 +302,7 @@ mod tests {
                     outbound.advance(taken, &mut arena);
                     twin.drain(..taken);
                     outbound.set_apart(&mut arena);
-                    assert_eq!(outbound.kept.is_none(), twin.is_empty());
+                    assert_eq!(outbound.backlog.is_none(), twin.is_empty());
                 }
                 arena.clear();
                 assert!(peers.iter().all(|(outbound, twin)| written(outbound, &arena) == *twin));

@@ -72,6 +72,22 @@ pub mod code {
 }
 
 impl Message<'_> {
+    /// Octets of the payload, in the serializer it came in.
+    pub fn payload_bytes(&self) -> usize {
+        let payload = match self {
+            Message::Abort(message) => &message.payload,
+            Message::Error(message) => &message.payload,
+            Message::Publish(message) => &message.payload,
+            Message::Event(message) => &message.payload,
+            Message::Call(message) => &message.payload,
+            Message::Result(message) => &message.payload,
+            Message::Invocation(message) => &message.payload,
+            Message::Yield(message) => &message.payload,
+            _ => return 0,
+        };
+        payload.bytes().len()
+    }
+
     /// The type code.
     pub fn code(&self) -> u64 {
         match self {
