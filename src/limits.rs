@@ -78,6 +78,10 @@ pub struct Limits {
     /// The same for RawSocket peers. None by default: autobahn-python, the most common of them, fails on a PING. TCP's
     /// own keepalive finds hosts that are gone.
     pub rawsocket_silence_ms_max: u64,
+    /// Microseconds that a worker goes on asking for input before it sleeps; 0: it sleeps at once. Waking up takes a
+    /// core of some machines tens of microseconds, which is most of the time of a call that comes alone; asking takes
+    /// a core that has nothing else to do.
+    pub busy_poll_us: u64,
     /// From our GOODBYE, ABORT or close frame to the peer's answer. Then: closed.
     pub goodbye_ms_max: u64,
     /// From SIGTERM to the end of the process.
@@ -110,6 +114,7 @@ impl Limits {
         handshake_ms_max: 5_000,
         silence_ms_max: 60_000,
         rawsocket_silence_ms_max: 0,
+        busy_poll_us: 0,
         goodbye_ms_max: 5_000,
         drain_ms_max: 10_000,
     };

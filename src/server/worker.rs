@@ -138,8 +138,23 @@ impl Worker {
         true
     }
 
+    /// Sleeps until there is something to do, after asking for it for a while if the operator wants that.
     fn wait(&mut self, events: &mut Events, now: Instant) {
-        let timeout = self.sleep_max(now);
+        let sleep_max = self.sleep_max(now);
+        let asking_max = Duration::from_micros(self.limits.busy_poll_us);
+        if !asking_max.is_zero() && sleep_max.is_none_or(|sleep| sleep > asking_max) {
+            let until = Instant::now() + asking_max;
+            while Instant::now() < until {
+                self.poll(events, Some(Duration::ZERO));
+                if !events.is_empty() {
+                    return;
+                }
+            }
+        }
+        self.poll(events, sleep_max);
+    }
+
+    fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) {
         match self.poll.poll(events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -147,6 +162,7 @@ impl Worker {
         }
     }
 
+    /// `None` if only an event gives it something to do.
     fn sleep_max(&self, now: Instant) -> Option<Duration> {
         let busy = self.unposted
             || self.letters_wait
