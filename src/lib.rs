@@ -34,9 +34,10 @@
 //!     Mailbox::take             swaps the whole list
 //!     Shard::take_letter
 //!       Broker::deliver         for each subscription matched: its roster here
-//!         EventFrames::frame    encoded once for each serializer and framing, on first use
-//!         Peers::send_event     too large for this peer? over its bound? else queued
-//!     Connection::write         one write for each peer with bytes, whatever the number of events in them
+//!         EventFrames::frame    written once for each serializer and framing to the turn's arena, on first use
+//!         Peers::send_event     too large for this peer? over its bound? else its range of the arena grows
+//!     Connection::write         one write for each peer, straight from the arena, whatever the number of events
+//!     Shard::flushed            what a socket did not take is set apart; the arena is used again
 //! ```
 //!
 //! # One CALL
@@ -56,7 +57,7 @@
 //!
 //! - [`wamp`]: the vocabulary as types. [`codec`]: serialized bytes to messages and back. [`transport`]: a byte
 //!   stream to serialized messages, for one peer. [`router`]: all routing state, sans-IO and deterministic.
-//! - [`client`]: a small blocking client. [`load`]: a load generator, which is `fanwire bench`.
+//! - [`measured`]: why it is as it is, in figures. [`client`]: a small blocking client. [`load`]: a load generator, which is `fanwire bench`.
 //! - [`server`]: the shell, everything that blocks, fails or sleeps. [`config`]: what an operator may set. [`cli`]:
 //!   one file for each subcommand.
 
@@ -68,6 +69,7 @@ pub mod counters;
 pub mod error;
 pub mod limits;
 pub mod load;
+pub mod measured;
 pub mod router;
 pub mod server;
 mod sync;

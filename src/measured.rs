@@ -1,0 +1,58 @@
+//! What makes it fast, what was tried instead, and what that measured. Nothing here is code.
+//!
+//! Figures are from one 2-core virtual machine (AMD EPYC, Linux 6.18, Rust 1.95), router and load generator on it
+//! together. Such a machine drifts by 40 % within an hour, so what counts are the ratios: each comparison was run in turns
+//! with the other, in one go. `fanwire bench`, `cargo bench`, `benches/count-instructions` and `perf/compare` repeat them;
+//! `perf/RESULTS.md` has the comparison with other systems.
+//!
+//! # Where the time goes
+//!
+//! One publication of 128 octets to 1,000 subscribers over RawSocket, 32 under way: about 95 % of the router's time is
+//! the kernel's, in `send` and what it does on loopback for the receiver's sake (`perf record`). One `send` takes 4 to 6
+//! µs, whether it carries one event or thirty. All the rest, decoding, matching, encoding, queueing, takes about 10 ns an
+//! event. So there are two ways to be fast: let more events share a `send`, and do not spoil the cache before it.
+//!
+//! - **More events a write.** A turn takes all input there is, and writes once to each peer ([`crate::server`]).
+//! - **No copies for each subscriber.** A frame is written once a turn, and a subscriber's queue is a range of what was
+//!   written ([`crate::transport::arena`]).
+//!
+//! # Kept
+//!
+//! | what | against | measured |
+//! | --- | --- | --- |
+//! | one arena a turn, peers hold ranges of it, one write straight from it | a copy of each frame in each peer's own chunk (shared by reference above 1 KiB) | 32 under way: router CPU an event 274 against 290 ns, the writes being the rest; 256 under way: 33 against 107 ns, 38 % to 100 % more events; instructions of a publication to 100 subscribers 35,500 against 59,200; memory with 256 under way 5 against 53 MiB |
+//! | a lane of the arena for each format, and one for replies | one lane for all | needed for the above as soon as subscribers differ: else frames of other formats, or a PUBLISHED, stand between those of one peer |
+//! | what queueing touches in one cache line a peer ([`crate::router::queue`]) | in the peer's own struct of 232 octets | part of the above |
+//! | small ranges copied together into one buffer, then one write | `writev` of up to 64 slices | calls, 16 callers, 8 open: within noise of each other at 2 to 8 slices; kept because a peer of many topics has hundreds of small ranges, which `writev` takes only 64 at a time |
+//! | subscription tables that hold one octet-exact copy of each URI | a map for each use | 145 against 497 octets a subscription ([`crate::router::directory`]) |
+//! | session tables that are a pointer until first use | five maps in the session | 522 against 669 octets a session |
+//! | options of TCP set on the listener and inherited; one wake for a batch of accepted sockets | `setsockopt` and a wake for each | 6 system calls to join instead of 15 |
+//! | one pass over a URI's octets to check it | by component and character | 690 of 5,400 instructions of a publication to one subscriber |
+//!
+//! # Offered, and off
+//!
+//! - **Asking for input before sleeping** (`--busy-poll-micros 50`). One call at a time: 55 µs instead of 153 µs at the
+//!   median, and the router's CPU a call falls from 70 to 55 µs, since waking a core up costs this machine more than asking
+//!   does. But a shard with little to do then takes a whole core while messages come in less than 50 µs apart, which
+//!   surprises who shares the machine. Fan-out and pipelined calls gain nothing.
+//!
+//! # Tried and rejected
+//!
+//! | what | measured |
+//! | --- | --- |
+//! | mimalloc instead of the system's allocator | calls: CPU 2.09 against 2.16 µs, fan-out the same within noise; a session takes 1,114 octets instead of 650, a process that does nothing 10.8 MB instead of 0.4 MB, and more stays after a flood (46 to 66 against 16 to 34 MB). The path of an event allocates nothing, so there is little for it to win |
+//! | `SO_SNDBUF` of 64 KiB, 256 KiB, 1 MiB instead of what the kernel finds | within noise for 128 B at 32 and 256 under way, 4 KiB and 64 KiB; a fixed size is wrong for somebody |
+//! | reading a socket again after a short read | within noise; the kernel documents that nothing is left, and the next edge comes |
+//! | reading 256 KiB instead of 64 KiB from one peer at once | 64 KiB payload: 14 % fewer events, since a turn's frames fall out of the cache; 4 KiB: the same |
+//! | `SO_BUSY_POLL` | p50 of one call 138 against 153 µs within noise of 133 to 153: loopback has no device queue to poll |
+//! | thin instead of fat link-time optimisation | fan-out and calls within noise; a third less time to build is not worth a second profile |
+//! | letters to oneself handled without a letter | not tried: of the 5,400 instructions of a publication to one subscriber the letter is less than 150 |
+//!
+//! # Not needed yet
+//!
+//! - **Placing a session on the shard of its realm's hot topics.** A letter costs 2 to 13 ns and is shared by all
+//!   subscribers of the other shard; `tests/scaling.rs` counts that nothing grows with shards that are not interested.
+//! - **A generation for each bucket instead of one**: is there ([`crate::router::directory`]); a subscription in one of 64
+//!   buckets makes the others' cached matches no older.
+//! - **Pinning threads.** The scheduler moves a worker seldom, and a router that pins itself fights with whoever pins it
+//!   from outside (`taskset`, cgroups).
