@@ -117,6 +117,23 @@ impl Connection {
         bytes_max: usize,
         gathered: &mut Vec<u8>,
     ) -> io::Result<usize> {
+        let Some(first) = chunks.next() else { return Ok(0) };
+        let first = &first[..first.len().min(bytes_max)];
+        match chunks.next() {
+            Some(second) if first.len() < bytes_max => {
+                self.write_many([first, second].into_iter().chain(chunks), bytes_max, gathered)
+            }
+            // The common case: what a peer gets in a turn stands in a row.
+            _ => self.write_slices(&[IoSlice::new(first)], first.len()),
+        }
+    }
+
+    fn write_many<'a>(
+        &mut self,
+        mut chunks: impl Iterator<Item = &'a [u8]>,
+        bytes_max: usize,
+        gathered: &mut Vec<u8>,
+    ) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let (mut count, mut asked) = (0, 0);
         while count < SLICES_MAX
@@ -128,15 +145,19 @@ impl Connection {
             count += 1;
             asked += bytes;
         }
+        if asked >= count * GATHERED_MEAN_BYTES {
+            return self.write_slices(&slices[..count], asked);
+        }
+        gather(&slices[..count], chunks, bytes_max.min(GATHERED_BYTES_MAX), gathered);
+        self.write_slices(&[IoSlice::new(gathered)], gathered.len())
+    }
+
+    /// `asked` octets at once, if the socket takes them.
+    fn write_slices(&mut self, slices: &[IoSlice<'_>], asked: usize) -> io::Result<usize> {
         if asked == 0 {
             return Ok(0);
         }
-        if count > 1 && asked < count * GATHERED_MEAN_BYTES {
-            gather(&slices[..count], chunks, bytes_max.min(GATHERED_BYTES_MAX), gathered);
-            (count, asked) = (1, gathered.len());
-            slices[0] = IoSlice::new(gathered);
-        }
-        match retried(|| self.socket.write(&slices[..count])) {
+        match retried(|| self.socket.write(slices)) {
             Ok(0) => Err(ErrorKind::WriteZero.into()),
             Ok(bytes) => {
                 self.writable = bytes == asked || !SHORT_MEANS_DRAINED;
