@@ -16,7 +16,7 @@ pub struct Counters {
     pub publications: u64,
     /// EVENT messages queued.
     pub events_delivered: u64,
-    /// EVENT messages not sent because they exceed what the subscriber's transport takes.
+    /// EVENT messages not sent because they exceed what the subscriber's transport, or its queue, takes.
     pub events_too_large: u64,
     /// EVENT messages not sent because the payload has no form in the subscriber's serializer.
     pub events_untranslatable: u64,

@@ -237,7 +237,7 @@ impl Directory {
             partition.changed();
         }
         // The first watcher's own arrival is not recorded: nobody watched when it came.
-        let recorded = self.records_changes_of(topic);
+        let recorded = self.watched() && !reserved(topic);
         if created && watches(topic, policy) {
             self.watchers.fetch_add(1, Ordering::Release);
         }
@@ -283,7 +283,7 @@ impl Directory {
         if deleted && watches(entry.uri(), entry.policy) {
             self.watchers.fetch_sub(1, Ordering::Release);
         }
-        let recorded = self.records_changes_of(entry.uri());
+        let recorded = self.watched() && !reserved(entry.uri());
         if deleted {
             subscriptions.remove(key.entry);
         }
@@ -317,7 +317,7 @@ impl Directory {
         })?;
         partition.changed();
         let registration = value.id;
-        let recorded = self.records_changes_of(procedure);
+        let recorded = self.watched() && !reserved(procedure);
         if recorded {
             let session = callee.session;
             let procedure = procedure.into();
@@ -345,7 +345,7 @@ impl Directory {
         assert_eq!(entry.value.id, registration, "a callee leaves the registration it has made");
         assert_eq!(entry.value.callees, [callee], "a callee leaves only for itself");
         partition.changed();
-        let recorded = self.records_changes_of(entry.uri());
+        let recorded = self.watched() && !reserved(entry.uri());
         if recorded {
             let session = callee.session;
             let mut records = self.records.lock();
@@ -403,8 +403,9 @@ impl Directory {
         self.topics.is_empty() && self.procedures.is_empty() && self.records.lock().is_empty()
     }
 
-    fn records_changes_of(&self, uri: &str) -> bool {
-        self.watchers.load(Ordering::Acquire) > 0 && !reserved(uri)
+    /// True if changes are recorded: those to URIs that are not reserved.
+    fn watched(&self) -> bool {
+        self.watchers.load(Ordering::Acquire) > 0
     }
 }
 

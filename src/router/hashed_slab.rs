@@ -8,7 +8,8 @@
 //! the entry is in.
 //!
 //! Invariants: every entry's key is in `keys` once, under its hash. Memory follows the number of entries down as well
-//! as up, but for the slab's: its free places are used again, and given back when the last entry goes.
+//! as up, but for the slab's: its free places are used again, and given back when the last entry goes. Room for a few
+//! is kept even then, since entries that come and go alone are common.
 
 use hashbrown::HashTable;
 use slab::Slab;
@@ -19,6 +20,9 @@ const ROOM_MAX: usize = 8;
 
 /// Tables of this many keys are not worth shrinking.
 const SMALL: usize = 64;
+
+/// What an empty slab keeps room for, at most.
+const ENTRIES_KEPT_MAX: usize = 4;
 
 /// The slab.
 #[derive(Debug)]
@@ -57,7 +61,7 @@ impl<T> HashedSlab<T> {
             found.remove();
         }
         let len = self.keys.len();
-        if len == 0 {
+        if len == 0 && self.entries.capacity() > ENTRIES_KEPT_MAX {
             *self = HashedSlab::default();
         } else if self.keys.capacity() > SMALL.max(ROOM_MAX * len) {
             self.keys.shrink_to(2 * len, |&key| hash_of(&self.entries[key as usize]));
@@ -141,5 +145,19 @@ mod tests {
             slab.remove(*key, hash_of);
         }
         assert_eq!((slab.keys.capacity(), slab.entries.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn an_entry_that_comes_and_goes_alone_costs_no_new_memory() {
+        let mut slab = HashedSlab::default();
+        let key = slab.insert((0, 0), hash_of);
+        slab.remove(key, hash_of);
+        let kept = (slab.entries.capacity(), slab.keys.allocation_size());
+        assert!((1..=ENTRIES_KEPT_MAX).contains(&kept.0), "{kept:?}");
+        for name in 0..1_000 {
+            assert_eq!(slab.insert((name, 0), hash_of), key);
+            assert!(slab.remove(key, hash_of).is_some() && slab.is_empty());
+            assert_eq!((slab.entries.capacity(), slab.keys.allocation_size()), kept);
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! # The tour
 //!
 //! - [`shard`]: a [`Shard`], its input, output and questions, and the one switch over messages.
-//! - [`peer`]: the connections of a shard and the only way to queue bytes for one. [`session`]: what a joined peer has.
+//! - [`peer`]: the connections of a shard and the only way to queue bytes for one. [`queue`]: what is queued for each,
+//!   and the only place where octets are. [`session`]: what a joined peer has.
 //! - [`realm`]: what all shards share. [`directory`]: which shards care about a URI, behind short locks;
 //!   [`match_cache`]: how a shard reads it without them. [`pattern`]: exact, prefix and wildcard matching.
 //! - [`broker`] and [`dealer`]: one of each for a realm in a shard. [`roster`]: who here has which subscription.

@@ -31,7 +31,7 @@ pub enum Pushed {
     Queued,
     /// Nothing is queued for this peer any more.
     Mute,
-    /// No queue takes it, not even an empty one: that is no fault of the peer's.
+    /// An empty queue would not take it either: that is no fault of the peer's.
     TooLarge,
     /// The peer does not take what is queued already.
     Slow,
@@ -53,7 +53,7 @@ pub enum Advanced {
 /// The queue of one peer.
 #[derive(Debug)]
 #[repr(align(64))]
-pub struct Queue {
+pub struct PeerQueue {
     outbound: Outbound,
     key: PeerKey,
     /// About how many of the octets in `outbound` answer the peer's own requests. Only they hold back its input: a
@@ -72,12 +72,12 @@ pub struct Queue {
     watched: bool,
 }
 
-const _: () = assert!(size_of::<Queue>() == 64, "a queue is one cache line");
+const _: () = assert!(size_of::<PeerQueue>() == 64, "a queue is one cache line");
 
 /// The queues of a shard, by [`PeerKey::index`].
 #[derive(Debug)]
 pub struct Queues {
-    queues: Vec<Queue>,
+    queues: Vec<PeerQueue>,
     /// The frames of this turn.
     pub arena: Arena,
     dirty: Vec<PeerKey>,
@@ -135,7 +135,7 @@ impl Queues {
 
     /// A queue for a new peer, whose place is free.
     pub fn open(&mut self, key: PeerKey) {
-        let queue = Queue {
+        let queue = PeerQueue {
             outbound: Outbound::default(),
             key,
             replies: 0,
@@ -213,7 +213,7 @@ impl Queues {
         self.queues[index as usize].paused
     }
 
-    fn at(&mut self, index: u32) -> &mut Queue {
+    fn at(&mut self, index: u32) -> &mut PeerQueue {
         &mut self.queues[index as usize]
     }
 
@@ -224,13 +224,14 @@ impl Queues {
         if queue.mute {
             return Pushed::Mute;
         }
-        let octets = frame.len();
-        let waiting = queue.outbound.len() + octets;
-        let crowded = self.outbound_bytes + octets > self.outbound_shard_bytes_max;
-        if waiting > self.outbound_bytes_max
-            || (crowded && waiting > self.outbound_shard_bytes_max / self.open)
-        {
-            return if octets > self.outbound_bytes_max { Pushed::TooLarge } else { Pushed::Slow };
+        let (octets, waiting) = (frame.len(), queue.outbound.len());
+        let mut bytes_max = self.outbound_bytes_max;
+        if self.outbound_bytes + octets > self.outbound_shard_bytes_max {
+            bytes_max = bytes_max.min(self.outbound_shard_bytes_max / self.open);
+        }
+        if waiting + octets > bytes_max {
+            let too_large = octets > bytes_max && waiting <= bytes_max;
+            return if too_large { Pushed::TooLarge } else { Pushed::Slow };
         }
         self.outbound_bytes += octets;
         self.queued_bytes += octets;
@@ -301,5 +302,387 @@ impl Queues {
     /// True if the sums are right.
     pub fn is_settled(&self) -> bool {
         self.outbound_bytes == self.queues.iter().map(|queue| queue.outbound.len()).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::super::pattern::tests::Random;
+    use super::*;
+    use crate::transport::arena::REPLIES;
+
+    fn key(index: u32, serial: u32) -> PeerKey {
+        PeerKey { index, serial }
+    }
+
+    /// Queues of that many peers, all of serial 0.
+    fn queues(peers: u32, change: impl FnOnce(&mut Limits)) -> Queues {
+        let mut limits = Limits::DEFAULT;
+        change(&mut limits);
+        let mut queues = Queues::new(&limits);
+        for index in 0..peers {
+            queues.open(key(index, 0));
+        }
+        queues
+    }
+
+    fn write(queues: &mut Queues, lane: usize, octets: &[u8]) -> Span {
+        let written = queues.arena.write(lane, octets.len(), |out| {
+            out.extend_from_slice(octets);
+            Ok::<(), Infallible>(())
+        });
+        let Ok((frame, ())) = written;
+        frame
+    }
+
+    fn push(queues: &mut Queues, index: u32, octets: &[u8]) -> Pushed {
+        let frame = write(queues, REPLIES, octets);
+        queues.push(index, frame, Cause::Others)
+    }
+
+    fn waiting(queues: &Queues, key: PeerKey) -> Option<Vec<u8>> {
+        let waiting = queues.waiting(key)?;
+        let octets = waiting.chunks().collect::<Vec<_>>().concat();
+        assert_eq!((waiting.len(), waiting.is_empty()), (octets.len(), octets.is_empty()));
+        Some(octets)
+    }
+
+    fn dirty(queues: &mut Queues) -> Vec<PeerKey> {
+        let mut dirty = Vec::new();
+        queues.take_dirty(&mut dirty);
+        dirty
+    }
+
+    #[test]
+    fn what_is_not_queued_says_why() {
+        let mut queues = queues(1, |limits| limits.outbound_bytes_max = 100);
+        assert_eq!(push(&mut queues, 0, &[1; 101]), Pushed::TooLarge);
+        assert_eq!(dirty(&mut queues), [], "what is refused leaves nothing to write");
+        assert_eq!(push(&mut queues, 0, &[2; 100]), Pushed::Queued, "a bound is the last value allowed");
+        assert_eq!(push(&mut queues, 0, &[3]), Pushed::Slow);
+        assert_eq!(push(&mut queues, 0, &[4; 101]), Pushed::TooLarge, "whoever takes what before it");
+        queues.silence(0);
+        assert!(queues.mute(0));
+        for octets in [&[5; 101][..], &[6]] {
+            assert_eq!(push(&mut queues, 0, octets), Pushed::Mute);
+        }
+        assert_eq!(waiting(&queues, key(0, 0)), Some(vec![2; 100]), "what was queued before is written");
+        assert!(queues.is_settled());
+    }
+
+    #[test]
+    fn in_a_crowded_shard_only_who_would_hold_more_than_its_share_is_slow() {
+        let mut queues = queues(2, |limits| limits.outbound_shard_bytes_max = 100);
+        assert_eq!(push(&mut queues, 0, &[0; 60]), Pushed::Queued, "nobody needs the rest");
+        assert_eq!(push(&mut queues, 1, &[0; 30]), Pushed::Queued);
+        assert_eq!(push(&mut queues, 1, &[0; 20]), Pushed::Queued, "its share is half of the bound");
+        assert_eq!(push(&mut queues, 1, &[0]), Pushed::Slow);
+        assert_eq!(push(&mut queues, 0, &[0]), Pushed::Slow);
+        queues.open(key(2, 0));
+        queues.open(key(3, 0));
+        assert_eq!(push(&mut queues, 2, &[0; 25]), Pushed::Queued, "one share of four");
+        assert_eq!(push(&mut queues, 3, &[0; 26]), Pushed::TooLarge, "it holds nothing, and is not to blame");
+        assert_eq!(push(&mut queues, 0, &[0; 26]), Pushed::Slow, "it holds more than that already");
+        queues.close(key(0, 0));
+        queues.advance(key(1, 0), 45);
+        assert_eq!(push(&mut queues, 3, &[0; 70]), Pushed::Queued, "the crowd has gone");
+        assert!(queues.is_settled());
+    }
+
+    #[test]
+    fn replies_leave_in_proportion() {
+        let mut queues = queues(1, |_| {});
+        push(&mut queues, 0, &[0; 100]);
+        let reply = write(&mut queues, REPLIES, &[0; 50]);
+        queues.push(0, reply, Cause::Itself);
+        for (written, left) in [(0, 50), (30, 40), (60, 20), (60, 0)] {
+            queues.advance(key(0, 0), written);
+            assert_eq!(queues.replies(0), left);
+        }
+        queues.push(0, reply, Cause::Itself);
+        queues.close(key(0, 0));
+        assert_eq!(queues.replies(0), 0);
+    }
+
+    #[test]
+    fn replies_saturate() {
+        let mut queues = queues(1, |limits| {
+            (limits.outbound_bytes_max, limits.outbound_shard_bytes_max) = (usize::MAX, usize::MAX);
+        });
+        let reply = write(&mut queues, REPLIES, &[0; 1 << 20]);
+        for _ in 0..5_000 {
+            assert_eq!(queues.push(0, reply, Cause::Itself), Pushed::Queued);
+        }
+        assert_eq!(queues.replies(0), u32::MAX as usize);
+        for round in 1..=5_000 {
+            queues.advance(key(0, 0), reply.len());
+            assert!(queues.replies(0) <= (5_000 - round) * reply.len());
+        }
+        assert!(queues.replies(0) == 0 && queues.is_settled());
+    }
+
+    #[test]
+    fn a_write_says_what_the_queue_has_come_to() {
+        let consequences: [fn(&mut Queues); 3] = [
+            |queues| queues.silence(0),
+            |queues| queues.set_paused(0, true),
+            |queues| queues.set_watched(0, true),
+        ];
+        for awaited in consequences {
+            let mut queues = queues(1, |_| {});
+            for (written, advanced) in [(0, Advanced::Part), (1, Advanced::Part), (2, Advanced::All)] {
+                push(&mut queues, 0, &[0]);
+                assert_eq!(queues.advance(key(0, 0), written), advanced);
+            }
+            push(&mut queues, 0, &[0; 2]);
+            awaited(&mut queues);
+            assert_eq!(queues.advance(key(0, 0), 1), Advanced::Part);
+            assert_eq!(queues.advance(key(0, 0), 1), Advanced::AllAwaited);
+            queues.set_paused(0, false);
+            queues.set_watched(0, false);
+            let last = if queues.mute(0) { Advanced::AllAwaited } else { Advanced::All };
+            assert_eq!(queues.advance(key(0, 0), 0), last);
+        }
+    }
+
+    #[test]
+    fn a_dead_key_has_no_queue() {
+        let mut queues = queues(1, |_| {});
+        push(&mut queues, 0, b"lost");
+        queues.close(key(0, 0));
+        assert!(queues.is_settled(), "what waited is no longer counted");
+        for dead in [key(0, 0), key(1, 0)] {
+            assert_eq!(queues.advance(dead, 0), Advanced::Dead);
+            assert_eq!(waiting(&queues, dead), None);
+        }
+        assert_eq!(push(&mut queues, 0, b"late"), Pushed::Mute);
+        queues.open(key(0, 1));
+        assert_eq!(queues.advance(key(0, 0), 4), Advanced::Dead);
+        assert_eq!(queues.advance(key(0, 1), 0), Advanced::All);
+    }
+
+    #[test]
+    fn who_has_a_place_after_another_gets_only_its_own() {
+        let mut queues = queues(1, |_| {});
+        push(&mut queues, 0, b"first");
+        queues.close(key(0, 0));
+        queues.open(key(0, 1));
+        push(&mut queues, 0, b"second");
+        assert_eq!(dirty(&mut queues), [key(0, 0), key(0, 1)]);
+        assert_eq!(waiting(&queues, key(0, 0)), None);
+        assert_eq!(waiting(&queues, key(0, 1)).unwrap(), b"second");
+        // Another one, while peers are written.
+        queues.close(key(0, 1));
+        queues.open(key(0, 2));
+        push(&mut queues, 0, b"third");
+        queues.flushed();
+        assert_eq!(waiting(&queues, key(0, 1)), None);
+        assert_eq!(waiting(&queues, key(0, 2)).unwrap(), b"third");
+        write(&mut queues, REPLIES, b"of the next turn");
+        assert_eq!(waiting(&queues, key(0, 2)).unwrap(), b"third", "it holds nothing of the arena");
+        assert_eq!(dirty(&mut queues), [key(0, 2)]);
+        assert_eq!(queues.advance(key(0, 2), 5), Advanced::All);
+        assert!(queues.is_settled());
+    }
+
+    #[test]
+    fn what_is_queued_while_peers_are_written_is_kept() {
+        let mut queues = queues(2, |_| {});
+        push(&mut queues, 0, b"written");
+        assert_eq!(dirty(&mut queues), [key(0, 0)]);
+        queues.advance(key(0, 0), 7);
+        push(&mut queues, 0, b"more");
+        push(&mut queues, 1, b"other");
+        queues.flushed();
+        assert!(queues.arena.is_empty());
+        assert_eq!(waiting(&queues, key(0, 0)).unwrap(), b"more");
+        assert_eq!(waiting(&queues, key(1, 0)).unwrap(), b"other");
+        assert_eq!(dirty(&mut queues), [key(0, 0), key(1, 0)], "they are still to be written");
+        assert_eq!(dirty(&mut queues), []);
+    }
+
+    #[test]
+    fn much_queued_or_much_written_sates() {
+        let mut queues = queues(11, |limits| limits.queued_bytes_per_turn = 100);
+        for _ in 0..2 {
+            let frame = write(&mut queues, REPLIES, &[0; 10]);
+            for index in 0..10 {
+                queues.push(index, frame, Cause::Others);
+            }
+            assert!(!queues.sated(), "a bound is the last value allowed");
+            queues.push(10, frame, Cause::Others);
+            assert!(queues.sated(), "10 octets, queued 11 times");
+            queues.advance(key(10, 0), 10);
+            assert!(queues.sated(), "the turn is not over");
+            queues.flushed();
+            assert!(!queues.sated(), "what is left from before does not count");
+            let frame = write(&mut queues, REPLIES, &[0; 101]);
+            assert!(queues.sated(), "nobody has it, and yet it takes memory");
+            queues.arena.take_back(frame);
+            assert!(!queues.sated());
+            write(&mut queues, REPLIES, &[0; 101]);
+            queues.flushed();
+            assert!(!queues.sated());
+        }
+    }
+
+    /// A peer as it would be without any cleverness.
+    #[derive(Default)]
+    struct Twin {
+        serial: u32,
+        open: bool,
+        mute: bool,
+        waiting: Vec<u8>,
+    }
+
+    /// Queues, and what should be in them.
+    struct Pair {
+        random: Random,
+        queues: Queues,
+        twins: Vec<Twin>,
+        dirty: Vec<PeerKey>,
+        queued: usize,
+        written: usize,
+        seen: Vec<Pushed>,
+    }
+
+    const PEERS: u32 = 6;
+    const PEER_BYTES_MAX: usize = 12_000;
+    const SHARD_BYTES_MAX: usize = 30_000;
+    const TURN_BYTES_MAX: usize = 8_000;
+
+    impl Pair {
+        fn new(seed: u64) -> Pair {
+            let queues = queues(PEERS, |limits| {
+                limits.outbound_bytes_max = PEER_BYTES_MAX;
+                limits.outbound_shard_bytes_max = SHARD_BYTES_MAX;
+                limits.queued_bytes_per_turn = TURN_BYTES_MAX;
+            });
+            let twins = (0..PEERS).map(|_| Twin { open: true, ..Twin::default() }).collect();
+            let random = Random(seed);
+            Pair { random, queues, twins, dirty: Vec::new(), queued: 0, written: 0, seen: Vec::new() }
+        }
+
+        fn any(&mut self) -> (u32, PeerKey) {
+            let index = self.random.below(PEERS as usize) as u32;
+            (index, key(index, self.twins[index as usize].serial))
+        }
+
+        fn push_to_some(&mut self) {
+            let bytes_max = [20, 300, 5_000, 15_000][self.random.below(4)];
+            let (first, count) = (self.random.below(256), 1 + self.random.below(bytes_max));
+            let octets: Vec<u8> = (first..first + count).map(|octet| octet as u8).collect();
+            let lane = [0, 1, REPLIES][self.random.below(3)];
+            let frame = write(&mut self.queues, lane, &octets);
+            self.written += octets.len();
+            for index in 0..PEERS {
+                if self.random.below(3) > 0 {
+                    let cause = [Cause::Itself, Cause::Others][self.random.below(2)];
+                    let expected = self.expected(index, octets.len());
+                    assert_eq!(self.queues.push(index, frame, cause), expected);
+                    if !self.seen.contains(&expected) {
+                        self.seen.push(expected);
+                    }
+                    if expected == Pushed::Queued {
+                        self.note_pushed(index, &octets);
+                    }
+                }
+            }
+        }
+
+        fn expected(&self, index: u32, octets: usize) -> Pushed {
+            let twin = &self.twins[index as usize];
+            let held = twin.waiting.len();
+            let total: usize = self.twins.iter().map(|twin| twin.waiting.len()).sum();
+            let open = self.twins.iter().filter(|twin| twin.open).count();
+            let crowded = total + octets > SHARD_BYTES_MAX;
+            let share = if crowded { SHARD_BYTES_MAX / open.max(1) } else { PEER_BYTES_MAX };
+            match share.min(PEER_BYTES_MAX) {
+                _ if twin.mute || !twin.open => Pushed::Mute,
+                room if held + octets <= room => Pushed::Queued,
+                room if held > room || octets <= room => Pushed::Slow,
+                _ => Pushed::TooLarge,
+            }
+        }
+
+        fn note_pushed(&mut self, index: u32, octets: &[u8]) {
+            let twin = &mut self.twins[index as usize];
+            twin.waiting.extend_from_slice(octets);
+            self.queued += octets.len();
+            let key = key(index, twin.serial);
+            if !self.dirty.contains(&key) {
+                self.dirty.push(key);
+            }
+        }
+
+        fn advance(&mut self) {
+            let (index, key) = self.any();
+            let twin = &mut self.twins[index as usize];
+            let written = [0, twin.waiting.len(), self.random.below(twin.waiting.len() + 1)];
+            let written = written[self.random.below(3)];
+            twin.waiting.drain(..written);
+            let expected = match (twin.open, twin.waiting.is_empty()) {
+                (false, _) => Advanced::Dead,
+                (true, false) => Advanced::Part,
+                (true, true) if twin.mute => Advanced::AllAwaited,
+                (true, true) => Advanced::All,
+            };
+            assert_eq!(self.queues.advance(key, written), expected);
+        }
+
+        fn open_or_close(&mut self) {
+            let (index, key) = self.any();
+            let twin = &mut self.twins[index as usize];
+            if twin.open {
+                self.queues.close(key);
+                *twin = Twin { serial: twin.serial, ..Twin::default() };
+            } else {
+                *twin = Twin { serial: twin.serial + 1, open: true, ..Twin::default() };
+                self.queues.open(PeerKey { serial: twin.serial, ..key });
+            }
+        }
+
+        fn silence(&mut self) {
+            let (index, _) = self.any();
+            self.queues.silence(index);
+            self.twins[index as usize].mute = true;
+        }
+
+        fn flush(&mut self) {
+            self.queues.flushed();
+            (self.queued, self.written) = (0, 0);
+        }
+
+        fn check(&self) {
+            for (index, twin) in (0..).zip(&self.twins) {
+                let octets = waiting(&self.queues, key(index, twin.serial));
+                assert!(octets.as_ref() == twin.open.then_some(&twin.waiting), "peer {index}");
+                assert!(self.queues.replies(index) <= twin.waiting.len());
+            }
+            assert!(self.queues.is_settled());
+            assert_eq!(self.queues.sated(), self.queued.max(self.written) > TURN_BYTES_MAX);
+        }
+    }
+
+    /// Peers come and go, are sent to, take what they take; turns end, and peers are named to be written.
+    #[test]
+    fn equals_one_vector_for_each_peer() {
+        for seed in 1..=4 {
+            let mut pair = Pair::new(seed);
+            for _ in 0..3_000 {
+                match pair.random.below(12) {
+                    0..=3 => pair.push_to_some(),
+                    4..=7 => pair.advance(),
+                    8 => pair.open_or_close(),
+                    9 if pair.random.below(8) == 0 => pair.silence(),
+                    10 => assert_eq!(dirty(&mut pair.queues), std::mem::take(&mut pair.dirty)),
+                    _ => pair.flush(),
+                }
+                pair.check();
+            }
+            assert_eq!(pair.seen.len(), 4, "{:?}", pair.seen);
+        }
     }
 }

@@ -256,7 +256,7 @@ impl Acceptor {
         let mailboxes = self.mailboxes.iter().enumerate();
         let (worker, mailbox) = mailboxes.min_by_key(|(_, mailbox)| mailbox.connections())?;
         mailbox.connection_added();
-        mailbox.leave(Errand::Adopt(arrival));
+        mailbox.deposit(Errand::Adopt(arrival));
         Some(worker)
     }
 

@@ -84,13 +84,13 @@ impl Mailbox {
 
     /// Hands over an errand, and wakes the owner.
     pub fn send(&self, errand: Errand) {
-        self.leave(errand);
+        self.deposit(errand);
         self.wake();
     }
 
     /// Hands over an errand without waking the owner: [`Mailbox::wake`] must follow, after the last one. Their number
     /// is bounded by that of connections.
-    pub fn leave(&self, errand: Errand) {
+    pub fn deposit(&self, errand: Errand) {
         self.errands
             .0
             .send(errand)

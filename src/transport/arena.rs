@@ -148,7 +148,7 @@ impl Arena {
                 Ok((Span { segment, start: start as u32, end: (start + written) as u32 }, told))
             }
             Err(error) => {
-                octets.truncate(start);
+                self.truncate(segment, start);
                 Err(error)
             }
         }
@@ -186,10 +186,20 @@ impl Arena {
 
     /// Takes back what was written last in its lane and nobody holds.
     pub fn take_back(&mut self, span: Span) {
-        let octets = &mut self.segments[span.segment as usize].octets;
-        debug_assert_eq!(octets.len(), span.end as usize, "only the last frame can be taken back");
-        octets.truncate(span.start as usize);
+        let filled = self.segments[span.segment as usize].octets.len();
+        debug_assert_eq!(filled, span.end as usize, "only the last frame can be taken back");
+        self.truncate(span.segment, span.start as usize);
         self.bytes -= span.len();
+    }
+
+    /// Memory that a large frame had to itself goes with it: no other frame is written there, and a turn may see any
+    /// number of them that nobody takes.
+    fn truncate(&mut self, segment: u32, bytes: usize) {
+        let octets = &mut self.segments[segment as usize].octets;
+        octets.truncate(bytes);
+        if bytes == 0 && !self.lanes.contains(&segment) {
+            *octets = Vec::new();
+        }
     }
 
     /// Octets written in this turn.
@@ -398,6 +408,28 @@ mod tests {
         append(&mut arena, 0, &vec![1; 3 * ARENA_SEGMENT_BYTES]);
         arena.clear();
         assert_eq!(arena.free.len(), ARENA_FREE_SEGMENTS_MAX, "a large frame takes none of them");
+    }
+
+    #[test]
+    fn frames_that_are_taken_back_hold_no_memory() {
+        let mut arena = Arena::default();
+        let before = append(&mut arena, 0, b"before");
+        let large = vec![1; LARGE_FRAME_BYTES + 1];
+        for bytes_expected in [large.len(), 100] {
+            for round in 0..100 {
+                let written = arena.write(0, bytes_expected, |out| {
+                    out.extend_from_slice(&large);
+                    if round % 2 == 0 { Ok(()) } else { Err("no form") }
+                });
+                if let Ok((frame, ())) = written {
+                    arena.take_back(frame);
+                }
+            }
+        }
+        let held: usize = arena.segments.iter().map(|segment| segment.octets.capacity()).sum();
+        assert!(held <= 2 * ARENA_SEGMENT_BYTES, "{held}");
+        assert_eq!(arena.bytes(), before.len());
+        assert!(before.continues_with(append(&mut arena, 0, b"after")), "the lane goes on where it was");
     }
 
     #[test]

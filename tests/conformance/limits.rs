@@ -69,6 +69,26 @@ fn who_takes_nothing_for_too_long_is_a_slow_consumer() {
 }
 
 #[test]
+fn the_clock_of_a_slow_consumer_runs_from_when_its_queue_last_began_to_fill() {
+    everywhere(|mut wire| {
+        let (publisher, slow) = stalled_subscriber(&mut wire);
+        publish_kilobytes(&mut wire, publisher, 1..2);
+        wire.sleep(Duration::from_millis(100));
+        wire.take(slow);
+        wire.stall(slow);
+        wire.sleep(Duration::from_millis(29_800));
+        publish_kilobytes(&mut wire, publisher, 2..3);
+        // 30.2 and 59.8 seconds after the first octets, less than 30 after those that wait now.
+        for (milliseconds, ended) in [(300, false), (29_600, false), (200, true)] {
+            wire.sleep(Duration::from_millis(milliseconds));
+            assert_eq!(wire.ended(slow), ended);
+        }
+        assert_eq!(closed(&wire, CloseReason::SlowConsumer), 1);
+        wire.finish();
+    });
+}
+
+#[test]
 fn a_crowded_shard_closes_those_who_hold_more_than_their_share() {
     let mut wire = Wire::with(1, KINDS[0], |settings| settings.limits.outbound_shard_bytes_max = 100_000);
     let (publisher, slow) = stalled_subscriber(&mut wire);
@@ -183,6 +203,95 @@ fn an_event_that_no_queue_could_take_closes_nobody() {
     assert!(wire.receive(subscriber).is_empty() && !wire.ended(subscriber));
     assert_eq!(wire.shards[0].counters().events_too_large, 1);
     wire.finish();
+}
+
+#[test]
+fn events_too_large_for_very_many_subscriptions_disturb_nobody() {
+    // In JSON each of these characters takes six octets. The payload alone is more than the subscriber takes, or
+    // fits, and only the whole message does not.
+    for characters in [200, 75] {
+        let mut wire = Wire::with(1, KINDS[1], |settings| settings.limits.queued_bytes_per_turn = 10_000);
+        let small = wire.join_taking(0);
+        let topic = "a".repeat(200);
+        for (request, prefix) in (1..=200).map(|length| (length, &topic[..length])) {
+            let subscribed = wire.ask(small, &format!(r#"[32,{request},{{"match":"prefix"}},"{prefix}"]"#));
+            assert_eq!(subscribed[0], 33);
+        }
+        let (witness, _) = wire.join();
+        wire.ask(witness, &format!(r#"[32,1,{{}},"{topic}"]"#));
+        let (publisher, _) = wire.join();
+        let text = "\\u0001".repeat(characters);
+        for request in 1..=20 {
+            wire.send_without_letters(publisher, &format!(r#"[16,{request},{{}},"{topic}",["{text}"]]"#));
+        }
+        // What nobody takes does not fill the turn: all were read though no peer was written meanwhile.
+        assert!(!wire.shards[0].sated());
+        let counters = wire.shards[0].counters();
+        assert_eq!((counters.events_too_large, counters.events_delivered), (20 * 200, 20));
+        wire.settle();
+        assert_eq!((wire.receive(witness).len(), wire.receive(small).len()), (20, 0));
+        wire.send(publisher, &format!(r#"[16,21,{{}},"{topic}",["fits"]]"#));
+        assert_eq!((wire.receive(witness).len(), wire.receive(small).len()), (1, 200));
+        wire.finish();
+    }
+}
+
+#[test]
+fn an_event_larger_than_a_share_of_a_crowded_shard_closes_only_who_holds_too_much() {
+    let mut wire = Wire::with(1, KINDS[0], |settings| settings.limits.outbound_shard_bytes_max = 30_000);
+    let (publisher, slow) = stalled_subscriber(&mut wire);
+    let (fast, _) = wire.join();
+    wire.ask(fast, r#"[32,1,{},"a"]"#);
+    publish_kilobytes(&mut wire, publisher, 1..20);
+    assert_eq!(wire.receive(fast).len(), 19);
+    let text = "x".repeat(12_000);
+    wire.send(publisher, &format!(r#"[16,20,{{}},"a",["{text}"]]"#));
+    assert!(wire.ended(slow) && !wire.ended(fast));
+    assert_eq!(wire.shards[0].counters().events_too_large, 1);
+    wire.send(publisher, &format!(r#"[16,21,{{}},"a",["{text}"]]"#));
+    assert_eq!(wire.receive(fast).len(), 1, "the crowd has gone");
+    wire.finish();
+}
+
+#[test]
+fn who_has_stopped_taking_costs_nothing_further() {
+    let mut wire = Wire::with(1, KINDS[0], |settings| {
+        settings.limits.outbound_bytes_max = 10_000;
+        settings.limits.queued_bytes_per_turn = 20_000;
+    });
+    let (publisher, slow) = stalled_subscriber(&mut wire);
+    let (shard, key) = wire.place(publisher);
+    let text = "x".repeat(1_000);
+    let message = |request: u32| format!(r#"[16,{request},{{}},"a",["{text}"]]"#).into_bytes();
+    let mut burst: Vec<u8> =
+        (1..=100).flat_map(|request| client_frame(KINDS[0], &message(request))).collect();
+    // In one read: the slow consumer is still there when the rest of it is handled.
+    wire.shards[shard].receive(key, &mut burst, wire.now);
+    assert!(!wire.shards[shard].sated());
+    let counters = wire.shards[shard].counters();
+    assert_eq!((counters.publications, counters.events_delivered), (100, 9));
+    wire.settle();
+    assert!(wire.ended(slow) && closed(&wire, CloseReason::SlowConsumer) == 1);
+    wire.finish();
+}
+
+#[test]
+fn who_has_ended_its_side_gets_what_was_queued_and_no_more() {
+    everywhere(|mut wire| {
+        let (publisher, slow) = stalled_subscriber(&mut wire);
+        publish_kilobytes(&mut wire, publisher, 1..3);
+        wire.end_input(slow);
+        let waiting = wire.waiting(slow);
+        publish_kilobytes(&mut wire, publisher, 3..10);
+        assert_eq!(wire.waiting(slow), waiting);
+        let delivered: u64 = wire.shards.iter().map(|shard| shard.counters().events_delivered).sum();
+        assert_eq!(delivered, 2);
+        assert!(!wire.ended(slow));
+        wire.take(slow);
+        assert!(wire.ended(slow));
+        assert_eq!(wire.receive(slow).len(), 2);
+        wire.finish();
+    });
 }
 
 #[test]

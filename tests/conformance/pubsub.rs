@@ -225,10 +225,7 @@ fn equal_serializers_pass_the_octets_through() {
 fn an_event_larger_than_the_peer_takes_is_dropped_and_counted() {
     let mut wire = Wire::new(2, Kind::RawSocket(Serializer::Json));
     let (publisher, _) = wire.join();
-    let small = wire.open(Kind::RawSocket(Serializer::Json), false);
-    wire.send_bytes(small, &[0x7f, 0x11, 0, 0]);
-    assert_eq!(wire.receive_bytes(small), [0x7f, 0xb1, 0, 0]);
-    wire.hello(small, "realm1");
+    let small = wire.join_taking(1);
     subscribe(&mut wire, small, 1, "a");
     wire.send(publisher, &format!(r#"[16,1,{{}},"a",["{}"]]"#, "x".repeat(2_000)));
     wire.send(publisher, r#"[16,2,{},"a",["fits"]]"#);

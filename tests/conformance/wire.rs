@@ -180,6 +180,16 @@ impl Wire {
         client
     }
 
+    /// A client of RawSocket and JSON that takes messages of 2^(9 + `length`) octets, in a session of `realm1`.
+    pub fn join_taking(&mut self, length: u8) -> Client {
+        let client = self.open(Kind::RawSocket(Serializer::Json), false);
+        self.send_bytes(client, &[0x7f, length << 4 | 1, 0, 0]);
+        assert_eq!(self.receive_bytes(client), [0x7f, 0xb1, 0, 0]);
+        self.ends[client.0].open = true;
+        self.hello(client, "realm1");
+        client
+    }
+
     pub fn hello(&mut self, client: Client, realm: &str) -> u64 {
         let features = r#"{"features":{"call_canceling":true}}"#;
         let roles = format!(r#"{{"publisher":{{}},"subscriber":{{}},"caller":{{}},"callee":{features}}}"#);
