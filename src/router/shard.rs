@@ -120,8 +120,13 @@ impl Shard {
         let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
         let key = self.peers.open(listener, Transport::new(settings, full), now);
         self.await_handshake(key, now);
-        if self.drain != Drain::No {
-            self.peers.finish(key, CloseReason::Shutdown, &mut self.timers, now);
+        match self.drain {
+            Drain::No => {}
+            // Nothing would end it any more when the shutdown's time is over.
+            Drain::Done => self.peers.drop_connection(key, CloseReason::Shutdown, &mut self.timers),
+            Drain::Calls { .. } | Drain::Goodbye { .. } => {
+                self.peers.finish(key, CloseReason::Shutdown, &mut self.timers, now);
+            }
         }
         key
     }
