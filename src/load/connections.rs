@@ -35,6 +35,9 @@ const READS_PER_TURN: usize = 64;
 /// How long a poll waits at most, so that interrupts and deadlines are seen.
 const WAIT_MAX: Duration = Duration::from_millis(50);
 
+/// Connections that may be on their way to being ready: fewer than a listener's usual backlog of 128.
+pub const OPENING_MAX: usize = 100;
+
 /// Where the router is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Address {

@@ -19,6 +19,7 @@ use hdrhistogram::Histogram;
 use super::connections::{Connections, Load, Side};
 use super::drive::{self, Drive, Measured, Schedule, State};
 use super::process::Process;
+use super::verdict::{Ended, Fault, Tally};
 use super::{Dialect, Ending, Incoming, LoadError, Stamp};
 
 /// Publications under way at most in an open loop; what is due beyond waits, and that counts as latency.
@@ -35,6 +36,10 @@ const CATCH_UP_BYTES: usize = 16 << 20;
 
 /// Silence after which slow subscribers have read all there is.
 const QUIET: Duration = Duration::from_millis(200);
+
+/// Of how many publications one is measured for latency where the rate is what matters: recording costs as much as
+/// counting.
+pub const LATENCY_EVERY: u64 = 16;
 
 /// When publications are sent.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -67,7 +72,7 @@ pub struct Plan {
     pub pace: Pace,
     /// How long.
     pub schedule: Schedule,
-    /// Of how many publications one is measured for latency: a power of two. Recording costs as much as counting.
+    /// Of how many publications one is measured for latency: a power of two, [`LATENCY_EVERY`] or 1.
     pub latency_every: u64,
 }
 
@@ -83,13 +88,22 @@ pub struct Outcome {
     /// Events that were under way when the run ended, because it stalled or was interrupted. They are also lost.
     pub missing: u64,
     /// Connections that ended during the run, slow ones left out, and how the first one did.
-    pub ended: (usize, Option<String>),
+    pub ended: Ended,
     /// Nanoseconds from when a publication was due to each delivery.
     pub latency: Histogram<u64>,
     /// Nanoseconds by which publications were sent later than due. In a closed loop empty.
     pub lag: Histogram<u64>,
     /// What became of the slow ones.
     pub slow: SlowOutcome,
+}
+
+impl Outcome {
+    /// What was wrong with the run, if anything was.
+    pub fn verdict(&self) -> Result<(), Fault> {
+        let Outcome { lost, missing, out_of_order, .. } = *self;
+        let tally = Tally { lost, missing, out_of_order, ..Tally::default() };
+        tally.verdict(&self.measured, &self.ended)
+    }
 }
 
 /// What became of slow subscribers.
@@ -136,7 +150,7 @@ struct Counts {
     alive: Vec<bool>,
     /// A publisher has ended: the run cannot go on.
     broken: bool,
-    ended: (usize, Option<String>),
+    ended: Ended,
     slow: SlowOutcome,
     begin: u64,
 }
@@ -317,7 +331,7 @@ impl Counts {
             latency: drive::histogram(),
             alive: vec![true; subscribers],
             broken: false,
-            ended: (0, None),
+            ended: Ended::default(),
             slow: SlowOutcome::default(),
             begin,
         }
@@ -443,8 +457,7 @@ impl<D: Dialect> Load<D> for Counts {
             self.slow.closed += 1;
             return;
         }
-        self.ended.0 += 1;
-        self.ended.1.get_or_insert_with(|| ending.to_string());
+        self.ended.add(&ending);
         match subscriber {
             Some(subscriber) => self.on_subscriber_end(subscriber),
             None => self.broken = true,

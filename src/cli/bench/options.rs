@@ -17,7 +17,7 @@ use crate::cli::exit::Failure;
 use crate::cli::target::{seconds, serializers};
 use crate::client::{ClientError, Scheme, Url};
 use crate::limits::MESSAGE_BYTES_CEILING;
-use crate::load::connections::{Address, Connections, Opened, Setup, Wanted};
+use crate::load::connections::{Address, Connections, OPENING_MAX, Opened, Setup, Wanted};
 use crate::load::drive::Schedule;
 use crate::load::process::Process;
 use crate::load::stamp::STAMP_BYTES;
@@ -30,9 +30,6 @@ pub const LOAD: &str = "Load";
 
 /// Files a process has open besides its sockets.
 const FILES_BESIDES: u64 = 16;
-
-/// Connections that may be on their way to being ready: fewer than a listener's usual backlog of 128.
-const OPENING_MAX: usize = 100;
 
 /// Connections from one local address to one port: fewer than the kernel's 28,232 ports for them.
 const SESSIONS_PER_SOURCE: usize = 25_000;
@@ -96,8 +93,8 @@ impl Common {
     /// What all reports begin with.
     pub fn report(&self, scenario: &str) -> Report {
         let mut report = Report::default();
-        report.text("scenario", scenario).text("url", &self.url.to_string());
-        report.text("serializer", self.serializer.name()).whole("payload_bytes", self.payload as u64);
+        report.figures.text("scenario", scenario).text("url", &self.url.to_string());
+        report.figures.text("serializer", self.serializer.name()).whole("payload_bytes", self.payload as u64);
         report
     }
 
