@@ -9,7 +9,6 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -168,7 +167,8 @@ impl<D: Dialect> Connections<D> {
         self.bytes_read
     }
 
-    /// Starts another connection; its number is the next one. What becomes of it the load is told.
+    /// Starts another connection; its number is the next one. What becomes of it the load is told. If the router's
+    /// backlog is full ([`Ending::is_backlog_full`]) it is to be tried again.
     pub fn add(
         &mut self,
         address: &Address,
@@ -208,7 +208,8 @@ impl<D: Dialect> Connections<D> {
         Side { dialect: &self.dialect, session, out }
     }
 
-    /// Ends a connection from this side, without a word, and starts another one in its place.
+    /// Ends a connection from this side, without a word, and starts another one in its place. If the router's backlog is
+    /// full ([`Ending::is_backlog_full`]) it is to be tried again.
     pub fn replace(
         &mut self,
         number: usize,
@@ -258,12 +259,12 @@ impl<D: Dialect> Connections<D> {
         Ok(())
     }
 
-    /// Reads a connection that is held: about that many octets, less than one buffer more.
+    /// Reads a connection that is held: at most that many octets.
     pub fn read_held(&mut self, number: usize, bytes: usize, load: &mut impl Load<D>) {
         let before = self.bytes_read;
-        while self.bytes_read - before < bytes as u64 && self.list[number].socket.is_some() {
-            let room = self.buffer.len();
-            if self.read_once(number, room.min(bytes), load) == 0 {
+        loop {
+            let read = (self.bytes_read - before) as usize;
+            if read >= bytes || self.read_once(number, bytes - read, load) == 0 {
                 break;
             }
         }
@@ -322,20 +323,20 @@ impl<D: Dialect> Connections<D> {
     /// Reads until a read is short. If the router has said that it sends no more, until that is read too.
     #[inline]
     fn read(&mut self, number: usize, closing: bool, load: &mut impl Load<D>) {
-        let room = self.buffer.len();
+        let buffer_bytes = self.buffer.len();
         for _ in 0..READS_PER_TURN {
-            let count = self.read_once(number, room, load);
-            if count == 0 || (count < room && !closing) {
+            let filled = self.read_once(number, buffer_bytes, load);
+            if filled == 0 || (filled < buffer_bytes && !closing) {
                 return;
             }
         }
         self.unread.push(number);
     }
 
-    /// One read of at most `room` octets, kept ones included, and all frames in it. Returns 0 if there was nothing,
-    /// `room` if there may be more.
+    /// One read of at most `bytes` octets behind those that were kept, and all frames in them. Returns how many octets
+    /// there were then, kept ones included; 0 if nothing came.
     #[inline]
-    fn read_once(&mut self, number: usize, room: usize, load: &mut impl Load<D>) -> usize {
+    fn read_once(&mut self, number: usize, bytes: usize, load: &mut impl Load<D>) -> usize {
         let connection = &mut self.list[number];
         let Some(socket) = &mut connection.socket else { return 0 };
         let kept = connection.kept.len();
@@ -343,8 +344,8 @@ impl<D: Dialect> Connections<D> {
             self.buffer[..kept].copy_from_slice(&connection.kept);
             connection.kept.clear();
         }
-        let room = room.max(kept + 1).min(self.buffer.len());
-        let read = socket.read(&mut self.buffer[kept..room]);
+        let end = kept.saturating_add(bytes).min(self.buffer.len());
+        let read = socket.read(&mut self.buffer[kept..end]);
         let filled = match read {
             Ok(count) if count > 0 => kept + count,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
@@ -425,15 +426,12 @@ impl<S> Connection<S> {
 }
 
 impl Socket {
-    /// Begins to connect. Over TCP the outcome is known when the socket is writable.
+    /// Begins to connect. Over TCP the outcome is known when the socket is writable; a Unix domain socket is connected at
+    /// once, or fails with [`ErrorKind::WouldBlock`] while the router's backlog is full.
     fn connect(address: &Address, source: Option<IpAddr>) -> io::Result<Socket> {
         let to = match address {
             Address::Tcp(to) => *to,
-            Address::Unix(path) => {
-                let socket = UnixStream::connect(path)?;
-                socket.set_nonblocking(true)?;
-                return Ok(Socket::Unix(mio::net::UnixStream::from_std(socket)));
-            }
+            Address::Unix(path) => return Ok(Socket::Unix(mio::net::UnixStream::connect(path)?)),
         };
         let socket = RawSocket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
@@ -530,10 +528,12 @@ impl Setup {
             while let Some(next) = wanted.get(opening.begun.len())
                 && opening.begun.len() - opening.ready < self.opening_max
             {
-                let number = opening.begun.len();
-                opening.begun.push(connections.now());
-                let added = connections.add(self.address(next.way), self.source(number), *next);
-                added.map_err(|ending| failed(opening.ready, ending))?;
+                let (number, begun) = (opening.begun.len(), connections.now());
+                match connections.add(self.address(next.way), self.source(number), *next) {
+                    Ok(_) => opening.begun.push(begun),
+                    Err(ending) if ending.is_backlog_full() => break,
+                    Err(ending) => return Err(failed(opening.ready, ending)),
+                }
             }
             connections.turn(WAIT_MAX, &mut opening)?;
             if let Some(ending) = opening.ending {

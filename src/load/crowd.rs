@@ -110,11 +110,14 @@ impl<D: Dialect> Drive<D> for Run<'_> {
             let (address, source) = (self.setup.address(wanted.way), self.setup.source(number));
             match connections.replace(number, address, source, wanted) {
                 Ok(()) => self.left += 1,
+                Err(ending) if ending.is_backlog_full() => break,
                 Err(ending) => Load::<D>::ended(self, number, ending),
             }
         }
         drive::TICK
     }
+
+    fn end(&mut self, _now: u64) {}
 
     fn flush(&mut self, _connections: &mut Connections<D>) {}
 

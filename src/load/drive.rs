@@ -4,7 +4,8 @@
 //! is the [`Drive`]'s.
 //!
 //! Invariant: a run ends. It is over when its time is over and nothing is under way, or when nothing has come for
-//! [`Schedule::patience`] while something was, or when it is told to stop.
+//! [`Schedule::patience`] while something was, or when it is told to stop; and in any case that patience after the last
+//! thing was sent.
 
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ pub struct Schedule {
     pub warm_up: Duration,
     /// How long is counted.
     pub duration: Duration,
-    /// Silence with something under way after which the run has stalled.
+    /// Silence with something under way after which the run has stalled; also how long what is under way at the end may
+    /// take to come in all.
     pub patience: Duration,
 }
 
@@ -80,7 +82,10 @@ pub trait Drive<D: Dialect>: Load<D> {
     /// Sends what may be sent now; how long to wait for input if there is none.
     fn send(&mut self, connections: &mut Connections<D>, now: u64) -> Duration;
 
-    /// Writes what could not be written before; sends nothing new any more.
+    /// The time is over: nothing new is sent from now on.
+    fn end(&mut self, now: u64);
+
+    /// Writes what could not be written before.
     fn flush(&mut self, connections: &mut Connections<D>);
 
     /// What is done now and then.
@@ -123,14 +128,16 @@ pub fn run<D: Dialect>(
         let wait = drive.send(connections, now);
         connections.turn(wait, drive)?;
     };
+    drive.end(connections.now());
     // While the load is still on.
     let resident_bytes = process.map_or(0, Process::resident_bytes);
+    let given_up = connections.now() + schedule.patience.as_nanos() as u64;
     while drive.state().under_way && !watch.stalled && !connections.stopped() {
         drive.flush(connections);
         connections.turn(TICK, drive)?;
         let now = connections.now();
         drive.tick(connections, now);
-        if watch.ends(drive.state(), now) {
+        if watch.ends(drive.state(), now) || now > given_up {
             break;
         }
     }

@@ -8,10 +8,11 @@
 //! Latency is counted from when a publication was due to be sent. In an open loop that includes all the time by which
 //! the generator was late because the router was ("coordinated omission"); in a closed loop both moments are one.
 //!
-//! Invariants: for each publisher a subscriber expects one sequence number. A higher one means that those between were
-//! lost, and they are credited to what is under way, so that a loss never stalls a run; a lower one is out of order (or
-//! came twice).
+//! Invariants: for each publisher a subscriber expects one sequence number. A higher one means that those between are
+//! lost until they come, and they are credited to what is under way, so that a loss never stalls a run; a lower one is
+//! out of order, and either late, which ends its loss, or there twice. Only what comes in order counts for latency.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -28,13 +29,19 @@ const OPEN_LOOP_WINDOW: usize = 1 << 14;
 /// Octets of unsent publications of one publisher, above which an open loop waits.
 const UNSENT_BYTES_MAX: usize = 4 << 20;
 
+const NANOS_PER_SECOND: u128 = 1_000_000_000;
+
 /// How long before a publication is due the clock is asked without waiting.
 const ASKED: Duration = Duration::from_millis(2);
 
 /// Octets that a slow subscriber reads at once when it may read all.
 const CATCH_UP_BYTES: usize = 16 << 20;
 
-/// Silence after which slow subscribers have read all there is.
+/// Gaps in what subscribers got, up to which an event that comes late is known from one that comes twice. What is lost
+/// in gaps beyond stays lost.
+const GAPS_MAX: usize = 1 << 16;
+
+/// Silence after which slow subscribers have read all there is, and nothing comes late any more.
 const QUIET: Duration = Duration::from_millis(200);
 
 /// Of how many publications one is measured for latency where the rate is what matters: recording costs as much as
@@ -83,10 +90,14 @@ pub struct Outcome {
     pub measured: Measured,
     /// Events that never came.
     pub lost: u64,
-    /// Events that came after a later one of their publisher, or twice.
+    /// Events that came after a later one of their publisher, or twice, or were never sent.
     pub out_of_order: u64,
-    /// Events that were under way when the run ended, because it stalled or was interrupted. They are also lost.
+    /// Events that were under way when the run ended, because it stalled or was interrupted or they took too long. They
+    /// are also lost.
     pub missing: u64,
+    /// Publications that were due when the time was over, but not sent since the router was too far behind. What their
+    /// latency would have been is in no figure. In a closed loop 0.
+    pub not_sent: u64,
     /// Connections that ended during the run, slow ones left out, and how the first one did.
     pub ended: Ended,
     /// Nanoseconds from when a publication was due to each delivery.
@@ -143,6 +154,9 @@ struct Counts {
     events: u64,
     lost: u64,
     out_of_order: u64,
+    /// Sequences that did not come in order and have not come yet: where a gap begins, by place in `expected`, and where
+    /// it ends.
+    gaps: BTreeMap<(usize, u64), u64>,
     sample_mask: u64,
     /// From when on publications are measured for latency.
     measured_from: u64,
@@ -166,17 +180,26 @@ pub fn run<D: Dialect>(
     for slow in 0..plan.slow.count {
         connections.hold(plan.publishers + plan.subscribers + slow);
     }
-    let mut run =
-        Run { plan, counts: Counts::new(plan, begin), lag: drive::histogram(), sent: 0, last_tick: begin };
+    let mut run = Run {
+        plan,
+        counts: Counts::new(plan, begin),
+        lag: drive::histogram(),
+        sent: 0,
+        held_back: false,
+        not_sent: 0,
+        last_tick: begin,
+        allowed: 0,
+    };
     let measured = drive::run(connections, &mut run, &plan.schedule, process, told)?;
     run.catch_up(connections)?;
-    let Run { counts, lag, .. } = run;
+    let Run { counts, lag, not_sent, .. } = run;
     let missing = counts.missing();
     Ok(Outcome {
-        measured,
+        measured: Measured { received_total: counts.events, ..measured },
         lost: counts.lost + missing,
         out_of_order: counts.out_of_order,
         missing,
+        not_sent,
         ended: counts.ended,
         latency: counts.latency,
         lag,
@@ -191,7 +214,12 @@ struct Run<'a> {
     lag: Histogram<u64>,
     /// Publications of all publishers.
     sent: u64,
+    /// What was due last could not be sent.
+    held_back: bool,
+    not_sent: u64,
     last_tick: u64,
+    /// What each slow subscriber may read by now, in octets times nanoseconds of a second.
+    allowed: u128,
 }
 
 impl<D: Dialect> Drive<D> for Run<'_> {
@@ -222,6 +250,12 @@ impl<D: Dialect> Drive<D> for Run<'_> {
         wait
     }
 
+    fn end(&mut self, now: u64) {
+        if let (Pace::Rate(rate), true) = (self.plan.pace, self.held_back) {
+            self.not_sent = due_by(rate, now - self.counts.begin).saturating_sub(self.sent);
+        }
+    }
+
     fn flush(&mut self, connections: &mut Connections<D>) {
         for publisher in 0..self.plan.publishers {
             if connections.side(publisher).unsent_bytes() > 0 {
@@ -232,20 +266,35 @@ impl<D: Dialect> Drive<D> for Run<'_> {
 
     fn tick(&mut self, connections: &mut Connections<D>, now: u64) {
         let elapsed = now - std::mem::replace(&mut self.last_tick, now);
-        let bytes = u128::from(self.plan.slow.bytes_per_second) * u128::from(elapsed) / 1_000_000_000;
+        let bytes = self.allow(elapsed);
         if bytes == 0 {
             return;
         }
         let first = self.plan.publishers + self.plan.subscribers;
         for slow in first..first + self.plan.slow.count {
-            connections.read_held(slow, bytes as usize, &mut self.counts);
+            connections.read_held(slow, bytes, &mut self.counts);
         }
     }
 }
 
+/// Publications that are due so many nanoseconds after the begin: the first one at once.
+fn due_by(rate: f64, elapsed: u64) -> u64 {
+    (elapsed as f64 * rate / 1e9) as u64 + 1
+}
+
 impl Run<'_> {
+    /// Octets that each slow subscriber may read after another time, in nanoseconds. Less than one is not forgotten.
+    fn allow(&mut self, elapsed: u64) -> usize {
+        self.allowed += u128::from(self.plan.slow.bytes_per_second) * u128::from(elapsed);
+        let bytes = self.allowed / NANOS_PER_SECOND;
+        self.allowed %= NANOS_PER_SECOND;
+        // Nobody is slow who reads more.
+        bytes.min(CATCH_UP_BYTES as u128) as usize
+    }
+
     /// Sends what is due; how long it is until the next one is.
     fn send_due<D: Dialect>(&mut self, connections: &mut Connections<D>, rate: f64, now: u64) -> Duration {
+        self.held_back = false;
         loop {
             let due = self.counts.begin + (self.sent as f64 * 1e9 / rate) as u64;
             if due > now {
@@ -256,6 +305,7 @@ impl Run<'_> {
             let publisher = self.sent as usize % self.plan.publishers;
             let unsent = connections.side(publisher).unsent_bytes();
             if self.counts.under_way >= OPEN_LOOP_WINDOW || unsent > UNSENT_BYTES_MAX {
+                self.held_back = true;
                 return drive::TICK;
             }
             if due >= self.counts.measured_from {
@@ -266,12 +316,13 @@ impl Run<'_> {
     }
 
     /// Lets slow subscribers read what the router still has for them. One that reads nothing does not see that it was
-    /// closed: the end stands behind what it has not read.
+    /// closed: the end stands behind what it has not read. What the others have not got in order may also come yet.
     fn catch_up<D: Dialect>(&mut self, connections: &mut Connections<D>) -> Result<(), LoadError> {
         let first = self.plan.publishers + self.plan.subscribers;
         let end = connections.now() + self.plan.schedule.patience.as_nanos() as u64;
         let mut last = (connections.bytes_read(), connections.now());
-        while self.plan.slow.count > 0 && connections.now() < end && !connections.stopped() {
+        let waits = |counts: &Counts| self.plan.slow.count > 0 || !counts.gaps.is_empty();
+        while waits(&self.counts) && connections.now() < end && !connections.stopped() {
             for slow in first..first + self.plan.slow.count {
                 connections.read_held(slow, CATCH_UP_BYTES, &mut self.counts);
             }
@@ -326,6 +377,7 @@ impl Counts {
             events: 0,
             lost: 0,
             out_of_order: 0,
+            gaps: BTreeMap::new(),
             sample_mask: plan.latency_every.next_power_of_two() - 1,
             measured_from: u64::MAX,
             latency: drive::histogram(),
@@ -390,8 +442,12 @@ impl Counts {
         let place = subscriber * self.publishers + publisher;
         if stamp.sequence < self.expected[place] || stamp.sequence >= self.published[publisher] {
             self.out_of_order += 1;
+            let late = u64::from(self.on_late(place, stamp.sequence));
+            self.lost -= late;
+            self.events += late;
             return;
         }
+        self.on_skip(place, stamp.sequence);
         for sequence in self.expected[place]..=stamp.sequence {
             self.credit(publisher, sequence);
         }
@@ -407,10 +463,40 @@ impl Counts {
             self.out_of_order += 1;
             return;
         }
-        let expected = &mut self.expected[subscriber * self.publishers + publisher];
+        let place = subscriber * self.publishers + publisher;
+        let expected = self.expected[place];
         self.slow.events += 1;
-        self.slow.skipped += stamp.sequence.saturating_sub(*expected);
-        *expected = stamp.sequence + 1;
+        if stamp.sequence < expected {
+            self.slow.skipped -= u64::from(self.on_late(place, stamp.sequence));
+            return;
+        }
+        self.slow.skipped += stamp.sequence - expected;
+        self.on_skip(place, stamp.sequence);
+        self.expected[place] = stamp.sequence + 1;
+    }
+
+    /// From what is expected up to that sequence nothing has come.
+    fn on_skip(&mut self, place: usize, sequence: u64) {
+        self.add_gap(place, self.expected[place], sequence);
+    }
+
+    fn add_gap(&mut self, place: usize, begin: u64, end: u64) {
+        if begin < end && self.gaps.len() < GAPS_MAX {
+            self.gaps.insert((place, begin), end);
+        }
+    }
+
+    /// An event before the expected one: true if it is the first time that it comes.
+    fn on_late(&mut self, place: usize, sequence: u64) -> bool {
+        let gap = self.gaps.range((place, 0)..=(place, sequence)).next_back();
+        let Some((begin, end)) = gap.map(|((_, begin), end)| (*begin, *end)) else { return false };
+        if sequence >= end {
+            return false;
+        }
+        self.gaps.remove(&(place, begin));
+        self.add_gap(place, begin, sequence);
+        self.add_gap(place, sequence + 1, end);
+        true
     }
 
     /// Events that are under way.
@@ -507,12 +593,19 @@ mod tests {
         counts.on_event(0, mine[2], 0);
         counts.on_event(0, other, 0);
         assert_eq!((counts.under_way, counts.lost, counts.events), (0, 2, 2));
+        // Late, and then twice.
         counts.on_event(0, mine[0], 0);
-        assert_eq!((counts.out_of_order, counts.lost), (1, 2));
+        assert_eq!((counts.out_of_order, counts.lost, counts.events), (1, 1, 3));
+        counts.on_event(0, mine[0], 0);
+        counts.on_event(0, mine[2], 0);
+        assert_eq!((counts.out_of_order, counts.lost, counts.events), (3, 1, 3));
+        counts.on_event(0, mine[1], 0);
+        assert_eq!((counts.out_of_order, counts.lost, counts.events), (4, 0, 4));
+        assert!(counts.gaps.is_empty());
         // Stamps that were never sent.
         counts.on_event(0, Stamp { sender: 0, sequence: 99 }, 0);
         counts.on_event(0, Stamp { sender: 7, sequence: 0 }, 0);
-        assert_eq!((counts.out_of_order, counts.events), (3, 2));
+        assert_eq!((counts.out_of_order, counts.events), (6, 4));
     }
 
     #[test]

@@ -220,9 +220,11 @@ impl<D: Dialect> Drive<D> for Run<'_> {
         drive::TICK
     }
 
-    fn flush(&mut self, _connections: &mut Connections<D>) {
+    fn end(&mut self, _now: u64) {
         self.sending = false;
     }
+
+    fn flush(&mut self, _connections: &mut Connections<D>) {}
 
     fn tick(&mut self, _connections: &mut Connections<D>, _now: u64) {}
 }

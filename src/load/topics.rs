@@ -183,6 +183,8 @@ impl<D: Dialect> Drive<D> for Run<'_> {
         drive::TICK
     }
 
+    fn end(&mut self, _now: u64) {}
+
     fn flush(&mut self, connections: &mut Connections<D>) {
         if connections.side(PUBLISHER).unsent_bytes() > 0 {
             connections.flush(PUBLISHER, self);

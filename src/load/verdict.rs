@@ -55,8 +55,11 @@ impl Tally {
         if measured.stalled {
             return Err(Fault::Stalled { missing: self.missing });
         }
-        let excused = if measured.interrupted { self.missing } else { 0 };
-        let tally = Tally { lost: self.lost.saturating_sub(excused), ..self };
+        let tally = if measured.interrupted {
+            Tally { lost: self.lost.saturating_sub(self.missing), missing: 0, ..self }
+        } else {
+            self
+        };
         if tally.lost + tally.out_of_order + tally.unexpected > 0 {
             return Err(Fault::Misdelivered(tally));
         }
@@ -95,9 +98,11 @@ impl fmt::Display for Fault {
                 let what = "deliveries are missing, and none came for --timeout";
                 write!(f, "the router has stalled: {missing} {what}")
             }
-            Fault::Misdelivered(Tally { lost, out_of_order, unexpected, .. }) => {
-                let what = format!("{out_of_order} came out of order or twice, {unexpected} unasked");
-                write!(f, "the router did not deliver as it should: {lost} deliveries were lost, {what}")
+            Fault::Misdelivered(tally) => {
+                let Tally { lost, missing, out_of_order, unexpected, .. } = tally;
+                let lost = format!("{lost} deliveries were lost ({missing} of them under way at the end)");
+                let other = format!("{out_of_order} came out of order or twice, {unexpected} unasked");
+                write!(f, "the router did not deliver as it should: {lost}, {other}")
             }
         }
     }
@@ -157,9 +162,11 @@ mod tests {
         let under_way = Tally { lost: 4, missing: 4, ..Tally::default() };
         assert_eq!(under_way.verdict(&measured(false, true), &none), Ok(()));
         let lost = Tally { lost: 6, ..under_way };
-        let left = Tally { lost: 2, ..lost };
+        let left = Tally { lost: 2, missing: 0, ..lost };
         assert_eq!(lost.verdict(&measured(false, true), &none), Err(Fault::Misdelivered(left)));
         let told = Fault::Misdelivered(left).to_string();
-        assert!(told.contains("2 deliveries were lost, 0 came out of order or twice, 0 unasked"), "{told}");
+        let expected =
+            "2 deliveries were lost (0 of them under way at the end), 0 came out of order or twice";
+        assert!(told.contains(expected), "{told}");
     }
 }

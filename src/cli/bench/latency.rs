@@ -46,6 +46,7 @@ Fields of --json:
   rate_per_s                                      at which publications were due
   publications_per_s, events_per_s, bytes_per_s, publications_total, events_total
   stalled, interrupted, lost, out_of_order, sessions_ended
+  not_sent                                        due at the end, but held back: the router is overloaded
   latency: count, p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns, max_ns, mean_ns,
            points: [part of all deliveries, ns that it took at most] for a plot
   lag: the same, by which the generator sent later than due; part of the latency
@@ -73,6 +74,14 @@ impl Latency {
         let of = found.map_or_else(String::new, |found| format!(" of {}/s that were found", amount(found)));
         report.line("rate", format!("{}/s{of}", amount(rate)));
         deliveries(&mut report, &outcome);
+        report.figures.whole("not_sent", outcome.not_sent);
+        if outcome.not_sent > 0 {
+            let what = "publications that were due were not sent, nor is their latency below";
+            report.line(
+                "overloaded",
+                format!("the router was too slow for this rate: {} {what}", outcome.not_sent),
+            );
+        }
         report.figures.latency("latency", &outcome.latency, true);
         report.line("latency", latency_text(&outcome.latency));
         report.latency("lag", "sent late", &outcome.lag);

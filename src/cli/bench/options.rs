@@ -75,7 +75,10 @@ pub struct Common {
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds_or_none, help_heading = LOAD)]
     warm_up: Duration,
 
-    /// Process id of the router, to report its CPU time and memory
+    /// Process id of the router, to report its CPU time and memory; of a router of several processes the one that routes
+    ///
+    /// Only that one process is measured, with all its threads, and none of its children: of Crossbar.io give the id of
+    /// the worker, not that of the node which has started it.
     #[arg(long, help_heading = "Report")]
     pid: Option<u32>,
 
@@ -104,10 +107,12 @@ impl Common {
         let address = self.address()?;
         allow_files(sessions as u64 + FILES_BESIDES)?;
         let stop = interrupted().map_err(Failure::System)?;
+        // Two runs do not meet, even if they have the same process id in different containers.
+        let run = getrandom::u32().map_err(|error| Failure::System(error.into()))?;
         let wamp = Wamp::new(WampOptions {
             realm: self.realm.clone(),
             authid: self.authid.clone(),
-            prefix: format!("fanwire.bench.p{}", std::process::id()),
+            prefix: format!("fanwire.bench.{run:08x}"),
             payload_bytes: self.payload,
             policy,
             host: self.url.authority(),

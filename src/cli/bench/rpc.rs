@@ -90,7 +90,10 @@ impl Rpc {
         report.course(&outcome.measured, ["calls", "results"]);
         report.figures.whole("errors", outcome.errors).whole("unexpected", outcome.unexpected);
         report.figures.whole("missing", outcome.missing).whole("sessions_ended", outcome.ended.count);
-        report.line("errors", format!("{}, missing {}", outcome.errors, outcome.missing));
+        report.line(
+            "errors",
+            format!("{}, missing {}, unexpected {}", outcome.errors, outcome.missing, outcome.unexpected),
+        );
         report.latency("latency", "round trip", &outcome.latency);
         report.usage(&outcome.measured, "call");
         report.print(self.common.json)

@@ -151,5 +151,6 @@ fn line(count: u32, outcome: &Outcome, resident: Option<f64>) -> String {
     let resident =
         resident.map_or_else(String::new, |octets| format!(", {} per subscription", bytes(octets)));
     let p50 = time(outcome.latency.value_at_percentile(50.0) as f64);
-    format!("{count:>9}: {} publications/s{cpu}, p50 {p50}{resident}, lost {}", amount(rate), outcome.lost)
+    let wrong = format!("lost {}, out of order {}", outcome.lost, outcome.out_of_order);
+    format!("{count:>9}: {} publications/s{cpu}, p50 {p50}{resident}, {wrong}", amount(rate))
 }
