@@ -588,3 +588,118 @@ impl<D: Dialect> Load<D> for Opening {
         self.ending.get_or_insert(ending);
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+    use crate::load::Next;
+
+    /// Frames of so many octets that mean nothing; each connection is ready with its first one.
+    pub struct Frames(pub usize);
+
+    impl Dialect for Frames {
+        type Session = bool;
+
+        fn session(&self, _role: Role, _way: usize) -> bool {
+            false
+        }
+
+        fn open(&self, _session: &mut bool, _out: &mut Vec<u8>) {}
+
+        fn next(&self, ready: &mut bool, input: &[u8], _out: &mut Vec<u8>) -> Next {
+            if input.len() < self.0 {
+                return Ok(None);
+            }
+            let incoming = if *ready { Incoming::Other } else { Incoming::Ready };
+            *ready = true;
+            Ok(Some((self.0, incoming)))
+        }
+
+        fn publish(&self, _session: &mut bool, _topic: u32, _stamp: Stamp, _out: &mut Vec<u8>) {}
+
+        fn call(&self, _session: &mut bool, _procedure: u32, _stamp: Stamp, _out: &mut Vec<u8>) {}
+
+        fn answer(&self, _session: &mut bool, _request: u64, _stamp: Stamp, _out: &mut Vec<u8>) {}
+
+        fn frame_bytes_max(&self) -> usize {
+            self.0
+        }
+    }
+
+    #[derive(Default)]
+    struct Seen {
+        frames: usize,
+        ended: usize,
+    }
+
+    impl Load<Frames> for Seen {
+        fn incoming(&mut self, _from: usize, _incoming: Incoming, _now: u64, _side: &mut Side<'_, Frames>) {
+            self.frames += 1;
+        }
+
+        fn ended(&mut self, _connection: usize, _ending: Ending) {
+            self.ended += 1;
+        }
+    }
+
+    const IDLE: Wanted = Wanted { role: Role::Idle, way: 0 };
+
+    pub fn connections(frame_bytes: usize) -> Connections<Frames> {
+        Connections::new(Frames(frame_bytes), Arc::new(AtomicBool::new(false))).unwrap()
+    }
+
+    /// A listener with room for one connection that is not accepted, and how to reach it.
+    fn listener(name: &str, patience: Duration) -> (UnixListener, Setup) {
+        let path = std::env::temp_dir().join(format!("fanwire-load-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = RawSocket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(0).unwrap();
+        let addresses = vec![Address::Unix(path)];
+        (listener.into(), Setup { addresses, patience, opening_max: 10, sources: Vec::new() })
+    }
+
+    #[test]
+    fn a_full_backlog_is_waited_for_and_not_without_bound() {
+        let (never, setup) = listener("never", Duration::from_millis(60));
+        let failed = setup.open(&mut connections(1), &[IDLE; 5], |_| {}).unwrap_err();
+        assert!(matches!(failed, LoadError::SetupTimeout { ready: 0, wanted: 5 }), "{failed}");
+        drop(never);
+
+        let (slowly, setup) = listener("slowly", Duration::from_secs(30));
+        let router = thread::spawn(move || {
+            let accepted = (0..20).map(|_| {
+                let mut socket = slowly.accept().unwrap().0;
+                socket.write_all(b"x").unwrap();
+                socket
+            });
+            accepted.collect::<Vec<_>>()
+        });
+        let opened = setup.open(&mut connections(1), &[IDLE; 20], |_| {}).unwrap();
+        assert_eq!((opened.latency.len(), router.join().unwrap().len()), (20, 20));
+    }
+
+    #[test]
+    fn a_connection_that_is_held_is_read_as_far_as_it_may_be() {
+        let (listener, setup) = listener("held", Duration::from_secs(30));
+        let mut connections = connections(100);
+        let number = connections.add(setup.address(0), None, IDLE).unwrap();
+        connections.hold(number);
+        let mut router = listener.accept().unwrap().0;
+        router.write_all(&[7; 250]).unwrap();
+        let mut seen = Seen::default();
+        for (bytes, read, frames) in [(30, 30, 0), (0, 30, 0), (69, 99, 0), (1, 100, 1), (120, 220, 2)] {
+            connections.read_held(number, bytes, &mut seen);
+            assert_eq!((connections.bytes_read(), seen.frames), (read, frames));
+        }
+        connections.read_held(number, 1000, &mut seen);
+        assert_eq!((connections.bytes_read(), seen.frames, seen.ended), (250, 2, 0));
+        router.write_all(&[7; 50]).unwrap();
+        drop(router);
+        connections.read_held(number, 1000, &mut seen);
+        assert_eq!((connections.bytes_read(), seen.frames, seen.ended), (300, 3, 1));
+    }
+}

@@ -220,7 +220,61 @@ impl Mark {
 mod tests {
     use super::*;
 
+    use crate::load::connections::Side;
+    use crate::load::connections::tests::{Frames, connections};
+    use crate::load::{Ending, Incoming};
+
     const SECOND: u64 = 1_000_000_000;
+
+    /// A router that delivers something each time, and never everything.
+    #[derive(Default)]
+    struct Endless {
+        received: u64,
+        sending: bool,
+    }
+
+    impl Load<Frames> for Endless {
+        fn incoming(&mut self, _from: usize, _incoming: Incoming, _now: u64, _side: &mut Side<'_, Frames>) {}
+
+        fn ended(&mut self, _connection: usize, _ending: Ending) {}
+    }
+
+    impl Drive<Frames> for Endless {
+        fn state(&self) -> State {
+            State { sent: u64::MAX, received: self.received, under_way: true, over: false }
+        }
+
+        fn measure(&mut self, _now: u64) {}
+
+        fn send(&mut self, _connections: &mut Connections<Frames>, _now: u64) -> Duration {
+            self.sending = true;
+            Duration::from_millis(1)
+        }
+
+        fn end(&mut self, _now: u64) {
+            self.sending = false;
+        }
+
+        fn flush(&mut self, _connections: &mut Connections<Frames>) {
+            assert!(!self.sending);
+            self.received += 1;
+        }
+
+        fn tick(&mut self, _connections: &mut Connections<Frames>, _now: u64) {}
+    }
+
+    #[test]
+    fn what_is_under_way_at_the_end_has_one_patience_in_all() {
+        let schedule = Schedule {
+            warm_up: Duration::ZERO,
+            duration: Duration::from_millis(5),
+            patience: Duration::from_millis(100),
+        };
+        let mut drive = Endless::default();
+        let measured = run(&mut connections(1), &mut drive, &schedule, None, &mut |_| {}).unwrap();
+        assert!(!measured.stalled && !measured.interrupted);
+        assert!(measured.received_total > 0 && measured.received_total == drive.received);
+    }
 
     #[test]
     fn a_router_has_stalled_if_nothing_comes_while_something_is_under_way() {

@@ -180,16 +180,7 @@ pub fn run<D: Dialect>(
     for slow in 0..plan.slow.count {
         connections.hold(plan.publishers + plan.subscribers + slow);
     }
-    let mut run = Run {
-        plan,
-        counts: Counts::new(plan, begin),
-        lag: drive::histogram(),
-        sent: 0,
-        held_back: false,
-        not_sent: 0,
-        last_tick: begin,
-        allowed: 0,
-    };
+    let mut run = Run::new(plan, begin);
     let measured = drive::run(connections, &mut run, &plan.schedule, process, told)?;
     run.catch_up(connections)?;
     let Run { counts, lag, not_sent, .. } = run;
@@ -283,6 +274,19 @@ fn due_by(rate: f64, elapsed: u64) -> u64 {
 }
 
 impl Run<'_> {
+    fn new(plan: &Plan, begin: u64) -> Run<'_> {
+        Run {
+            plan,
+            counts: Counts::new(plan, begin),
+            lag: drive::histogram(),
+            sent: 0,
+            held_back: false,
+            not_sent: 0,
+            last_tick: begin,
+            allowed: 0,
+        }
+    }
+
     /// Octets that each slow subscriber may read after another time, in nanoseconds. Less than one is not forgotten.
     fn allow(&mut self, elapsed: u64) -> usize {
         self.allowed += u128::from(self.plan.slow.bytes_per_second) * u128::from(elapsed);
@@ -555,8 +559,8 @@ impl<D: Dialect> Load<D> for Counts {
 mod tests {
     use super::*;
 
-    fn counts(publishers: usize, subscribers: usize) -> Counts {
-        let plan = Plan {
+    fn plan(publishers: usize, subscribers: usize) -> Plan {
+        Plan {
             publishers,
             subscribers,
             slow: Slow { count: 1, bytes_per_second: 0 },
@@ -567,8 +571,11 @@ mod tests {
                 patience: Duration::from_secs(1),
             },
             latency_every: 1,
-        };
-        Counts { measured_from: 0, ..Counts::new(&plan, 0) }
+        }
+    }
+
+    fn counts(publishers: usize, subscribers: usize) -> Counts {
+        Counts { measured_from: 0, ..Counts::new(&plan(publishers, subscribers), 0) }
     }
 
     #[test]
@@ -606,6 +613,49 @@ mod tests {
         counts.on_event(0, Stamp { sender: 0, sequence: 99 }, 0);
         counts.on_event(0, Stamp { sender: 7, sequence: 0 }, 0);
         assert_eq!((counts.out_of_order, counts.events), (6, 4));
+    }
+
+    #[test]
+    fn any_order_with_every_event_in_it_loses_nothing() {
+        let mut random = 7_u64;
+        for _ in 0..200 {
+            let mut counts = counts(2, 2);
+            let mut events = Vec::new();
+            for number in 0..8 {
+                let stamp = counts.publish(number % 2, 0);
+                // The last subscriber is a slow one.
+                events.extend((0..3).map(|subscriber| (subscriber, stamp)));
+            }
+            for place in (1..events.len()).rev() {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                events.swap(place, (random >> 33) as usize % (place + 1));
+            }
+            let twice = events[3];
+            events.push(twice);
+            for (subscriber, stamp) in events {
+                counts.on_event(subscriber, stamp, 0);
+            }
+            let again = u64::from(twice.0 == 2);
+            assert_eq!((counts.lost, counts.missing(), counts.events), (0, 0, 16));
+            assert_eq!((counts.slow.skipped, counts.slow.events, counts.under_way), (0, 8 + again, 0));
+            assert!(counts.gaps.is_empty() && counts.out_of_order >= 1 - again);
+        }
+    }
+
+    #[test]
+    fn a_slow_rate_is_kept_however_low_it_is() {
+        let mut plan = plan(1, 1);
+        plan.slow.bytes_per_second = 7;
+        let mut run = Run::new(&plan, 0);
+        let read: usize = (0..1000).map(|_| run.allow(3_333_333)).sum();
+        assert_eq!(read, 23);
+        plan.slow.bytes_per_second = u64::MAX;
+        assert_eq!(Run::new(&plan, 0).allow(u64::MAX), CATCH_UP_BYTES);
+    }
+
+    #[test]
+    fn publications_are_due_from_the_begin_on() {
+        assert_eq!([0, 999_999, 1_000_000, 1_999_999].map(|elapsed| due_by(1000.0, elapsed)), [1, 1, 2, 2]);
     }
 
     #[test]
