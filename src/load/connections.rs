@@ -208,8 +208,8 @@ impl<D: Dialect> Connections<D> {
         Side { dialect: &self.dialect, session, out }
     }
 
-    /// Ends a connection from this side, without a word, and starts another one in its place. If the router's backlog is
-    /// full ([`Ending::is_backlog_full`]) it is to be tried again.
+    /// Ends a connection from this side, without a word, and starts another one in its place. If the router's backlog
+    /// is full ([`Ending::is_backlog_full`]) it is to be tried again.
     pub fn replace(
         &mut self,
         number: usize,
@@ -426,8 +426,8 @@ impl<S> Connection<S> {
 }
 
 impl Socket {
-    /// Begins to connect. Over TCP the outcome is known when the socket is writable; a Unix domain socket is connected at
-    /// once, or fails with [`ErrorKind::WouldBlock`] while the router's backlog is full.
+    /// Begins to connect. Over TCP the outcome is known when the socket is writable; a Unix domain socket is connected
+    /// at once, or fails with [`ErrorKind::WouldBlock`] while the router's backlog is full.
     fn connect(address: &Address, source: Option<IpAddr>) -> io::Result<Socket> {
         let to = match address {
             Address::Tcp(to) => *to,

@@ -154,8 +154,8 @@ struct Counts {
     events: u64,
     lost: u64,
     out_of_order: u64,
-    /// Sequences that did not come in order and have not come yet: where a gap begins, by place in `expected`, and where
-    /// it ends.
+    /// Sequences that did not come in order and have not come yet: where a gap begins, by place in `expected`, and
+    /// where it ends.
     gaps: BTreeMap<(usize, u64), u64>,
     sample_mask: u64,
     /// From when on publications are measured for latency.

@@ -75,7 +75,7 @@ pub struct Common {
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds_or_none, help_heading = LOAD)]
     warm_up: Duration,
 
-    /// Process id of the router, to report its CPU time and memory; of a router of several processes the one that routes
+    /// Process id of the router, to report its CPU time and memory; of several processes the one that routes
     ///
     /// Only that one process is measured, with all its threads, and none of its children: of Crossbar.io give the id of
     /// the worker, not that of the node which has started it.
