@@ -32,9 +32,7 @@ impl Report {
         for (word, count) in words.into_iter().zip([measured.sent, measured.received]) {
             self.number(&format!("{word}_per_s"), count as f64 / seconds);
         }
-        self.number("bytes_per_s", measured.bytes as f64 / seconds)
-            .plain("stalled", measured.stalled)
-            .plain("interrupted", measured.interrupted)
+        self.number("bytes_per_s", measured.bytes as f64 / seconds).plain("stalled", measured.stalled)
     }
 
     /// The percentiles of times in nanoseconds, and the distribution for a plot.
