@@ -201,9 +201,10 @@ class Runner:
         done = windows(work, subject, report)
         if done is None or done >= WINDOWS_MIN:
             return report
-        one = report["measured_s"] / done if done else work.seconds_max
-        if seconds >= work.seconds_max:
+        # What is far from enough is not waited for.
+        if seconds >= work.seconds_max or done * work.seconds_max / seconds < WINDOWS_MIN / 2:
             raise peers.Unavailable(f"not steady: in {seconds:g} s it delivers {done:.1f} times what is under way")
+        one = report["measured_s"] / done
         self.times[place] = min(WINDOWS * one, work.seconds_max), min(WINDOWS_WARM_UP * one, work.seconds_max / 3)
         return self.steady(work, subject, started)
 

@@ -71,7 +71,7 @@ class Runs(unittest.TestCase):
         self.assertEqual(turns, [(1, "a"), (1, "b"), (1, "c"), (2, "b"), (2, "a"), (3, "a"), (3, "b")])
 
     def test_a_run_is_as_long_as_its_system_is_slow(self):
-        for per_second, seconds in ((160, [2]), (32, [2, 8]), (16, [2, 15]), (8, None), (0, None)):
+        for per_second, seconds in ((160, [2]), (32, [2, 8]), (16, [2, 15]), (9, None), (3, None), (0, None)):
             runner, work, asked = Slow(per_second), slow_work(), []
             runner.asked = asked
             if seconds is None:
