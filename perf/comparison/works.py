@@ -59,7 +59,7 @@ class Mode:
 
 
 FULL = Mode(5, 9, 2, seconds=2, seconds_max=15, sessions=5000, subscriptions_each=4000)
-QUICK = Mode(2, 2, 1, seconds=0.5, seconds_max=4, sessions=2000, subscriptions_each=400, others="some")
+QUICK = Mode(2, 2, 1, seconds=0.5, seconds_max=6, sessions=2000, subscriptions_each=400, others="some")
 SMOKE = Mode(1, 1, 1, 0.1, 5, 20, 10, others="none", sizes=(5, 10), room=10, crowd=5)
 
 
@@ -130,7 +130,8 @@ class Plan:
         sizes = self.mode.sizes
         name = f"cost of an event, {sizes[0]:,} to {sizes[-1]:,} subscribers"
         sized = {
-            size: Subject("fanwire", "tcp", "msgpack", ("--subscribers", size), f"{size:,} subscribers") for size in sizes
+            size: Subject("fanwire", "tcp", "msgpack", ("--subscribers", size), f"{size:,} subscribers")
+            for size in sizes
         }
         self.work(name, "fanout", sized.values(), self.options("--window", 32), window=32, rounds=self.mode.rounds_close)
         steps = [*zip(sizes, sizes[1:], [NEIGHBOURS_AT_MOST] * len(sizes)), (sizes[0], sizes[-1], 1.0)]
