@@ -23,6 +23,8 @@ pub enum Exit {
     Aborted = 4,
     /// No answer came in time.
     Timeout = 5,
+    /// A benchmark was reported, and the router lost something or delivered it out of order or unasked.
+    Misdelivered = 6,
 }
 
 /// What `--help` says about them.
@@ -33,7 +35,8 @@ Exit codes:
   2  the command line is wrong
   3  no connection, or it was lost, or the router ended the session
   4  the router refused or aborted the session
-  5  no answer came in time";
+  5  no answer came in time
+  6  a benchmark was reported, but something was lost, or came out of order, twice or unasked";
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]

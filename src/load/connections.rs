@@ -9,7 +9,6 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +33,9 @@ const READS_PER_TURN: usize = 64;
 
 /// How long a poll waits at most, so that interrupts and deadlines are seen.
 const WAIT_MAX: Duration = Duration::from_millis(50);
+
+/// Connections that may be on their way to being ready: fewer than a listener's usual backlog of 128.
+pub const OPENING_MAX: usize = 100;
 
 /// Where the router is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -165,7 +167,8 @@ impl<D: Dialect> Connections<D> {
         self.bytes_read
     }
 
-    /// Starts another connection; its number is the next one. What becomes of it the load is told.
+    /// Starts another connection; its number is the next one. What becomes of it the load is told. If the router's
+    /// backlog is full ([`Ending::is_backlog_full`]) it is to be tried again.
     pub fn add(
         &mut self,
         address: &Address,
@@ -205,7 +208,8 @@ impl<D: Dialect> Connections<D> {
         Side { dialect: &self.dialect, session, out }
     }
 
-    /// Ends a connection from this side, without a word, and starts another one in its place.
+    /// Ends a connection from this side, without a word, and starts another one in its place. If the router's backlog
+    /// is full ([`Ending::is_backlog_full`]) it is to be tried again.
     pub fn replace(
         &mut self,
         number: usize,
@@ -255,12 +259,12 @@ impl<D: Dialect> Connections<D> {
         Ok(())
     }
 
-    /// Reads a connection that is held: about that many octets, less than one buffer more.
+    /// Reads a connection that is held: at most that many octets.
     pub fn read_held(&mut self, number: usize, bytes: usize, load: &mut impl Load<D>) {
         let before = self.bytes_read;
-        while self.bytes_read - before < bytes as u64 && self.list[number].socket.is_some() {
-            let room = self.buffer.len();
-            if self.read_once(number, room.min(bytes), load) == 0 {
+        loop {
+            let read = (self.bytes_read - before) as usize;
+            if read >= bytes || self.read_once(number, bytes - read, load) == 0 {
                 break;
             }
         }
@@ -319,20 +323,20 @@ impl<D: Dialect> Connections<D> {
     /// Reads until a read is short. If the router has said that it sends no more, until that is read too.
     #[inline]
     fn read(&mut self, number: usize, closing: bool, load: &mut impl Load<D>) {
-        let room = self.buffer.len();
+        let buffer_bytes = self.buffer.len();
         for _ in 0..READS_PER_TURN {
-            let count = self.read_once(number, room, load);
-            if count == 0 || (count < room && !closing) {
+            let filled = self.read_once(number, buffer_bytes, load);
+            if filled == 0 || (filled < buffer_bytes && !closing) {
                 return;
             }
         }
         self.unread.push(number);
     }
 
-    /// One read of at most `room` octets, kept ones included, and all frames in it. Returns 0 if there was nothing,
-    /// `room` if there may be more.
+    /// One read of at most `bytes` octets behind those that were kept, and all frames in them. Returns how many octets
+    /// there were then, kept ones included; 0 if nothing came.
     #[inline]
-    fn read_once(&mut self, number: usize, room: usize, load: &mut impl Load<D>) -> usize {
+    fn read_once(&mut self, number: usize, bytes: usize, load: &mut impl Load<D>) -> usize {
         let connection = &mut self.list[number];
         let Some(socket) = &mut connection.socket else { return 0 };
         let kept = connection.kept.len();
@@ -340,8 +344,8 @@ impl<D: Dialect> Connections<D> {
             self.buffer[..kept].copy_from_slice(&connection.kept);
             connection.kept.clear();
         }
-        let room = room.max(kept + 1).min(self.buffer.len());
-        let read = socket.read(&mut self.buffer[kept..room]);
+        let end = kept.saturating_add(bytes).min(self.buffer.len());
+        let read = socket.read(&mut self.buffer[kept..end]);
         let filled = match read {
             Ok(count) if count > 0 => kept + count,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
@@ -422,15 +426,12 @@ impl<S> Connection<S> {
 }
 
 impl Socket {
-    /// Begins to connect. Over TCP the outcome is known when the socket is writable.
+    /// Begins to connect. Over TCP the outcome is known when the socket is writable; a Unix domain socket is connected
+    /// at once, or fails with [`ErrorKind::WouldBlock`] while the router's backlog is full.
     fn connect(address: &Address, source: Option<IpAddr>) -> io::Result<Socket> {
         let to = match address {
             Address::Tcp(to) => *to,
-            Address::Unix(path) => {
-                let socket = UnixStream::connect(path)?;
-                socket.set_nonblocking(true)?;
-                return Ok(Socket::Unix(mio::net::UnixStream::from_std(socket)));
-            }
+            Address::Unix(path) => return Ok(Socket::Unix(mio::net::UnixStream::connect(path)?)),
         };
         let socket = RawSocket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
@@ -527,10 +528,12 @@ impl Setup {
             while let Some(next) = wanted.get(opening.begun.len())
                 && opening.begun.len() - opening.ready < self.opening_max
             {
-                let number = opening.begun.len();
-                opening.begun.push(connections.now());
-                let added = connections.add(self.address(next.way), self.source(number), *next);
-                added.map_err(|ending| failed(opening.ready, ending))?;
+                let (number, begun) = (opening.begun.len(), connections.now());
+                match connections.add(self.address(next.way), self.source(number), *next) {
+                    Ok(_) => opening.begun.push(begun),
+                    Err(ending) if ending.is_backlog_full() => break,
+                    Err(ending) => return Err(failed(opening.ready, ending)),
+                }
             }
             connections.turn(WAIT_MAX, &mut opening)?;
             if let Some(ending) = opening.ending {
@@ -583,5 +586,120 @@ impl<D: Dialect> Load<D> for Opening {
 
     fn ended(&mut self, _connection: usize, ending: Ending) {
         self.ending.get_or_insert(ending);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+    use crate::load::Next;
+
+    /// Frames of so many octets that mean nothing; each connection is ready with its first one.
+    pub struct Frames(pub usize);
+
+    impl Dialect for Frames {
+        type Session = bool;
+
+        fn session(&self, _role: Role, _way: usize) -> bool {
+            false
+        }
+
+        fn open(&self, _session: &mut bool, _out: &mut Vec<u8>) {}
+
+        fn next(&self, ready: &mut bool, input: &[u8], _out: &mut Vec<u8>) -> Next {
+            if input.len() < self.0 {
+                return Ok(None);
+            }
+            let incoming = if *ready { Incoming::Other } else { Incoming::Ready };
+            *ready = true;
+            Ok(Some((self.0, incoming)))
+        }
+
+        fn publish(&self, _session: &mut bool, _topic: u32, _stamp: Stamp, _out: &mut Vec<u8>) {}
+
+        fn call(&self, _session: &mut bool, _procedure: u32, _stamp: Stamp, _out: &mut Vec<u8>) {}
+
+        fn answer(&self, _session: &mut bool, _request: u64, _stamp: Stamp, _out: &mut Vec<u8>) {}
+
+        fn frame_bytes_max(&self) -> usize {
+            self.0
+        }
+    }
+
+    #[derive(Default)]
+    struct Seen {
+        frames: usize,
+        ended: usize,
+    }
+
+    impl Load<Frames> for Seen {
+        fn incoming(&mut self, _from: usize, _incoming: Incoming, _now: u64, _side: &mut Side<'_, Frames>) {
+            self.frames += 1;
+        }
+
+        fn ended(&mut self, _connection: usize, _ending: Ending) {
+            self.ended += 1;
+        }
+    }
+
+    const IDLE: Wanted = Wanted { role: Role::Idle, way: 0 };
+
+    pub fn connections(frame_bytes: usize) -> Connections<Frames> {
+        Connections::new(Frames(frame_bytes), Arc::new(AtomicBool::new(false))).unwrap()
+    }
+
+    /// A listener with room for one connection that is not accepted, and how to reach it.
+    fn listener(name: &str, patience: Duration) -> (UnixListener, Setup) {
+        let path = std::env::temp_dir().join(format!("fanwire-load-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = RawSocket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(0).unwrap();
+        let addresses = vec![Address::Unix(path)];
+        (listener.into(), Setup { addresses, patience, opening_max: 10, sources: Vec::new() })
+    }
+
+    #[test]
+    fn a_full_backlog_is_waited_for_and_not_without_bound() {
+        let (never, setup) = listener("never", Duration::from_millis(60));
+        let failed = setup.open(&mut connections(1), &[IDLE; 5], |_| {}).unwrap_err();
+        assert!(matches!(failed, LoadError::SetupTimeout { ready: 0, wanted: 5 }), "{failed}");
+        drop(never);
+
+        let (slowly, setup) = listener("slowly", Duration::from_secs(30));
+        let router = thread::spawn(move || {
+            let accepted = (0..20).map(|_| {
+                let mut socket = slowly.accept().unwrap().0;
+                socket.write_all(b"x").unwrap();
+                socket
+            });
+            accepted.collect::<Vec<_>>()
+        });
+        let opened = setup.open(&mut connections(1), &[IDLE; 20], |_| {}).unwrap();
+        assert_eq!((opened.latency.len(), router.join().unwrap().len()), (20, 20));
+    }
+
+    #[test]
+    fn a_connection_that_is_held_is_read_as_far_as_it_may_be() {
+        let (listener, setup) = listener("held", Duration::from_secs(30));
+        let mut connections = connections(100);
+        let number = connections.add(setup.address(0), None, IDLE).unwrap();
+        connections.hold(number);
+        let mut router = listener.accept().unwrap().0;
+        router.write_all(&[7; 250]).unwrap();
+        let mut seen = Seen::default();
+        for (bytes, read, frames) in [(30, 30, 0), (0, 30, 0), (69, 99, 0), (1, 100, 1), (120, 220, 2)] {
+            connections.read_held(number, bytes, &mut seen);
+            assert_eq!((connections.bytes_read(), seen.frames), (read, frames));
+        }
+        connections.read_held(number, 1000, &mut seen);
+        assert_eq!((connections.bytes_read(), seen.frames, seen.ended), (250, 2, 0));
+        router.write_all(&[7; 50]).unwrap();
+        drop(router);
+        connections.read_held(number, 1000, &mut seen);
+        assert_eq!((connections.bytes_read(), seen.frames, seen.ended), (300, 3, 1));
     }
 }

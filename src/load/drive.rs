@@ -4,7 +4,8 @@
 //! is the [`Drive`]'s.
 //!
 //! Invariant: a run ends. It is over when its time is over and nothing is under way, or when nothing has come for
-//! [`Schedule::patience`] while something was, or when it is told to stop.
+//! [`Schedule::patience`] while something was, or when it is told to stop; and in any case that patience after the last
+//! thing was sent.
 
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ pub struct Schedule {
     pub warm_up: Duration,
     /// How long is counted.
     pub duration: Duration,
-    /// Silence with something under way after which the run has stalled.
+    /// Silence with something under way after which the run has stalled; also how long what is under way at the end may
+    /// take to come in all.
     pub patience: Duration,
 }
 
@@ -80,7 +82,10 @@ pub trait Drive<D: Dialect>: Load<D> {
     /// Sends what may be sent now; how long to wait for input if there is none.
     fn send(&mut self, connections: &mut Connections<D>, now: u64) -> Duration;
 
-    /// Writes what could not be written before; sends nothing new any more.
+    /// The time is over: nothing new is sent from now on.
+    fn end(&mut self, now: u64);
+
+    /// Writes what could not be written before.
     fn flush(&mut self, connections: &mut Connections<D>);
 
     /// What is done now and then.
@@ -123,14 +128,16 @@ pub fn run<D: Dialect>(
         let wait = drive.send(connections, now);
         connections.turn(wait, drive)?;
     };
+    drive.end(connections.now());
     // While the load is still on.
     let resident_bytes = process.map_or(0, Process::resident_bytes);
+    let given_up = connections.now() + schedule.patience.as_nanos() as u64;
     while drive.state().under_way && !watch.stalled && !connections.stopped() {
         drive.flush(connections);
         connections.turn(TICK, drive)?;
         let now = connections.now();
         drive.tick(connections, now);
-        if watch.ends(drive.state(), now) {
+        if watch.ends(drive.state(), now) || now > given_up {
             break;
         }
     }
@@ -213,7 +220,61 @@ impl Mark {
 mod tests {
     use super::*;
 
+    use crate::load::connections::Side;
+    use crate::load::connections::tests::{Frames, connections};
+    use crate::load::{Ending, Incoming};
+
     const SECOND: u64 = 1_000_000_000;
+
+    /// A router that delivers something each time, and never everything.
+    #[derive(Default)]
+    struct Endless {
+        received: u64,
+        sending: bool,
+    }
+
+    impl Load<Frames> for Endless {
+        fn incoming(&mut self, _from: usize, _incoming: Incoming, _now: u64, _side: &mut Side<'_, Frames>) {}
+
+        fn ended(&mut self, _connection: usize, _ending: Ending) {}
+    }
+
+    impl Drive<Frames> for Endless {
+        fn state(&self) -> State {
+            State { sent: u64::MAX, received: self.received, under_way: true, over: false }
+        }
+
+        fn measure(&mut self, _now: u64) {}
+
+        fn send(&mut self, _connections: &mut Connections<Frames>, _now: u64) -> Duration {
+            self.sending = true;
+            Duration::from_millis(1)
+        }
+
+        fn end(&mut self, _now: u64) {
+            self.sending = false;
+        }
+
+        fn flush(&mut self, _connections: &mut Connections<Frames>) {
+            assert!(!self.sending);
+            self.received += 1;
+        }
+
+        fn tick(&mut self, _connections: &mut Connections<Frames>, _now: u64) {}
+    }
+
+    #[test]
+    fn what_is_under_way_at_the_end_has_one_patience_in_all() {
+        let schedule = Schedule {
+            warm_up: Duration::ZERO,
+            duration: Duration::from_millis(5),
+            patience: Duration::from_millis(100),
+        };
+        let mut drive = Endless::default();
+        let measured = run(&mut connections(1), &mut drive, &schedule, None, &mut |_| {}).unwrap();
+        assert!(!measured.stalled && !measured.interrupted);
+        assert!(measured.received_total > 0 && measured.received_total == drive.received);
+    }
 
     #[test]
     fn a_router_has_stalled_if_nothing_comes_while_something_is_under_way() {

@@ -24,6 +24,13 @@ pub enum Ending {
     Protocol(String),
 }
 
+impl Ending {
+    /// True if the router only has to accept others first.
+    pub fn is_backlog_full(&self) -> bool {
+        matches!(self, Ending::Connect(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,10 +8,11 @@
 //! Latency is counted from when a publication was due to be sent. In an open loop that includes all the time by which
 //! the generator was late because the router was ("coordinated omission"); in a closed loop both moments are one.
 //!
-//! Invariants: for each publisher a subscriber expects one sequence number. A higher one means that those between were
-//! lost, and they are credited to what is under way, so that a loss never stalls a run; a lower one is out of order (or
-//! came twice).
+//! Invariants: for each publisher a subscriber expects one sequence number. A higher one means that those between are
+//! lost until they come, and they are credited to what is under way, so that a loss never stalls a run; a lower one is
+//! out of order, and either late, which ends its loss, or there twice. Only what comes in order counts for latency.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -19,6 +20,7 @@ use hdrhistogram::Histogram;
 use super::connections::{Connections, Load, Side};
 use super::drive::{self, Drive, Measured, Schedule, State};
 use super::process::Process;
+use super::verdict::{Ended, Fault, Tally};
 use super::{Dialect, Ending, Incoming, LoadError, Stamp};
 
 /// Publications under way at most in an open loop; what is due beyond waits, and that counts as latency.
@@ -27,14 +29,24 @@ const OPEN_LOOP_WINDOW: usize = 1 << 14;
 /// Octets of unsent publications of one publisher, above which an open loop waits.
 const UNSENT_BYTES_MAX: usize = 4 << 20;
 
+const NANOS_PER_SECOND: u128 = 1_000_000_000;
+
 /// How long before a publication is due the clock is asked without waiting.
 const ASKED: Duration = Duration::from_millis(2);
 
 /// Octets that a slow subscriber reads at once when it may read all.
 const CATCH_UP_BYTES: usize = 16 << 20;
 
-/// Silence after which slow subscribers have read all there is.
+/// Gaps in what subscribers got, up to which an event that comes late is known from one that comes twice. What is lost
+/// in gaps beyond stays lost.
+const GAPS_MAX: usize = 1 << 16;
+
+/// Silence after which slow subscribers have read all there is, and nothing comes late any more.
 const QUIET: Duration = Duration::from_millis(200);
+
+/// Of how many publications one is measured for latency where the rate is what matters: recording costs as much as
+/// counting.
+pub const LATENCY_EVERY: u64 = 16;
 
 /// When publications are sent.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -67,7 +79,7 @@ pub struct Plan {
     pub pace: Pace,
     /// How long.
     pub schedule: Schedule,
-    /// Of how many publications one is measured for latency: a power of two. Recording costs as much as counting.
+    /// Of how many publications one is measured for latency: a power of two, [`LATENCY_EVERY`] or 1.
     pub latency_every: u64,
 }
 
@@ -78,18 +90,31 @@ pub struct Outcome {
     pub measured: Measured,
     /// Events that never came.
     pub lost: u64,
-    /// Events that came after a later one of their publisher, or twice.
+    /// Events that came after a later one of their publisher, or twice, or were never sent.
     pub out_of_order: u64,
-    /// Events that were under way when the run ended, because it stalled or was interrupted. They are also lost.
+    /// Events that were under way when the run ended, because it stalled or was interrupted or they took too long. They
+    /// are also lost.
     pub missing: u64,
+    /// Publications that were due when the time was over, but not sent since the router was too far behind. What their
+    /// latency would have been is in no figure. In a closed loop 0.
+    pub not_sent: u64,
     /// Connections that ended during the run, slow ones left out, and how the first one did.
-    pub ended: (usize, Option<String>),
+    pub ended: Ended,
     /// Nanoseconds from when a publication was due to each delivery.
     pub latency: Histogram<u64>,
     /// Nanoseconds by which publications were sent later than due. In a closed loop empty.
     pub lag: Histogram<u64>,
     /// What became of the slow ones.
     pub slow: SlowOutcome,
+}
+
+impl Outcome {
+    /// What was wrong with the run, if anything was.
+    pub fn verdict(&self) -> Result<(), Fault> {
+        let Outcome { lost, missing, out_of_order, .. } = *self;
+        let tally = Tally { lost, missing, out_of_order, ..Tally::default() };
+        tally.verdict(&self.measured, &self.ended)
+    }
 }
 
 /// What became of slow subscribers.
@@ -129,6 +154,9 @@ struct Counts {
     events: u64,
     lost: u64,
     out_of_order: u64,
+    /// Sequences that did not come in order and have not come yet: where a gap begins, by place in `expected`, and
+    /// where it ends.
+    gaps: BTreeMap<(usize, u64), u64>,
     sample_mask: u64,
     /// From when on publications are measured for latency.
     measured_from: u64,
@@ -136,7 +164,7 @@ struct Counts {
     alive: Vec<bool>,
     /// A publisher has ended: the run cannot go on.
     broken: bool,
-    ended: (usize, Option<String>),
+    ended: Ended,
     slow: SlowOutcome,
     begin: u64,
 }
@@ -152,17 +180,17 @@ pub fn run<D: Dialect>(
     for slow in 0..plan.slow.count {
         connections.hold(plan.publishers + plan.subscribers + slow);
     }
-    let mut run =
-        Run { plan, counts: Counts::new(plan, begin), lag: drive::histogram(), sent: 0, last_tick: begin };
+    let mut run = Run::new(plan, begin);
     let measured = drive::run(connections, &mut run, &plan.schedule, process, told)?;
     run.catch_up(connections)?;
-    let Run { counts, lag, .. } = run;
+    let Run { counts, lag, not_sent, .. } = run;
     let missing = counts.missing();
     Ok(Outcome {
-        measured,
+        measured: Measured { received_total: counts.events, ..measured },
         lost: counts.lost + missing,
         out_of_order: counts.out_of_order,
         missing,
+        not_sent,
         ended: counts.ended,
         latency: counts.latency,
         lag,
@@ -177,7 +205,12 @@ struct Run<'a> {
     lag: Histogram<u64>,
     /// Publications of all publishers.
     sent: u64,
+    /// What was due last could not be sent.
+    held_back: bool,
+    not_sent: u64,
     last_tick: u64,
+    /// What each slow subscriber may read by now, in octets times nanoseconds of a second.
+    allowed: u128,
 }
 
 impl<D: Dialect> Drive<D> for Run<'_> {
@@ -208,6 +241,12 @@ impl<D: Dialect> Drive<D> for Run<'_> {
         wait
     }
 
+    fn end(&mut self, now: u64) {
+        if let (Pace::Rate(rate), true) = (self.plan.pace, self.held_back) {
+            self.not_sent = due_by(rate, now - self.counts.begin).saturating_sub(self.sent);
+        }
+    }
+
     fn flush(&mut self, connections: &mut Connections<D>) {
         for publisher in 0..self.plan.publishers {
             if connections.side(publisher).unsent_bytes() > 0 {
@@ -218,20 +257,48 @@ impl<D: Dialect> Drive<D> for Run<'_> {
 
     fn tick(&mut self, connections: &mut Connections<D>, now: u64) {
         let elapsed = now - std::mem::replace(&mut self.last_tick, now);
-        let bytes = u128::from(self.plan.slow.bytes_per_second) * u128::from(elapsed) / 1_000_000_000;
+        let bytes = self.allow(elapsed);
         if bytes == 0 {
             return;
         }
         let first = self.plan.publishers + self.plan.subscribers;
         for slow in first..first + self.plan.slow.count {
-            connections.read_held(slow, bytes as usize, &mut self.counts);
+            connections.read_held(slow, bytes, &mut self.counts);
         }
     }
 }
 
+/// Publications that are due so many nanoseconds after the begin: the first one at once.
+fn due_by(rate: f64, elapsed: u64) -> u64 {
+    (elapsed as f64 * rate / 1e9) as u64 + 1
+}
+
 impl Run<'_> {
+    fn new(plan: &Plan, begin: u64) -> Run<'_> {
+        Run {
+            plan,
+            counts: Counts::new(plan, begin),
+            lag: drive::histogram(),
+            sent: 0,
+            held_back: false,
+            not_sent: 0,
+            last_tick: begin,
+            allowed: 0,
+        }
+    }
+
+    /// Octets that each slow subscriber may read after another time, in nanoseconds. Less than one is not forgotten.
+    fn allow(&mut self, elapsed: u64) -> usize {
+        self.allowed += u128::from(self.plan.slow.bytes_per_second) * u128::from(elapsed);
+        let bytes = self.allowed / NANOS_PER_SECOND;
+        self.allowed %= NANOS_PER_SECOND;
+        // Nobody is slow who reads more.
+        bytes.min(CATCH_UP_BYTES as u128) as usize
+    }
+
     /// Sends what is due; how long it is until the next one is.
     fn send_due<D: Dialect>(&mut self, connections: &mut Connections<D>, rate: f64, now: u64) -> Duration {
+        self.held_back = false;
         loop {
             let due = self.counts.begin + (self.sent as f64 * 1e9 / rate) as u64;
             if due > now {
@@ -242,6 +309,7 @@ impl Run<'_> {
             let publisher = self.sent as usize % self.plan.publishers;
             let unsent = connections.side(publisher).unsent_bytes();
             if self.counts.under_way >= OPEN_LOOP_WINDOW || unsent > UNSENT_BYTES_MAX {
+                self.held_back = true;
                 return drive::TICK;
             }
             if due >= self.counts.measured_from {
@@ -252,12 +320,13 @@ impl Run<'_> {
     }
 
     /// Lets slow subscribers read what the router still has for them. One that reads nothing does not see that it was
-    /// closed: the end stands behind what it has not read.
+    /// closed: the end stands behind what it has not read. What the others have not got in order may also come yet.
     fn catch_up<D: Dialect>(&mut self, connections: &mut Connections<D>) -> Result<(), LoadError> {
         let first = self.plan.publishers + self.plan.subscribers;
         let end = connections.now() + self.plan.schedule.patience.as_nanos() as u64;
         let mut last = (connections.bytes_read(), connections.now());
-        while self.plan.slow.count > 0 && connections.now() < end && !connections.stopped() {
+        let waits = |counts: &Counts| self.plan.slow.count > 0 || !counts.gaps.is_empty();
+        while waits(&self.counts) && connections.now() < end && !connections.stopped() {
             for slow in first..first + self.plan.slow.count {
                 connections.read_held(slow, CATCH_UP_BYTES, &mut self.counts);
             }
@@ -312,12 +381,13 @@ impl Counts {
             events: 0,
             lost: 0,
             out_of_order: 0,
+            gaps: BTreeMap::new(),
             sample_mask: plan.latency_every.next_power_of_two() - 1,
             measured_from: u64::MAX,
             latency: drive::histogram(),
             alive: vec![true; subscribers],
             broken: false,
-            ended: (0, None),
+            ended: Ended::default(),
             slow: SlowOutcome::default(),
             begin,
         }
@@ -376,8 +446,12 @@ impl Counts {
         let place = subscriber * self.publishers + publisher;
         if stamp.sequence < self.expected[place] || stamp.sequence >= self.published[publisher] {
             self.out_of_order += 1;
+            let late = u64::from(self.on_late(place, stamp.sequence));
+            self.lost -= late;
+            self.events += late;
             return;
         }
+        self.on_skip(place, stamp.sequence);
         for sequence in self.expected[place]..=stamp.sequence {
             self.credit(publisher, sequence);
         }
@@ -393,10 +467,40 @@ impl Counts {
             self.out_of_order += 1;
             return;
         }
-        let expected = &mut self.expected[subscriber * self.publishers + publisher];
+        let place = subscriber * self.publishers + publisher;
+        let expected = self.expected[place];
         self.slow.events += 1;
-        self.slow.skipped += stamp.sequence.saturating_sub(*expected);
-        *expected = stamp.sequence + 1;
+        if stamp.sequence < expected {
+            self.slow.skipped -= u64::from(self.on_late(place, stamp.sequence));
+            return;
+        }
+        self.slow.skipped += stamp.sequence - expected;
+        self.on_skip(place, stamp.sequence);
+        self.expected[place] = stamp.sequence + 1;
+    }
+
+    /// From what is expected up to that sequence nothing has come.
+    fn on_skip(&mut self, place: usize, sequence: u64) {
+        self.add_gap(place, self.expected[place], sequence);
+    }
+
+    fn add_gap(&mut self, place: usize, begin: u64, end: u64) {
+        if begin < end && self.gaps.len() < GAPS_MAX {
+            self.gaps.insert((place, begin), end);
+        }
+    }
+
+    /// An event before the expected one: true if it is the first time that it comes.
+    fn on_late(&mut self, place: usize, sequence: u64) -> bool {
+        let gap = self.gaps.range((place, 0)..=(place, sequence)).next_back();
+        let Some((begin, end)) = gap.map(|((_, begin), end)| (*begin, *end)) else { return false };
+        if sequence >= end {
+            return false;
+        }
+        self.gaps.remove(&(place, begin));
+        self.add_gap(place, begin, sequence);
+        self.add_gap(place, sequence + 1, end);
+        true
     }
 
     /// Events that are under way.
@@ -443,8 +547,7 @@ impl<D: Dialect> Load<D> for Counts {
             self.slow.closed += 1;
             return;
         }
-        self.ended.0 += 1;
-        self.ended.1.get_or_insert_with(|| ending.to_string());
+        self.ended.add(&ending);
         match subscriber {
             Some(subscriber) => self.on_subscriber_end(subscriber),
             None => self.broken = true,
@@ -456,8 +559,8 @@ impl<D: Dialect> Load<D> for Counts {
 mod tests {
     use super::*;
 
-    fn counts(publishers: usize, subscribers: usize) -> Counts {
-        let plan = Plan {
+    fn plan(publishers: usize, subscribers: usize) -> Plan {
+        Plan {
             publishers,
             subscribers,
             slow: Slow { count: 1, bytes_per_second: 0 },
@@ -468,8 +571,11 @@ mod tests {
                 patience: Duration::from_secs(1),
             },
             latency_every: 1,
-        };
-        Counts { measured_from: 0, ..Counts::new(&plan, 0) }
+        }
+    }
+
+    fn counts(publishers: usize, subscribers: usize) -> Counts {
+        Counts { measured_from: 0, ..Counts::new(&plan(publishers, subscribers), 0) }
     }
 
     #[test]
@@ -494,12 +600,62 @@ mod tests {
         counts.on_event(0, mine[2], 0);
         counts.on_event(0, other, 0);
         assert_eq!((counts.under_way, counts.lost, counts.events), (0, 2, 2));
+        // Late, and then twice.
         counts.on_event(0, mine[0], 0);
-        assert_eq!((counts.out_of_order, counts.lost), (1, 2));
+        assert_eq!((counts.out_of_order, counts.lost, counts.events), (1, 1, 3));
+        counts.on_event(0, mine[0], 0);
+        counts.on_event(0, mine[2], 0);
+        assert_eq!((counts.out_of_order, counts.lost, counts.events), (3, 1, 3));
+        counts.on_event(0, mine[1], 0);
+        assert_eq!((counts.out_of_order, counts.lost, counts.events), (4, 0, 4));
+        assert!(counts.gaps.is_empty());
         // Stamps that were never sent.
         counts.on_event(0, Stamp { sender: 0, sequence: 99 }, 0);
         counts.on_event(0, Stamp { sender: 7, sequence: 0 }, 0);
-        assert_eq!((counts.out_of_order, counts.events), (3, 2));
+        assert_eq!((counts.out_of_order, counts.events), (6, 4));
+    }
+
+    #[test]
+    fn any_order_with_every_event_in_it_loses_nothing() {
+        let mut random = 7_u64;
+        for _ in 0..200 {
+            let mut counts = counts(2, 2);
+            let mut events = Vec::new();
+            for number in 0..8 {
+                let stamp = counts.publish(number % 2, 0);
+                // The last subscriber is a slow one.
+                events.extend((0..3).map(|subscriber| (subscriber, stamp)));
+            }
+            for place in (1..events.len()).rev() {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                events.swap(place, (random >> 33) as usize % (place + 1));
+            }
+            let twice = events[3];
+            events.push(twice);
+            for (subscriber, stamp) in events {
+                counts.on_event(subscriber, stamp, 0);
+            }
+            let again = u64::from(twice.0 == 2);
+            assert_eq!((counts.lost, counts.missing(), counts.events), (0, 0, 16));
+            assert_eq!((counts.slow.skipped, counts.slow.events, counts.under_way), (0, 8 + again, 0));
+            assert!(counts.gaps.is_empty() && counts.out_of_order >= 1 - again);
+        }
+    }
+
+    #[test]
+    fn a_slow_rate_is_kept_however_low_it_is() {
+        let mut plan = plan(1, 1);
+        plan.slow.bytes_per_second = 7;
+        let mut run = Run::new(&plan, 0);
+        let read: usize = (0..1000).map(|_| run.allow(3_333_333)).sum();
+        assert_eq!(read, 23);
+        plan.slow.bytes_per_second = u64::MAX;
+        assert_eq!(Run::new(&plan, 0).allow(u64::MAX), CATCH_UP_BYTES);
+    }
+
+    #[test]
+    fn publications_are_due_from_the_begin_on() {
+        assert_eq!([0, 999_999, 1_000_000, 1_999_999].map(|elapsed| due_by(1000.0, elapsed)), [1, 1, 2, 2]);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! Owns what any benchmark of a publish-and-subscribe or remote-call system needs: connections ([`connections`]), the
 //! stamp by which deliveries are recognised ([`stamp`]), the CPU time and memory of the measured process
-//! ([`process`]), and one module for each kind of load. What is particular to a system stands in its [`Dialect`];
-//! [`wamp`] is the one of this crate. Command lines and reports are others' work.
+//! ([`process`]), one module for each kind of load, what was wrong with a run ([`verdict`]), and its figures as JSON
+//! ([`report`]). What is particular to a system stands in its [`Dialect`]; [`wamp`] is the one of this crate. Command
+//! lines, and reports for people, are others' work.
 //!
 //! ```text
 //!   fanout  rpc  topics  crowd        what is sent when, and what is counted       (Load)
@@ -28,9 +29,11 @@ pub mod drive;
 mod error;
 pub mod fanout;
 pub mod process;
+pub mod report;
 pub mod rpc;
 pub mod stamp;
 pub mod topics;
+pub mod verdict;
 pub mod wamp;
 
 pub use error::{Ending, LoadError};

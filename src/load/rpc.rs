@@ -14,6 +14,7 @@ use hdrhistogram::Histogram;
 use super::connections::{Connections, Load, Side};
 use super::drive::{self, Drive, Measured, Schedule, State};
 use super::process::Process;
+use super::verdict::{Ended, Fault, Tally};
 use super::{Dialect, Ending, Incoming, LoadError, Stamp};
 
 /// One run over connections that are ready: callers first, then callees, each with the procedure of its number.
@@ -41,9 +42,18 @@ pub struct Outcome {
     /// Calls that were open when the run ended, because it stalled or was interrupted.
     pub missing: u64,
     /// Connections that ended during the run, and how the first one did.
-    pub ended: (usize, Option<String>),
+    pub ended: Ended,
     /// Nanoseconds from each call to its result.
     pub latency: Histogram<u64>,
+}
+
+impl Outcome {
+    /// What was wrong with the run, if anything was.
+    pub fn verdict(&self) -> Result<(), Fault> {
+        let Outcome { errors, unexpected, missing, .. } = *self;
+        let tally = Tally { errors, lost: missing, missing, unexpected, out_of_order: 0 };
+        tally.verdict(&self.measured, &self.ended)
+    }
 }
 
 /// A place for one open call of one caller.
@@ -71,7 +81,7 @@ struct Run<'a> {
     sending: bool,
     measured_from: u64,
     latency: Histogram<u64>,
-    ended: (usize, Option<String>),
+    ended: Ended,
 }
 
 /// Runs the plan.
@@ -107,7 +117,7 @@ impl Run<'_> {
             sending: false,
             measured_from: u64::MAX,
             latency: drive::histogram(),
-            ended: (0, None),
+            ended: Ended::default(),
         }
     }
 
@@ -176,8 +186,7 @@ impl<D: Dialect> Load<D> for Run<'_> {
     }
 
     fn ended(&mut self, _connection: usize, ending: Ending) {
-        self.ended.0 += 1;
-        self.ended.1.get_or_insert_with(|| ending.to_string());
+        self.ended.add(&ending);
     }
 }
 
@@ -188,7 +197,7 @@ impl<D: Dialect> Drive<D> for Run<'_> {
             // An error is an answer too: a router that gives only errors has not stalled.
             received: self.results + self.errors,
             under_way: self.under_way > 0,
-            over: self.ended.0 > 0,
+            over: self.ended.count > 0,
         }
     }
 
@@ -211,9 +220,11 @@ impl<D: Dialect> Drive<D> for Run<'_> {
         drive::TICK
     }
 
-    fn flush(&mut self, _connections: &mut Connections<D>) {
+    fn end(&mut self, _now: u64) {
         self.sending = false;
     }
+
+    fn flush(&mut self, _connections: &mut Connections<D>) {}
 
     fn tick(&mut self, _connections: &mut Connections<D>, _now: u64) {}
 }

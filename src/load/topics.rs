@@ -16,6 +16,7 @@ use hdrhistogram::Histogram;
 use super::connections::{Connections, Load, Side, Wanted};
 use super::drive::{self, Drive, Measured, Schedule, State};
 use super::process::Process;
+use super::verdict::{Ended, Fault, Tally};
 use super::{Dialect, Ending, Incoming, LoadError, Role, Stamp};
 
 /// The connection that publishes.
@@ -42,9 +43,18 @@ pub struct Outcome {
     /// Events that came after a later one on the same connection, or twice, or unasked.
     pub out_of_order: u64,
     /// Connections that ended during the run, and how the first one did.
-    pub ended: (usize, Option<String>),
+    pub ended: Ended,
     /// Nanoseconds from each publication to its event.
     pub latency: Histogram<u64>,
+}
+
+impl Outcome {
+    /// What was wrong with the run, if anything was.
+    pub fn verdict(&self) -> Result<(), Fault> {
+        let (lost, out_of_order) = (self.lost, self.out_of_order);
+        let tally = Tally { lost, missing: lost, out_of_order, ..Tally::default() };
+        tally.verdict(&self.measured, &self.ended)
+    }
 }
 
 /// At most that many sessions, which subscribe to the topics from `first` to `end`, each to about as many.
@@ -70,7 +80,7 @@ struct Run<'a> {
     out_of_order: u64,
     measured_from: u64,
     latency: Histogram<u64>,
-    ended: (usize, Option<String>),
+    ended: Ended,
 }
 
 /// Runs the plan.
@@ -104,7 +114,7 @@ impl Run<'_> {
             out_of_order: 0,
             measured_from: u64::MAX,
             latency: drive::histogram(),
-            ended: (0, None),
+            ended: Ended::default(),
         }
     }
 
@@ -151,15 +161,14 @@ impl<D: Dialect> Load<D> for Run<'_> {
     }
 
     fn ended(&mut self, _connection: usize, ending: Ending) {
-        self.ended.0 += 1;
-        self.ended.1.get_or_insert_with(|| ending.to_string());
+        self.ended.add(&ending);
     }
 }
 
 impl<D: Dialect> Drive<D> for Run<'_> {
     fn state(&self) -> State {
         let under_way = self.sent > self.events;
-        State { sent: self.sent, received: self.events, under_way, over: self.ended.0 > 0 }
+        State { sent: self.sent, received: self.events, under_way, over: self.ended.count > 0 }
     }
 
     fn measure(&mut self, now: u64) {
@@ -173,6 +182,8 @@ impl<D: Dialect> Drive<D> for Run<'_> {
         Drive::flush(self, connections);
         drive::TICK
     }
+
+    fn end(&mut self, _now: u64) {}
 
     fn flush(&mut self, connections: &mut Connections<D>) {
         if connections.side(PUBLISHER).unsent_bytes() > 0 {

@@ -6,8 +6,10 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 
+use fanwire::codec::payload::OwnedPayload;
+use fanwire::load::Stamp;
 use fanwire::wamp::message::{self, Message};
-use fanwire::wamp::{RegistrationId, SubscriptionId};
+use fanwire::wamp::{Dict, Payload, PublicationId, RegistrationId, RequestId, SubscriptionId};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -188,6 +190,7 @@ fn help_tells_the_fields_and_the_exit_codes() {
         let (code, stdout, _) = fanwire(&["bench", scenario, "--help"]);
         assert_eq!(code, 0);
         assert!(stdout.contains("Fields of --json:") && stdout.contains("Exit codes:"), "{stdout}");
+        assert!(stdout.contains("  6  a benchmark was reported, but something was lost"), "{stdout}");
     }
 }
 
@@ -291,6 +294,98 @@ fn a_router_that_stalls_is_told_with_what_is_missing() {
     let (report, code, stderr) = failed(&[&calls[..], &["--url", &url]].concat());
     assert_eq!(code, 5, "{stderr}");
     assert_eq!(whole(&report, "missing"), 8);
+}
+
+/// An EVENT of the publication of that number.
+fn event(sequence: u64) -> Message<'static> {
+    Message::Event(message::Event {
+        subscription: SubscriptionId(1),
+        publication: PublicationId(1 + sequence),
+        details: Dict::EMPTY,
+        payload: stamped(sequence),
+    })
+}
+
+fn stamped(sequence: u64) -> Payload<'static> {
+    let stamp = Stamp { sender: 0, sequence }.octets();
+    let text = format!("[\"{}\"]", str::from_utf8(&stamp).unwrap());
+    Box::leak(Box::new(OwnedPayload::from_json(Some(&text), None).unwrap())).borrow()
+}
+
+#[test]
+fn what_is_lost_or_late_or_comes_twice_is_told_and_is_6() {
+    let lost: &[u64] = &[];
+    for (first, wrong, told) in [
+        (lost, (1, 0), "1 deliveries were lost"),
+        (&[1, 0], (0, 1), "0 deliveries were lost"),
+        (&[0, 0], (0, 1), "1 came out of order or twice"),
+    ] {
+        let url = stopping(move |mut peers| {
+            first.iter().for_each(|sequence| peers[1].send(&event(*sequence)));
+            for sequence in 1.. {
+                if peers[0].receive().is_none() {
+                    return;
+                }
+                if !first.contains(&sequence) {
+                    peers[1].send(&event(sequence));
+                }
+            }
+        });
+        let short = ["--timeout", "30", "--duration", "0.1", "--url", &url];
+        let (report, code, stderr) = failed(&[&ONE_SUBSCRIBER[..5], &["--warm-up", "0"], &short].concat());
+        assert_eq!(code, 6, "{stderr}");
+        assert!(stderr.contains(told), "{stderr}");
+        assert_eq!((whole(&report, "lost"), whole(&report, "out_of_order")), wrong, "{report}");
+        assert_eq!(whole(&report, "events_total"), whole(&report, "publications_total") - wrong.0);
+    }
+}
+
+#[test]
+fn results_that_nobody_asked_for_are_told_and_are_6() {
+    for json in [true, false] {
+        let url = stopping(|mut peers| {
+            let mut request = RequestId(1);
+            let answer = |request: RequestId| {
+                let (details, payload) = (Dict::EMPTY, stamped(request.0 - 1));
+                Message::Result(message::Result { request, details, payload })
+            };
+            peers[0].send(&answer(request));
+            loop {
+                peers[0].send(&answer(request));
+                match peers[0].receive() {
+                    Some((_, next)) => request = next,
+                    None => return,
+                }
+            }
+        });
+        let one = ["bench", "rpc", "--callers", "1", "--callees", "1", "--open", "1", "--duration", "0.1"];
+        let options = ["--warm-up", "0", "--url", &url, "--json"];
+        let options = &options[..if json { 5 } else { 4 }];
+        let (code, stdout, stderr) = fanwire(&[&one[..], options].concat());
+        assert_eq!(code, 6, "{stderr}");
+        assert!(stderr.contains("1 unasked"), "{stderr}");
+        let expected = if json { "\"unexpected\":1" } else { "missing 0, unexpected 1" };
+        assert!(stdout.contains(expected), "{stdout}");
+    }
+}
+
+#[test]
+fn a_router_that_is_overloaded_is_told_with_what_was_not_sent() {
+    for json in [true, false] {
+        let url = stopping(hold);
+        let load = ["bench", "latency", "--subscribers", "1", "--rate", "1000000", "--timeout", "0.3"];
+        let options = ["--warm-up", "0", "--duration", "0.1", "--url", &url, "--json"];
+        let options = &options[..if json { 7 } else { 6 }];
+        let (code, stdout, stderr) = fanwire(&[&load[..], options].concat());
+        assert_eq!(code, 5, "{stderr}");
+        if json {
+            let report: Value = serde_json::from_str(&stdout).unwrap();
+            let due = whole(&report, "publications_total") + whole(&report, "not_sent");
+            assert!(due >= 100_000 && whole(&report, "publications_total") <= 1 << 14, "{report}");
+        } else {
+            assert!(stdout.contains("overloaded") && stdout.contains("were not sent"), "{stdout}");
+        }
+    }
 }
 
 #[test]

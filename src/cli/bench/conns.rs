@@ -1,17 +1,12 @@
 //! `fanwire bench conns`: how fast sessions join, and what each costs while it does nothing.
 
-use std::time::Duration;
-
 use super::options::{Common, LOAD, Prepared};
-use super::report::{Report, amount, bytes, latency_text, sessions_ended, verdict};
+use super::report::{Report, amount, bytes};
 use crate::cli::exit::{EXIT_CODES, Failure};
 use crate::load::connections::Wanted;
-use crate::load::crowd::{self, Outcome};
+use crate::load::crowd::{self, Outcome, SETTLE};
 use crate::load::{LoadError, Role};
 use crate::wamp::MatchPolicy;
-
-/// How long a crowd is left alone before its memory is looked at.
-const SETTLE: Duration = Duration::from_millis(500);
 
 /// Open many sessions as fast as the router lets them in, and see what they cost
 ///
@@ -71,23 +66,20 @@ impl Conns {
         let after = prepared.resident_bytes();
 
         let mut report = self.common.report("conns");
-        report.whole("sessions", self.sessions.into()).whole("opening", self.opening.into());
+        report.figures.whole("sessions", self.sessions.into()).whole("opening", self.opening.into());
         let seconds = opened.time.as_secs_f64();
         let rate = f64::from(self.sessions) / seconds;
-        report.number("joining_s", seconds).number("joined_per_s", rate);
+        report.figures.number("joining_s", seconds).number("joined_per_s", rate);
         report.line("sessions", format!("{}, {}/s joined", self.sessions, amount(rate)));
-        report.latency("join", &opened.latency, false).line("join", latency_text(&opened.latency));
-        report.whole("sessions_ended", ended.0 as u64);
+        report.latency("join", "join", &opened.latency);
+        report.figures.whole("sessions_ended", ended.count);
         if let Some((before, after)) = before.zip(after) {
             self.memory(&mut report, before, after);
         }
-        if !self.churn || ended.0 > 0 {
+        if !self.churn || ended.count > 0 {
             prepared.progress.end();
             report.print(self.common.json)?;
-            return match ended {
-                (0, _) => Ok(()),
-                ended => Err(sessions_ended(&ended)),
-            };
+            return Ok(ended.verdict()?);
         }
         let outcome = match self.churn(&mut prepared, &wanted, &mut report) {
             // How they joined is still reported.
@@ -95,14 +87,13 @@ impl Conns {
             outcome => outcome?,
         };
         report.print(self.common.json)?;
-        let missing = outcome.measured.sent_total - outcome.measured.received_total;
-        verdict(&outcome.measured, missing, &outcome.ended)
+        Ok(outcome.verdict()?)
     }
 
     fn memory(&self, report: &mut Report, before: u64, after: u64) {
         let each = after.saturating_sub(before) as f64 / f64::from(self.sessions);
-        report.whole("resident_bytes_before", before).whole("resident_bytes_after", after);
-        report.number("resident_bytes_per_session", each);
+        report.figures.whole("resident_bytes_before", before).whole("resident_bytes_after", after);
+        report.figures.number("resident_bytes_per_session", each);
         let (before, after) = (bytes(before as f64), bytes(after as f64));
         report.line("memory", format!("{} per session, {before} before, {after} after", bytes(each)));
     }
@@ -120,7 +111,8 @@ impl Conns {
         progress.end();
         let mut churn = Report::default();
         churn.course(&outcome.measured, ["left", "joined"]).usage(&outcome.measured, "session");
-        report.group("churn", &churn).lines_of(churn);
+        report.figures.group("churn", &churn.figures);
+        report.lines_of(churn);
         Ok(outcome)
     }
 }

@@ -1,16 +1,13 @@
 //! `fanwire bench fanout`: publishers to subscribers of one topic, as fast as the router delivers.
 
 use super::options::{Common, LOAD};
-use super::report::{Report, latency_text, verdict};
+use super::report::Report;
 use crate::cli::exit::{EXIT_CODES, Failure};
 use crate::load::Role;
 use crate::load::connections::Wanted;
-use crate::load::fanout::{Outcome, Pace, Plan, Slow, run};
+use crate::load::fanout::{LATENCY_EVERY, Outcome, Pace, Plan, Slow, run};
 use crate::load::wamp::Way;
 use crate::wamp::{MatchPolicy, Serializer};
-
-/// Of how many publications one is measured for latency.
-pub const LATENCY_EVERY: u64 = 16;
 
 /// Publish to many subscribers as fast as the router delivers
 ///
@@ -93,12 +90,13 @@ impl Fanout {
         let outcome = run(&mut prepared.connections, &plan, process, &mut |part| progress.running(part))?;
         progress.end();
         let mut report = self.common.report("fanout");
-        self.sessions.report(&mut report).whole("window", u64::from(self.window.count));
+        self.sessions.report(&mut report);
+        report.figures.whole("window", u64::from(self.window.count));
         deliveries(&mut report, &outcome);
-        report.latency("latency", &outcome.latency, false).line("latency", latency_text(&outcome.latency));
+        report.latency("latency", "latency", &outcome.latency);
         report.usage(&outcome.measured, "event");
         report.print(self.common.json)?;
-        verdict(&outcome.measured, outcome.missing, &outcome.ended)
+        Ok(outcome.verdict()?)
     }
 }
 
@@ -133,17 +131,20 @@ impl Sessions {
     }
 
     /// Reports who there was.
-    pub fn report<'a>(&self, report: &'a mut Report) -> &'a mut Report {
-        report.whole("publishers", self.publishers.into()).whole("subscribers", self.subscribers.into());
-        report.line("sessions", format!("{} publishing, {} subscribed", self.publishers, self.subscribers))
+    pub fn report(&self, report: &mut Report) {
+        report
+            .figures
+            .whole("publishers", self.publishers.into())
+            .whole("subscribers", self.subscribers.into());
+        report.line("sessions", format!("{} publishing, {} subscribed", self.publishers, self.subscribers));
     }
 }
 
 /// Reports how much was delivered and what was not.
 pub fn deliveries(report: &mut Report, outcome: &Outcome) {
     report.course(&outcome.measured, ["publications", "events"]);
-    report.whole("lost", outcome.lost).whole("out_of_order", outcome.out_of_order);
-    report.whole("sessions_ended", outcome.ended.0 as u64);
+    report.figures.whole("lost", outcome.lost).whole("out_of_order", outcome.out_of_order);
+    report.figures.whole("sessions_ended", outcome.ended.count);
     report.line("lost", format!("{}, out of order {}", outcome.lost, outcome.out_of_order));
 }
 

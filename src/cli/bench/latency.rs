@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::fanout::{LATENCY_EVERY, Sessions, deliveries};
+use super::fanout::{Sessions, deliveries};
 use super::options::{Common, LOAD, Prepared};
-use super::report::{amount, latency_text, verdict};
+use super::report::{amount, latency_text};
 use crate::cli::exit::{EXIT_CODES, Exit, Failure};
 use crate::load::drive::Schedule;
-use crate::load::fanout::{Pace, Plan, run};
+use crate::load::fanout::{LATENCY_EVERY, Pace, Plan, run};
 use crate::wamp::MatchPolicy;
 
 /// Publications under way while the highest rate is looked for.
@@ -46,6 +46,7 @@ Fields of --json:
   rate_per_s                                      at which publications were due
   publications_per_s, events_per_s, bytes_per_s, publications_total, events_total
   stalled, interrupted, lost, out_of_order, sessions_ended
+  not_sent                                        due at the end, but held back: the router is overloaded
   latency: count, p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns, max_ns, mean_ns,
            points: [part of all deliveries, ns that it took at most] for a plot
   lag: the same, by which the generator sent later than due; part of the latency
@@ -69,15 +70,24 @@ impl Latency {
         progress.end();
         let mut report = self.common.report("latency");
         self.sessions.report(&mut report);
-        report.number("rate_max_per_s", found.unwrap_or(f64::NAN)).number("rate_per_s", rate);
+        report.figures.number("rate_max_per_s", found.unwrap_or(f64::NAN)).number("rate_per_s", rate);
         let of = found.map_or_else(String::new, |found| format!(" of {}/s that were found", amount(found)));
         report.line("rate", format!("{}/s{of}", amount(rate)));
         deliveries(&mut report, &outcome);
-        report.latency("latency", &outcome.latency, true).line("latency", latency_text(&outcome.latency));
-        report.latency("lag", &outcome.lag, false).line("sent late", latency_text(&outcome.lag));
+        report.figures.whole("not_sent", outcome.not_sent);
+        if outcome.not_sent > 0 {
+            let what = "publications that were due were not sent, nor is their latency below";
+            report.line(
+                "overloaded",
+                format!("the router was too slow for this rate: {} {what}", outcome.not_sent),
+            );
+        }
+        report.figures.latency("latency", &outcome.latency, true);
+        report.line("latency", latency_text(&outcome.latency));
+        report.latency("lag", "sent late", &outcome.lag);
         report.usage(&outcome.measured, "event");
         report.print(self.common.json)?;
-        verdict(&outcome.measured, outcome.missing, &outcome.ended)
+        Ok(outcome.verdict()?)
     }
 
     /// Publications in a second of a short run in a closed loop.
@@ -88,7 +98,7 @@ impl Latency {
         let plan = Plan { schedule: Schedule { duration, ..schedule }, ..plan };
         let Prepared { connections, process, progress, .. } = prepared;
         let outcome = run(connections, &plan, process.as_ref(), &mut |part| progress.searching(part))?;
-        verdict(&outcome.measured, outcome.missing, &outcome.ended)?;
+        outcome.verdict()?;
         if outcome.measured.sent == 0 {
             let what = "nothing was delivered while the highest rate was looked for: give a --rate";
             return Err(Failure::Run(Exit::Timeout, what.to_owned()));

@@ -17,7 +17,7 @@ use crate::cli::exit::Failure;
 use crate::cli::target::{seconds, serializers};
 use crate::client::{ClientError, Scheme, Url};
 use crate::limits::MESSAGE_BYTES_CEILING;
-use crate::load::connections::{Address, Connections, Opened, Setup, Wanted};
+use crate::load::connections::{Address, Connections, OPENING_MAX, Opened, Setup, Wanted};
 use crate::load::drive::Schedule;
 use crate::load::process::Process;
 use crate::load::stamp::STAMP_BYTES;
@@ -30,9 +30,6 @@ pub const LOAD: &str = "Load";
 
 /// Files a process has open besides its sockets.
 const FILES_BESIDES: u64 = 16;
-
-/// Connections that may be on their way to being ready: fewer than a listener's usual backlog of 128.
-const OPENING_MAX: usize = 100;
 
 /// Connections from one local address to one port: fewer than the kernel's 28,232 ports for them.
 const SESSIONS_PER_SOURCE: usize = 25_000;
@@ -78,7 +75,10 @@ pub struct Common {
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds_or_none, help_heading = LOAD)]
     warm_up: Duration,
 
-    /// Process id of the router, to report its CPU time and memory
+    /// Process id of the router, to report its CPU time and memory; of several processes the one that routes
+    ///
+    /// Only that one process is measured, with all its threads, and none of its children: of Crossbar.io give the id of
+    /// the worker, not that of the node which has started it.
     #[arg(long, help_heading = "Report")]
     pid: Option<u32>,
 
@@ -96,8 +96,8 @@ impl Common {
     /// What all reports begin with.
     pub fn report(&self, scenario: &str) -> Report {
         let mut report = Report::default();
-        report.text("scenario", scenario).text("url", &self.url.to_string());
-        report.text("serializer", self.serializer.name()).whole("payload_bytes", self.payload as u64);
+        report.figures.text("scenario", scenario).text("url", &self.url.to_string());
+        report.figures.text("serializer", self.serializer.name()).whole("payload_bytes", self.payload as u64);
         report
     }
 
@@ -107,10 +107,12 @@ impl Common {
         let address = self.address()?;
         allow_files(sessions as u64 + FILES_BESIDES)?;
         let stop = interrupted().map_err(Failure::System)?;
+        // Two runs do not meet, even if they have the same process id in different containers.
+        let run = getrandom::u32().map_err(|error| Failure::System(error.into()))?;
         let wamp = Wamp::new(WampOptions {
             realm: self.realm.clone(),
             authid: self.authid.clone(),
-            prefix: format!("fanwire.bench.p{}", std::process::id()),
+            prefix: format!("fanwire.bench.{run:08x}"),
             payload_bytes: self.payload,
             policy,
             host: self.url.authority(),

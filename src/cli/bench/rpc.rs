@@ -1,8 +1,7 @@
 //! `fanwire bench rpc`: calls through the router and back.
 
 use super::options::{Common, LOAD};
-use super::report::{latency_text, verdict};
-use crate::cli::exit::{EXIT_CODES, Exit, Failure};
+use crate::cli::exit::{EXIT_CODES, Failure};
 use crate::load::Role;
 use crate::load::connections::Wanted;
 use crate::load::rpc::{Outcome, Plan, run};
@@ -78,25 +77,24 @@ impl Rpc {
         let outcome = run(&mut prepared.connections, &plan, process, &mut |part| progress.running(part))?;
         progress.end();
         self.report(&outcome)?;
-        if outcome.errors > 0 {
-            let what = format!("{} calls were answered by an error", outcome.errors);
-            return Err(Failure::Run(Exit::Refused, what));
-        }
-        verdict(&outcome.measured, outcome.missing, &outcome.ended)
+        Ok(outcome.verdict()?)
     }
 
     fn report(&self, outcome: &Outcome) -> Result<(), Failure> {
         let mut report = self.common.report("rpc");
-        report.whole("callers", self.callers.into()).whole("callees", self.callees.into());
-        report.whole("open", self.open.into());
+        report.figures.whole("callers", self.callers.into()).whole("callees", self.callees.into());
+        report.figures.whole("open", self.open.into());
         let sessions =
             format!("{} calling {} callees, {} calls open each", self.callers, self.callees, self.open);
         report.line("sessions", sessions);
         report.course(&outcome.measured, ["calls", "results"]);
-        report.whole("errors", outcome.errors).whole("unexpected", outcome.unexpected);
-        report.whole("missing", outcome.missing).whole("sessions_ended", outcome.ended.0 as u64);
-        report.line("errors", format!("{}, missing {}", outcome.errors, outcome.missing));
-        report.latency("latency", &outcome.latency, false).line("round trip", latency_text(&outcome.latency));
+        report.figures.whole("errors", outcome.errors).whole("unexpected", outcome.unexpected);
+        report.figures.whole("missing", outcome.missing).whole("sessions_ended", outcome.ended.count);
+        report.line(
+            "errors",
+            format!("{}, missing {}, unexpected {}", outcome.errors, outcome.missing, outcome.unexpected),
+        );
+        report.latency("latency", "round trip", &outcome.latency);
         report.usage(&outcome.measured, "call");
         report.print(self.common.json)
     }

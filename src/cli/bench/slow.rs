@@ -1,10 +1,11 @@
 //! `fanwire bench slow`: subscribers that do not keep up, and what they do to those that do.
 
-use super::fanout::{LATENCY_EVERY, Sessions, Window, deliveries};
+use super::fanout::{Sessions, Window, deliveries};
 use super::options::{Common, LOAD};
-use super::report::{Report, bytes, latency_text, verdict};
+use super::report::{Report, bytes};
 use crate::cli::exit::{EXIT_CODES, Failure};
-use crate::load::fanout::{self, Pace, Plan, SlowOutcome, run};
+use crate::load::fanout::{self, LATENCY_EVERY, Pace, Plan, SlowOutcome, run};
+use crate::load::report::Figures;
 use crate::load::{Role, connections::Wanted};
 use crate::wamp::MatchPolicy;
 
@@ -68,24 +69,25 @@ impl Slow {
         let outcome = run(&mut prepared.connections, &plan, process, &mut |part| progress.running(part))?;
         progress.end();
         let mut report = self.common.report("slow");
-        self.sessions.report(&mut report).whole("window", u64::from(self.window.count));
+        self.sessions.report(&mut report);
+        report.figures.whole("window", u64::from(self.window.count));
         deliveries(&mut report, &outcome);
         self.report_slow(&mut report, &outcome.slow);
-        report.latency("latency", &outcome.latency, false).line("latency", latency_text(&outcome.latency));
+        report.latency("latency", "latency", &outcome.latency);
         if let Some(before) = before {
-            report.whole("resident_bytes_before", before);
+            report.figures.whole("resident_bytes_before", before);
             report.line("memory", format!("{} before", bytes(before as f64)));
         }
         report.usage(&outcome.measured, "event");
         report.print(self.common.json)?;
-        verdict(&outcome.measured, outcome.missing, &outcome.ended)
+        Ok(outcome.verdict()?)
     }
 
     fn report_slow(&self, report: &mut Report, slow: &SlowOutcome) {
-        let mut group = Report::default();
+        let mut group = Figures::default();
         group.whole("sessions", self.slow.into()).whole("bytes_per_s", self.slow_rate);
         group.whole("events", slow.events).whole("skipped", slow.skipped).whole("closed", slow.closed as u64);
-        report.group("slow", &group);
+        report.figures.group("slow", &group);
         let read = format!("{} events read, {} left out", slow.events, slow.skipped);
         report.line("slow", format!("{} sessions, {} were closed, {read}", self.slow, slow.closed));
     }

@@ -2,11 +2,12 @@
 
 use super::fanout::Window;
 use super::options::{Common, LOAD, Prepared};
-use super::report::{Report, amount, bytes, time, verdict};
+use super::report::{Report, amount, bytes, time};
 use crate::cli::exit::{EXIT_CODES, Failure};
 use crate::cli::target::match_policies;
 use crate::limits::Limits;
 use crate::load::connections::Wanted;
+use crate::load::report::Figures;
 use crate::load::topics::{Outcome, Plan, run, subscribers};
 use crate::load::{LoadError, Role};
 use crate::wamp::MatchPolicy;
@@ -73,8 +74,11 @@ impl Topics {
         let mut prepared = self.common.prepare(&[], self.patterns, sessions + 1)?;
         prepared.open(&[Wanted { role: Role::Publisher, way: 0 }])?;
         let mut report = self.common.report("topics");
-        report.text("patterns", self.patterns.name()).whole("spread_over_sessions", self.spread().into());
-        report.whole("window", self.window.count.into());
+        report
+            .figures
+            .text("patterns", self.patterns.name())
+            .whole("spread_over_sessions", self.spread().into());
+        report.figures.whole("window", self.window.count.into());
         let mut steps = Vec::new();
         let mut before = 0;
         let mut judged = Ok(());
@@ -86,13 +90,14 @@ impl Topics {
             };
             steps.push(step);
             before = *count;
-            judged = verdict(&outcome.measured, outcome.lost, &outcome.ended);
+            judged = outcome.verdict().map_err(Failure::from);
             if judged.is_err() || outcome.measured.interrupted {
                 break;
             }
         }
         prepared.progress.end();
-        report.list("steps", &steps).print(self.common.json)?;
+        report.figures.list("steps", &steps);
+        report.print(self.common.json)?;
         judged
     }
 
@@ -109,7 +114,7 @@ impl Topics {
         before: u32,
         count: u32,
         report: &mut Report,
-    ) -> Result<(Report, Outcome), Failure> {
+    ) -> Result<(Figures, Outcome), Failure> {
         let wanted = subscribers(before, count, self.spread(), 0);
         let resident = prepared.resident_bytes();
         let opened = prepared.open(&wanted)?;
@@ -121,7 +126,7 @@ impl Topics {
         let outcome = run(connections, &plan, process.as_ref(), &mut |part| progress.running(part))?;
 
         let added = f64::from(count - before);
-        let mut step = Report::default();
+        let mut step = Figures::default();
         step.whole("subscriptions", count.into()).whole("sessions", connections.count() as u64 - 1);
         let seconds = opened.time.as_secs_f64();
         step.number("subscribing_s", seconds).number("subscribed_per_s", added / seconds);
@@ -130,7 +135,7 @@ impl Topics {
         }
         step.course(&outcome.measured, ["publications", "events"]);
         step.whole("lost", outcome.lost).whole("out_of_order", outcome.out_of_order);
-        step.whole("sessions_ended", outcome.ended.0 as u64);
+        step.whole("sessions_ended", outcome.ended.count);
         step.latency("latency", &outcome.latency, false).usage(&outcome.measured, "publication");
         report.line("subscriptions", line(count, &outcome, grown.map(|grown| grown as f64 / added)));
         Ok((step, outcome))
@@ -146,5 +151,6 @@ fn line(count: u32, outcome: &Outcome, resident: Option<f64>) -> String {
     let resident =
         resident.map_or_else(String::new, |octets| format!(", {} per subscription", bytes(octets)));
     let p50 = time(outcome.latency.value_at_percentile(50.0) as f64);
-    format!("{count:>9}: {} publications/s{cpu}, p50 {p50}{resident}, lost {}", amount(rate), outcome.lost)
+    let wrong = format!("lost {}, out of order {}", outcome.lost, outcome.out_of_order);
+    format!("{count:>9}: {} publications/s{cpu}, p50 {p50}{resident}, {wrong}", amount(rate))
 }

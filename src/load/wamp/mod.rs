@@ -121,7 +121,7 @@ impl Wamp {
         let message =
             codec::decode(serializer, message).map_err(|error| Ending::Protocol(error.to_string()))?;
         Ok(match message {
-            Message::Welcome(_) => self.on_welcome(session, out),
+            Message::Welcome(_) if session.step == Step::Joining => self.on_welcome(session, out),
             Message::Subscribed(_) | Message::Registered(_) if session.step == Step::Preparing => {
                 session.awaited = session.awaited.saturating_sub(1);
                 ready_if(session, session.awaited == 0)
@@ -461,6 +461,8 @@ mod tests {
                 let welcome = answer(way, &Message::Welcome(welcome));
                 let joined = wamp.next(&mut session, &welcome, &mut out).unwrap();
                 assert_eq!(joined, Some((welcome.len(), Incoming::Handshake)));
+                let again = wamp.next(&mut session, &welcome, &mut Vec::new()).unwrap();
+                assert_eq!(again, Some((welcome.len(), Incoming::Other)));
                 let (_, names) = received(&mut router, &mut std::mem::take(&mut out));
                 let topics = ["SUBSCRIBE bench.p7.00000041..event", "SUBSCRIBE bench.p7.00000042..event"];
                 assert_eq!(names, topics);
