@@ -21,7 +21,7 @@ WINDOWS = 8
 WINDOWS_WARM_UP = 1.5
 
 # What makes a run's figures worthless.
-TROUBLES = ("lost", "out_of_order", "sessions_ended", "stalled", "errors", "unexpected", "missing")
+TROUBLES = ("lost", "out_of_order", "sessions_ended", "stalled", "errors", "unexpected", "missing", "not_sent")
 
 
 @dataclass(frozen=True)
