@@ -28,6 +28,12 @@ class Verdict:
     found: str = "not measured"
     passed: bool | None = None
 
+    def failed(self, results, ours, theirs):
+        """Whether a round of either has failed, which no figure of another round makes up for."""
+        if results.failure(*ours):
+            self.found, self.passed = f"failed: {results.failure(*ours)}", False
+        return bool(results.failure(*ours) or theirs and results.failure(*theirs))
+
 
 @dataclass
 class Ratio:
@@ -50,6 +56,8 @@ class Ratio:
     def verdict(self, results):
         ours, theirs = results.rounds(*self.ours, self.metric), results.rounds(*self.theirs, self.metric)
         verdict = Verdict(shown(ours, self.metric), shown(theirs, self.metric))
+        if verdict.failed(results, self.ours, self.theirs):
+            return verdict
         pairs = [(b, a) if self.inverse else (a, b) for a, b in zip(ours, theirs)]
         ratios = [a / b for a, b in pairs if b]
         if ratios:
@@ -90,6 +98,8 @@ class Bound:
             base = [self.derive(figure) / self.scale for figure in figures]
             if base:
                 verdict.theirs = f"{number(statistics.median(base))} {self.unit}"
+        if verdict.failed(results, self.ours, self.theirs):
+            return verdict
         if ours and base:
             middle = statistics.median(ours)
             verdict.ours = f"{number(middle)} {self.unit}" + spread(ours)

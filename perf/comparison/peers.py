@@ -29,9 +29,25 @@ SOCKETIFY = "0.0.31"
 START_SECONDS = 60
 STOP_SECONDS = 5
 
+# How long a system may go on working after a run, and how often it is asked: one tick of 10 ms in that time is quiet.
+QUIET_SECONDS = 5
+QUIET_ASKED_SECONDS = 0.2
+
 
 class Unavailable(Exception):
-    """A system cannot be had or does not start. Its text says why."""
+    """A system cannot be had or does not start. Its text says why, and names no place of this machine."""
+
+    def __init__(self, why):
+        super().__init__(without_places(why))
+
+
+def without_places(text):
+    """A text that may be published: paths within the repository are told from its root, others by their last part, and
+    the registries' addresses are left out."""
+    text = text.replace(str(ROOT), ".")
+    text = re.sub(r"https?://[^\s'\")]+", "…", text)
+    text = re.sub(r"(\bhost=|\bresolve )(['\"])[^'\"]*\2", r"\1…", text)
+    return re.sub(r"(?<![\w.:/…])(?:/[^\s/'\":,;)]+)+/([^\s/'\":,;)]+)", r"…/\1", text)
 
 
 @dataclass
@@ -62,20 +78,21 @@ class Peer:
 
 @dataclass
 class Fanwire(Peer):
-    """The router of this repository, with so many shards."""
+    """The router of this repository, with so many shards. `options` are further ones of `fanwire serve`."""
 
     name: str = "fanwire"
     title: str = "Fanwire"
     dialect: str = "wamp"
     program: Path = Path("fanwire")
     shards: int = 1
+    options: tuple = ()
 
     def install(self):
         self.version = output([self.program, "--version"]).split()[-1]
 
     @contextmanager
     def running(self):
-        command = [self.program, "serve", "--listen", "127.0.0.1:0", "--shards", self.shards]
+        command = [self.program, "serve", "--listen", "127.0.0.1:0", "--shards", self.shards, *self.options]
         with process(command) as child:
             address = child.wait_for(r"listening on \S*?(127\.0\.0\.1:\d+)")
             yield Running(child.pid, {"tcp": f"tcp://{address}", "ws": f"ws://{address}/ws"})
@@ -217,7 +234,9 @@ class Named(Peer):
 def systems(fanwire, relay, named):
     """All systems by name: those of this package, and the reader's."""
     two = Fanwire("fanwire-two", "Fanwire with 2 shards", program=fanwire, shards=2)
-    known = [Fanwire(program=fanwire), two, Relay(program=relay), UWebSockets(), Nats(), Crossbar(), *named]
+    options = ("--busy-poll-micros", 50)
+    asking = Fanwire("fanwire-asking", "Fanwire, asking for 50 µs before it sleeps", program=fanwire, options=options)
+    known = [Fanwire(program=fanwire), two, asking, Relay(program=relay), UWebSockets(), Nats(), Crossbar(), *named]
     return {system.name: system for system in known}
 
 
@@ -308,6 +327,29 @@ def worker(pid):
     return max(sized)[1] if sized else pid
 
 
+def quiet(pid):
+    """Waits until a process does next to nothing, for at most so long; whether it does. Without a process: a while."""
+    if pid is None:
+        time.sleep(QUIET_ASKED_SECONDS)
+        return True
+    ticks, deadline = cpu_ticks(pid), time.monotonic() + QUIET_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(QUIET_ASKED_SECONDS)
+        before, ticks = ticks, cpu_ticks(pid)
+        if ticks - before <= 1:
+            return True
+    return False
+
+
+def cpu_ticks(pid):
+    """CPU time of a process, in ticks of 10 ms; none if it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
+
+
 def free_port():
     """A port that was free a moment ago, for programs that cannot choose one themselves."""
     with socket.socket() as probe:
@@ -336,12 +378,14 @@ def libuv():
     folder = INSTALLED / "libuv"
     if not list(folder.rglob("libuv.so.1")):
         folder.mkdir(parents=True, exist_ok=True)
-        for command in (["apt-get", "download", "libuv1"], ["dpkg-deb", "-x", "package", "."]):
-            packages = [str(path) for path in folder.glob("libuv1*.deb")]
-            output([packages[0] if part == "package" and packages else part for part in command], folder=folder)
+        # The package's name before and since the change to times of 64 bits.
+        for name in ("libuv1t64", "libuv1"):
+            output(["apt-get", "download", name], folder=folder, fails="")
+        for package in folder.glob("libuv1*.deb"):
+            output(["dpkg-deb", "-x", package, "."], folder=folder)
     libraries = list(folder.rglob("libuv.so.1"))
     if not libraries:
-        raise Unavailable("libuv.so.1 is missing: install libuv1")
+        raise Unavailable("libuv.so.1 is missing: install libuv1 or libuv1t64")
     return str(libraries[0].parent)
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from . import plots
 from .checks import number, spread
+from .runs import value
 from .works import SUBSCRIBERS, fanout_name
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 # Every system has its colour in all pictures: its place in the themes.
-HUES = {"fanwire": 0, "fanwire-two": 0, "relay": 1, "uwebsockets": 2, "nats": 3, "crossbar": 4}
+HUES = {"fanwire": 0, "fanwire-two": 0, "fanwire-asking": 0, "relay": 1, "uwebsockets": 2, "nats": 3, "crossbar": 4}
 HUES_REST = (5, 6, 7)
 
 WAYS = {
@@ -43,7 +44,7 @@ COLUMNS = (
 
 
 def machine():
-    """Where it was measured."""
+    """Where and of what it is measured: to be asked before anything is built."""
     return {
         "cpu": field("/proc/cpuinfo", "model name") or platform.machine(),
         "cores": os.cpu_count(),
@@ -71,23 +72,27 @@ def said(command):
 class Report:
     """Writes into a folder what a plan's works have brought."""
 
-    def __init__(self, plan, runner, command, started, seconds):
-        self.plan, self.results = plan, runner.results
+    def __init__(self, plan, runner, where, command, started, seconds):
+        self.plan, self.results, self.seconds_of = plan, runner.results, runner.seconds
         self.systems = {name: runner.systems[name] for name in plan.peers()}
         self.unavailable = runner.unavailable
         self.command, self.started, self.seconds = command, started, seconds
-        self.machine = machine()
+        self.machine = where
         self.verdicts = [(check, check.verdict(self.results)) for check in plan.checks]
 
-    def write(self, folder):
+    def write_raw(self, folder):
+        """The raw figures, from which all else can be told again."""
         folder.mkdir(parents=True, exist_ok=True)
+        raw = json.dumps(self.raw(), indent=1, ensure_ascii=False)
+        (folder / "results.json").write_text(raw + "\n", encoding="utf-8")
+
+    def write(self, folder):
+        self.write_raw(folder)
         pictures = self.pictures()
         (folder / "plots").mkdir(exist_ok=True)
         for name, (_, picture) in pictures.items():
             (folder / "plots" / f"{name}.svg").write_text(picture, encoding="utf-8")
         (folder / "RESULTS.md").write_text(self.text(pictures), encoding="utf-8")
-        raw = json.dumps(self.raw(), indent=1, ensure_ascii=False)
-        (folder / "results.json").write_text(raw + "\n", encoding="utf-8")
 
     def raw(self):
         return {
@@ -96,6 +101,8 @@ class Report:
             "machine": self.machine,
             "versions": {name: system.version for name, system in self.systems.items()},
             "unavailable": self.unavailable,
+            "left_out": self.plan.left_out,
+            "seconds": {name: round(seconds, 1) for name, seconds in self.seconds_of.items()},
             "checks": [
                 {
                     "title": check.title, "target": check.target, "ours": verdict.ours, "theirs": verdict.theirs,
@@ -138,6 +145,7 @@ class Report:
             "contends with what it measures. Systems were run in turn in each round; figures are medians of them, "
             "with the lowest and highest in parentheses. CPU is that of the measured process, out of `/proc`. Payload "
             "is 128 B where nothing else is said. What is run is told in [README.md](README.md)."
+            + "".join(f"\n\n{what}" for what in self.plan.left_out)
         )
 
     def reached(self):
@@ -220,8 +228,9 @@ class Report:
             return None
         series = []
         for subject in work.everybody:
-            reports = self.results.reports.get(work.name, {}).get(subject.key)
-            if not reports:
+            reports = self.results.reports.get(work.name, {}).get(subject.key, [])
+            reports = [report for report in reports if value(report, "latency.points")]
+            if subject.scenario or not reports:
                 continue
             middle = sorted(reports, key=lambda report: report["latency"]["p99_ns"])[len(reports) // 2]
             points = [

@@ -7,21 +7,36 @@ import json
 import statistics
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from . import peers
 
+# How often what may be under way must have been delivered in a run, for a rate that is steady.
+WINDOWS_MIN = 6
+
+# For how many of them a run that was too short is repeated, and what is waited for before.
+WINDOWS = 8
+WINDOWS_WARM_UP = 1.5
+
+# What makes a run's figures worthless.
+TROUBLES = ("lost", "out_of_order", "sessions_ended", "stalled", "errors", "unexpected", "missing", "not_sent")
+
 
 @dataclass(frozen=True)
 class Subject:
-    """A system spoken to in one way. `options` are for the load generator, with this subject only."""
+    """A system spoken to in one way.
+
+    `options` are for the load generator, with this subject only; `scenario` is another than the work's.
+    """
 
     peer: str
     transport: str = "tcp"
     serializer: str = ""
     options: tuple = ()
     suffix: str = ""
+    scenario: str = ""
 
     @property
     def key(self):
@@ -34,6 +49,8 @@ class Work:
 
     `options(results, subject)` gives the load generator's options, and may look at what was measured before.
     `others` are subjects that no bound hangs on closely, or that are slow to measure: they get fewer rounds.
+    `window` is how many publications are under way, if that is what the rate hangs on: with systems for which
+    `seconds` are too short it is measured for longer, for at most `seconds_max`.
     `anew` starts the systems for each run, for what a system does not forget: its memory.
     """
 
@@ -45,6 +62,8 @@ class Work:
     rounds: int
     rounds_others: int
     seconds: float
+    seconds_max: float
+    window: int | None = None
     anew: bool = False
 
     @property
@@ -52,11 +71,13 @@ class Work:
         return self.subjects + self.others
 
     def turns(self):
-        """Every run of this work in its order: round, of how many, and subject."""
+        """Every run of this work in its order, which every other round turns round: round, of how many, and subject."""
         for number in range(max(self.rounds, self.rounds_others)):
+            turn = []
             for subjects, rounds in ((self.subjects, self.rounds), (self.others, self.rounds_others)):
                 if number < rounds:
-                    yield from ((number + 1, rounds, subject) for subject in subjects)
+                    turn += [(number + 1, rounds, subject) for subject in subjects]
+            yield from turn[::-1] if number % 2 else turn
 
 
 class Results:
@@ -71,6 +92,10 @@ class Results:
 
     def fail(self, work, subject, reason):
         self.failures.setdefault(work, {})[subject] = reason
+
+    def failure(self, work, subject):
+        """Why a run of it has failed; none if none has."""
+        return self.failures.get(work, {}).get(subject)
 
     def rounds(self, work, subject, metric):
         """The metric in each round. A metric is a path of names: "latency.p50_ns"."""
@@ -105,12 +130,17 @@ def complete(report):
 
 @dataclass
 class Runner:
-    """Runs works. `systems` are the peers by name, `unavailable` the reasons why some cannot be had."""
+    """Runs works. `systems` are the peers by name, `unavailable` the reasons why some cannot be had.
+
+    `seconds` is how long each work took, `times` how long a run and its warm-up take where not as long as usual.
+    """
 
     systems: dict
     programs: dict
     results: Results = field(default_factory=Results)
     unavailable: dict = field(default_factory=dict)
+    seconds: dict = field(default_factory=dict)
+    times: dict = field(default_factory=dict)
 
     def install(self, names):
         for name in names:
@@ -123,51 +153,89 @@ class Runner:
 
     def run(self, work):
         self.say(f"{work.name}")
+        began = time.monotonic()
         with ExitStack() as stack:
             running = {}
             for number, rounds, subject in work.turns():
                 self.run_one(work, subject, f"{number}/{rounds}", stack, running)
+        self.seconds[work.name] = time.monotonic() - began
 
     def run_one(self, work, subject, place, stack, running):
         """One run of one subject, unless its system cannot be had or has failed in this work already."""
         if subject.peer in self.unavailable:
             return self.results.fail(work.name, subject.key, "not available")
-        if subject.key in self.results.failures.get(work.name, {}):
+        if self.results.failure(work.name, subject.key):
             return None
         system = self.systems[subject.peer]
         try:
             if work.anew:
                 with system.running() as started:
-                    report = self.load(work, subject, started)
+                    report = self.steady(work, subject, started)
             else:
                 if subject.peer not in running:
-                    running[subject.peer] = stack.enter_context(system.running())
-                report = self.load(work, subject, running[subject.peer])
+                    its = stack.enter_context(ExitStack())
+                    running[subject.peer] = its, its.enter_context(system.running())
+                try:
+                    report = self.steady(work, subject, running[subject.peer][1])
+                finally:
+                    self.rest(subject.peer, running)
         except peers.Unavailable as reason:
             self.results.fail(work.name, subject.key, str(reason))
             return self.say(f"  {subject.key:28} {reason}")
         self.results.add(work.name, subject.key, report)
         return self.say(f"  {place} {subject.key:24} {summary(report)}")
 
-    def load(self, work, subject, started):
+    def rest(self, name, running):
+        """Lets a system come to rest before another one has its turn. One that does not is ended, and started again."""
+        its, started = running[name]
+        if not peers.quiet(started.pid):
+            self.say(f"  {self.systems[name].title} is still busy: it is started again")
+            its.close()
+            del running[name]
+
+    def steady(self, work, subject, started):
+        """A run that is long enough. One that is not only tells how long it must be."""
+        place = work.name, subject.key
+        seconds, warm_up = self.times.get(place, (work.seconds, work.seconds / 4))
+        report = self.load(work, subject, started, seconds, warm_up)
+        done = windows(work, subject, report)
+        if done is None or done >= WINDOWS_MIN:
+            return report
+        # What is far from enough is not waited for.
+        if seconds >= work.seconds_max or done * work.seconds_max / seconds < WINDOWS_MIN / 2:
+            raise peers.Unavailable(f"not steady: in {seconds:g} s it delivers {done:.1f} times what is under way")
+        one = report["measured_s"] / done
+        self.times[place] = min(WINDOWS * one, work.seconds_max), min(WINDOWS_WARM_UP * one, work.seconds_max / 3)
+        return self.steady(work, subject, started)
+
+    def load(self, work, subject, started, seconds, warm_up):
         """Puts the load on and returns the report."""
         system = self.systems[subject.peer]
         if subject.transport not in started.urls:
             raise peers.Unavailable(f"it is not reached over {subject.transport}")
-        command = [*self.programs["bench"], work.scenario, "--json"]
+        scenario = subject.scenario or work.scenario
+        command = [*self.programs["bench"], scenario, "--json"]
         if system.dialect != "wamp":
-            command = [*self.programs["load"], work.scenario, "--dialect", system.dialect]
+            command = [*self.programs["load"], scenario, "--dialect", system.dialect]
         command += ["--url", started.urls[subject.transport]]
         if subject.serializer:
             command += ["--serializer", subject.serializer]
         if started.pid:
             command += ["--pid", started.pid]
         command += [*work.options(self.results, subject), *subject.options]
-        return report_of([str(part) for part in command], work.seconds)
+        command += ["--duration", f"{seconds:.3f}", "--warm-up", f"{warm_up:.3f}"]
+        return report_of([str(part) for part in command], seconds)
 
     @staticmethod
     def say(text):
         print(text, file=sys.stderr, flush=True)
+
+
+def windows(work, subject, report):
+    """How often a run has delivered what may be under way; none where the rate does not hang on that."""
+    if work.window is None or subject.scenario:
+        return None
+    return report["publications_per_s"] * report["measured_s"] / work.window
 
 
 def report_of(command, seconds):
@@ -181,10 +249,19 @@ def report_of(command, seconds):
         words = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise peers.Unavailable(words[-1] if words else f"the load generator ended with {done.returncode}")
     report = json.loads(lines[-1])
-    for trouble in ("lost", "out_of_order", "sessions_ended", "stalled", "errors", "missing"):
-        if report.get(trouble):
-            raise peers.Unavailable(f"{trouble.replace('_', ' ')}: {report[trouble]}")
+    found = trouble(report)
+    if found:
+        raise peers.Unavailable(found)
     return complete(report)
+
+
+def trouble(report):
+    """What makes a run's figures worthless, in the whole or in a step of it; none if nothing does."""
+    for part in (report, *report.get("steps", ())):
+        for name in TROUBLES:
+            if part.get(name):
+                return f"{name.replace('_', ' ')}: {part[name]}"
+    return None
 
 
 def summary(report):

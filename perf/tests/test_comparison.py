@@ -1,13 +1,14 @@
 """Tests of perf/compare's parts that run nothing: python3 -m unittest discover -s perf/tests"""
 
 import sys
+import tempfile
 import unittest
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from comparison import plots, runs, works
+from comparison import peers, plots, report, runs, works
 from comparison.checks import Bound, Ratio, number
 
 
@@ -37,6 +38,18 @@ class Checks(unittest.TestCase):
         self.assertIsNone(check.verdict(results(a=[1])).passed)
         self.assertIsNone(Bound("title", "m", ("w", "a"), 2, "ms", 1e6).verdict(results()).passed)
 
+    def test_a_round_that_failed_is_not_made_up_for(self):
+        for check in (
+            Ratio("title", "m", ("w", "a"), ("w", "b"), "b", at_least=0.9),
+            Bound("title", "m", ("w", "a"), 2, "ms", 1, ("w", "b"), "b"),
+        ):
+            found = results(a=[1, 1], b=[1, 1])
+            self.assertTrue(check.verdict(found).passed)
+            found.fail("w", "b", "lost: 3")
+            self.assertEqual((check.verdict(found).found, check.verdict(found).passed), ("not measured", None))
+            found.fail("w", "a", "lost: 1")
+            self.assertEqual((check.verdict(found).found, check.verdict(found).passed), ("failed: lost: 1", False))
+
     def test_a_bound_may_stand_above_another_figure(self):
         alone = Bound("title", "m", ("w", "a"), 200, "B", 1)
         self.assertEqual([alone.verdict(results(a=[figure])).passed for figure in (200, 201)], [True, False])
@@ -51,11 +64,34 @@ class Checks(unittest.TestCase):
 
 
 class Runs(unittest.TestCase):
-    def test_systems_take_turns_and_others_fewer(self):
+    def test_systems_take_turns_there_and_back_and_others_fewer(self):
         a, b, c = (runs.Subject(name) for name in "abc")
-        work = runs.Work("w", "fanout", [a, b], [c], None, 2, 1, 1.0)
+        work = runs.Work("w", "fanout", [a, b], [c], None, 3, 1, 1.0, 1.0)
         turns = [(number, subject.peer) for number, _, subject in work.turns()]
-        self.assertEqual(turns, [(1, "a"), (1, "b"), (1, "c"), (2, "a"), (2, "b")])
+        self.assertEqual(turns, [(1, "a"), (1, "b"), (1, "c"), (2, "b"), (2, "a"), (3, "a"), (3, "b")])
+
+    def test_a_run_is_as_long_as_its_system_is_slow(self):
+        for per_second, seconds in ((160, [2]), (32, [2, 8]), (16, [2, 15]), (9, None), (3, None), (0, None)):
+            runner, work, asked = Slow(per_second), slow_work(), []
+            runner.asked = asked
+            if seconds is None:
+                self.assertRaises(peers.Unavailable, runner.steady, work, work.subjects[0], None)
+                continue
+            for _ in range(2):
+                runner.steady(work, work.subjects[0], None)
+            # The second round knows from the first.
+            self.assertEqual(asked, [*seconds, seconds[-1]])
+
+    def test_trouble_is_found_in_every_step(self):
+        self.assertIsNone(runs.trouble({"lost": 0, "stalled": False, "steps": [{"lost": 0}]}))
+        self.assertEqual(runs.trouble({"unexpected": 2}), "unexpected: 2")
+        self.assertEqual(runs.trouble({"steps": [{"out_of_order": 1}, {"lost": 0}]}), "out of order: 1")
+
+    def test_what_the_files_do_not_suffice_for_is_left_out_and_said(self):
+        self.assertEqual(works.fitting(works.FULL, 20_000), (works.FULL, []))
+        mode, left_out = works.fitting(works.FULL, 4096)
+        self.assertEqual((mode.sizes, mode.sessions, len(left_out)), ((10, 100, 1000), 3996, 2))
+        self.assertIn("9,000 subscribers", left_out[0])
 
     def test_a_report_is_completed(self):
         report = runs.complete({
@@ -72,6 +108,57 @@ class Runs(unittest.TestCase):
             for check in plan.checks:
                 self.assertIn(check.ours, places)
                 self.assertTrue(check.theirs is None or check.theirs in places, check.title)
+
+
+def slow_work():
+    return runs.Work("w", "fanout", [runs.Subject("a")], [], None, 1, 1, 2, 15, window=32)
+
+
+class Slow(runs.Runner):
+    """Runs nothing: its system always delivers so many publications in a second."""
+
+    def __init__(self, per_second):
+        super().__init__({}, {})
+        self.per_second, self.asked = per_second, []
+
+    def load(self, work, subject, started, seconds, warm_up):
+        self.asked.append(seconds)
+        return {"publications_per_s": self.per_second, "measured_s": seconds}
+
+
+class Reports(unittest.TestCase):
+    def report(self, runner=None):
+        plan = works.Plan(works.SMOKE, [], works.GROUPS, ["Left out: something."])
+        runner = runner or runs.Runner(peers.systems(Path("fanwire"), Path("relay"), []), {})
+        return plan, report.Report(plan, runner, report.machine(), "perf/compare", "now", 60)
+
+    def test_a_report_without_figures_is_written(self):
+        _, nothing = self.report()
+        with tempfile.TemporaryDirectory() as folder:
+            nothing.write(Path(folder))
+            written = sorted(path.name for path in Path(folder).iterdir())
+            self.assertEqual(written, ["RESULTS.md", "plots", "results.json"])
+            self.assertIn("Left out: something.", (Path(folder) / "RESULTS.md").read_text())
+
+    def test_a_run_without_latencies_is_not_drawn(self):
+        runner = runs.Runner(peers.systems(Path("fanwire"), Path("relay"), []), {})
+        plan, _ = self.report()
+        work = next(work for work in plan.works if work.scenario == "latency")
+        runner.results.add(work.name, work.subjects[0].key, {"events_per_s": 1.0})
+        self.assertIsNone(self.report(runner)[1].latencies())
+
+    def test_no_place_of_the_machine_is_told(self):
+        for text, told in (
+            (f"{peers.ROOT}/target/perf/nats is missing", "./target/perf/nats is missing"),
+            ("perf/compare --output /home/somebody/out --quick", "perf/compare --output …/out --quick"),
+            ("--peer a=ws://127.0.0.1:80/ws --output=/srv/out", "--peer a=ws://127.0.0.1:80/ws --output=…/out"),
+            ("ERROR: cannot get https://user@registry.example/simple/nats/ at all", "ERROR: cannot get … at all"),
+            ("HTTPSConnectionPool(host='registry.example', port=443)", "HTTPSConnectionPool(host=…, port=443)"),
+            ("Could not resolve 'deb.example'", "Could not resolve …"),
+            ("12 events/s, CPU out of /proc", "12 events/s, CPU out of /proc"),
+        ):
+            self.assertEqual(peers.without_places(text), told)
+            self.assertEqual(str(peers.Unavailable(text)), told)
 
 
 class Plots(unittest.TestCase):

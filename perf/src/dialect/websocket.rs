@@ -4,20 +4,12 @@
 //! that no server checks them as text. The masks are zero, which unmasks at the price of any other mask.
 
 use fanwire::load::{Dialect, Ending, Incoming, Role, Stamp};
+use fanwire::transport::websocket::{FrameHeader, HEADER_BYTES_MAX, Opcode};
 
 use super::{filler, stamped_bytes};
 
 /// Longest answer to an upgrade.
 const ANSWER_BYTES_MAX: usize = 16 << 10;
-
-/// First octet of a binary message in one frame.
-const BINARY: u8 = 0x82;
-
-const TEXT: u8 = 0x81;
-const CLOSE: u8 = 0x88;
-const PING: u8 = 0x89;
-const PONG: u8 = 0x8A;
-const MASKED: u8 = 0x80;
 
 /// Speaks plain WebSocket.
 pub struct WebSocket {
@@ -37,7 +29,7 @@ impl WebSocket {
     pub fn new(payload_bytes: usize) -> WebSocket {
         let payload_bytes = stamped_bytes(payload_bytes);
         let mut publication = Vec::new();
-        header(BINARY, payload_bytes, &mut publication);
+        write_header(Opcode::Binary, payload_bytes, &mut publication);
         publication.extend_from_slice(&filler(payload_bytes));
         WebSocket { publication, payload_bytes }
     }
@@ -73,22 +65,22 @@ impl Dialect for WebSocket {
             session.upgraded = answered.is_some();
             return Ok(answered.map(|bytes| (bytes, Incoming::Ready)));
         }
-        let Some(Frame { first, payload, bytes }) = frame(input)? else { return Ok(None) };
-        let incoming = match first {
-            BINARY | TEXT => {
+        let Some(Frame { opcode, payload, bytes }) = frame(input)? else { return Ok(None) };
+        let incoming = match opcode {
+            Opcode::Binary | Opcode::Text => {
                 let stamp = payload.last_chunk().and_then(Stamp::read);
                 Incoming::Event(
                     stamp.ok_or_else(|| Ending::Protocol("a message without a stamp".to_owned()))?,
                 )
             }
-            PING => {
-                header(PONG, payload.len(), out);
+            Opcode::Ping => {
+                write_header(Opcode::Pong, payload.len(), out);
                 out.extend_from_slice(payload);
                 Incoming::Other
             }
-            PONG => Incoming::Other,
-            CLOSE => return Err(Ending::Goodbye("closed by the server".to_owned())),
-            other => return Err(Ending::Protocol(format!("a frame that begins with {other:#04x}"))),
+            Opcode::Pong => Incoming::Other,
+            Opcode::Close => return Err(Ending::Goodbye("closed by the server".to_owned())),
+            Opcode::Continuation => return Err(Ending::Protocol("a message in fragments".to_owned())),
         };
         Ok(Some((bytes, incoming)))
     }
@@ -112,20 +104,11 @@ impl Dialect for WebSocket {
 }
 
 /// The header of a frame from client to server, with a mask of zeros.
-fn header(first: u8, payload_bytes: usize, out: &mut Vec<u8>) {
-    out.push(first);
-    match (u8::try_from(payload_bytes), u16::try_from(payload_bytes)) {
-        (Ok(short @ ..126), _) => out.push(MASKED | short),
-        (_, Ok(middle)) => {
-            out.push(MASKED | 126);
-            out.extend_from_slice(&middle.to_be_bytes());
-        }
-        _ => {
-            out.push(MASKED | 127);
-            out.extend_from_slice(&(payload_bytes as u64).to_be_bytes());
-        }
-    }
-    out.extend_from_slice(&[0; 4]);
+fn write_header(opcode: Opcode, payload_bytes: usize, out: &mut Vec<u8>) {
+    let header = FrameHeader { fin: true, opcode, payload_bytes: payload_bytes as u64, mask: Some([0; 4]) };
+    let mut room = [0; HEADER_BYTES_MAX];
+    let bytes = header.write_before(&mut room);
+    out.extend_from_slice(&room[HEADER_BYTES_MAX - bytes..]);
 }
 
 /// Octets of the answer to the upgrade, once it is whole.
@@ -145,7 +128,7 @@ fn answer(input: &[u8]) -> Result<Option<usize>, Ending> {
 
 /// A whole frame of a server.
 struct Frame<'a> {
-    first: u8,
+    opcode: Opcode,
     payload: &'a [u8],
     /// Octets of the frame, its header counted.
     bytes: usize,
@@ -153,16 +136,17 @@ struct Frame<'a> {
 
 /// The frame at the front, if it is whole.
 fn frame(input: &[u8]) -> Result<Option<Frame<'_>>, Ending> {
-    let &[first, second, ref rest @ ..] = input else { return Ok(None) };
-    let (header, payload) = match second {
-        ..126 => (2, Some(usize::from(second))),
-        126 => (4, rest.first_chunk().map(|length| usize::from(u16::from_be_bytes(*length)))),
-        127 => (10, rest.first_chunk().map(|length| u64::from_be_bytes(*length) as usize)),
-        _ => return Err(Ending::Protocol("a masked frame".to_owned())),
-    };
-    let Some(payload) = payload else { return Ok(None) };
-    let bytes = payload.saturating_add(header);
-    Ok(input.get(header..bytes).map(|payload| Frame { first, payload, bytes }))
+    let Some(first) = input.first_chunk() else { return Ok(None) };
+    let header_bytes = FrameHeader::bytes(*first);
+    if input.len() < header_bytes {
+        return Ok(None);
+    }
+    let header = FrameHeader::read(input).map_err(|_| Ending::Protocol("not a frame".to_owned()))?;
+    if header.mask.is_some() || !header.fin {
+        return Err(Ending::Protocol("a frame that is masked or not a whole message".to_owned()));
+    }
+    let bytes = usize::try_from(header.payload_bytes).unwrap_or(usize::MAX).saturating_add(header_bytes);
+    Ok(input.get(header_bytes..bytes).map(|payload| Frame { opcode: header.opcode, payload, bytes }))
 }
 
 #[cfg(test)]
@@ -185,7 +169,7 @@ mod tests {
     /// The same frame as a server sends it.
     fn unmasked(frame: &[u8], header_bytes: usize) -> Vec<u8> {
         let mut unmasked = frame.to_vec();
-        unmasked[1] &= !MASKED;
+        unmasked[1] &= 0x7F;
         unmasked.drain(header_bytes - 4..header_bytes);
         unmasked
     }
@@ -230,9 +214,14 @@ mod tests {
         let ping = websocket.next(&mut session, b"\x89\x02hi", &mut out).unwrap();
         assert_eq!((ping, &out[..]), (Some((4, Incoming::Other)), &b"\x8a\x82\0\0\0\0hi"[..]));
         assert!(matches!(websocket.next(&mut session, b"\x88\0", &mut out), Err(Ending::Goodbye(_))));
-        assert!(matches!(websocket.next(&mut session, b"\x82\xff", &mut out), Err(Ending::Protocol(_))));
+        assert!(matches!(
+            websocket.next(&mut session, b"\x82\x80\0\0\0\0", &mut out),
+            Err(Ending::Protocol(_))
+        ));
         assert!(matches!(websocket.next(&mut session, b"\x82\x02hi", &mut out), Err(Ending::Protocol(_))));
-        let endless = websocket.next(&mut session, b"\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff", &mut out);
-        assert_eq!(endless.unwrap(), None);
+        let fragment = websocket.next(&mut session, b"\x02\x02hi", &mut out);
+        assert!(matches!(fragment, Err(Ending::Protocol(_))));
+        let longest = websocket.next(&mut session, b"\x82\x7f\x7f\xff\xff\xff\xff\xff\xff\xff", &mut out);
+        assert_eq!(longest.unwrap(), None);
     }
 }

@@ -3,8 +3,6 @@
 //! Options and the fields of the report are those of `fanwire bench`, as far as they mean something here. The report is
 //! always JSON: `compare` is who reads it.
 
-mod report;
-
 use std::error::Error;
 use std::iter;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -14,25 +12,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use fanwire::load::connections::{Address, Connections, Opened, Setup, Wanted};
+use fanwire::load::connections::{Address, Connections, OPENING_MAX, Opened, Setup, Wanted};
+use fanwire::load::crowd::{self, SETTLE};
 use fanwire::load::drive::Schedule;
-use fanwire::load::fanout::{self, Pace, Slow};
+use fanwire::load::fanout::{self, LATENCY_EVERY, Pace, Slow};
 use fanwire::load::process::Process;
-use fanwire::load::{Dialect, Role, crowd, rpc};
+use fanwire::load::report::Figures;
+use fanwire::load::{Dialect, Role, rpc};
 use fanwire_perf::dialect::nats::Nats;
 use fanwire_perf::dialect::relay::Relay;
 use fanwire_perf::dialect::websocket::WebSocket;
-
-use report::Report;
-
-/// Connections that may be on their way to being ready: fewer than a listener's usual backlog of 128.
-const OPENING_MAX: usize = 100;
-
-/// Of how many publications one is measured for latency while the rate is what matters.
-const LATENCY_EVERY: u64 = 16;
-
-/// How long a crowd is left alone before its memory is looked at.
-const SETTLE: Duration = Duration::from_millis(500);
 
 /// Why there is nothing to report, in words.
 type Failure = Box<dyn Error>;
@@ -164,26 +153,25 @@ impl Scenario {
     }
 
     fn run<D: Dialect>(&self, dialect: D) -> Result<(), Failure> {
-        match self {
+        let figures = match self {
             Scenario::Fanout { sessions, window, common } => {
-                let report = sessions.fanout(dialect, Pace::Window(*window), common)?;
-                report.print("fanout")
+                sessions.fanout(dialect, Pace::Window(*window), common)
             }
             Scenario::Latency { sessions, rate, common } => {
-                let report = sessions.fanout(dialect, Pace::Rate(*rate), common)?;
-                report.print("latency")
+                sessions.fanout(dialect, Pace::Rate(*rate), common)
             }
             Scenario::Rpc { callers, callees, open, common } => {
-                rpc(dialect, *callers, *callees, *open, common)?.print("rpc")
+                rpc(dialect, *callers, *callees, *open, common)
             }
-            Scenario::Conns { sessions, common } => conns(dialect, *sessions, common)?.print("conns"),
-        }
+            Scenario::Conns { sessions, common } => conns(dialect, *sessions, common),
+        };
+        println!("{}", figures?);
         Ok(())
     }
 }
 
 impl Sessions {
-    fn fanout<D: Dialect>(&self, dialect: D, pace: Pace, common: &Common) -> Result<Report, Failure> {
+    fn fanout<D: Dialect>(&self, dialect: D, pace: Pace, common: &Common) -> Result<Figures, Failure> {
         let subscriber = Role::Subscriber { first: 0, count: 1 };
         let roles = [vec![Role::Publisher; self.publishers], vec![subscriber; self.subscribers]].concat();
         let (mut connections, _) = common.open(dialect, &roles)?;
@@ -196,15 +184,16 @@ impl Sessions {
             latency_every: if matches!(pace, Pace::Rate(_)) { 1 } else { LATENCY_EVERY },
         };
         let outcome = fanout::run(&mut connections, &plan, common.process()?.as_ref(), &mut |_| {})?;
-        ended(&outcome.ended)?;
-        let mut report = Report::default();
-        report
+        outcome.verdict()?;
+        let mut figures = Figures::default();
+        figures
             .course(&outcome.measured, ["publications", "events"])
-            .plain("lost", outcome.lost)
-            .plain("out_of_order", outcome.out_of_order)
-            .latency("latency", &outcome.latency)
+            .whole("lost", outcome.lost)
+            .whole("out_of_order", outcome.out_of_order)
+            .whole("not_sent", outcome.not_sent)
+            .latency("latency", &outcome.latency, true)
             .usage(&outcome.measured, "event");
-        Ok(report)
+        Ok(figures)
     }
 }
 
@@ -214,49 +203,40 @@ fn rpc<D: Dialect>(
     callees: u32,
     open: usize,
     common: &Common,
-) -> Result<Report, Failure> {
+) -> Result<Figures, Failure> {
     let registered = (0..callees).map(|procedure| Role::Callee { procedure });
     let roles: Vec<_> = iter::repeat_n(Role::Caller, callers).chain(registered).collect();
     let (mut connections, _) = common.open(dialect, &roles)?;
     let plan = rpc::Plan { callers, callees: callees as usize, open, schedule: common.schedule() };
     let outcome = rpc::run(&mut connections, &plan, common.process()?.as_ref(), &mut |_| {})?;
-    ended(&outcome.ended)?;
-    let mut report = Report::default();
-    report
+    outcome.verdict()?;
+    let mut figures = Figures::default();
+    figures
         .course(&outcome.measured, ["calls", "results"])
-        .plain("errors", outcome.errors)
-        .plain("unexpected", outcome.unexpected)
-        .plain("missing", outcome.missing)
-        .latency("latency", &outcome.latency)
+        .whole("errors", outcome.errors)
+        .whole("unexpected", outcome.unexpected)
+        .whole("missing", outcome.missing)
+        .latency("latency", &outcome.latency, true)
         .usage(&outcome.measured, "call");
-    Ok(report)
+    Ok(figures)
 }
 
-fn conns<D: Dialect>(dialect: D, sessions: usize, common: &Common) -> Result<Report, Failure> {
+fn conns<D: Dialect>(dialect: D, sessions: usize, common: &Common) -> Result<Figures, Failure> {
     let process = common.process()?;
     let resident = || process.as_ref().map(Process::resident_bytes);
     let before = resident();
     let (mut connections, opened) = common.open(dialect, &vec![Role::Idle; sessions])?;
-    ended(&crowd::rest(&mut connections, SETTLE)?)?;
-    let mut report = Report::default();
-    report
-        .number("joined_per_s", sessions as f64 / opened.time.as_secs_f64())
-        .latency("join", &opened.latency);
+    crowd::rest(&mut connections, SETTLE)?.verdict()?;
+    let mut figures = Figures::default();
+    figures.number("joined_per_s", sessions as f64 / opened.time.as_secs_f64()).latency(
+        "join",
+        &opened.latency,
+        true,
+    );
     if let Some((before, after)) = before.zip(resident()) {
-        report.number("resident_bytes_per_session", after.saturating_sub(before) as f64 / sessions as f64);
+        figures.number("resident_bytes_per_session", after.saturating_sub(before) as f64 / sessions as f64);
     }
-    Ok(report)
-}
-
-/// Sessions that ended during a run make its figures worthless.
-fn ended((count, why): &(usize, Option<String>)) -> Result<(), Failure> {
-    match (count, why) {
-        (0, _) => Ok(()),
-        (count, why) => {
-            let why = why.as_deref().unwrap_or("for no reason");
-            Err(format!("{count} sessions ended during the run: {why}").into())
-        }
-    }
+    Ok(figures)
 }
 
 impl Common {
