@@ -57,7 +57,8 @@
 //!
 //! - [`wamp`]: the vocabulary as types. [`codec`]: serialized bytes to messages and back. [`transport`]: a byte
 //!   stream to serialized messages, for one peer. [`router`]: all routing state, sans-IO and deterministic.
-//! - [`measured`]: why it is as it is, in figures. [`client`]: a small blocking client. [`load`]: a load generator, which is `fanwire bench`.
+//! - [`measured`]: why it is as it is, in figures. [`client`]: a small blocking client. [`load`]: a load
+//!   generator, which is `fanwire bench`.
 //! - [`server`]: the shell, everything that blocks, fails or sleeps. [`config`]: what an operator may set. [`cli`]:
 //!   one file for each subcommand.
 

@@ -1,16 +1,17 @@
 //! What makes it fast, what was tried instead, and what that measured. Nothing here is code.
 //!
 //! Figures are from one 2-core virtual machine (AMD EPYC, Linux 6.18, Rust 1.95), router and load generator on it
-//! together. Such a machine drifts by 40 % within an hour, so what counts are the ratios: each comparison was run in turns
-//! with the other, in one go. `fanwire bench`, `cargo bench`, `benches/count-instructions` and `perf/compare` repeat them;
-//! `perf/RESULTS.md` has the comparison with other systems.
+//! together. Such a machine drifts by 40 % within an hour, so what counts are the ratios: each comparison was run
+//! in turns with the other, in one go. `fanwire bench`, `cargo bench`, `benches/count-instructions` and
+//! `perf/compare` repeat them; `perf/RESULTS.md` has the comparison with other systems.
 //!
 //! # Where the time goes
 //!
-//! One publication of 128 octets to 1,000 subscribers over RawSocket, 32 under way: about 95 % of the router's time is
-//! the kernel's, in `send` and what it does on loopback for the receiver's sake (`perf record`). One `send` takes 4 to 6
-//! µs, whether it carries one event or thirty. All the rest, decoding, matching, encoding, queueing, takes about 10 ns an
-//! event. So there are two ways to be fast: let more events share a `send`, and do not spoil the cache before it.
+//! One publication of 128 octets to 1,000 subscribers over RawSocket, 32 under way: about 95 % of the router's
+//! time is the kernel's, in `send` and what it does on loopback for the receiver's sake (`perf record`). One
+//! `send` takes 4 to 6 µs, whether it carries one event or thirty. All the rest, decoding, matching, encoding,
+//! queueing, takes about 10 ns an event. So there are two ways to be fast: let more events share a `send`, and do
+//! not spoil the cache before it.
 //!
 //! - **More events a write.** A turn takes all input there is, and writes once to each peer ([`crate::server`]).
 //! - **No copies for each subscriber.** A frame is written once a turn, and a subscriber's queue is a range of what was
@@ -31,10 +32,10 @@
 //!
 //! # Offered, and off
 //!
-//! - **Asking for input before sleeping** (`--busy-poll-micros 50`). One call at a time: 55 µs instead of 153 µs at the
-//!   median, and the router's CPU a call falls from 70 to 55 µs, since waking a core up costs this machine more than asking
-//!   does. But a shard with little to do then takes a whole core while messages come in less than 50 µs apart, which
-//!   surprises who shares the machine. Fan-out and pipelined calls gain nothing.
+//! - **Asking for input before sleeping** (`--busy-poll-micros 50`). One call at a time: 55 µs instead of 153 µs
+//!   at the median, and the router's CPU a call falls from 70 to 55 µs, since waking a core up costs this machine
+//!   more than asking does. But a shard with little to do then takes a whole core while messages come in less than
+//!   50 µs apart, which surprises who shares the machine. Fan-out and pipelined calls gain nothing.
 //!
 //! # Tried and rejected
 //!
@@ -52,7 +53,7 @@
 //!
 //! - **Placing a session on the shard of its realm's hot topics.** A letter costs 2 to 13 ns and is shared by all
 //!   subscribers of the other shard; `tests/scaling.rs` counts that nothing grows with shards that are not interested.
-//! - **A generation for each bucket instead of one**: is there ([`crate::router::directory`]); a subscription in one of 64
-//!   buckets makes the others' cached matches no older.
-//! - **Pinning threads.** The scheduler moves a worker seldom, and a router that pins itself fights with whoever pins it
-//!   from outside (`taskset`, cgroups).
+//! - **A generation for each bucket instead of one**: is there ([`crate::router::directory`]); a subscription in
+//!   one of 64 buckets makes the others' cached matches no older.
+//! - **Pinning threads.** The scheduler moves a worker seldom, and a router that pins itself fights with whoever
+//!   pins it from outside (`taskset`, cgroups).
