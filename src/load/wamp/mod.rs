@@ -1,8 +1,8 @@
 //! WAMP as a load generator speaks it: over RawSocket or WebSocket, in any serializer, in several of them at once.
 //!
 //! Owns the handshakes, the few message types a benchmark meets, and the names of topics and procedures. What is sent
-//! often is encoded once ([`template`]) and copied; of what is received the type code, an invocation's id and the stamp
-//! are read ([`walk`]); everything rare goes through [`crate::codec`].
+//! often is encoded once (`template`) and copied; of what is received the type code, an invocation's id and the stamp
+//! are read (`walk`); everything rare goes through [`crate::codec`].
 //!
 //! Spec: basic profile, "Sessions", "Publish and Subscribe", "Remote Procedure Calls"; advanced profile, "RawSocket
 //! Transport", "Pattern-based Subscriptions"; RFC 6455.
