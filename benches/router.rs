@@ -114,6 +114,58 @@ fn deliver(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A PUBLISH to one subscriber, among so many subscriptions on distinct topics, or among so many patterns. Topics are
+/// taken in an order that no cache foresees.
+fn topics(criterion: &mut Criterion) {
+    // Unoptimized, as tests are, a million takes a minute.
+    let most = if cfg!(debug_assertions) { 10_000 } else { 1_000_000 };
+    let mut group = criterion.benchmark_group("topics");
+    for (name, patterns, subscriptions) in
+        [("exact", false, 1), ("exact", false, most), ("prefix", true, 1), ("prefix", true, 10_000)]
+    {
+        let mut bench = Bench::new();
+        let publisher = bench.join();
+        for first in (0..subscriptions).step_by(4_000) {
+            let subscriber = bench.join();
+            for number in first..subscriptions.min(first + 4_000) {
+                bench.send(subscriber, &subscribe(number, patterns));
+            }
+            bench.flush();
+        }
+        let mut number = 0;
+        group.bench_function(BenchmarkId::new(name, subscriptions), |bencher| {
+            bencher.iter_batched_ref(
+                || {
+                    number = (number + 617_649) % subscriptions;
+                    frame(&publish_to(number))
+                },
+                |publish| {
+                    bench.shard.receive(publisher, publish, bench.now);
+                    black_box(bench.flush())
+                },
+                BatchSize::SmallInput,
+            );
+        });
+        let counters = bench.shard.counters();
+        assert_eq!(counters.events_delivered, counters.publications, "each has one subscriber");
+    }
+    group.finish();
+}
+
+fn subscribe(number: usize, pattern: bool) -> Vec<u8> {
+    let options: &[u8] = if pattern { b"\x81\xa5match\xa6prefix" } else { b"\x80" };
+    [&b"\x94\x20\x01"[..], options, b"\xb3", topic(number).as_bytes()].concat()
+}
+
+fn publish_to(number: usize) -> Vec<u8> {
+    [&b"\x95\x10\x01\x80\xb3"[..], topic(number).as_bytes(), b"\x91\xc4\x80", &[7; 128]].concat()
+}
+
+/// 19 octets.
+fn topic(number: usize) -> String {
+    format!("com.example.{number:07}")
+}
+
 /// PUBLISH with one binary argument of so many octets.
 fn publish(octets: usize) -> Vec<u8> {
     let argument = [&b"\xc6"[..], &(octets as u32).to_be_bytes(), &vec![7; octets]].concat();
@@ -175,5 +227,5 @@ fn call(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, receive, publication, deliver, call);
+criterion_group!(benches, receive, publication, deliver, topics, call);
 criterion_main!(benches);

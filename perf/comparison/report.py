@@ -57,6 +57,14 @@ def machine():
     }
 
 
+def slim(work, report):
+    """A report without the course of its latencies, where nothing draws it: that is nine tenths of it."""
+    latency = report.get("latency")
+    if work.scenario == "latency" or not isinstance(latency, dict):
+        return report
+    return {**report, "latency": {name: figure for name, figure in latency.items() if name != "points"}}
+
+
 def field(path, name):
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), None)
@@ -111,7 +119,11 @@ class Report:
                 for check, verdict in self.verdicts
             ],
             "failures": self.results.failures,
-            "works": self.results.reports,
+            "works": {
+                work.name: {key: [slim(work, report) for report in reports]
+                            for key, reports in self.results.reports.get(work.name, {}).items()}
+                for work in self.plan.works
+            },
         }
 
     def text(self, pictures):
