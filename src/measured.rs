@@ -3,7 +3,7 @@
 //! Figures are from one 2-core virtual machine (AMD EPYC, Linux 6.18, Rust 1.95), router and load generator on it
 //! together. Such a machine drifts by 40 % within an hour, so what counts are the ratios: each comparison was run
 //! in turns with the other, in one go. `fanwire bench`, `cargo bench`, `benches/count-instructions` and
-//! `perf/compare` repeat them; `perf/RESULTS.md` has the comparison with other systems.
+//! `perf/compare`, which has other systems beside it, repeat them.
 //!
 //! # Where the time goes
 //!
