@@ -280,6 +280,7 @@ impl Arena {
     }
 
     /// True if nothing was written in this turn.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
