@@ -248,13 +248,16 @@ class Plan:
                 ))
 
     def shards(self):
-        name = f"fan-out of 8 publishers to {self.mode.room:,}, 1 and 2 shards"
-        options = self.options("--publishers", 8, "--subscribers", self.mode.room, "--window", 64)
-        self.work(name, "fanout", [RAWSOCKET, TWO_SHARDS], options, window=64)
-        self.check(Ratio(
-            "2 shards against 1, by the CPU of the busiest shard", "events_per_busiest_core",
-            (name, TWO_SHARDS.key), (name, RAWSOCKET.key), "1 shard", at_least=1.7,
-        ))
+        # Two shards beside the generator on few cores are waited for by fewer publications each, so their writes carry
+        # fewer events, unless there are always enough.
+        for window in (64, 512):
+            name = f"fan-out of 8 publishers to {self.mode.room:,}, {window} under way, 1 and 2 shards"
+            options = self.options("--publishers", 8, "--subscribers", self.mode.room, "--window", window)
+            self.work(name, "fanout", [RAWSOCKET, TWO_SHARDS], options, window=window)
+            self.check(Ratio(
+                f"2 shards against 1, {window} under way, by the CPU of the busiest shard", "events_per_busiest_core",
+                (name, TWO_SHARDS.key), (name, RAWSOCKET.key), "1 shard", at_least=1.7,
+            ))
 
     @staticmethod
     def subscriptions(sessions, each, policy):

@@ -1,6 +1,7 @@
 //! The relay's frames.
 //!
-//! The relay knows one topic and one procedure, so their numbers are not sent.
+//! The relay knows one topic and one procedure, so their numbers are not sent. A connection joins in two exchanges, as it
+//! does over RawSocket: what it asks for comes after the answer to a first frame.
 
 use fanwire::load::{Dialect, Ending, Incoming, Role, Stamp};
 
@@ -30,27 +31,29 @@ impl Relay {
     }
 }
 
-impl Dialect for Relay {
-    type Session = Role;
+/// A connection to the relay.
+pub struct Session {
+    role: Role,
+    /// The first frame was answered.
+    greeted: bool,
+}
 
-    fn session(&self, role: Role, _way: usize) -> Role {
-        role
+impl Dialect for Relay {
+    type Session = Session;
+
+    fn session(&self, role: Role, _way: usize) -> Session {
+        Session { role, greeted: false }
     }
 
-    fn open(&self, role: &mut Role, out: &mut Vec<u8>) {
-        let kind = match role {
-            Role::Subscriber { .. } => Kind::Subscribe,
-            Role::Callee { .. } => Kind::Register,
-            Role::Publisher | Role::Caller | Role::Idle => Kind::Join,
-        };
-        frame::append(kind, &[], out);
+    fn open(&self, _session: &mut Session, out: &mut Vec<u8>) {
+        frame::append(Kind::Join, &[], out);
     }
 
     fn next(
         &self,
-        _role: &mut Role,
+        session: &mut Session,
         input: &[u8],
-        _out: &mut Vec<u8>,
+        out: &mut Vec<u8>,
     ) -> Result<Option<(usize, Incoming)>, Ending> {
         let Some(bytes) = frame::bytes(input) else { return Ok(None) };
         if !(HEADER_BYTES..=self.frame_bytes_max).contains(&bytes) {
@@ -65,23 +68,28 @@ impl Dialect for Relay {
             Some(Kind::Publish) => Incoming::Event(stamp()?),
             Some(Kind::Call) => Incoming::Invocation { request: slot(frame), stamp: stamp()? },
             Some(Kind::Answer) => Incoming::Result(stamp()?),
+            Some(Kind::Join) if !session.greeted => {
+                session.greeted = true;
+                frame::append(session.wanted(), &[], out);
+                Incoming::Handshake
+            }
             Some(Kind::Subscribe | Kind::Register | Kind::Join) => Incoming::Ready,
             None => return Err(Ending::Protocol("a frame of no known kind".to_owned())),
         };
         Ok(Some((bytes, incoming)))
     }
 
-    fn publish(&self, _role: &mut Role, _topic: u32, stamp: Stamp, out: &mut Vec<u8>) {
+    fn publish(&self, _session: &mut Session, _topic: u32, stamp: Stamp, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.publication);
         out.extend_from_slice(&stamp.octets());
     }
 
-    fn call(&self, _role: &mut Role, _procedure: u32, stamp: Stamp, out: &mut Vec<u8>) {
+    fn call(&self, _session: &mut Session, _procedure: u32, stamp: Stamp, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.call);
         out.extend_from_slice(&stamp.octets());
     }
 
-    fn answer(&self, _role: &mut Role, request: u64, stamp: Stamp, out: &mut Vec<u8>) {
+    fn answer(&self, _session: &mut Session, request: u64, stamp: Stamp, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&self.call);
         out.extend_from_slice(&stamp.octets());
@@ -91,6 +99,17 @@ impl Dialect for Relay {
 
     fn frame_bytes_max(&self) -> usize {
         self.frame_bytes_max
+    }
+}
+
+impl Session {
+    /// What is asked for after the first exchange.
+    fn wanted(&self) -> Kind {
+        match self.role {
+            Role::Subscriber { .. } => Kind::Subscribe,
+            Role::Callee { .. } => Kind::Register,
+            Role::Publisher | Role::Caller | Role::Idle => Kind::Join,
+        }
     }
 }
 
@@ -109,17 +128,21 @@ mod tests {
     #[test]
     fn what_is_sent_is_read_when_it_is_whole() {
         let relay = Relay::new(40);
-        let mut role = relay.session(Role::Idle, 0);
+        let mut session = relay.session(Role::Idle, 0);
         let mut out = Vec::new();
-        relay.open(&mut role, &mut out);
-        relay.publish(&mut role, 0, STAMP, &mut out);
-        relay.call(&mut role, 0, STAMP, &mut out);
-        relay.answer(&mut role, 258, STAMP, &mut out);
+        relay.open(&mut session, &mut out);
+        let greeting = out.clone();
+        let (bytes, incoming) = relay.next(&mut session, &greeting, &mut out).unwrap().unwrap();
+        assert_eq!((bytes, incoming), (greeting.len(), Incoming::Handshake));
+        out.drain(..bytes);
+        relay.publish(&mut session, 0, STAMP, &mut out);
+        relay.call(&mut session, 0, STAMP, &mut out);
+        relay.answer(&mut session, 258, STAMP, &mut out);
         assert_eq!(&out[out.len() - 40 - 5..][..5], b"A\x02\x01\0\0");
         let (mut all, mut start) = (Vec::new(), 0);
         while start < out.len() {
             let (bytes, incoming) = (start..)
-                .find_map(|end| relay.next(&mut role, &out[start..end], &mut Vec::new()).unwrap())
+                .find_map(|end| relay.next(&mut session, &out[start..end], &mut Vec::new()).unwrap())
                 .unwrap();
             all.push(incoming);
             start += bytes;
@@ -132,7 +155,7 @@ mod tests {
     fn what_was_not_asked_for_is_refused() {
         let relay = Relay::new(40);
         for wrong in [&b"\xff\xff\0\0P"[..], b"\0\0\0\0P", b"\x01\0\0\0?", b"\x01\0\0\0P"] {
-            assert!(relay.next(&mut Role::Idle, wrong, &mut Vec::new()).is_err(), "{wrong:?}");
+            assert!(relay.next(&mut relay.session(Role::Idle, 0), wrong, &mut Vec::new()).is_err(), "{wrong:?}");
         }
     }
 }

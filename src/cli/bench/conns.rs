@@ -49,7 +49,7 @@ Fields of --json:
   joining_s, joined_per_s                    from the first connect to the last WELCOME
   join: from connect to WELCOME: count, p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns, max_ns, mean_ns
   sessions_ended
-  resident_bytes_before, resident_bytes_after, resident_bytes_per_session (with --pid)
+  resident_bytes_before, resident_bytes_after, resident_bytes_per_session if it grew (with --pid)
   churn (with --churn): measured_s, left_per_s, joined_per_s, bytes_per_s, left_total, joined_total, stalled,
     interrupted, router (with --pid): cpu_s, cpu_ns_per_session, cores, busiest_thread, busiest_thread_cores,
     resident_bytes; generator_cores";
@@ -91,11 +91,17 @@ impl Conns {
     }
 
     fn memory(&self, report: &mut Report, before: u64, after: u64) {
-        let each = after.saturating_sub(before) as f64 / f64::from(self.sessions);
         report.figures.whole("resident_bytes_before", before).whole("resident_bytes_after", after);
+        let span = format!("{} before, {} after", bytes(before as f64), bytes(after as f64));
+        // What earlier sessions have left is used first: then the process does not grow, and nothing can be said.
+        if after <= before {
+            let why = "a session's cannot be told from a process that did not grow: start the router anew";
+            report.line("memory", format!("{span}; {why}"));
+            return;
+        }
+        let each = (after - before) as f64 / f64::from(self.sessions);
         report.figures.number("resident_bytes_per_session", each);
-        let (before, after) = (bytes(before as f64), bytes(after as f64));
-        report.line("memory", format!("{} per session, {before} before, {after} after", bytes(each)));
+        report.line("memory", format!("{} per session, {span}", bytes(each)));
     }
 
     fn churn(
