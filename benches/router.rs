@@ -23,10 +23,11 @@ use fanwire::limits::Limits;
 use fanwire::router::directory::Match;
 use fanwire::router::publication::Publication;
 use fanwire::router::{
-    ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard, ShardIndex,
+    Clock, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard,
+    ShardIndex,
 };
 use fanwire::transport;
-use fanwire::wamp::{Message, PublicationId, Serializer, UriCheck};
+use fanwire::wamp::{Message, PublicationId, Serializer};
 
 /// One shard and its peers, all over RawSocket with MessagePack.
 struct Bench {
@@ -48,11 +49,11 @@ impl Bench {
         let listener = ListenerSettings { transport: Arc::new(transport), request_ids: RequestIds::Any };
         let settings = Settings {
             limits: Limits::DEFAULT,
-            realms: vec![RealmSettings { name: "realm1".into(), uri_check: UriCheck::Loose }],
+            realms: vec![RealmSettings::open("realm1")],
             listeners: vec![listener],
             agent: String::new(),
         };
-        let router = Router::new(settings, 1);
+        let router = Router::new(settings, 1, Clock::at_epoch(Instant::now()));
         Bench { shard: Shard::new(router, ShardIndex(0), [1; 32]), now: Instant::now(), dirty: Vec::new() }
     }
 

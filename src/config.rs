@@ -125,7 +125,10 @@ impl Config {
         });
         let settings = Settings {
             listeners: listeners.collect(),
-            realms: realms.into_iter().map(|name| RealmSettings { name, uri_check }).collect(),
+            realms: realms
+                .into_iter()
+                .map(|name| RealmSettings { uri_check, ..RealmSettings::open(name) })
+                .collect(),
             agent: concat!("fanwire-", env!("CARGO_PKG_VERSION")).to_owned(),
             limits,
         };

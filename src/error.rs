@@ -108,21 +108,35 @@ impl Violation {
 pub enum Refusal {
     /// A call was canceled.
     Canceled,
+    /// The realm does not tell who publishes or calls.
+    DiscloseMe,
+    /// The payload is not to be looked into, which its sender or receiver has not announced.
+    FeatureNotSupported,
     /// A known option has the wrong type or an unknown value, or the payload has no form in the receiver's serializer;
     /// what it is about.
     InvalidArgument(&'static str),
     /// The URI breaks the realm's rule, or is reserved, or too long.
     InvalidUri,
+    /// Every callee has said that it cannot take the call.
+    NoAvailableCallee,
     /// Nobody has registered the procedure.
     NoSuchProcedure,
     /// Not a registration of this session.
     NoSuchRegistration,
+    /// There is no such session.
+    NoSuchSession,
     /// Not a subscription of this session.
     NoSuchSubscription,
+    /// The session may not do this.
+    NotAuthorized,
+    /// A known option that is not allowed here; which.
+    OptionNotAllowed(&'static str),
     /// The message does not fit the receiver's transport.
     PayloadSizeExceeded,
     /// Somebody has registered the procedure.
     ProcedureAlreadyExists,
+    /// The call was not answered in the time its caller gave it.
+    Timeout,
     /// A limit of the router is reached, or it is shutting down.
     Unavailable,
 }
@@ -132,13 +146,20 @@ impl Refusal {
     pub fn uri(self) -> &'static str {
         match self {
             Refusal::Canceled => reason::CANCELED,
+            Refusal::DiscloseMe => reason::DISCLOSE_ME_DISALLOWED,
+            Refusal::FeatureNotSupported => reason::FEATURE_NOT_SUPPORTED,
             Refusal::InvalidArgument(_) => reason::INVALID_ARGUMENT,
             Refusal::InvalidUri => reason::INVALID_URI,
+            Refusal::NoAvailableCallee => reason::NO_AVAILABLE_CALLEE,
             Refusal::NoSuchProcedure => reason::NO_SUCH_PROCEDURE,
             Refusal::NoSuchRegistration => reason::NO_SUCH_REGISTRATION,
+            Refusal::NoSuchSession => reason::NO_SUCH_SESSION,
             Refusal::NoSuchSubscription => reason::NO_SUCH_SUBSCRIPTION,
+            Refusal::NotAuthorized => reason::NOT_AUTHORIZED,
+            Refusal::OptionNotAllowed(_) => reason::OPTION_NOT_ALLOWED,
             Refusal::PayloadSizeExceeded => reason::PAYLOAD_SIZE_EXCEEDED,
             Refusal::ProcedureAlreadyExists => reason::PROCEDURE_ALREADY_EXISTS,
+            Refusal::Timeout => reason::TIMEOUT,
             Refusal::Unavailable => reason::UNAVAILABLE,
         }
     }
@@ -147,14 +168,21 @@ impl Refusal {
     pub fn text(self) -> &'static str {
         match self {
             Refusal::Canceled => "the call was canceled",
+            Refusal::DiscloseMe => "this realm does not tell who publishes or calls",
+            Refusal::FeatureNotSupported => "payload passthru mode was not announced",
             Refusal::InvalidArgument("payload") => "the payload has no form in the receiver's serializer",
             Refusal::InvalidArgument(_) => "an option has the wrong type or an unknown value",
             Refusal::InvalidUri => "the URI is not valid here, or is reserved",
+            Refusal::NoAvailableCallee => "every callee is unavailable",
             Refusal::NoSuchProcedure => "nobody has registered this procedure",
             Refusal::NoSuchRegistration => "this session has no such registration",
+            Refusal::NoSuchSession => "there is no such session",
             Refusal::NoSuchSubscription => "this session has no such subscription",
+            Refusal::NotAuthorized => "the session may not do this",
+            Refusal::OptionNotAllowed(_) => "an option is not allowed here",
             Refusal::PayloadSizeExceeded => "the message is larger than its receiver takes",
             Refusal::ProcedureAlreadyExists => "the procedure is registered already",
+            Refusal::Timeout => "the call was not answered in time",
             Refusal::Unavailable => "a limit is reached, or the router is shutting down",
         }
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use fanwire::error::CloseReason;
 use fanwire::limits::Limits;
 use fanwire::router::{
-    ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard, ShardIndex,
+    Clock, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard, ShardIndex,
 };
 use fanwire::transport;
 use fanwire::wamp::UriCheck;
@@ -84,17 +84,16 @@ impl World {
         });
         let settings = Settings {
             limits,
-            realms: REALMS
-                .map(|name| RealmSettings { name: name.to_owned(), uri_check: UriCheck::Loose })
-                .to_vec(),
+            realms: REALMS.map(RealmSettings::open).to_vec(),
             listeners: vec![ListenerSettings { transport, request_ids: RequestIds::Any }],
             agent: String::new(),
         };
-        let router = Router::new(settings, SHARDS);
+        let now = Instant::now();
+        let router = Router::new(settings, SHARDS, Clock::at_epoch(now));
         let shards = (0..SHARDS)
             .map(|index| Shard::new(router.clone(), ShardIndex(index as u8), [index as u8; 32]))
             .collect();
-        World { router, shards, peers: Vec::new(), now: Instant::now() }
+        World { router, shards, peers: Vec::new(), now }
     }
 
     fn step(&mut self, operation: u8, input: &mut Input<'_>) {

@@ -1,6 +1,8 @@
 //! Meta events: what happens in a realm, told as publications (advanced profile, "Subscription Meta Events",
 //! "Registration Meta Events").
 
+pub(in crate::router) mod procedures;
+
 use super::arguments;
 use super::directory::Record;
 use crate::codec::payload::OwnedPayload;

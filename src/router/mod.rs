@@ -9,7 +9,8 @@
 //!   [`match_cache`]: how a shard reads it without them. [`pattern`]: exact, prefix and wildcard matching.
 //! - [`broker`] and [`dealer`]: one of each for a realm in a shard. [`roster`]: who here has which subscription.
 //!   [`publication`]: an event on its way. [`hashed_slab`]: what tables of very many small entries are made of.
-//! - [`letter`]: what shards tell one another. [`timers`], [`entropy`]: time and chance, both from outside.
+//! - [`features`]: what peers announce, and what the router does.
+//! - [`letter`]: what shards tell one another. [`timers`], [`clock`], [`entropy`]: time and chance, both from outside.
 //!
 //! # The guarantees, and why they hold
 //!
@@ -33,9 +34,11 @@
 //! handling a peer's next message while an earlier one waits for an answer.
 
 pub mod broker;
+pub mod clock;
 pub mod dealer;
 pub mod directory;
 pub mod entropy;
+pub mod features;
 pub mod hashed_slab;
 pub mod letter;
 pub mod match_cache;
@@ -50,16 +53,20 @@ pub mod session;
 pub mod shard;
 pub mod timers;
 
+use std::time::Instant;
+
 use self::entropy::Entropy;
 use self::letter::Letters;
 use self::peer::Peers;
+use self::timers::Timers;
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::wamp::message::{self, code};
 use crate::wamp::{Dict, Message, RequestId, Serializer, Value};
 
+pub use clock::Clock;
 pub use letter::Letter;
-pub use realm::{ListenerSettings, RealmSettings, RequestIds, Router, Settings};
+pub use realm::{Disclosure, ListenerSettings, RealmSettings, RequestIds, Role, Router, Settings};
 pub use shard::{Closing, Shard};
 
 /// Which shard; below the router's shard count, at most 63.
@@ -102,6 +109,10 @@ pub struct Context<'a> {
     pub peers: &'a mut Peers,
     /// The outboxes.
     pub letters: &'a mut Letters,
+    /// Deadlines.
+    pub timers: &'a mut Timers,
+    /// The time of the input that is being worked on.
+    pub now: Instant,
     /// Chance.
     pub entropy: &'a mut Entropy,
     /// Invocations that peers here have not answered.
@@ -115,7 +126,9 @@ impl Context<'_> {
     pub fn refuse(&mut self, key: PeerKey, request_type: u64, request: RequestId, refusal: Refusal) {
         let text = Value::text(refusal.text());
         let payload = match refusal {
-            Refusal::InvalidArgument(key) => arguments(&[text, Value::text(key)]),
+            Refusal::InvalidArgument(key) | Refusal::OptionNotAllowed(key) => {
+                arguments(&[text, Value::text(key)])
+            }
             _ => arguments(&[text]),
         };
         let error = refusal.uri().into();

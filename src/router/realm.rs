@@ -1,12 +1,13 @@
 //! What all shards share: the router's settings and its realms, each with its directory and its list of sessions.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::directory::Directory;
-use super::session::Map;
-use super::{PeerKey, RealmKey, ShardIndex};
+use super::session::{Identity, Map};
+use super::{Clock, PeerKey, RealmKey, ShardIndex};
 use crate::limits::{Limits, SHARDS_MAX};
 use crate::transport;
 use crate::wamp::{SessionId, UriCheck};
@@ -18,6 +19,48 @@ pub struct RealmSettings {
     pub name: String,
     /// Which URIs are valid in it.
     pub uri_check: UriCheck,
+    /// Whether receivers are told who publishes and calls.
+    pub disclosure: Disclosure,
+    /// What clients are that say nothing of themselves.
+    pub anonymous: Arc<Role>,
+}
+
+impl RealmSettings {
+    /// A realm in which everybody may do everything.
+    pub fn open(name: impl Into<String>) -> RealmSettings {
+        RealmSettings {
+            name: name.into(),
+            uri_check: UriCheck::Loose,
+            disclosure: Disclosure::default(),
+            anonymous: Arc::new(Role { name: "anonymous".to_owned(), trust_level: None, administers: true }),
+        }
+    }
+}
+
+/// Whether the receivers of events and invocations are told who sent them (advanced profile, "Publisher
+/// Identification", "Caller Identification").
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Disclosure {
+    /// If the sender asks for it with `disclose_me`.
+    #[default]
+    AsAsked,
+    /// Whatever the sender asks for.
+    Always,
+    /// Never; who asks for it is refused with `wamp.error.option_disallowed.disclose_me`.
+    Never,
+}
+
+/// What sessions of an `authrole` are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Role {
+    /// The `authrole`.
+    pub name: String,
+    /// The trust level that receivers of their events and calls are told, if any (advanced profile, "Publication Trust
+    /// Levels", "Call Trust Levels").
+    pub trust_level: Option<u64>,
+    /// They may call the meta procedures that change what is others': killing sessions, removing subscribers and
+    /// callees, changing the details of sessions.
+    pub administers: bool,
 }
 
 /// What an operator sets for a listener.
@@ -73,18 +116,20 @@ pub struct Router {
     pub settings: Settings,
     /// Shards, 1 to 64.
     pub shard_count: usize,
+    /// The time it was made at.
+    pub clock: Clock,
     realms: Vec<Arc<Realm>>,
 }
 
 impl Router {
     /// A router without peers. `shard_count` is 1 to [`SHARDS_MAX`].
-    pub fn new(settings: Settings, shard_count: usize) -> Arc<Router> {
+    pub fn new(settings: Settings, shard_count: usize, clock: Clock) -> Arc<Router> {
         assert!((1..=SHARDS_MAX).contains(&shard_count), "a router has 1 to {SHARDS_MAX} shards");
         let realms = settings.realms.iter().enumerate();
         let realms =
             realms.map(|(index, realm)| Arc::new(Realm::new(index, realm, &settings.limits, shard_count)));
         let realms = realms.collect();
-        Arc::new(Router { settings, shard_count, realms })
+        Arc::new(Router { settings, shard_count, clock, realms })
     }
 
     /// The realms, in the order of their keys.
@@ -110,13 +155,26 @@ pub struct Realm {
     pub key: RealmKey,
     /// Its URI.
     pub name: String,
+    /// As the operator has set it.
+    pub settings: RealmSettings,
     /// Which URIs are valid in it.
     pub uri_check: UriCheck,
     /// The shard that publishes what the directory records.
     pub home: ShardIndex,
     /// Who is interested in what.
     pub directory: Directory,
-    sessions: Mutex<Map<SessionId, (ShardIndex, PeerKey)>>,
+    sessions: Mutex<Map<SessionId, Member>>,
+}
+
+/// A session, as all shards know it.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The shard that owns the peer.
+    pub shard: ShardIndex,
+    /// The peer there.
+    pub peer: PeerKey,
+    /// Who it is.
+    pub identity: Arc<Identity>,
 }
 
 impl Realm {
@@ -124,6 +182,7 @@ impl Realm {
         Realm {
             key: RealmKey(index as u32),
             name: settings.name.clone(),
+            settings: settings.clone(),
             uri_check: settings.uri_check,
             home: ShardIndex((index % shard_count) as u8),
             directory: Directory::new(limits.pattern_shapes_max),
@@ -132,13 +191,27 @@ impl Realm {
     }
 
     /// Enters a session; false if one of that identifier exists already.
-    pub fn enter(&self, session: SessionId, shard: ShardIndex, peer: PeerKey) -> bool {
+    pub fn enter(&self, member: Member) -> bool {
         let mut sessions = self.sessions.lock();
-        if sessions.contains_key(&session) {
-            return false;
+        match sessions.entry(member.identity.session) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(member);
+                true
+            }
         }
-        sessions.insert(session, (shard, peer));
-        true
+    }
+
+    /// All sessions, by growing identifier.
+    pub fn members(&self) -> Vec<Member> {
+        let mut members: Vec<_> = self.sessions.lock().values().cloned().collect();
+        members.sort_unstable_by_key(|member| member.identity.session);
+        members
+    }
+
+    /// The session of that identifier.
+    pub fn member(&self, session: SessionId) -> Option<Member> {
+        self.sessions.lock().get(&session).cloned()
     }
 
     /// Takes a session out.

@@ -4,10 +4,12 @@
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Arc;
 
+use super::features::{self, Announced, Features};
 use super::letter::CallKey;
 use super::roster::Places;
-use super::{RealmKey, RequestIds, Router};
+use super::{RealmKey, RequestIds, Role, Router};
 use crate::codec;
 use crate::error::Violation;
 use crate::wamp::message::Hello;
@@ -58,19 +60,36 @@ impl<K, V> Default for LazyMap<K, V> {
     }
 }
 
+/// Who a session is, once it has joined: the peer's own, the realm's list and what it sends share one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Its identifier.
+    pub session: SessionId,
+    /// The name it has joined under.
+    pub authid: Box<str>,
+    /// What it may do.
+    pub role: Arc<Role>,
+    /// How it has proved who it is.
+    pub authmethod: &'static str,
+    /// Who has vouched for it.
+    pub authprovider: &'static str,
+}
+
 /// What a joined peer has.
 #[derive(Debug)]
 pub struct Session {
     /// Its identifier.
     pub id: SessionId,
+    /// Who it is.
+    pub identity: Arc<Identity>,
     /// Its realm.
     pub realm: RealmKey,
     /// The last request from the peer.
     pub request: RequestId,
     /// The last INVOCATION to the peer.
     pub invocation: RequestId,
-    /// As a callee it announced `call_canceling`: it may be sent INTERRUPT.
-    pub call_canceling: bool,
+    /// What it has announced.
+    pub features: Features,
     /// See [`Admission::counts_on`].
     pub counts_on: bool,
     /// Its subscriptions, as its places in the rosters.
@@ -87,13 +106,14 @@ pub struct Session {
 
 impl Session {
     /// A session without promises.
-    pub fn new(id: SessionId, admission: &Admission) -> Session {
+    pub fn new(identity: Arc<Identity>, admission: &Admission) -> Session {
         Session {
-            id,
+            id: identity.session,
+            identity,
             realm: admission.realm,
             request: RequestId::NONE,
             invocation: RequestId::NONE,
-            call_canceling: admission.call_canceling,
+            features: admission.features,
             counts_on: admission.counts_on,
             places: Places::default(),
             registrations: LazyMap::default(),
@@ -125,8 +145,8 @@ impl Session {
 pub struct Admission {
     /// The realm.
     pub realm: RealmKey,
-    /// See [`Session::call_canceling`].
-    pub call_canceling: bool,
+    /// See [`Session::features`].
+    pub features: Features,
     /// The client's library does not begin to count again when it joins again, so its first request may have any id:
     /// wampy.js after a reconnect. Refusing it would lock such clients out after every restart of the router.
     pub counts_on: bool,
@@ -165,15 +185,15 @@ pub fn admit(
     if !details.anonymous {
         return refusal(reason::NO_MATCHING_AUTH_METHOD, "Only anonymous authentication is offered here.");
     }
-    let HelloDetails { call_canceling, counts_on, .. } = details;
-    Ok(Ok(Admission { realm: realm.key, call_canceling, counts_on }))
+    let HelloDetails { features, counts_on, .. } = details;
+    Ok(Ok(Admission { realm: realm.key, features, counts_on }))
 }
 
 /// What the router reads of `HELLO.Details`.
 #[derive(Debug)]
 struct HelloDetails {
     has_role: bool,
-    call_canceling: bool,
+    features: Features,
     counts_on: bool,
     /// `anonymous` is among the methods, or none are named.
     anonymous: bool,
@@ -181,8 +201,8 @@ struct HelloDetails {
 
 impl HelloDetails {
     fn read(details: &Dict<'_>) -> HelloDetails {
-        let mut read =
-            HelloDetails { has_role: false, call_canceling: false, counts_on: false, anonymous: true };
+        let features = Features::default();
+        let mut read = HelloDetails { has_role: false, features, counts_on: false, anonymous: true };
         for (key, value) in codec::entries(details) {
             match (&*key, &value) {
                 ("roles", Value::Dict(roles)) => read.roles(roles),
@@ -202,38 +222,36 @@ impl HelloDetails {
     fn roles(&mut self, roles: &Dict<'_>) {
         for (role, attributes) in codec::entries(roles) {
             self.has_role |= matches!(&*role, "publisher" | "subscriber" | "caller" | "callee");
-            if let ("callee", Value::Dict(attributes)) = (&*role, &attributes) {
-                self.call_canceling = has_feature(attributes, "call_canceling", "call_cancelling");
+            if let Value::Dict(attributes) = &attributes {
+                self.features.read(&role, attributes);
             }
         }
     }
 }
 
-/// True if `features` of a role's attributes has one of the names set to true.
-fn has_feature(attributes: &Dict<'_>, name: &str, other_spelling: &str) -> bool {
-    codec::entries(attributes).filter(|(key, _)| key == "features").any(|(_, features)| {
-        let Value::Dict(features) = features else { return false };
-        codec::entries(&features)
-            .any(|(key, value)| (key == name || key == other_spelling) && matches!(value, Value::Bool(true)))
-    })
-}
-
 /// Calls `send` with `WELCOME.Details`: the roles and features of this router, just those that are built, and who the
 /// session is.
-pub fn welcome_details<T>(router: &Router, realm: &str, authid: &str, send: impl FnOnce(Dict<'_>) -> T) -> T {
-    let on = |name| (name, Value::Bool(true));
-    let broker = [on("pattern_based_subscription"), on("publisher_exclusion")];
-    let dealer = [on("call_canceling"), on("pattern_based_registration")];
+pub fn welcome_details<T>(
+    router: &Router,
+    realm: &str,
+    identity: &Identity,
+    send: impl FnOnce(Dict<'_>) -> T,
+) -> T {
+    let on = |names: Vec<&'static str>| -> Vec<_> {
+        names.into_iter().map(|name| (name, Value::Bool(true))).collect()
+    };
+    let Announced { broker, dealer } = features::announced();
+    let (broker, dealer) = (on(broker), on(dealer));
     let broker = [("features", Value::Dict(Dict::Pairs(&broker)))];
     let dealer = [("features", Value::Dict(Dict::Pairs(&dealer)))];
     let roles =
         [("broker", Value::Dict(Dict::Pairs(&broker))), ("dealer", Value::Dict(Dict::Pairs(&dealer)))];
     let mut details = vec![
         ("realm", Value::text(realm)),
-        ("authid", Value::text(authid)),
-        ("authrole", Value::text("anonymous")),
-        ("authmethod", Value::text("anonymous")),
-        ("authprovider", Value::text("static")),
+        ("authid", Value::text(&identity.authid)),
+        ("authrole", Value::text(&identity.role.name)),
+        ("authmethod", Value::text(identity.authmethod)),
+        ("authprovider", Value::text(identity.authprovider)),
         ("roles", Value::Dict(Dict::Pairs(&roles))),
     ];
     if !router.settings.agent.is_empty() {
@@ -245,6 +263,7 @@ pub fn welcome_details<T>(router: &Router, realm: &str, authid: &str, send: impl
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::router::features::Feature;
     use crate::wamp::{Message, Serializer};
 
     fn details(json: &str) -> HelloDetails {
@@ -256,8 +275,16 @@ mod tests {
     }
 
     fn session(counts_on: bool) -> Session {
-        let admission = Admission { realm: RealmKey(0), call_canceling: false, counts_on };
-        Session::new(SessionId(1), &admission)
+        let role = Role { name: "anonymous".to_owned(), trust_level: None, administers: false };
+        let identity = Identity {
+            session: SessionId(1),
+            authid: "somebody".into(),
+            role: Arc::new(role),
+            authmethod: "anonymous",
+            authprovider: "static",
+        };
+        let admission = Admission { realm: RealmKey(0), features: Features::default(), counts_on };
+        Session::new(Arc::new(identity), &admission)
     }
 
     #[test]
@@ -278,25 +305,17 @@ mod tests {
 
     #[test]
     fn an_idle_session_is_small() {
-        assert!(size_of::<Session>() <= 88, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 104, "{}", size_of::<Session>());
     }
 
     #[test]
     fn hello_details_are_read_whatever_else_they_hold() {
         let read =
             details(r#"{"x":[{"roles":1}],"roles":{"callee":{"features":{"call_canceling":true,"y":1}}}}"#);
-        assert!(read.has_role && read.call_canceling && read.anonymous && !read.counts_on);
-        let read = details(r#"{"roles":{"callee":{"features":{"call_cancelling":true}},"caller":null}}"#);
-        assert!(read.call_canceling, "the other spelling");
+        assert!(read.has_role && read.anonymous && !read.counts_on);
+        assert!(read.features.has(Feature::CalleeCallCanceling));
         for none in [r#"{"roles":[]}"#, "{}", r#"{"roles":{"broker":{}}}"#] {
             assert!(!details(none).has_role, "{none}");
-        }
-        for no in [
-            r#"{"callee":{}}"#,
-            r#"{"callee":{"features":{"call_canceling":1}}}"#,
-            r#"{"caller":{"features":{"call_canceling":true}}}"#,
-        ] {
-            assert!(!details(&format!(r#"{{"roles":{no}}}"#)).call_canceling, "{no}");
         }
         assert!(details(r#"{"authmethods":[]}"#).anonymous);
         assert!(!details(r#"{"authmethods":["ticket",7]}"#).anonymous);

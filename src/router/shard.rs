@@ -20,29 +20,31 @@
 //!    peer has closed too, or a deadline has passed, the connection is dropped. Only a peer that does not take its
 //!    bytes, or whose socket is broken, is dropped at once.
 
+mod deadlines;
 mod drain;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use self::drain::Drain;
 use super::broker::Broker;
 use super::dealer::Dealer;
 use super::entropy::Entropy;
 use super::letter::Letters;
+use super::meta::procedures;
 use super::peer::{Peers, Sent, State};
 use super::queue::Waiting;
-use super::realm::Realm;
-use super::session::{self, HelloRefusal, Session};
+use super::realm::{Member, Realm};
+use super::session::{self, Admission, HelloRefusal, Identity, Session};
 use super::timers::{Timer, Timers};
 use super::{Context, Letter, ListenerIndex, PeerKey, RealmKey, Router, ShardIndex};
 use crate::codec;
 use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
 use crate::limits::Limits;
-use crate::transport::{Framing, Inbound, Transport};
+use crate::transport::{Inbound, Transport};
 use crate::wamp::message::{Abort, Goodbye, Hello, Publish, Welcome, code};
-use crate::wamp::{Dict, Message, Payload, Value, reason};
+use crate::wamp::{Dict, Message, Payload, Value, reason, uri};
 
 /// What must be done to a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +66,8 @@ pub struct Shard {
     letters: Letters,
     timers: Timers,
     entropy: Entropy,
+    /// The time of the last input.
+    now: Instant,
     invocations_open: usize,
     /// Letters of this shard to itself, while they are taken.
     own_letters: Vec<Letter>,
@@ -74,10 +78,10 @@ pub struct Shard {
 
 /// A realm, as far as it is here.
 #[derive(Debug)]
-struct LocalRealm {
-    shared: Arc<Realm>,
-    broker: Broker,
-    dealer: Dealer,
+pub(super) struct LocalRealm {
+    pub(super) shared: Arc<Realm>,
+    pub(super) broker: Broker,
+    pub(super) dealer: Dealer,
 }
 
 /// How the connection goes on after a message.
@@ -105,6 +109,7 @@ impl Shard {
             letters: Letters::new(router.shard_count),
             timers: Timers::default(),
             entropy: Entropy::new(seed),
+            now: router.clock.instant,
             invocations_open: 0,
             own_letters: Vec::new(),
             drain: Drain::No,
@@ -117,6 +122,7 @@ impl Shard {
 
     /// A connection exists. `full`: there are too many; its handshake will be refused.
     pub fn open(&mut self, listener: ListenerIndex, full: bool, now: Instant) -> PeerKey {
+        self.now = now;
         let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
         let key = self.peers.open(listener, Transport::new(settings, full), now);
         self.await_handshake(key, now);
@@ -134,6 +140,7 @@ impl Shard {
     /// Bytes came, cut anywhere; unmasks in place. Handles whole messages while [`Shard::wants_input`] holds, keeps
     /// the rest. A dead key is ignored.
     pub fn receive(&mut self, key: PeerKey, bytes: &mut [u8], now: Instant) {
+        self.now = now;
         let Some(peer) = self.peers.peer_mut(key) else { return };
         peer.last_input = now;
         peer.pinged = false;
@@ -155,6 +162,7 @@ impl Shard {
 
     /// The peer will send no more (end of file). Its session leaves; what is queued for it is still written.
     pub fn input_ended(&mut self, key: PeerKey, now: Instant) {
+        self.now = now;
         self.leave(key);
         self.peers.finish(key, CloseReason::Closed, &mut self.timers, now);
         self.peers.input_ended(key, &mut self.timers);
@@ -164,6 +172,7 @@ impl Shard {
     /// The connection is gone, or must go at once: nothing more can be written. The key is dead afterwards. Returns the
     /// reason that was counted: a peer that was finishing had its own already.
     pub fn close(&mut self, key: PeerKey, reason: CloseReason, now: Instant) -> CloseReason {
+        self.now = now;
         self.leave(key);
         let reason = self.peers.remove(key, reason, &mut self.timers);
         self.settle(now);
@@ -172,12 +181,14 @@ impl Shard {
 
     /// A letter from another shard.
     pub fn take_letter(&mut self, letter: Letter, now: Instant) {
+        self.now = now;
         self.open_letter(letter);
         self.settle(now);
     }
 
     /// Deadlines that have passed.
     pub fn expire(&mut self, now: Instant) {
+        self.now = now;
         while let Some(timer) = self.timers.expired(now) {
             self.on_timer(timer, now);
             self.settle(now);
@@ -187,6 +198,7 @@ impl Shard {
     /// Begins the shutdown: new sessions and calls are refused, open calls may finish for half of `drain_ms_max`, then
     /// every session gets GOODBYE. Done when [`Shard::peer_count`] is 0.
     pub fn drain(&mut self, now: Instant) {
+        self.now = now;
         if self.drain != Drain::No {
             return;
         }
@@ -403,8 +415,12 @@ impl Shard {
         now: Instant,
     ) -> Result<Next, Violation> {
         self.admit(key, message)?;
-        let (LocalRealm { broker, dealer, .. }, mut cx) = self.lend(realm);
+        let (local, mut cx) = self.lend(realm);
+        let LocalRealm { broker, dealer, .. } = local;
         let granted = match message {
+            Message::Call(call) if uri::reserved(&call.procedure) => {
+                procedures::on_call(local, &mut cx, key, call)
+            }
             Message::Publish(publish) => broker.on_publish(&mut cx, key, publish),
             Message::Subscribe(subscribe) => broker.on_subscribe(&mut cx, key, subscribe),
             Message::Unsubscribe(unsubscribe) => broker.on_unsubscribe(&mut cx, key, unsubscribe),
@@ -440,23 +456,7 @@ impl Shard {
     fn on_hello(&mut self, key: PeerKey, hello: &Hello<'_>, now: Instant) -> Result<Next, Violation> {
         match session::admit(&self.router, self.drain != Drain::No, hello)? {
             Ok(admission) => {
-                let realm = self.realms[admission.realm.0 as usize].shared.clone();
-                let id = loop {
-                    let id = self.entropy.session();
-                    if realm.enter(id, self.index, key) {
-                        break id;
-                    }
-                };
-                let session = Session::new(id, &admission);
-                if let Some(peer) = self.peers.peer_mut(key) {
-                    peer.state = State::Joined(Box::new(session));
-                }
-                self.peers.counters.sessions_joined += 1;
-                let authid = self.entropy.authid();
-                let sent = session::welcome_details(&self.router, &realm.name, &authid, |details| {
-                    self.peers.send(key, &Message::Welcome(Welcome { session: id, details }))
-                });
-                if sent != Sent::Queued {
+                if self.join(key, &admission) != Sent::Queued {
                     // A RawSocket peer may announce to take less than WELCOME is.
                     self.leave(key);
                     self.send_abort(
@@ -474,6 +474,31 @@ impl Shard {
                 Ok(Next::Finish(CloseReason::Aborted))
             }
         }
+    }
+
+    /// Enters the session, and sends WELCOME.
+    fn join(&mut self, key: PeerKey, admission: &Admission) -> Sent {
+        let realm = self.realms[admission.realm.0 as usize].shared.clone();
+        let authid: Box<str> = self.entropy.authid().into();
+        let identity = loop {
+            let identity = Arc::new(Identity {
+                session: self.entropy.session(),
+                authid: authid.clone(),
+                role: realm.settings.anonymous.clone(),
+                authmethod: "anonymous",
+                authprovider: "static",
+            });
+            if realm.enter(Member { shard: self.index, peer: key, identity: identity.clone() }) {
+                break identity;
+            }
+        };
+        if let Some(peer) = self.peers.peer_mut(key) {
+            peer.state = State::Joined(Box::new(Session::new(identity.clone(), admission)));
+        }
+        self.peers.counters.sessions_joined += 1;
+        session::welcome_details(&self.router, &realm.name, &identity, |details| {
+            self.peers.send(key, &Message::Welcome(Welcome { session: identity.session, details }))
+        })
     }
 
     /// GOODBYE: all is given back before the answer, and the transport waits for another HELLO.
@@ -565,93 +590,6 @@ impl Shard {
         }
     }
 
-    // Deadlines.
-
-    fn on_timer(&mut self, timer: Timer, now: Instant) {
-        match timer {
-            Timer::Handshake(key) => {
-                self.peers.clear_deadline(key, &mut self.timers);
-                match self.peers.peer(key).map(|peer| &peer.state) {
-                    // There is no transport yet to say anything in.
-                    Some(State::Opening) => {
-                        self.peers.drop_connection(key, CloseReason::HandshakeTimeout, &mut self.timers);
-                    }
-                    _ => self.finish_peer(key, (1002, "HELLO is late"), CloseReason::HandshakeTimeout, now),
-                }
-            }
-            Timer::Goodbye(key) => self.on_goodbye_late(key, now),
-            Timer::Silence(key) => self.on_silence(key, now),
-            Timer::Stall(key) => self.peers.on_stall(key, &mut self.timers, now),
-            Timer::DrainCalls => self.say_goodbye_to_all(now),
-            Timer::DrainEnd => {
-                for key in self.peers.keys() {
-                    self.leave(key);
-                    self.peers.drop_connection(key, CloseReason::Shutdown, &mut self.timers);
-                }
-            }
-        }
-    }
-
-    /// The peer has not answered our last words. It has longer if it is still taking what stood before them.
-    fn on_goodbye_late(&mut self, key: PeerKey, now: Instant) {
-        self.peers.clear_deadline(key, &mut self.timers);
-        let wait = Limits::ms(self.router.settings.limits.goodbye_ms_max);
-        if let Some(due) = self.peers.last_progress(key).map(|at| at + wait).filter(|due| *due > now) {
-            return self.peers.set_deadline(key, Timer::Goodbye(key), due, &mut self.timers);
-        }
-        self.leave(key);
-        self.peers.drop_connection(key, CloseReason::GoodbyeTimeout, &mut self.timers);
-    }
-
-    fn on_silence(&mut self, key: PeerKey, now: Instant) {
-        self.peers.clear_deadline(key, &mut self.timers);
-        let Some(silence) = self.silence_max(key) else { return };
-        let paused = self.peers.paused(key.index);
-        let Some(peer) = self.peers.peer_mut(key) else { return };
-        let due = peer.last_input + silence;
-        // A peer that is not read cannot be heard; the stall deadline watches it meanwhile.
-        if due > now || paused {
-            let due = if paused { now + silence } else { due };
-            return self.peers.set_deadline(key, Timer::Silence(key), due, &mut self.timers);
-        }
-        if peer.pinged {
-            self.leave(key);
-            return self.peers.drop_connection(key, CloseReason::Silence, &mut self.timers);
-        }
-        peer.pinged = true;
-        if let Some(mut transport) = peer.transport.take() {
-            self.peers.reply_with(key, |reply| transport.ping(reply));
-            if let Some(peer) = self.peers.peer_mut(key) {
-                peer.transport = Some(transport);
-            }
-        }
-        self.peers.set_deadline(key, Timer::Silence(key), now + silence, &mut self.timers);
-    }
-
-    fn await_handshake(&mut self, key: PeerKey, now: Instant) {
-        let at = now + Limits::ms(self.router.settings.limits.handshake_ms_max);
-        self.peers.set_deadline(key, Timer::Handshake(key), at, &mut self.timers);
-    }
-
-    fn await_silence(&mut self, key: PeerKey, now: Instant) {
-        match self.silence_max(key) {
-            None => self.peers.clear_deadline(key, &mut self.timers),
-            Some(silence) => {
-                self.peers.set_deadline(key, Timer::Silence(key), now + silence, &mut self.timers)
-            }
-        }
-    }
-
-    /// How long the peer may say nothing before it is pinged, if ever.
-    fn silence_max(&self, key: PeerKey) -> Option<Duration> {
-        let limits = &self.router.settings.limits;
-        let silence_ms = match self.peers.peer(key)?.link?.framing {
-            Framing::RawSocket => limits.rawsocket_silence_ms_max,
-            Framing::WebSocket | Framing::WebSocketBatched => limits.silence_ms_max,
-        };
-        (silence_ms > 0).then(|| Limits::ms(silence_ms))
-    }
-
     /// One realm of the shard, and the rest of it as broker and dealer see it.
     fn lend(&mut self, realm: RealmKey) -> (&mut LocalRealm, Context<'_>) {
         let context = Context {
@@ -659,6 +597,8 @@ impl Shard {
             router: &self.router,
             peers: &mut self.peers,
             letters: &mut self.letters,
+            timers: &mut self.timers,
+            now: self.now,
             entropy: &mut self.entropy,
             invocations_open: &mut self.invocations_open,
             draining: self.drain != Drain::No,

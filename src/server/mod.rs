@@ -22,6 +22,7 @@ use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle, available_parallelism};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::{Sender, unbounded};
 use crossbeam::utils::CachePadded;
@@ -37,7 +38,7 @@ use self::mailbox::{Mailbox, Mailboxes};
 use self::worker::Worker;
 use crate::counters::Counters;
 use crate::limits::Limits;
-use crate::router::{ListenerIndex, Router, Settings, Shard, ShardIndex};
+use crate::router::{Clock, ListenerIndex, Router, Settings, Shard, ShardIndex};
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -93,7 +94,7 @@ impl Server {
         let waker = Arc::new(waker);
         let limits = settings.limits.clone();
         let (polls, mailboxes) = mailboxes(shards, &limits)?;
-        let workers = workers(&Router::new(settings, shards), polls, &mailboxes, &waker)?;
+        let workers = workers(&Router::new(settings, shards, clock()), polls, &mailboxes, &waker)?;
         let (commands, received) = unbounded();
         let acceptor = Acceptor::new(poll, listeners, signals, received, mailboxes, limits)
             .map_err(system("an event queue"))?;
@@ -159,6 +160,12 @@ fn bind(addresses: &[Address]) -> Result<Vec<(Listener, ListenerIndex)>, StartEr
         listeners.extend(bound.into_iter().map(|listener| (listener, index)));
     }
     Ok(listeners)
+}
+
+fn clock() -> Clock {
+    // A machine whose clock stands before 1970 has no better idea than that.
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Clock { instant: Instant::now(), since_epoch }
 }
 
 /// An event queue and a mailbox that wakes it, for each worker.

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use fanwire::codec;
 use fanwire::limits::Limits;
 use fanwire::router::{
-    Closing, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard,
-    ShardIndex,
+    Clock, Closing, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings,
+    Shard, ShardIndex,
 };
 use fanwire::transport;
 use fanwire::wamp::{Serializer, UriCheck};
@@ -104,7 +104,7 @@ impl Wire {
             }),
             request_ids: RequestIds::Strict,
         };
-        let realm = |name: &str, uri_check| RealmSettings { name: name.into(), uri_check };
+        let realm = |name: &str, uri_check| RealmSettings { uri_check, ..RealmSettings::open(name) };
         let mut settings = Settings {
             limits,
             realms: vec![realm("realm1", UriCheck::Loose), realm("strict", UriCheck::Strict)],
@@ -112,11 +112,12 @@ impl Wire {
             agent: "Fanwire-test".into(),
         };
         change(&mut settings);
-        let router = Router::new(settings, shard_count);
+        let now = Instant::now();
+        let router = Router::new(settings, shard_count, Clock::at_epoch(now));
         let shards = (0..shard_count)
             .map(|index| Shard::new(router.clone(), ShardIndex(index as u8), [index as u8; 32]))
             .collect();
-        Wire { router, shards, now: Instant::now(), kind, clients: HashMap::new(), ends: Vec::new() }
+        Wire { router, shards, now, kind, clients: HashMap::new(), ends: Vec::new() }
     }
 
     /// A connection of this wire's kind, on the next shard in turn, with the handshake done.

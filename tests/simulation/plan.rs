@@ -146,7 +146,8 @@ impl Plan {
             websocket: true,
         });
         let listener = |request_ids| ListenerSettings { transport: transport.clone(), request_ids };
-        let realm = |(index, uri_check)| RealmSettings { name: realm_name(index), uri_check };
+        let realm =
+            |(index, uri_check)| RealmSettings { uri_check, ..RealmSettings::open(realm_name(index)) };
         Settings {
             limits: self.limits.clone(),
             realms: REALM_CHECKS.into_iter().enumerate().take(self.realm_count).map(realm).collect(),

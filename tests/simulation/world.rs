@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fanwire::error::CloseReason;
 use fanwire::limits::Limits;
-use fanwire::router::{Closing, Letter, ListenerIndex, PeerKey, Router, Shard, ShardIndex};
+use fanwire::router::{Clock, Closing, Letter, ListenerIndex, PeerKey, Router, Shard, ShardIndex};
 use fanwire::transport::Framing;
 use fanwire::wamp::Serializer;
 use fanwire::wamp::message::code;
@@ -92,7 +92,8 @@ impl World {
     pub fn new(seed: u64) -> World {
         let mut chance = Chance::new(seed);
         let plan = Plan::draw(&mut chance, &mut Chance::new(!seed));
-        let router = Router::new(plan.settings(), plan.shard_count);
+        let now = Instant::now();
+        let router = Router::new(plan.settings(), plan.shard_count, Clock::at_epoch(now));
         let shards = (0..plan.shard_count)
             .map(|index| Shard::new(router.clone(), ShardIndex(index as u8), chance.seed()))
             .collect();
@@ -101,7 +102,7 @@ impl World {
         World {
             chance,
             plan,
-            now: Instant::now(),
+            now,
             router,
             shards,
             peers: Vec::new(),

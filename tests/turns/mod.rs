@@ -12,13 +12,13 @@ use std::time::Instant;
 use fanwire::codec;
 use fanwire::limits::Limits;
 use fanwire::router::{
-    Letter, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard,
-    ShardIndex,
+    Clock, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings,
+    Shard, ShardIndex,
 };
 use fanwire::server::mailbox::Queue;
 use fanwire::transport::websocket::{self, FrameHeader, HEADER_BYTES_MAX, Opcode};
 use fanwire::transport::{self, Framing};
-use fanwire::wamp::{Serializer, UriCheck};
+use fanwire::wamp::Serializer;
 
 /// The router's shards and the mailboxes between them.
 pub struct Shards {
@@ -76,14 +76,14 @@ impl Shards {
         };
         let settings = Settings {
             limits: limits.clone(),
-            realms: vec![RealmSettings { name: "realm1".into(), uri_check: UriCheck::Loose }],
+            realms: vec![RealmSettings::open("realm1")],
             listeners: vec![ListenerSettings {
                 transport: Arc::new(transport),
                 request_ids: RequestIds::Any,
             }],
             agent: String::new(),
         };
-        let router = Router::new(settings, count);
+        let router = Router::new(settings, count, Clock::at_epoch(Instant::now()));
         let shard = |index| Shard::new(router.clone(), ShardIndex(index as u8), [index as u8; 32]);
         let mailbox = |_| Queue::new(limits.mailbox_letters_max, limits.mailbox_bytes_max);
         Shards {
