@@ -243,7 +243,7 @@ fn a_pattern_does_not_answer_in_the_routers_name() {
         let (callee, _) = wire.join();
         let (caller, _) = wire.join();
         assert_eq!(wire.ask(callee, r#"[64,1,{"match":"prefix"},""]"#)[0], 65);
-        assert_eq!(wire.ask(caller, r#"[48,1,{},"wamp.session.count"]"#)[4], "wamp.error.no_such_procedure");
+        assert_eq!(wire.ask(caller, r#"[48,1,{},"wamp.nothing"]"#)[4], "wamp.error.no_such_procedure");
         wire.send(caller, r#"[48,2,{},"com.example"]"#);
         assert_eq!(wire.receive_one(callee)[0], 68);
         wire.finish();
