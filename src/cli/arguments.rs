@@ -42,9 +42,9 @@ pub struct Arguments {
 
 /// `KEY=VALUE`
 #[derive(Clone, Debug)]
-struct KeyValue {
-    key: String,
-    value: String,
+pub struct KeyValue {
+    pub(super) key: String,
+    pub(super) value: String,
 }
 
 impl FromStr for KeyValue {

@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use super::arguments::{ARGUMENT_RULES, Arguments};
 use super::exit::{EXIT_CODES, Failure, finish};
+use super::options::MessageOptions;
 use super::output;
 use super::target::Target;
 use crate::client::Outcome;
+use crate::wamp::Value;
 
 /// Call a procedure and print its result
 ///
@@ -20,6 +22,17 @@ pub struct Call {
 
     #[command(flatten)]
     arguments: Arguments,
+
+    /// Ask for progressive results, and print each as it comes; --timeout is the time to the next one
+    #[arg(long)]
+    progress: bool,
+
+    /// Let the callee know who calls
+    #[arg(long)]
+    disclose: bool,
+
+    #[command(flatten)]
+    options: MessageOptions,
 
     /// Print the result as a JSON object: args, kwargs, details; an error: error, args, kwargs, details
     #[arg(long)]
@@ -38,7 +51,12 @@ impl Call {
     fn call(&self) -> Result<(), Failure> {
         let payload = self.arguments.payload()?;
         let mut client = self.target.connect()?;
-        let called = client.call(&self.procedure, payload.borrow(), self.target.timeout());
+        let flags = [("receive_progress", self.progress), ("disclose_me", self.disclose)];
+        let flags = flags.into_iter().filter(|(_, set)| *set).map(|(key, _)| (key, Value::Bool(true)));
+        let options = self.options.with(flags.collect());
+        let timeout = self.target.timeout();
+        let called: Result<Outcome, Failure> =
+            client.call(&self.procedure, &options, payload.borrow(), timeout, |part| self.print(part));
         let printed = match &called {
             Ok(outcome) => self.print(outcome),
             Err(_) => Ok(()),

@@ -10,6 +10,7 @@ mod call;
 mod command;
 mod exit;
 mod interrupt;
+mod options;
 mod output;
 mod publish;
 mod register;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::arguments::{ARGUMENT_RULES, Arguments};
 use super::exit::{EXIT_CODES, Failure, finish};
+use super::options::MessageOptions;
 use super::output;
 use super::target::Target;
 use crate::client::Client;
@@ -24,6 +25,17 @@ pub struct Publish {
     /// Wait until the router has taken each event, and print its publication id
     #[arg(long)]
     ack: bool,
+
+    /// Keep the event as the topic's last: who subscribes later with --retained gets it
+    #[arg(long)]
+    retain: bool,
+
+    /// Let receivers know who publishes
+    #[arg(long)]
+    disclose: bool,
+
+    #[command(flatten)]
+    options: MessageOptions,
 
     /// Publish this many times
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
@@ -65,11 +77,14 @@ impl Publish {
     }
 
     fn publish_once(&self, client: &mut Client, payload: Payload<'_>) -> Result<(), Failure> {
+        let flags = [("retain", self.retain), ("disclose_me", self.disclose)];
+        let flags = flags.into_iter().filter(|(_, set)| *set).map(|(key, _)| (key, Value::Bool(true)));
+        let options = self.options.with(flags.collect());
         if !self.ack {
-            client.publish(&self.topic, payload)?;
+            client.publish(&self.topic, &options, payload)?;
             return Ok(());
         }
-        let publication = client.publish_acknowledged(&self.topic, payload)?;
+        let publication = client.publish_acknowledged(&self.topic, &options, payload)?;
         if self.json {
             let pairs =
                 [("topic", Value::text(&self.topic)), ("publication", Value::Unsigned(publication.0))];

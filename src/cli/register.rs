@@ -7,8 +7,9 @@ use super::arguments::json_or_text;
 use super::command::{Commands, Ending, Finished, Job};
 use super::exit::{EXIT_CODES, Failure, finish};
 use super::interrupt::Interrupt;
+use super::options::MessageOptions;
 use super::output;
-use super::target::{Target, match_policies, seconds};
+use super::target::{Target, match_option, match_policies, seconds};
 use crate::client::{Client, ClientError, Incoming, Invocation};
 use crate::codec::payload::OwnedPayload;
 use crate::wamp::{MatchPolicy, RequestId, Serializer, Value, reason};
@@ -50,6 +51,13 @@ pub struct Register {
     #[arg(long = "match", value_name = "POLICY", default_value = "exact", value_parser = match_policies())]
     match_policy: MatchPolicy,
 
+    /// Share the procedure: how a callee is chosen, such as roundrobin, random, first, last
+    #[arg(long, value_name = "POLICY")]
+    invoke: Option<String>,
+
+    #[command(flatten)]
+    options: MessageOptions,
+
     /// How many commands may run at once; further calls wait
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
@@ -79,7 +87,9 @@ impl Register {
     fn register(&self) -> Result<(), Failure> {
         let mut client = self.target.connect()?;
         let interrupt = Interrupt::watch(&client).map_err(Failure::System)?;
-        client.register(&self.procedure, self.match_policy)?;
+        let invoke = self.invoke.as_ref().map(|policy| ("invoke", Value::text(policy)));
+        let flags = match_option(self.match_policy).into_iter().chain(invoke).collect();
+        client.register(&self.procedure, &self.options.with(flags))?;
         if !self.quiet {
             output::notice(&format!("registered {} ({})", self.procedure, self.match_policy.name()));
         }

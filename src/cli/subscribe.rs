@@ -5,8 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::exit::{EXIT_CODES, Failure, finish};
 use super::interrupt::Interrupt;
+use super::options::MessageOptions;
 use super::output;
-use super::target::{Target, match_policies};
+use super::target::{Target, match_option, match_policies};
 use crate::client::{Client, Event, Incoming};
 use crate::wamp::{MatchPolicy, Value};
 
@@ -20,6 +21,13 @@ pub struct Subscribe {
     /// How the topic is matched
     #[arg(long = "match", value_name = "POLICY", default_value = "exact", value_parser = match_policies())]
     match_policy: MatchPolicy,
+
+    /// Print the topic's retained event first
+    #[arg(long)]
+    retained: bool,
+
+    #[command(flatten)]
+    options: MessageOptions,
 
     /// Stop after this many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -50,7 +58,9 @@ impl Subscribe {
     fn subscribe(&self) -> Result<(), Failure> {
         let mut client = self.target.connect()?;
         let interrupt = Interrupt::watch(&client).map_err(Failure::System)?;
-        client.subscribe(&self.topic, self.match_policy)?;
+        let retained = self.retained.then_some(("get_retained", Value::Bool(true)));
+        let flags = match_option(self.match_policy).into_iter().chain(retained).collect();
+        client.subscribe(&self.topic, &self.options.with(flags))?;
         if !self.quiet {
             output::notice(&format!("subscribed to {} ({})", self.topic, self.match_policy.name()));
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::client::{Client, ClientError, Options, Url};
-use crate::wamp::{MatchPolicy, Serializer};
+use crate::wamp::{MatchPolicy, Serializer, Value};
 
 /// Which router and realm, and how to speak to it.
 #[derive(clap::Args, Debug)]
@@ -78,6 +78,11 @@ pub fn match_policies() -> impl TypedValueParser<Value = MatchPolicy> {
     let all = [MatchPolicy::Exact, MatchPolicy::Prefix, MatchPolicy::Wildcard];
     PossibleValuesParser::new(all.map(MatchPolicy::name))
         .map(|name| MatchPolicy::from_name(&name).expect("only names of policies are possible"))
+}
+
+/// The option that says how a URI is matched; the default policy goes unsaid.
+pub fn match_option(policy: MatchPolicy) -> Option<(&'static str, Value<'static>)> {
+    (policy != MatchPolicy::Exact).then(|| ("match", Value::text(policy.name())))
 }
 
 /// A time in seconds, such as `5` or `0.25`; above 0, and at most a year.

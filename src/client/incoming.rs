@@ -96,6 +96,12 @@ impl OwnedDict {
         text(&self.borrow(), key)
     }
 
+    /// True if the value of that key is `true`.
+    pub fn is_true(&self, key: &str) -> bool {
+        codec::entries(&self.borrow())
+            .any(|(known, value)| known == key && matches!(value, Value::Bool(true)))
+    }
+
     /// The number of that key, if there is one.
     pub fn unsigned(&self, key: &str) -> Option<u64> {
         match codec::entries(&self.borrow()).find(|(name, _)| name == key)?.1 {

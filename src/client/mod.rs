@@ -16,7 +16,7 @@
 //! client panic or keep memory without bound.
 //!
 //! Spec: basic profile, "Sessions", "Publish and Subscribe", "Remote Procedure Calls"; advanced profile, "Call
-//! Canceling", "Pattern-based Subscriptions", "Pattern-based Registrations".
+//! Canceling", "Progressive Call Results", "Pattern-based Subscriptions", "Pattern-based Registrations".
 
 mod connection;
 mod error;
@@ -37,8 +37,8 @@ use crate::codec::payload::OwnedPayload;
 use crate::wamp::message::{self, Message, code};
 use crate::wamp::options::CancelMode;
 use crate::wamp::{
-    Dict, MatchPolicy, Payload, PublicationId, RegistrationId, RequestId, Serializer, SessionId,
-    SubscriptionId, Value, reason,
+    Dict, Payload, PublicationId, RegistrationId, RequestId, Serializer, SessionId, SubscriptionId, Value,
+    reason,
 };
 use connection::{Connection, Received};
 pub use error::{ClientError, Farewell, Handshake, Refused, Tls};
@@ -72,6 +72,9 @@ impl Default for Options {
         }
     }
 }
+
+/// Options of a message, by the names of the specification.
+pub type Pairs<'a> = &'a [(&'a str, Value<'a>)];
 
 /// A session.
 #[derive(Debug)]
@@ -119,11 +122,10 @@ impl Client {
         Ok(client)
     }
 
-    /// Subscribes to a topic or pattern.
-    pub fn subscribe(&mut self, topic: &str, policy: MatchPolicy) -> Result<SubscriptionId, ClientError> {
+    /// Subscribes to a topic or pattern, with these options.
+    pub fn subscribe(&mut self, topic: &str, options: Pairs<'_>) -> Result<SubscriptionId, ClientError> {
         let request = self.next_request();
-        let options = match_option(policy);
-        let options = options_dict(&options);
+        let options = Dict::Pairs(options);
         let subscribe = message::Subscribe { request, options, topic: topic.into() };
         match self.request(&Message::Subscribe(subscribe), request, self.timeout)? {
             Reply::Subscribed(subscription) => Ok(subscription),
@@ -141,21 +143,28 @@ impl Client {
         }
     }
 
-    /// Publishes, and does not ask whether the router took it.
-    pub fn publish(&mut self, topic: &str, payload: Payload<'_>) -> Result<(), ClientError> {
+    /// Publishes with these options, and does not ask whether the router took it.
+    pub fn publish(
+        &mut self,
+        topic: &str,
+        options: Pairs<'_>,
+        payload: Payload<'_>,
+    ) -> Result<(), ClientError> {
         let request = self.next_request();
-        let publish = message::Publish { request, options: Dict::EMPTY, topic: topic.into(), payload };
+        let publish =
+            message::Publish { request, options: Dict::Pairs(options), topic: topic.into(), payload };
         self.send(&Message::Publish(publish))
     }
 
-    /// Publishes, and waits for PUBLISHED.
+    /// Publishes, and waits for PUBLISHED. The options must not have `acknowledge`.
     pub fn publish_acknowledged(
         &mut self,
         topic: &str,
+        options: Pairs<'_>,
         payload: Payload<'_>,
     ) -> Result<PublicationId, ClientError> {
         let request = self.next_request();
-        let options = [("acknowledge", Value::Bool(true))];
+        let options = [options, &[("acknowledge", Value::Bool(true))]].concat();
         let options = Dict::Pairs(&options);
         let publish = message::Publish { request, options, topic: topic.into(), payload };
         match self.request(&Message::Publish(publish), request, self.timeout)? {
@@ -164,31 +173,45 @@ impl Client {
         }
     }
 
-    /// Calls a procedure and waits for its result. A call that takes longer than `timeout` is canceled.
-    pub fn call(
+    /// Calls a procedure with these options and waits for its result. If they ask for progressive results, each goes to
+    /// `progress`, which says whether to go on; if not, and if nothing comes for as long as `timeout`, the call is
+    /// canceled.
+    pub fn call<E: From<ClientError>>(
         &mut self,
         procedure: &str,
+        options: Pairs<'_>,
         payload: Payload<'_>,
         timeout: Duration,
-    ) -> Result<Outcome, ClientError> {
+        mut progress: impl FnMut(&Outcome) -> Result<(), E>,
+    ) -> Result<Outcome, E> {
         let request = self.next_request();
-        let call = message::Call { request, options: Dict::EMPTY, procedure: procedure.into(), payload };
-        match self.request(&Message::Call(call), request, timeout) {
-            Ok(Reply::Result(outcome)) => Ok(outcome),
-            Ok(_) => Err(WRONG_REPLY),
-            Err(ClientError::Timeout) => {
-                self.cancel(request)?;
-                Err(ClientError::Timeout)
+        let options = Dict::Pairs(options);
+        let call = message::Call { request, options, procedure: procedure.into(), payload };
+        let mut reply = self.request(&Message::Call(call), request, timeout);
+        loop {
+            match reply {
+                Ok(Reply::Result(outcome)) if outcome.details.is_true("progress") => {
+                    if let Err(error) = progress(&outcome) {
+                        self.cancel(request)?;
+                        return Err(error);
+                    }
+                }
+                Ok(Reply::Result(outcome)) => return Ok(outcome),
+                Ok(_) => return Err(WRONG_REPLY.into()),
+                Err(ClientError::Timeout) => {
+                    self.cancel(request)?;
+                    return Err(ClientError::Timeout.into());
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => Err(error),
+            reply = self.reply(request, Instant::now() + timeout);
         }
     }
 
-    /// Registers a procedure or pattern.
-    pub fn register(&mut self, procedure: &str, policy: MatchPolicy) -> Result<RegistrationId, ClientError> {
+    /// Registers a procedure or pattern, with these options.
+    pub fn register(&mut self, procedure: &str, options: Pairs<'_>) -> Result<RegistrationId, ClientError> {
         let request = self.next_request();
-        let options = match_option(policy);
-        let options = options_dict(&options);
+        let options = Dict::Pairs(options);
         let register = message::Register { request, options, procedure: procedure.into() };
         match self.request(&Message::Register(register), request, self.timeout)? {
             Reply::Registered(registration) => Ok(registration),
@@ -330,6 +353,11 @@ impl Client {
     ) -> Result<Reply, ClientError> {
         let deadline = Instant::now() + timeout;
         self.send(message)?;
+        self.reply(request, deadline)
+    }
+
+    /// Waits for a reply to that request; keeps what else comes.
+    fn reply(&mut self, request: RequestId, deadline: Instant) -> Result<Reply, ClientError> {
         let mut woken = false;
         let reply = loop {
             let bytes = match self.connection.receive(Some(deadline)) {
@@ -427,15 +455,6 @@ fn decode(serializer: Serializer, bytes: &[u8]) -> Result<Message<'_>, ClientErr
     codec::decode(serializer, bytes).map_err(|_| ClientError::Protocol("a message that cannot be decoded"))
 }
 
-/// The default policy goes unsaid.
-fn match_option(policy: MatchPolicy) -> Option<(&'static str, Value<'static>)> {
-    (policy != MatchPolicy::Exact).then(|| ("match", Value::text(policy.name())))
-}
-
-fn options_dict<'a>(option: &'a Option<(&'a str, Value<'a>)>) -> Dict<'a> {
-    Dict::Pairs(option.as_slice())
-}
-
 /// What this client can do in each role: the features it makes use of, or bears.
 fn roles() -> [(&'static str, Dict<'static>); 4] {
     const TRUE: Value<'static> = Value::Bool(true);
@@ -444,14 +463,17 @@ fn roles() -> [(&'static str, Dict<'static>); 4] {
         "features",
         Value::Dict(Dict::Pairs(&[("pattern_based_subscription", TRUE), ("subscription_revocation", TRUE)])),
     )];
-    const CALLER: &[(&str, Value<'static>)] =
-        &[("features", Value::Dict(Dict::Pairs(&[("call_canceling", TRUE)])))];
+    const CALLER: &[(&str, Value<'static>)] = &[(
+        "features",
+        Value::Dict(Dict::Pairs(&[("call_canceling", TRUE), ("progressive_call_results", TRUE)])),
+    )];
     const CALLEE: &[(&str, Value<'static>)] = &[(
         "features",
         Value::Dict(Dict::Pairs(&[
             ("call_canceling", TRUE),
             ("pattern_based_registration", TRUE),
             ("registration_revocation", TRUE),
+            ("shared_registration", TRUE),
         ])),
     )];
     [

@@ -7,14 +7,12 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use fanwire::client::{Client, ClientError, Incoming, Options};
+use fanwire::client::{Client, ClientError, Incoming, Options, Outcome};
 use fanwire::codec;
 use fanwire::codec::payload::OwnedPayload;
 use fanwire::transport::{self, Inbound, Settings, Transport};
 use fanwire::wamp::message::{self, Message, code};
-use fanwire::wamp::{
-    Dict, MatchPolicy, Payload, PublicationId, RequestId, Serializer, SessionId, SubscriptionId, Value,
-};
+use fanwire::wamp::{Dict, Payload, PublicationId, RequestId, Serializer, SessionId, SubscriptionId, Value};
 
 /// The router's end of one connection.
 pub struct Peer<S> {
@@ -160,7 +158,7 @@ fn events_before_a_reply_are_kept_in_order() {
                 peer.send(&event(3, Payload::EMPTY));
                 peer.goodbye();
             });
-            assert_eq!(client.subscribe("com.a", MatchPolicy::Exact).unwrap(), SubscriptionId(1));
+            assert_eq!(client.subscribe("com.a", &[]).unwrap(), SubscriptionId(1));
             for number in 1..=3 {
                 match client.receive(None).unwrap() {
                     Incoming::Event(event) => assert_eq!(event.publication, PublicationId(number)),
@@ -187,10 +185,48 @@ fn an_answer_after_the_timeout_is_not_taken_for_another_call() {
         }
         peer.goodbye();
     });
-    let given_up = client.call("com.a", Payload::EMPTY, Duration::from_millis(50));
+    let given_up = call(&mut client, Duration::from_millis(50));
     assert!(matches!(given_up, Err(ClientError::Timeout)), "{given_up:?}");
-    let outcome = client.call("com.a", Payload::EMPTY, Duration::from_secs(30)).unwrap();
+    let outcome = call(&mut client, Duration::from_secs(30)).unwrap();
     assert_eq!(outcome.payload.borrow().bytes(), b"[\"in time\"]");
+    client.leave().unwrap();
+    router.join().unwrap();
+}
+
+/// Calls com.a; nothing but the last result is expected.
+fn call(client: &mut Client, timeout: Duration) -> Result<Outcome, ClientError> {
+    client.call("com.a", &[], Payload::EMPTY, timeout, |part| panic!("{part:?}"))
+}
+
+#[test]
+fn progressive_results_come_one_by_one_until_the_last() {
+    let (mut client, router) = joined(URLS[0], Serializer::Json, |mut peer| {
+        let request = peer.expect("CALL");
+        for (json, progress) in [("[1]", true), ("[2]", true), ("[3]", false)] {
+            let payload = OwnedPayload::from_json(Some(json), None).unwrap();
+            let details = [("progress", Value::Bool(progress))];
+            let (details, payload) = (Dict::Pairs(&details), payload.borrow());
+            peer.send(&Message::Result(message::Result { request, details, payload }));
+        }
+        // The second call's first part is one too many for the caller.
+        let request = peer.expect("CALL");
+        let details = Dict::Pairs(&[("progress", Value::Bool(true))]);
+        peer.send(&Message::Result(message::Result { request, details, payload: Payload::EMPTY }));
+        assert_eq!(peer.expect("CANCEL"), request);
+        peer.goodbye();
+    });
+    let (mut parts, options, timeout) =
+        (Vec::new(), [("receive_progress", Value::Bool(true))], Duration::from_secs(30));
+    let last: Result<Outcome, ClientError> =
+        client.call("com.a", &options, Payload::EMPTY, timeout, |part| {
+            parts.push(part.payload.borrow().bytes().to_vec());
+            Ok(())
+        });
+    assert_eq!(parts, [b"[1]", b"[2]"]);
+    assert_eq!(last.unwrap().payload.borrow().bytes(), b"[3]");
+    let given_up: Result<Outcome, ClientError> =
+        client.call("com.a", &options, Payload::EMPTY, timeout, |_| Err(ClientError::Unencodable));
+    assert!(matches!(given_up, Err(ClientError::Unencodable)), "{given_up:?}");
     client.leave().unwrap();
     router.join().unwrap();
 }
@@ -253,7 +289,7 @@ fn an_error_of_an_invocation_is_no_reply_to_a_request_with_that_number() {
         peer.send(&error(code::SUBSCRIBE));
         peer.goodbye();
     });
-    match client.subscribe("com.a", MatchPolicy::Exact) {
+    match client.subscribe("com.a", &[]) {
         Err(ClientError::Refused(refused)) => assert_eq!(refused.error, "com.error"),
         other => panic!("{other:?}"),
     }
@@ -282,7 +318,7 @@ fn a_wake_from_another_thread_is_received_and_not_lost_while_a_reply_is_waited_f
     });
     let waker = client.waker();
     thread::spawn(move || waker.wake().unwrap()).join().unwrap();
-    client.subscribe("com.a", MatchPolicy::Exact).unwrap();
+    client.subscribe("com.a", &[]).unwrap();
     assert!(matches!(client.receive(Some(Duration::from_secs(30))), Ok(Incoming::Woken)));
     let nothing = client.receive(Some(Duration::from_millis(10)));
     assert!(matches!(nothing, Err(ClientError::Timeout)), "{nothing:?}");
@@ -309,7 +345,7 @@ fn a_router_that_reads_only_what_is_read_from_it_blocks_nobody() {
     let text = format!("[\"{}\"]", "c".repeat(bytes));
     let payload = OwnedPayload::from_json(Some(&text), None).unwrap();
     for _ in 0..COUNT {
-        client.publish("com.a", payload.borrow()).unwrap();
+        client.publish("com.a", &[], payload.borrow()).unwrap();
     }
     for _ in 0..COUNT {
         assert!(matches!(client.receive(None), Ok(Incoming::Event(_))));
