@@ -28,7 +28,7 @@ pub struct Publication {
     /// Custom attributes of the PUBLISH.
     pub attributes: Option<Attributes>,
     payload: OwnedPayload,
-    transcoded: [OnceLock<Result<OwnedPayload, TranscodeError>>; 3],
+    transcoded: [OnceLock<Result<OwnedPayload, TranscodeError>>; Serializer::COUNT],
 }
 
 impl Publication {
@@ -42,7 +42,7 @@ impl Publication {
             excluded: None,
             attributes: None,
             payload,
-            transcoded: [const { OnceLock::new() }; 3],
+            transcoded: [const { OnceLock::new() }; Serializer::COUNT],
         }
     }
 
