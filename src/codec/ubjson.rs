@@ -253,7 +253,11 @@ impl<'a> Reader<'a> for UbjsonReader<'a> {
             }
             UbjsonContainer::ClosedBy(close) => {
                 self.no_ops();
-                Ok(!self.took(*close))
+                let (&next, rest) = self.rest.split_first().ok_or(DecodeError::Truncated)?;
+                if next == *close {
+                    self.rest = rest;
+                }
+                Ok(next != *close)
             }
         }
     }

@@ -409,7 +409,7 @@ fn a_full_router_says_so_in_the_transports_own_words() {
 
 #[test]
 fn rawsocket_handshakes_are_refused_with_every_error() {
-    let serializers = [true, true, false];
+    let serializers = [true, true, false, false];
     let mut wire = Wire::with(1, KINDS[0], |settings| {
         let transport = std::sync::Arc::make_mut(&mut settings.listeners[0].transport);
         transport.serializers = serializers;
@@ -418,6 +418,7 @@ fn rawsocket_handshakes_are_refused_with_every_error() {
     let refusals = [
         ([0x7f, 0xf0, 0, 0], 1),
         ([0x7f, 0xf3, 0, 0], 1),
+        ([0x7f, 0xf4, 0, 0], 1),
         ([0x7f, 0xf9, 0, 0], 1),
         ([0x7f, 0x01, 0, 0], 2),
         ([0x7f, 0xf1, 0, 1], 3),

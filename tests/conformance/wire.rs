@@ -41,14 +41,14 @@ pub const KINDS: [Kind; 3 * Serializer::COUNT] = [
     Kind::RawSocket(Serializer::Json),
     Kind::RawSocket(Serializer::MessagePack),
     Kind::RawSocket(Serializer::Cbor),
-    Kind::RawSocket(Serializer::Ubjson),
     Kind::WebSocket(Serializer::Json),
     Kind::WebSocket(Serializer::MessagePack),
     Kind::WebSocket(Serializer::Cbor),
-    Kind::WebSocket(Serializer::Ubjson),
     Kind::Batched(Serializer::Json),
     Kind::Batched(Serializer::MessagePack),
     Kind::Batched(Serializer::Cbor),
+    Kind::RawSocket(Serializer::Ubjson),
+    Kind::WebSocket(Serializer::Ubjson),
     Kind::Batched(Serializer::Ubjson),
 ];
 
