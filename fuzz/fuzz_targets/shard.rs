@@ -14,7 +14,7 @@ use fanwire::router::{
     Clock, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard, ShardIndex,
 };
 use fanwire::transport;
-use fanwire::wamp::{Serializer, UriCheck};
+use fanwire::wamp::Serializer;
 use libfuzzer_sys::fuzz_target;
 
 const SHARDS: usize = 2;
