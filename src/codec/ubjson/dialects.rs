@@ -6,7 +6,7 @@
 //! has the type `U` is a list. Lists of several dimensions are not read.
 //!
 //! Invariants: what is announced but takes no octets (a list of a million nulls) is bounded for the whole message, see
-//! [`EMPTY_VALUES_MIN`]; no other value grows to more than three times what it was; recursion ends at
+//! [`UBJSON_EMPTY_VALUES_MIN`]; no other value grows to more than three times what it was; recursion ends at
 //! [`PAYLOAD_DEPTH_MAX`].
 //!
 //! [`PAYLOAD_DEPTH_MAX`]: crate::limits::PAYLOAD_DEPTH_MAX
@@ -15,10 +15,7 @@ use super::super::cbor::half;
 use super::super::reader::deeper;
 use super::super::writer::Writer;
 use super::{DecodeError, UbjsonWriter, json, marker, utf8};
-
-/// Values without octets that a message may have, however short it is; a longer one may have as many as it has octets.
-/// Else a few octets would be written anew as mebibytes.
-const EMPTY_VALUES_MIN: usize = 1024;
+use crate::limits::UBJSON_EMPTY_VALUES_MIN;
 
 /// The message as the writer would write it.
 pub(in super::super) fn plain(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
@@ -31,7 +28,7 @@ pub(in super::super) fn plain(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
 /// Fails with [`DecodeError::Dialect`] where `bjdata` should be true.
 fn rewritten(bytes: &[u8], bjdata: bool) -> Result<Vec<u8>, DecodeError> {
     let mut out = Vec::with_capacity(bytes.len() * 5 / 4);
-    let empty_left = bytes.len().max(EMPTY_VALUES_MIN);
+    let empty_left = bytes.len().max(UBJSON_EMPTY_VALUES_MIN);
     let mut rewriter = Rewriter { rest: bytes, bjdata, empty_left, writer: UbjsonWriter::new(&mut out) };
     let first = rewriter.marker()?;
     rewriter.value(first, 0)?;
@@ -304,7 +301,7 @@ mod tests {
         for bytes in [&b"[$Z#L\x40\0\0\0\0\0\0\0"[..], b"[$T#I\x04\x01", b"[[$Z#I\x02\x01[$F#I\x02\0]"] {
             assert_eq!(plain(bytes), Err(DecodeError::Truncated), "{}", bytes.escape_ascii());
         }
-        assert_eq!(plain(b"[$Z#I\x04\0").map(|plain| plain.len()), Ok(2 + EMPTY_VALUES_MIN));
+        assert_eq!(plain(b"[$Z#I\x04\0").map(|plain| plain.len()), Ok(2 + UBJSON_EMPTY_VALUES_MIN));
         let long = [b"[SI\x10\0", &[b'a'; 4096][..], b"[$Z#I\x10\0]"].concat();
         assert!(plain(&long).is_ok());
         for bytes in [&b"[$U#L\x40\0\0\0\0\0\0\0"[..], b"[$i#L\x40\0\0\0\0\0\0\0", b"{$Z#L\x40\0\0\0\0\0\0\0"]
@@ -409,7 +406,7 @@ mod tests {
             let bytes: Vec<u8> = (0..random.below(16)).map(|_| octet(&mut random)).collect();
             let Ok(plain) = plain(&bytes) else { continue };
             assert!(check(Serializer::Ubjson, &plain).is_ok(), "{}", bytes.escape_ascii());
-            assert!(plain.len() <= 3 * bytes.len() + EMPTY_VALUES_MIN);
+            assert!(plain.len() <= 3 * bytes.len() + UBJSON_EMPTY_VALUES_MIN);
             done += 1;
         }
         assert!(done > 1_000, "only {done}");
