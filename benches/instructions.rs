@@ -198,7 +198,7 @@ fn deframing(framing: Framing, serializer: Serializer) -> (Transport, Vec<u8>) {
     let settings = transport::Settings {
         message_bytes_max: 1 << 20,
         peer_message_bytes_min: 512,
-        serializers: [true; 3],
+        serializers: [true; Serializer::COUNT],
         rawsocket: true,
         websocket: true,
     };

@@ -41,7 +41,7 @@ impl Bench {
         let transport = transport::Settings {
             message_bytes_max: 1 << 20,
             peer_message_bytes_min: 512,
-            serializers: [true; 3],
+            serializers: [true; Serializer::COUNT],
             rawsocket: true,
             websocket: true,
         };

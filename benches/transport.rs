@@ -131,7 +131,7 @@ fn opened(mut handshake: Vec<u8>) -> Transport {
     let settings = Settings {
         message_bytes_max: 1 << 20,
         peer_message_bytes_min: 512,
-        serializers: [true; 3],
+        serializers: [true; Serializer::COUNT],
         rawsocket: true,
         websocket: true,
     };

@@ -13,7 +13,7 @@ use crate::limits::{Limits, MESSAGE_BYTES_CEILING, SHARDS_MAX};
 use crate::router::{ListenerSettings, RealmSettings, RequestIds, Settings};
 use crate::server::{self, Address};
 use crate::transport;
-use crate::wamp::{UriCheck, uri};
+use crate::wamp::{Serializer, UriCheck, uri};
 
 /// The port without any setting, the one people know from other routers.
 pub const PORT: u16 = 8080;
@@ -117,7 +117,7 @@ impl Config {
             transport: Arc::new(transport::Settings {
                 message_bytes_max: limits.message_bytes_max,
                 peer_message_bytes_min,
-                serializers: [true; 3],
+                serializers: [true; Serializer::COUNT],
                 rawsocket: listen.rawsocket,
                 websocket: listen.websocket,
             }),

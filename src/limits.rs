@@ -15,6 +15,10 @@ pub const MESSAGE_BYTES_CEILING: usize = 1 << 24;
 /// libraries of common clients stop between 100 and 1,000; nothing real comes near 64.
 pub const PAYLOAD_DEPTH_MAX: usize = 64;
 
+/// Values of UBJSON without octets (a list with the type null and a count) that a message may have, however short it
+/// is; a longer one may have as many as it has octets. Else a few octets would become mebibytes.
+pub const UBJSON_EMPTY_VALUES_MIN: usize = 1024;
+
 /// Octets after which a lane of the turn's frames goes on in a new segment. A peer that is slow holds on to whole
 /// segments, if it holds at least a quarter of them; one that is not gets all of a segment in one write.
 pub const ARENA_SEGMENT_BYTES: usize = 256 * 1024;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fanwire::error::Violation;
 use fanwire::transport::{Inbound, Link, Settings, Transport};
+use fanwire::wamp::Serializer;
 
 /// All that a stream led to.
 #[derive(PartialEq, Eq, Debug, Default)]
@@ -68,7 +69,7 @@ pub fn settings(message_bytes_max: usize) -> Settings {
     Settings {
         message_bytes_max,
         peer_message_bytes_min: 1024,
-        serializers: [true; 3],
+        serializers: [true; Serializer::COUNT],
         rawsocket: true,
         websocket: true,
     }

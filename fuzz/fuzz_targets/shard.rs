@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use fanwire::error::CloseReason;
 use fanwire::limits::Limits;
 use fanwire::router::{
-    Clock, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard, ShardIndex,
+    Clock, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard,
+    ShardIndex,
 };
 use fanwire::transport;
-use fanwire::wamp::UriCheck;
+use fanwire::wamp::Serializer;
 use libfuzzer_sys::fuzz_target;
 
 const SHARDS: usize = 2;
@@ -78,7 +79,7 @@ impl World {
         let transport = Arc::new(transport::Settings {
             message_bytes_max: limits.message_bytes_max,
             peer_message_bytes_min: 512,
-            serializers: [true; 3],
+            serializers: [true; Serializer::COUNT],
             rawsocket: true,
             websocket: true,
         });

@@ -16,7 +16,7 @@ pub fn decode_again(serializer: Serializer, bytes: &[u8]) {
 /// What decodes can be written in every serializer that has a form for it, and reads there as it should.
 ///
 /// MessagePack and CBOR lose nothing to one another but form: after one crossing nothing changes any more. What was
-/// written in JSON comes back from CBOR byte for byte.
+/// written in JSON comes back from CBOR and from UBJSON byte for byte.
 pub fn cross(from: Serializer, bytes: &[u8]) {
     let Ok(message) = decode(from, bytes) else { return };
     let crossed = |message: &Message<'_>, to| {
@@ -35,9 +35,11 @@ pub fn cross(from: Serializer, bytes: &[u8]) {
         Ok(json) => json,
         Err(error) => return assert_eq!(error, TranscodeError::KeyNotText),
     };
-    let cbor = crossed(&decode(Serializer::Json, &json).unwrap(), Serializer::Cbor);
-    let again = crossed(&decode(Serializer::Cbor, &cbor).unwrap(), Serializer::Json);
-    assert_eq!(String::from_utf8(again), String::from_utf8(json));
+    for through in [Serializer::Cbor, Serializer::Ubjson] {
+        let crossing = crossed(&decode(Serializer::Json, &json).unwrap(), through);
+        let again = crossed(&decode(through, &crossing).unwrap(), Serializer::Json);
+        assert_eq!(String::from_utf8(again), String::from_utf8(json.clone()));
+    }
 }
 
 fn recode(message: &Message<'_>, to: Serializer) -> Result<Vec<u8>, TranscodeError> {

@@ -75,7 +75,7 @@ impl Framing {
             Kind::WebSocket { masks, .. } => {
                 let opcode = match self.serializer {
                     Serializer::Json => Opcode::Text,
-                    Serializer::MessagePack | Serializer::Cbor => Opcode::Binary,
+                    Serializer::MessagePack | Serializer::Cbor | Serializer::Ubjson => Opcode::Binary,
                 };
                 wrap_websocket(out, opcode, masks.next(), encode)
             }
@@ -136,7 +136,7 @@ impl Framing {
         };
         let expected = match self.serializer {
             Serializer::Json => Opcode::Text,
-            Serializer::MessagePack | Serializer::Cbor => Opcode::Binary,
+            Serializer::MessagePack | Serializer::Cbor | Serializer::Ubjson => Opcode::Binary,
         };
         let mut message = match (header.opcode, fragments.take()) {
             (Opcode::Continuation, Some(message)) => message,
@@ -291,7 +291,7 @@ mod tests {
         let settings = Settings {
             message_bytes_max: 1 << 20,
             peer_message_bytes_min: 512,
-            serializers: [true; 3],
+            serializers: [true; Serializer::COUNT],
             rawsocket: true,
             websocket: true,
         };

@@ -488,6 +488,10 @@ mod tests {
             }
             Serializer::MessagePack => [hex("95 10 01 80 a1 75"), vec![0x91; lists - 1], vec![0x90]].concat(),
             Serializer::Cbor => [hex("85 10 01 a0 61 75"), vec![0x9f; lists], vec![0xff; lists]].concat(),
+            Serializer::Ubjson => {
+                let (open, close) = ("[".repeat(lists), "]".repeat(lists));
+                format!("[U\x10U\x01{{}}SU\x01u{open}{close}]").into_bytes()
+            }
         }
     }
 

@@ -150,11 +150,7 @@ impl<'a> JsonReader<'a> {
     fn number(&mut self) -> Result<Token<'a, JsonContainer>, DecodeError> {
         let start = self.position;
         let integer = self.skip_number()?;
-        let number = &self.text[start..self.position];
-        if integer && let Some(token) = exact_integer(number) {
-            return Ok(token);
-        }
-        number.parse().map(Token::Float).map_err(|_| DecodeError::InvalidNumber)
+        value_of(&self.text[start..self.position], integer)
     }
 
     /// Walks a text, its quotation marks included; true if it holds escapes.
@@ -258,8 +254,26 @@ impl<'a> JsonReader<'a> {
     }
 }
 
+/// The value of a text that is a number and nothing else.
+pub(super) fn number<'a, C>(text: &str) -> Result<Token<'a, C>, DecodeError> {
+    let mut reader = JsonReader { text, position: 0 };
+    let integer = reader.skip_number().map_err(|_| DecodeError::InvalidNumber)?;
+    if reader.position < text.len() {
+        return Err(DecodeError::InvalidNumber);
+    }
+    value_of(text, integer)
+}
+
+/// The value of a number that was walked.
+fn value_of<'a, C>(number: &str, integer: bool) -> Result<Token<'a, C>, DecodeError> {
+    if integer && let Some(token) = exact_integer(number) {
+        return Ok(token);
+    }
+    number.parse().map(Token::Float).map_err(|_| DecodeError::InvalidNumber)
+}
+
 /// The value of an integer, where it is one of those that all the other types can tell exactly.
-fn exact_integer<'a>(number: &str) -> Option<Token<'a, JsonContainer>> {
+fn exact_integer<'a, C>(number: &str) -> Option<Token<'a, C>> {
     let Some(digits) = number.strip_prefix('-') else {
         return number.parse().ok().map(Token::Unsigned);
     };

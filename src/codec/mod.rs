@@ -7,7 +7,7 @@
 //! ```text
 //!   bytes -> decode -> Message<'_> -> encode -> bytes
 //!              |                        |
-//!            Reader                   Writer        one of each: json, msgpack, cbor
+//!            Reader                   Writer        one of each: json, msgpack, cbor, ubjson
 //! ```
 //!
 //! What a message must look like stands in `decode` and `encode` once for all serializers (basic profile,
@@ -22,6 +22,7 @@ pub mod payload;
 #[cfg(test)]
 mod random;
 mod reader;
+mod ubjson;
 mod writer;
 
 use std::fmt;
@@ -33,11 +34,13 @@ use crate::wamp::{Dict, List, Message, Raw, Serializer, Value};
 /// Why bytes are not a WAMP message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum DecodeError {
+    /// UBJSON in a dialect that [`plain_ubjson`] reads.
+    Dialect,
     /// An identifier is not one of 1 to 2^53.
     IdOutOfRange,
     /// JSON: an escape that does not exist, or a lone surrogate.
     InvalidEscape,
-    /// JSON: digits are missing, or zeros lead.
+    /// JSON and the digits of UBJSON: some are missing, or zeros lead.
     InvalidNumber,
     /// A text is not UTF-8.
     NotUtf8,
@@ -60,6 +63,7 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            DecodeError::Dialect => "the UBJSON is of another dialect",
             DecodeError::IdOutOfRange => "an id is not between 1 and 2^53",
             DecodeError::InvalidEscape => "a text holds an invalid escape",
             DecodeError::InvalidNumber => "a number is malformed",
@@ -80,7 +84,7 @@ impl std::error::Error for DecodeError {}
 /// Why values have no form in another serializer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum TranscodeError {
-    /// The key of an entry is a binary, a list or a dictionary, and JSON has texts only.
+    /// The key of an entry is a binary, a list or a dictionary, and JSON and UBJSON have texts only.
     KeyNotText,
     /// The bytes cannot be read. Bytes that a reader has checked can.
     Undecodable(DecodeError),
@@ -112,7 +116,14 @@ pub fn decode(serializer: Serializer, bytes: &[u8]) -> Result<Message<'_>, Decod
         Serializer::Json => decode::read_message::<json::JsonReader>(bytes),
         Serializer::MessagePack => decode::read_message::<msgpack::MessagePackReader>(bytes),
         Serializer::Cbor => decode::read_message::<cbor::CborReader>(bytes),
+        Serializer::Ubjson => decode::read_message::<ubjson::UbjsonReader>(bytes),
     }
+}
+
+/// A message of another dialect of UBJSON, written in the one that [`decode`] reads: what to do on
+/// [`DecodeError::Dialect`]. Peers are sent what others have sent as it came, and few read more than one dialect.
+pub fn plain_ubjson(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    ubjson::dialects::plain(bytes)
 }
 
 /// Appends the message to `out`. On an error `out` is left as it was.
@@ -126,6 +137,7 @@ pub fn encode(
         Serializer::Json => encode::write_message::<json::JsonWriter>(message, out),
         Serializer::MessagePack => encode::write_message::<msgpack::MessagePackWriter>(message, out),
         Serializer::Cbor => encode::write_message::<cbor::CborWriter>(message, out),
+        Serializer::Ubjson => encode::write_message::<ubjson::UbjsonWriter>(message, out),
     };
     if encoded.is_err() {
         out.truncate(start);
@@ -139,6 +151,7 @@ pub fn check(serializer: Serializer, bytes: &[u8]) -> Result<Raw<'_>, DecodeErro
         Serializer::Json => reader::check::<json::JsonReader>(bytes, 0),
         Serializer::MessagePack => reader::check::<msgpack::MessagePackReader>(bytes, 0),
         Serializer::Cbor => reader::check::<cbor::CborReader>(bytes, 0),
+        Serializer::Ubjson => reader::check::<ubjson::UbjsonReader>(bytes, 0),
     }
 }
 

@@ -4,20 +4,23 @@
 //!
 //! | value | becomes |
 //! | --- | --- |
-//! | integer from -2^63 to 2^64 - 1 | itself |
-//! | integer from -2^64 to -2^63 - 1 | itself in JSON and CBOR, the nearest float in MessagePack |
-//! | integer beyond (digits in JSON, bignum in CBOR) | the nearest float |
-//! | float | itself; single precision stays single between MessagePack and CBOR, half becomes single |
-//! | float, in JSON | the shortest text that reads back equal, with `.` or `e`; null for NaN and the infinities |
+//! | integer from -2^63 to 2^64 - 1 | itself; in UBJSON from 2^63 on a number of high precision |
+//! | integer from -2^64 to -2^63 - 1 | itself in JSON, CBOR and UBJSON, the nearest float in MessagePack |
+//! | integer beyond (digits in JSON and UBJSON, bignum in CBOR) | the nearest float |
+//! | number of high precision of UBJSON that is no integer | the nearest float |
+//! | float | itself; single precision stays single but for JSON, half becomes single |
+//! | float, in JSON | the shortest text that reads back equal, with `.` or `e` |
+//! | NaN and the infinities, in JSON and UBJSON | null |
 //! | `-0` and number with `.` or `e`, from JSON | a float, infinite if it is out of range |
 //! | text | itself; from JSON the binary that it stands for, if it is U+0000 and base64 |
 //! | binary | itself; in JSON a text of U+0000 and base64 |
 //! | extension of MessagePack | a binary of its data; null for one zero octet of type 0, the undefined of JavaScript libraries |
+//! | character of UBJSON | a text |
 //! | tag of CBOR | what it stands before |
 //! | undefined and other simple values of CBOR | null |
-//! | key that is no text | itself between MessagePack and CBOR; in JSON as in the next lines |
-//! | key that is an integer, float, truth value or null, in JSON | its text in JSON |
-//! | key that is a binary, list or dictionary, in JSON | [`TranscodeError::KeyNotText`] |
+//! | key that is no text | itself between MessagePack and CBOR; in JSON and UBJSON as in the next lines |
+//! | key that is an integer, float, truth value or null, in JSON and UBJSON | its text in JSON |
+//! | key that is a binary, list or dictionary, in JSON and UBJSON | [`TranscodeError::KeyNotText`] |
 //!
 //! Order, and keys that occur twice, are kept.
 
@@ -29,6 +32,7 @@ use super::cbor::{CborReader, CborWriter};
 use super::json::{JsonReader, JsonWriter};
 use super::msgpack::{MessagePackReader, MessagePackWriter};
 use super::reader::{Reader, Token, read_value};
+use super::ubjson::{UbjsonReader, UbjsonWriter};
 use super::writer::{Writer, copy, write_dict, write_list};
 use super::{DecodeError, TranscodeError, decode};
 use crate::wamp::message::Text;
@@ -75,6 +79,7 @@ impl OwnedPayload {
                 write_values(&mut MessagePackWriter::new(&mut bytes), elements, args, kwargs)?;
             }
             Serializer::Cbor => write_values(&mut CborWriter::new(&mut bytes), elements, args, kwargs)?,
+            Serializer::Ubjson => write_values(&mut UbjsonWriter::new(&mut bytes), elements, args, kwargs)?,
         }
         Ok(OwnedPayload { serializer, elements, bytes: bytes.into() })
     }
@@ -143,6 +148,7 @@ pub fn transcode(payload: Payload<'_>, to: Serializer) -> Result<OwnedPayload, T
         Serializer::Json => write_payload(&mut JsonWriter::new(&mut bytes), payload)?,
         Serializer::MessagePack => write_payload(&mut MessagePackWriter::new(&mut bytes), payload)?,
         Serializer::Cbor => write_payload(&mut CborWriter::new(&mut bytes), payload)?,
+        Serializer::Ubjson => write_payload(&mut UbjsonWriter::new(&mut bytes), payload)?,
     }
     Ok(OwnedPayload { serializer: to, elements: payload.elements(), bytes: bytes.into() })
 }
@@ -160,6 +166,7 @@ pub(super) fn write_payload<'o, W: Writer<'o>>(
         Serializer::Json => copy_payload::<JsonReader, W>(writer, payload),
         Serializer::MessagePack => copy_payload::<MessagePackReader, W>(writer, payload),
         Serializer::Cbor => copy_payload::<CborReader, W>(writer, payload),
+        Serializer::Ubjson => copy_payload::<UbjsonReader, W>(writer, payload),
     }
 }
 
@@ -185,6 +192,7 @@ pub fn values(payload: Payload<'_>) -> (Value<'_>, Dict<'_>) {
         Serializer::Json => read_payload::<JsonReader>(payload),
         Serializer::MessagePack => read_payload::<MessagePackReader>(payload),
         Serializer::Cbor => read_payload::<CborReader>(payload),
+        Serializer::Ubjson => read_payload::<UbjsonReader>(payload),
     };
     values.expect("payload is checked bytes")
 }
@@ -303,6 +311,7 @@ mod tests {
             Serializer::Json => write_raw(&mut JsonWriter::new(&mut out), raw),
             Serializer::MessagePack => write_raw(&mut MessagePackWriter::new(&mut out), raw),
             Serializer::Cbor => write_raw(&mut CborWriter::new(&mut out), raw),
+            Serializer::Ubjson => write_raw(&mut UbjsonWriter::new(&mut out), raw),
         }
         .unwrap();
         out

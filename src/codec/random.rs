@@ -3,7 +3,9 @@
 
 use super::reader;
 use super::writer::Writer;
-use super::{cbor::CborWriter, entries, items, json::JsonWriter, msgpack::MessagePackWriter};
+use super::{
+    cbor::CborWriter, entries, items, json::JsonWriter, msgpack::MessagePackWriter, ubjson::UbjsonWriter,
+};
 use crate::wamp::{Raw, Serializer, Value};
 
 /// A small generator: splitmix64.
@@ -97,6 +99,7 @@ impl Tree {
             Serializer::Json => self.write(&mut JsonWriter::new(&mut out)),
             Serializer::MessagePack => self.write(&mut MessagePackWriter::new(&mut out)),
             Serializer::Cbor => self.write(&mut CborWriter::new(&mut out)),
+            Serializer::Ubjson => self.write(&mut UbjsonWriter::new(&mut out)),
         }
         out
     }

@@ -1,4 +1,4 @@
-//! What the three readers have in common, and what is read with any of them: single values, the entries of a
+//! What the four readers have in common, and what is read with any of them: single values, the entries of a
 //! dictionary, the items of a list.
 //!
 //! A reader is a cursor over the bytes of one message or value. [`Reader::skip`] walks and checks without building;
@@ -18,6 +18,7 @@ use super::cbor::CborReader;
 use super::json::JsonReader;
 use super::msgpack::MessagePackReader;
 use super::payload::key_text;
+use super::ubjson::UbjsonReader;
 use crate::limits::PAYLOAD_DEPTH_MAX;
 use crate::wamp::message::Text;
 use crate::wamp::value::custom_attribute;
@@ -185,6 +186,7 @@ pub(super) fn value(raw: Raw<'_>) -> Result<Value<'_>, DecodeError> {
         Serializer::Json => read_value(&mut JsonReader::new(raw.bytes())?),
         Serializer::MessagePack => read_value(&mut MessagePackReader::new(raw.bytes())?),
         Serializer::Cbor => read_value(&mut CborReader::new(raw.bytes())?),
+        Serializer::Ubjson => read_value(&mut UbjsonReader::new(raw.bytes())?),
     }
 }
 
@@ -237,6 +239,7 @@ pub(super) enum RawEntries<'a> {
     Json(Entered<'a, JsonReader<'a>>),
     MessagePack(Entered<'a, MessagePackReader<'a>>),
     Cbor(Entered<'a, CborReader<'a>>),
+    Ubjson(Entered<'a, UbjsonReader<'a>>),
 }
 
 impl<'a> RawEntries<'a> {
@@ -245,6 +248,7 @@ impl<'a> RawEntries<'a> {
             Serializer::Json => RawEntries::Json(Entered::dict(raw)),
             Serializer::MessagePack => RawEntries::MessagePack(Entered::dict(raw)),
             Serializer::Cbor => RawEntries::Cbor(Entered::dict(raw)),
+            Serializer::Ubjson => RawEntries::Ubjson(Entered::dict(raw)),
         }
     }
 }
@@ -257,6 +261,7 @@ impl<'a> Iterator for RawEntries<'a> {
             RawEntries::Json(entered) => entered.entry(),
             RawEntries::MessagePack(entered) => entered.entry(),
             RawEntries::Cbor(entered) => entered.entry(),
+            RawEntries::Ubjson(entered) => entered.entry(),
         }
     }
 }
@@ -267,6 +272,7 @@ pub(super) enum Items<'a> {
     Json(Entered<'a, JsonReader<'a>>),
     MessagePack(Entered<'a, MessagePackReader<'a>>),
     Cbor(Entered<'a, CborReader<'a>>),
+    Ubjson(Entered<'a, UbjsonReader<'a>>),
 }
 
 impl<'a> Items<'a> {
@@ -277,6 +283,7 @@ impl<'a> Items<'a> {
                 Serializer::Json => Items::Json(Entered::list(raw)),
                 Serializer::MessagePack => Items::MessagePack(Entered::list(raw)),
                 Serializer::Cbor => Items::Cbor(Entered::list(raw)),
+                Serializer::Ubjson => Items::Ubjson(Entered::list(raw)),
             },
         }
     }
@@ -291,6 +298,7 @@ impl<'a> Iterator for Items<'a> {
             Items::Json(entered) => entered.item(),
             Items::MessagePack(entered) => entered.item(),
             Items::Cbor(entered) => entered.item(),
+            Items::Ubjson(entered) => entered.item(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the three writers have in common, and what is written with any of them: values, lists and dictionaries, built
+//! What the four writers have in common, and what is written with any of them: values, lists and dictionaries, built
 //! or raw. Raw bytes of the writer's own serializer are copied as they are, others go from a reader to the writer
 //! value by value, without a tree between them.
 
@@ -8,6 +8,7 @@ use super::json::JsonReader;
 use super::msgpack::MessagePackReader;
 use super::payload::key_text;
 use super::reader::{Reader, Token};
+use super::ubjson::UbjsonReader;
 use crate::wamp::value::custom_attribute;
 use crate::wamp::{Dict, List, Raw, Serializer, Value};
 
@@ -150,6 +151,7 @@ pub(super) fn write_raw<'o, W: Writer<'o>>(writer: &mut W, raw: Raw<'_>) -> Resu
         Serializer::Json => copy(&mut JsonReader::new(raw.bytes())?, writer),
         Serializer::MessagePack => copy(&mut MessagePackReader::new(raw.bytes())?, writer),
         Serializer::Cbor => copy(&mut CborReader::new(raw.bytes())?, writer),
+        Serializer::Ubjson => copy(&mut UbjsonReader::new(raw.bytes())?, writer),
     }
 }
 
@@ -166,6 +168,7 @@ fn write_custom_attributes<'o, W: Writer<'o>>(
             copy_custom_attributes(&mut MessagePackReader::new(raw.bytes())?, writer, count)
         }
         Serializer::Cbor => copy_custom_attributes(&mut CborReader::new(raw.bytes())?, writer, count),
+        Serializer::Ubjson => copy_custom_attributes(&mut UbjsonReader::new(raw.bytes())?, writer, count),
     }
 }
 

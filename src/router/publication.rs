@@ -28,7 +28,7 @@ pub struct Publication {
     /// Custom attributes of the PUBLISH.
     pub attributes: Option<Attributes>,
     payload: OwnedPayload,
-    transcoded: [OnceLock<Result<OwnedPayload, TranscodeError>>; 3],
+    transcoded: [OnceLock<Result<OwnedPayload, TranscodeError>>; Serializer::COUNT],
 }
 
 impl Publication {
@@ -42,7 +42,7 @@ impl Publication {
             excluded: None,
             attributes: None,
             payload,
-            transcoded: [const { OnceLock::new() }; 3],
+            transcoded: [const { OnceLock::new() }; Serializer::COUNT],
         }
     }
 
@@ -85,7 +85,11 @@ impl Publication {
 #[derive(Debug, Default)]
 pub struct EventFrames {
     slots: [Slot; Format::COUNT],
+    /// A bit for each slot that is not empty, by [`Format::index`]: formats that nobody speaks cost nothing.
+    filled: u16,
 }
+
+const _: () = assert!(Format::COUNT <= u16::BITS as usize);
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Slot {
@@ -123,6 +127,7 @@ impl EventFrames {
         let slot = &mut self.slots[format.index()];
         if let Slot::Empty = slot {
             *slot = write(publication, subscription, (format, message_bytes_max), arena)?;
+            self.filled |= 1 << format.index();
         }
         match *slot {
             Slot::Written { message_bytes, .. } if message_bytes > message_bytes_max => {
@@ -144,11 +149,13 @@ impl EventFrames {
     /// The event is delivered: forgets the frames, and takes back those that nobody has queued. They are the last of
     /// their lanes. Otherwise many publications that all their subscribers find too large would fill the turn.
     pub fn clear(&mut self, arena: &mut Arena) {
-        for slot in &mut self.slots {
+        while self.filled != 0 {
+            let slot = &mut self.slots[self.filled.trailing_zeros() as usize];
             if let Slot::Written { frame, queued: false, .. } = *slot {
                 arena.take_back(frame);
             }
             *slot = Slot::Empty;
+            self.filled &= self.filled - 1;
         }
     }
 }

@@ -38,7 +38,7 @@ use super::realm::{Member, Realm};
 use super::session::{self, Admission, HelloRefusal, Identity, Session};
 use super::timers::{Timer, Timers};
 use super::{Context, Letter, ListenerIndex, PeerKey, RealmKey, Router, ShardIndex};
-use crate::codec;
+use crate::codec::{self, DecodeError};
 use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
 use crate::limits::Limits;
@@ -383,10 +383,20 @@ impl Shard {
 
     // Messages.
 
+    /// A message in a dialect that nobody else would read. Written plainly, it is in none.
+    #[cold]
+    fn on_dialect(&mut self, key: PeerKey, bytes: &[u8], now: Instant) -> Result<Next, Violation> {
+        let plain = codec::plain_ubjson(bytes).map_err(|_| Violation::Undecodable)?;
+        self.on_message(key, &plain, now)
+    }
+
     fn on_message(&mut self, key: PeerKey, bytes: &[u8], now: Instant) -> Result<Next, Violation> {
         let Some(peer) = self.peers.peer(key) else { return Ok(Next::Read) };
         let Some(link) = peer.link else { return Ok(Next::Read) };
-        let message = codec::decode(link.serializer, bytes).map_err(|_| Violation::Undecodable);
+        let message = match codec::decode(link.serializer, bytes) {
+            Err(DecodeError::Dialect) => return self.on_dialect(key, bytes, now),
+            decoded => decoded.map_err(|_| Violation::Undecodable),
+        };
         match &peer.state {
             State::Opening | State::Finishing { .. } => Ok(Next::Read),
             State::Leaving => match message {

@@ -43,7 +43,7 @@ pub struct Settings {
     /// RawSocket peers that announce less than this get error 2. 512 accepts all.
     pub peer_message_bytes_min: usize,
     /// Serializers that may be agreed on, by [`Serializer::index`].
-    pub serializers: [bool; 3],
+    pub serializers: [bool; Serializer::COUNT],
     /// RawSocket may be opened.
     pub rawsocket: bool,
     /// WebSocket may be opened.
@@ -72,7 +72,7 @@ pub struct Format {
 
 impl Format {
     /// How many there are.
-    pub const COUNT: usize = 9;
+    pub const COUNT: usize = Serializer::COUNT * 3;
 
     /// A number for each, counted from 0.
     #[inline]
@@ -287,7 +287,9 @@ pub fn frame<E>(
             let start = room(out, WEBSOCKET_HEADER_ROOM);
             let length_bytes = match serializer {
                 Serializer::Json => 0,
-                Serializer::MessagePack | Serializer::Cbor => websocket::BATCH_LENGTH_BYTES,
+                Serializer::MessagePack | Serializer::Cbor | Serializer::Ubjson => {
+                    websocket::BATCH_LENGTH_BYTES
+                }
             };
             let message = room(out, length_bytes);
             encode(out)?;
@@ -318,7 +320,7 @@ fn room(out: &mut Vec<u8>, octets: usize) -> usize {
 fn websocket_header(out: &mut Vec<u8>, start: usize, serializer: Serializer) {
     let opcode = match serializer {
         Serializer::Json => websocket::Opcode::Text,
-        Serializer::MessagePack | Serializer::Cbor => websocket::Opcode::Binary,
+        Serializer::MessagePack | Serializer::Cbor | Serializer::Ubjson => websocket::Opcode::Binary,
     };
     let bytes = out.len() - start;
     let header = websocket::FrameHeader { fin: true, opcode, payload_bytes: bytes as u64, mask: None };

@@ -68,6 +68,7 @@ impl Handshake {
             1 => Serializer::Json,
             2 => Serializer::MessagePack,
             3 => Serializer::Cbor,
+            4 => Serializer::Ubjson,
             _ => return Err(HandshakeError::Serializer),
         };
         Ok(Handshake { serializer, message_bytes_max: LENGTH_MIN << (second >> 4) })
@@ -310,7 +311,7 @@ mod tests {
     #[test]
     fn every_second_octet_is_accepted_or_refused() {
         let settings =
-            Settings { serializers: [true, false, true], peer_message_bytes_min: 2048, ..settings() };
+            Settings { serializers: [true, false, true, false], peer_message_bytes_min: 2048, ..settings() };
         for second in 0..=255 {
             let outcome = run_all_cuts(&settings, &[0x7F, second, 0, 0], &mut Random::new(3));
             let (length, serializer) = (second >> 4, second & 15);

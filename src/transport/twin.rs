@@ -23,7 +23,7 @@ pub(super) fn settings() -> Settings {
     Settings {
         message_bytes_max: 1 << 20,
         peer_message_bytes_min: 512,
-        serializers: [true; 3],
+        serializers: [true; Serializer::COUNT],
         rawsocket: true,
         websocket: true,
     }

@@ -32,13 +32,15 @@ const SAFE_HEADERS: &str = "Connection: close\r\nX-Content-Type-Options: nosniff
     Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n";
 
 /// The WebSocket subprotocols and what each stands for.
-pub const SUBPROTOCOLS: [(&str, Serializer, Framing); 6] = [
+pub const SUBPROTOCOLS: [(&str, Serializer, Framing); 2 * Serializer::COUNT] = [
     ("wamp.2.json", Serializer::Json, Framing::WebSocket),
     ("wamp.2.msgpack", Serializer::MessagePack, Framing::WebSocket),
     ("wamp.2.cbor", Serializer::Cbor, Framing::WebSocket),
+    ("wamp.2.ubjson", Serializer::Ubjson, Framing::WebSocket),
     ("wamp.2.json.batched", Serializer::Json, Framing::WebSocketBatched),
     ("wamp.2.msgpack.batched", Serializer::MessagePack, Framing::WebSocketBatched),
     ("wamp.2.cbor.batched", Serializer::Cbor, Framing::WebSocketBatched),
+    ("wamp.2.ubjson.batched", Serializer::Ubjson, Framing::WebSocketBatched),
 ];
 
 /// The `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key`.
@@ -407,7 +409,7 @@ mod tests {
 
     #[test]
     fn subprotocols_that_are_not_allowed_are_not_spoken() {
-        let settings = Settings { serializers: [true, false, false], ..settings() };
+        let settings = Settings { serializers: [true, false, false, false], ..settings() };
         let outcome = run_all_cuts(&settings, GOOD.as_bytes(), &mut Random::new(2));
         assert_eq!(outcome.violation, Some(Violation::Upgrade));
         assert!(reply(&outcome).ends_with("these are: wamp.2.json, wamp.2.json.batched\n"));
@@ -517,7 +519,9 @@ mod tests {
         let outcome = outcome("GET / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n");
         let page = reply(&outcome);
         assert!(page.contains("ws://[::1]:8080/"));
-        assert!(page.contains("wamp.2.json, wamp.2.msgpack, wamp.2.cbor, wamp.2.json.batched"));
+        assert!(
+            page.contains("wamp.2.json, wamp.2.msgpack, wamp.2.cbor, wamp.2.ubjson, wamp.2.json.batched")
+        );
         assert!(page.contains("on the same port"));
         assert!(!page.contains("{{") && PAGE.len() < 3000);
     }

@@ -15,23 +15,30 @@ pub enum Serializer {
     MessagePack,
     /// `wamp.2.cbor`, RawSocket 3.
     Cbor,
+    /// `wamp.2.ubjson`, RawSocket 4.
+    Ubjson,
 }
 
 impl Serializer {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+
     /// Every serializer, in order.
-    pub const ALL: [Serializer; 3] = [Serializer::Json, Serializer::MessagePack, Serializer::Cbor];
+    pub const ALL: [Serializer; Serializer::COUNT] =
+        [Serializer::Json, Serializer::MessagePack, Serializer::Cbor, Serializer::Ubjson];
 
     /// Its place in [`Serializer::ALL`].
     pub fn index(self) -> usize {
         self as usize
     }
 
-    /// The name used in subprotocols and on the command line: `json`, `msgpack`, `cbor`.
+    /// The name used in subprotocols and on the command line: `json`, `msgpack`, `cbor`, `ubjson`.
     pub fn name(self) -> &'static str {
         match self {
             Serializer::Json => "json",
             Serializer::MessagePack => "msgpack",
             Serializer::Cbor => "cbor",
+            Serializer::Ubjson => "ubjson",
         }
     }
 

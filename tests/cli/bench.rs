@@ -85,7 +85,7 @@ fn fanout_reaches_everybody_over_every_transport_in_every_serializer() {
 fn fanout_to_subscribers_that_speak_differently() {
     let router = Router::start();
     let url = ["--url".to_owned(), router.websocket()];
-    let ways = "tcp+msgpack,ws+json,ws+cbor,tcp+json,tcp+cbor,ws+msgpack";
+    let ways = "tcp+msgpack,ws+json,ws+cbor,tcp+json,tcp+cbor,ws+msgpack,tcp+ubjson,ws+ubjson";
     let arguments = ["fanout", "--subscribers", "25", "--subscribers-as", ways, "--window", "100"];
     check_deliveries(&report(&arguments, &url), 25);
     let large = ["fanout", "--subscribers", "7", "--subscribers-as", ways, "--payload", "300000"];

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// After this a test has failed; nothing here takes a second.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub const SERIALIZERS: [&str; 3] = ["json", "msgpack", "cbor"];
+pub const SERIALIZERS: [&str; 4] = ["json", "msgpack", "cbor", "ubjson"];
 
 /// A directory that is removed in the end. Its path is short enough for the address of a Unix domain socket.
 pub struct Directory {

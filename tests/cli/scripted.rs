@@ -25,7 +25,7 @@ impl<S: Read + Write> Peer<S> {
         let settings = Settings {
             message_bytes_max: 1 << 20,
             peer_message_bytes_min: 512,
-            serializers: [true; 3],
+            serializers: [true; Serializer::COUNT],
             rawsocket: true,
             websocket: true,
         };

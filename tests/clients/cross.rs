@@ -33,6 +33,8 @@ const PYTHON: [(&str, &str); 6] = [
     ("python_rawsocket_msgpack", "rawsocket.msgpack"),
     ("python_rawsocket_cbor", "rawsocket.cbor"),
 ];
+const PYTHON_UBJSON: [(&str, &str); 2] =
+    [("python_websocket_ubjson", "websocket.ubjson"), ("python_rawsocket_ubjson", "rawsocket.ubjson")];
 const AUTOBAHN: [(&str, &str); 3] =
     [("autobahn_json", "json"), ("autobahn_msgpack", "msgpack"), ("autobahn_cbor", "cbor")];
 const WAMPY: [(&str, &str); 3] =
@@ -49,9 +51,9 @@ fn all_meet_on_four_shards() {
 }
 
 fn all_meet(shards: usize) {
-    let (Some(python), Some(autobahn), Some(wampy)) =
-        (python::script("scenario.py"), node::script("scenario.js"), node::script("scenario.js"))
-    else {
+    let (python, ubjson) = (python::script("scenario.py"), python::ubjson_script("scenario.py"));
+    let (autobahn, wampy) = (node::script("scenario.js"), node::script("scenario.js"));
+    let (Some(python), Some(ubjson), Some(autobahn), Some(wampy)) = (python, ubjson, autobahn, wampy) else {
         return;
     };
     let router = Router::start(shards);
@@ -64,6 +66,7 @@ fn all_meet(shards: usize) {
     };
     let troupes = vec![
         enter("python", python, &["cross"], &PYTHON),
+        enter("python_ubjson", ubjson, &["cross"], &PYTHON_UBJSON),
         enter("autobahn", autobahn, &["cross", "autobahn"], &AUTOBAHN),
         enter("wampy", wampy, &["cross", "wampy"], &WAMPY),
     ];

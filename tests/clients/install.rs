@@ -33,7 +33,13 @@ pub fn scripts() -> PathBuf {
 /// A Python interpreter that has autobahn, or none if there is no Python.
 pub fn python() -> Option<&'static Path> {
     static PYTHON: OnceLock<Installed> = OnceLock::new();
-    answer("Python", PYTHON.get_or_init(install_python))
+    answer("Python", PYTHON.get_or_init(|| install_python("python", "requirements.txt")))
+}
+
+/// One that has the autobahn which speaks UBJSON.
+pub fn python_ubjson() -> Option<&'static Path> {
+    static PYTHON: OnceLock<Installed> = OnceLock::new();
+    answer("Python", PYTHON.get_or_init(|| install_python("python-ubjson", "requirements-ubjson.txt")))
 }
 
 /// A `node_modules` directory that has the libraries, or none if there is no Node.js.
@@ -61,17 +67,19 @@ fn answer(language: &str, installed: &'static Installed) -> Option<&'static Path
     }
 }
 
-fn install_python() -> Installed {
+fn install_python(name: &str, requirements: &str) -> Installed {
     let Some((interpreter, version)) = PYTHONS.iter().find_map(|name| Some((*name, python_version(name)?)))
     else {
         return Ok(Err(format!("none of {PYTHONS:?} is Python 3.{PYTHON_MINOR_MIN} or newer")));
     };
-    let requirements = scripts().join("requirements.txt");
+    let requirements = scripts().join(requirements);
     let pins = fs::read_to_string(&requirements).expect("the requirements are part of the repository");
-    let installed = once("python", &[&pins, &version], |directory| {
+    let installed = once(name, &[&pins, &version], |directory| {
         run("venv", Command::new(interpreter).args(["-m", "venv"]).arg(directory), INSTALL_PATIENCE)?;
         let mut pip = Command::new(venv_python(directory));
         pip.args(["-m", "pip", "install", "--quiet", "--prefer-binary", "--requirement"]).arg(&requirements);
+        // py-ubjson comes as source only; its part in C, which would need a compiler, only makes it faster.
+        pip.env("PYUBJSON_NO_EXTENSION", "1");
         run("pip", &mut pip, INSTALL_PATIENCE)
     });
     installed.map(|directory| Ok(venv_python(&directory)))

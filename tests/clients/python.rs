@@ -1,5 +1,6 @@
 //! autobahn-python over WebSocket and RawSocket, with each serializer.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::router::Router;
@@ -9,12 +10,22 @@ const SHARDS: usize = 2;
 
 /// The command that runs a script, or none if there is no Python.
 pub fn script(path: &str) -> Option<Command> {
-    let mut command = Command::new(install::python()?);
+    install::python().map(|interpreter| run(interpreter, path))
+}
+
+/// The same, with the autobahn that speaks UBJSON.
+pub fn ubjson_script(path: &str) -> Option<Command> {
+    install::python_ubjson().map(|interpreter| run(interpreter, path))
+}
+
+fn run(interpreter: &Path, path: &str) -> Command {
+    let mut command = Command::new(interpreter);
     command.arg(install::scripts().join(path)).env("PYTHONUNBUFFERED", "1").env("PYTHONUTF8", "1");
-    Some(command)
+    command
 }
 
 fn passes(name: &'static str, url: fn(&Router) -> String, serializer: &str) {
+    let script = if serializer == "ubjson" { ubjson_script } else { script };
     let Some(mut command) = script("scenario.py") else { return };
     let router = Router::start(SHARDS);
     command.args(["check", &url(&router), serializer, &format!("com.example.{name}")]);
@@ -37,6 +48,11 @@ fn websocket_cbor() {
 }
 
 #[test]
+fn websocket_ubjson() {
+    passes("python_websocket_ubjson", Router::websocket_url, "ubjson");
+}
+
+#[test]
 fn rawsocket_json() {
     passes("python_rawsocket_json", Router::rawsocket_url, "json");
 }
@@ -49,4 +65,9 @@ fn rawsocket_msgpack() {
 #[test]
 fn rawsocket_cbor() {
     passes("python_rawsocket_cbor", Router::rawsocket_url, "cbor");
+}
+
+#[test]
+fn rawsocket_ubjson() {
+    passes("python_rawsocket_ubjson", Router::rawsocket_url, "ubjson");
 }

@@ -13,6 +13,7 @@ import json
 import pathlib
 import sys
 import traceback
+from decimal import Decimal
 from urllib.parse import urlsplit
 
 import txaio
@@ -23,7 +24,7 @@ from autobahn.asyncio.rawsocket import WampRawSocketClientFactory
 from autobahn.asyncio.wamp import ApplicationSession
 from autobahn.asyncio.websocket import WampWebSocketClientFactory
 from autobahn.wamp.exception import ApplicationError
-from autobahn.wamp.serializer import CBORSerializer, JsonSerializer, MsgPackSerializer
+from autobahn.wamp import serializer as serializers
 from autobahn.wamp.types import CallResult, ComponentConfig, PublishOptions
 from cbor2 import CBORTag
 
@@ -38,7 +39,13 @@ REQUEST_ROUNDS = 40
 EVENTS_IN_ORDER = 200
 LARGE_CHARACTERS = 300_000
 
-SERIALIZERS = {"json": JsonSerializer, "msgpack": MsgPackSerializer, "cbor": CBORSerializer}
+SERIALIZERS = {
+    "json": serializers.JsonSerializer,
+    "msgpack": serializers.MsgPackSerializer,
+    "cbor": serializers.CBORSerializer,
+    # There only if py-ubjson or bjdata is installed.
+    "ubjson": getattr(serializers, "UBJSONSerializer", None),
+}
 
 
 def revive(value):
@@ -72,12 +79,24 @@ FIXTURE = json.loads(pathlib.Path(__file__).with_name("payload.json").read_text(
 PAYLOAD = revive(FIXTURE)
 
 
+def exact(value):
+    """A value as it was sent: py-ubjson reads integers of more than 63 bits, and floats that are subnormal, as Decimal."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() and "E" not in str(value) else float(value)
+    if isinstance(value, dict):
+        return {key: exact(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(exact(each) for each in value)
+    return value
+
+
 def report(line):
     print(json.dumps(line), flush=True)
 
 
 def expect(actual, expected):
     """Equal in value and in type: 1 is neither True nor 1.0."""
+    actual = exact(actual)
     if repr(actual) != repr(expected):
         raise AssertionError(f"got {actual!r:.500}, expected {expected!r:.500}")
 
@@ -349,7 +368,7 @@ class Crossing:
         peer = self.peers[name] = await connect(url, kind, serializer)
 
         def on_event(publisher, **kwargs):
-            report({"event": publisher, "at": name, "kwargs": plain(kwargs)})
+            report({"event": publisher, "at": name, "kwargs": plain(exact(kwargs))})
 
         def echo(*args, **kwargs):
             return CallResult(*args, **kwargs)
@@ -366,9 +385,9 @@ class Crossing:
 
     async def call(self, name, callee, payload):
         args, kwargs = await self.peers[name].answer(f"com.example.cross.echo.{callee}", name, **payload)
-        report({"result": args, "at": name, "callee": callee, "kwargs": plain(kwargs)})
+        report({"result": args, "at": name, "callee": callee, "kwargs": plain(exact(kwargs))})
         error = await self.peers[name].refusal(f"com.example.cross.refuse.{callee}", name, **payload)
-        refused = {"args": plain(error.args), "kwargs": plain(error.kwargs)}
+        refused = {"args": plain(error.args), "kwargs": plain(exact(error.kwargs))}
         report({"error": error.error, "at": name, "callee": callee, **refused})
 
     async def obey(self, command):

@@ -409,7 +409,7 @@ fn a_full_router_says_so_in_the_transports_own_words() {
 
 #[test]
 fn rawsocket_handshakes_are_refused_with_every_error() {
-    let serializers = [true, true, false];
+    let serializers = [true, true, false, false];
     let mut wire = Wire::with(1, KINDS[0], |settings| {
         let transport = std::sync::Arc::make_mut(&mut settings.listeners[0].transport);
         transport.serializers = serializers;
@@ -418,6 +418,7 @@ fn rawsocket_handshakes_are_refused_with_every_error() {
     let refusals = [
         ([0x7f, 0xf0, 0, 0], 1),
         ([0x7f, 0xf3, 0, 0], 1),
+        ([0x7f, 0xf4, 0, 0], 1),
         ([0x7f, 0xf9, 0, 0], 1),
         ([0x7f, 0x01, 0, 0], 2),
         ([0x7f, 0xf1, 0, 1], 3),
@@ -454,17 +455,19 @@ fn a_ping_is_answered_with_the_same_octets() {
 fn hostile_messages_end_their_own_connection_only() {
     everywhere(|mut wire| {
         let (witness, _) = wire.join();
-        let nested: [Vec<u8>; 3] = [
+        let nested: [Vec<u8>; Serializer::COUNT] = [
             [b"[16,1,{},\"a\",".to_vec(), vec![b'['; 100_000]].concat(),
             [b"\x95\x10\x01\x80\xa1a".to_vec(), vec![0x91; 100_000]].concat(),
             [b"\x85\x10\x01\xa0\x61a".to_vec(), vec![0x81; 100_000]].concat(),
+            [b"[U\x10U\x01{}SU\x01a".to_vec(), vec![b'['; 100_000]].concat(),
         ];
-        let huge: [&[u8]; 3] = [
+        let huge: [&[u8]; Serializer::COUNT] = [
             b"[16,1,{},\"a\",[",
             b"\x95\x10\x01\x80\xa1a\xdd\xff\xff\xff\xff",
             b"\x85\x10\x01\xa0\x61a\x9a\xff\xff\xff\xff",
+            b"[U\x10U\x01{}SU\x01a[$Z#L\x40\0\0\0\0\0\0\0]",
         ];
-        for index in 0..3 {
+        for index in 0..Serializer::COUNT {
             for octets in [&nested[index][..], huge[index]] {
                 let (client, _) = wire.join();
                 wire.send_message_bytes(client, octets);

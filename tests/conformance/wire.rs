@@ -37,7 +37,7 @@ impl Kind {
 }
 
 /// Every transport with every serializer.
-pub const KINDS: [Kind; 9] = [
+pub const KINDS: [Kind; 3 * Serializer::COUNT] = [
     Kind::RawSocket(Serializer::Json),
     Kind::RawSocket(Serializer::MessagePack),
     Kind::RawSocket(Serializer::Cbor),
@@ -47,6 +47,9 @@ pub const KINDS: [Kind; 9] = [
     Kind::Batched(Serializer::Json),
     Kind::Batched(Serializer::MessagePack),
     Kind::Batched(Serializer::Cbor),
+    Kind::RawSocket(Serializer::Ubjson),
+    Kind::WebSocket(Serializer::Ubjson),
+    Kind::Batched(Serializer::Ubjson),
 ];
 
 /// Runs a test over every transport and serializer, on one, two and four shards.
@@ -98,7 +101,7 @@ impl Wire {
             transport: Arc::new(transport::Settings {
                 message_bytes_max: limits.message_bytes_max,
                 peer_message_bytes_min: 512,
-                serializers: [true; 3],
+                serializers: [true; Serializer::COUNT],
                 rawsocket: true,
                 websocket: true,
             }),

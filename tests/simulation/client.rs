@@ -369,6 +369,7 @@ impl Client {
                     Serializer::Json => b"[1,{nope]".to_vec(),
                     Serializer::MessagePack => vec![0x93, 0xc1, 0xc1, 0xc1],
                     Serializer::Cbor => vec![0x83, 0xff, 0x00],
+                    Serializer::Ubjson => b"[U\x01]]".to_vec(),
                 };
                 return (wire.frame(&[body], chance), None);
             }

@@ -91,6 +91,7 @@ impl Item {
             Serializer::Json => self.write_json(out),
             Serializer::MessagePack => self.write_msgpack(out),
             Serializer::Cbor => self.write_cbor(out),
+            Serializer::Ubjson => self.write_ubjson(out),
         }
     }
 
@@ -207,6 +208,52 @@ impl Item {
         }
     }
 
+    fn write_ubjson(&self, out: &mut Vec<u8>) {
+        match self {
+            Item::Null => out.push(b'Z'),
+            Item::Bool(value) => out.push(if *value { b'T' } else { b'F' }),
+            Item::Int(n @ 0..=255) => out.extend([b'U', *n as u8]),
+            Item::Int(n @ -128..=-1) => out.extend([b'i', *n as i8 as u8]),
+            Item::Int(n) => match i64::try_from(*n) {
+                Ok(n) => {
+                    out.push(b'L');
+                    out.extend(n.to_be_bytes());
+                }
+                Err(_) => {
+                    let digits = n.to_string();
+                    out.extend([b'H', b'U', digits.len() as u8]);
+                    out.extend(digits.as_bytes());
+                }
+            },
+            Item::Float(x) => {
+                out.push(b'D');
+                out.extend(x.to_be_bytes());
+            }
+            Item::Text(text) => {
+                out.push(b'S');
+                ubjson_sized(text.as_bytes(), out);
+            }
+            Item::Binary(octets) => {
+                out.extend(b"[$U#");
+                ubjson_sized(octets, out);
+            }
+            // Counted, as the router does not write them itself.
+            Item::List(items) => {
+                out.extend(b"[#");
+                Item::from(items.len()).write_ubjson(out);
+                items.iter().for_each(|item| item.write_ubjson(out));
+            }
+            Item::Dict(entries) => {
+                out.extend(b"{#");
+                Item::from(entries.len()).write_ubjson(out);
+                for (key, value) in entries {
+                    ubjson_sized(key.as_bytes(), out);
+                    value.write_ubjson(out);
+                }
+            }
+        }
+    }
+
     /// Reads one value that must be all of `bytes`.
     pub fn read(serializer: Serializer, bytes: &[u8]) -> Result<Item, String> {
         let mut reader = Reader { bytes, at: 0 };
@@ -218,6 +265,7 @@ impl Item {
             }
             Serializer::MessagePack => reader.msgpack()?,
             Serializer::Cbor => reader.cbor()?,
+            Serializer::Ubjson => reader.ubjson()?,
         };
         if reader.at != bytes.len() {
             return Err(format!("{} octets after the value", bytes.len() - reader.at));
@@ -236,6 +284,11 @@ fn cbor_head(major: u8, n: u64, out: &mut Vec<u8>) {
             out.extend(n.to_be_bytes());
         }
     }
+}
+
+fn ubjson_sized(octets: &[u8], out: &mut Vec<u8>) {
+    Item::from(octets.len()).write_ubjson(out);
+    out.extend(octets);
 }
 
 fn from_json(value: serde_json::Value) -> Result<Item, String> {
@@ -370,6 +423,73 @@ impl<'a> Reader<'a> {
             5 => self.entries(n, Self::cbor),
             _ => Err("a tag".to_owned()),
         }
+    }
+
+    fn ubjson(&mut self) -> Result<Item, String> {
+        let marker = self.number(1)? as u8;
+        self.ubjson_value(marker)
+    }
+
+    fn ubjson_value(&mut self, marker: u8) -> Result<Item, String> {
+        Ok(match marker {
+            b'Z' => Item::Null,
+            b'T' | b'F' => Item::Bool(marker == b'T'),
+            b'U' => Item::from(self.number(1)?),
+            b'i' => Item::Int(i128::from(self.number(1)? as i8)),
+            b'I' => Item::Int(i128::from(self.number(2)? as i16)),
+            b'l' => Item::Int(i128::from(self.number(4)? as i32)),
+            b'L' => Item::Int(i128::from(self.number(8)? as i64)),
+            b'd' => Item::Float(f64::from(f32::from_bits(self.number(4)? as u32))),
+            b'D' => Item::Float(f64::from_bits(self.number(8)?)),
+            b'S' => {
+                let length = self.ubjson_length()?;
+                return self.text(length);
+            }
+            b'H' => {
+                let length = self.ubjson_length()?;
+                match self.text(length)? {
+                    Item::Text(digits) => Item::Int(digits.parse().map_err(|_| digits)?),
+                    other => other,
+                }
+            }
+            b'[' if self.bytes[self.at..].starts_with(b"$U#") => {
+                self.take(3)?;
+                let length = self.ubjson_length()?;
+                Item::Binary(self.take(length as usize)?.to_vec())
+            }
+            b'[' | b'{' => return self.ubjson_container(marker),
+            _ => return Err(format!("marker {marker:#x}")),
+        })
+    }
+
+    fn ubjson_length(&mut self) -> Result<u64, String> {
+        self.ubjson()?.number().ok_or("a length that is no number".to_owned())
+    }
+
+    fn ubjson_container(&mut self, open: u8) -> Result<Item, String> {
+        let mut left = None;
+        if self.bytes.get(self.at) == Some(&b'#') {
+            self.take(1)?;
+            left = Some(self.ubjson_length()?);
+        }
+        let (mut items, mut entries) = (Vec::new(), Vec::new());
+        while left != Some(0) {
+            let marker = self.number(1)? as u8;
+            if left.is_none() && (marker == b']' || marker == b'}') {
+                break;
+            }
+            if open == b'[' {
+                items.push(self.ubjson_value(marker)?);
+            } else {
+                let length = self.ubjson_value(marker)?.number().ok_or("a key without a length")?;
+                let Item::Text(key) = self.text(length)? else {
+                    return Err("a key that is no text".to_owned());
+                };
+                entries.push((key, self.ubjson()?));
+            }
+            left = left.map(|left| left - 1);
+        }
+        Ok(if open == b'[' { Item::List(items) } else { Item::Dict(entries) })
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use fanwire::limits::Limits;
 use fanwire::router::{ListenerSettings, RealmSettings, RequestIds, Settings};
 use fanwire::transport;
+use fanwire::wamp::Serializer;
 
 use crate::chance::Chance;
 use crate::checkers::REALM_CHECKS;
@@ -141,7 +142,7 @@ impl Plan {
         let transport = Arc::new(transport::Settings {
             message_bytes_max: self.limits.message_bytes_max,
             peer_message_bytes_min: 512,
-            serializers: [true; 3],
+            serializers: [true; Serializer::COUNT],
             rawsocket: true,
             websocket: true,
         });

@@ -70,7 +70,7 @@ impl Shards {
         let transport = transport::Settings {
             message_bytes_max: limits.message_bytes_max,
             peer_message_bytes_min: 512,
-            serializers: [true; 3],
+            serializers: [true; Serializer::COUNT],
             rawsocket: true,
             websocket: true,
         };

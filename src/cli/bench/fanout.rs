@@ -150,7 +150,7 @@ pub fn deliveries(report: &mut Report, outcome: &Outcome) {
 
 /// A way such as `tcp+msgpack`.
 fn way(text: &str) -> Result<Way, String> {
-    let wrong = || "must be ws or tcp, +, and json, msgpack or cbor, like tcp+msgpack".to_owned();
+    let wrong = || "must be ws or tcp, +, and json, msgpack, cbor or ubjson, like tcp+msgpack".to_owned();
     let (transport, serializer) = text.split_once('+').ok_or_else(wrong)?;
     let websocket = match transport {
         "ws" => true,

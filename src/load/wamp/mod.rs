@@ -440,7 +440,7 @@ mod tests {
                 let settings = Settings {
                     message_bytes_max: 1 << 20,
                     peer_message_bytes_min: 512,
-                    serializers: [true; 3],
+                    serializers: [true; Serializer::COUNT],
                     rawsocket: true,
                     websocket: true,
                 };

@@ -61,7 +61,8 @@ impl Template {
         })
     }
 
-    /// The id is what differs between the same message with the ids 1 and 2, one octet in every serializer.
+    /// The id is what differs between the same message with the ids 1 and 2, one octet in every serializer; in UBJSON
+    /// with the marker before it.
     fn cut<'a>(serializer: Serializer, message: impl Fn(RequestId) -> Message<'a>) -> Template {
         let [one, two] = [1, 2].map(|id| {
             let mut out = Vec::new();
@@ -70,13 +71,14 @@ impl Template {
             out
         });
         let id_at = one.iter().zip(&two).position(|(one, two)| one != two).expect("the ids differ");
+        let head_bytes = id_at - usize::from(serializer == Serializer::Ubjson);
         let rest = one[id_at + 1..].to_vec();
         let stamp = zero_stamp();
         let stamp_at =
             rest.windows(STAMP_BYTES).rposition(|part| part == stamp).expect("the payload ends with a stamp");
         let digits = [b'0'; NUMBER_DIGITS];
         let number_at = rest[..stamp_at].windows(NUMBER_DIGITS).rposition(|part| part == digits);
-        Template { head: one[..id_at].to_vec(), rest, number_at, stamp_at }
+        Template { head: one[..head_bytes].to_vec(), rest, number_at, stamp_at }
     }
 
     /// Appends the message as one frame.
@@ -115,7 +117,7 @@ fn push_header(way: Way, payload_bytes: usize, out: &mut Vec<u8>) {
     }
     let opcode = match way.serializer {
         Serializer::Json => Opcode::Text,
-        Serializer::MessagePack | Serializer::Cbor => Opcode::Binary,
+        Serializer::MessagePack | Serializer::Cbor | Serializer::Ubjson => Opcode::Binary,
     };
     push_websocket_header(opcode, payload_bytes, out);
 }
@@ -148,6 +150,7 @@ fn write_id(serializer: Serializer, id: u64, room: &mut [u8; ID_BYTES_MAX]) -> &
         }
         Serializer::MessagePack => (0x7F, 0xCE, 0xCF),
         Serializer::Cbor => (0x17, 0x1A, 0x1B),
+        Serializer::Ubjson => return write_ubjson_id(id, room),
     };
     if id <= short_max {
         room[0] = id as u8;
@@ -161,6 +164,19 @@ fn write_id(serializer: Serializer, id: u64, room: &mut [u8; ID_BYTES_MAX]) -> &
     room[0] = nine;
     room[1..9].copy_from_slice(&id.to_be_bytes());
     &room[..9]
+}
+
+#[inline]
+fn write_ubjson_id(id: u64, room: &mut [u8; ID_BYTES_MAX]) -> &[u8] {
+    let octets = id.to_be_bytes();
+    let (marker, octets) = match id {
+        0..=0xFF => (b'U', &octets[7..]),
+        0x100..=0x7FFF_FFFF => (b'l', &octets[4..]),
+        _ => (b'L', &octets[..]),
+    };
+    room[0] = marker;
+    room[1..=octets.len()].copy_from_slice(octets);
+    &room[..=octets.len()]
 }
 
 #[inline]

@@ -106,6 +106,8 @@ pub(super) fn code(serializer: Serializer, message: &[u8]) -> Option<(u64, usize
         Serializer::Json => first == b'[',
         Serializer::MessagePack => first & 0xF0 == 0x90,
         Serializer::Cbor => (0x80..=0x97).contains(&first) || first == 0x9F,
+        // Behind it stands a number: the list has neither a type nor a count.
+        Serializer::Ubjson => first == b'[',
     };
     if !list {
         return None;
@@ -123,7 +125,7 @@ pub(super) fn number(serializer: Serializer, behind: &[u8]) -> Option<u64> {
             // Nothing but a comma and spaces stands between the two.
             behind[..start].iter().all(|octet| b", ".contains(octet)).then_some(&behind[start..])?
         }
-        Serializer::MessagePack | Serializer::Cbor => behind,
+        Serializer::MessagePack | Serializer::Cbor | Serializer::Ubjson => behind,
     };
     Some(read_number(serializer, behind)?.0)
 }
@@ -142,6 +144,13 @@ fn read_number(serializer: Serializer, octets: &[u8]) -> Option<(u64, usize)> {
         Serializer::Cbor => match first {
             0..=0x17 => return Some((u64::from(first), 1)),
             0x18..=0x1B => 1 << (first - 0x18),
+            _ => return None,
+        },
+        Serializer::Ubjson => match first {
+            b'U' => 1,
+            b'I' => 2,
+            b'l' => 4,
+            b'L' => 8,
             _ => return None,
         },
     };
@@ -188,7 +197,8 @@ mod tests {
 
     #[test]
     fn no_cut_of_a_message_is_read_past_its_end() {
-        let octets: [&[u8]; 3] = [b"[68,12345,1", b"\x94\x44\xCE\0\x01\0\0", b"\x84\x18\x44\x1A\0\x01\0\0"];
+        let octets: [&[u8]; Serializer::COUNT] =
+            [b"[68,12345,1", b"\x94\x44\xCE\0\x01\0\0", b"\x84\x18\x44\x1A\0\x01\0\0", b"[U\x44l\0\x01\0\0"];
         for (serializer, octets) in Serializer::ALL.into_iter().zip(octets) {
             for end in 0..octets.len() {
                 if let Some((_, behind)) = code(serializer, &octets[..end]) {
