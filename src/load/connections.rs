@@ -9,13 +9,18 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
 use socket2::{Domain, Protocol, SockAddr, Socket as RawSocket, Type};
 
 use super::drive::histogram;
@@ -33,6 +38,15 @@ const READS_PER_TURN: usize = 64;
 
 /// How long a poll waits at most, so that interrupts and deadlines are seen.
 const WAIT_MAX: Duration = Duration::from_millis(50);
+
+/// The token of the alarm; connections use their number.
+const ALARM: Token = Token(usize::MAX);
+
+/// Below this a wait is spent asking: waking up takes about as long.
+const ASKED: Duration = Duration::from_micros(50);
+
+/// What polls wait for to the millisecond; less is the alarm's.
+const POLL_STEP: Duration = Duration::from_millis(2);
 
 /// Connections that may be on their way to being ready: fewer than a listener's usual backlog of 128.
 pub const OPENING_MAX: usize = 100;
@@ -94,6 +108,8 @@ impl<D: Dialect> Side<'_, D> {
 pub struct Connections<D: Dialect> {
     dialect: D,
     poll: Poll,
+    /// Wakes the poll at a time that it cannot tell itself, since it counts milliseconds.
+    alarm: OwnedFd,
     events: Events,
     list: Vec<Connection<D::Session>>,
     buffer: Box<[u8]>,
@@ -133,9 +149,14 @@ impl<D: Dialect> Connections<D> {
     /// None yet. `stop` ends every wait; the run that waits then reports what it has.
     pub fn new(dialect: D, stop: Arc<AtomicBool>) -> io::Result<Connections<D>> {
         let buffer_bytes = BUFFER_BYTES.max(2 * dialect.frame_bytes_max());
+        let poll = Poll::new()?;
+        let alarm =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        poll.registry().register(&mut SourceFd(&alarm.as_raw_fd()), ALARM, Interest::READABLE)?;
         Ok(Connections {
             dialect,
-            poll: Poll::new()?,
+            poll,
+            alarm,
             events: Events::with_capacity(EVENTS_MAX),
             list: Vec::new(),
             buffer: vec![0; buffer_bytes].into_boxed_slice(),
@@ -226,13 +247,16 @@ impl<D: Dialect> Connections<D> {
     /// Waits for something to happen, at most for `timeout`, and handles all of it.
     pub fn turn(&mut self, timeout: Duration, load: &mut impl Load<D>) -> io::Result<()> {
         let unread = std::mem::take(&mut self.unread);
-        let wait = if unread.is_empty() { timeout.min(WAIT_MAX) } else { Duration::ZERO };
+        let wait = if unread.is_empty() { self.set_alarm(timeout)? } else { Duration::ZERO };
         match self.poll.poll(&mut self.events, Some(wait)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => self.events.clear(),
             polled => polled?,
         }
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
+            if event.token() == ALARM {
+                continue;
+            }
             let number = event.token().0;
             if self.list[number].state == State::Connecting && !self.connected(number, load) {
                 continue;
@@ -257,6 +281,21 @@ impl<D: Dialect> Connections<D> {
             }
         }
         Ok(())
+    }
+
+    /// How long to poll for a wait of `timeout`, or less. The last of it is the alarm's, since a poll would come late.
+    fn set_alarm(&mut self, timeout: Duration) -> io::Result<Duration> {
+        if timeout < ASKED {
+            return Ok(Duration::ZERO);
+        }
+        if timeout > POLL_STEP {
+            return Ok((timeout - POLL_STEP).min(WAIT_MAX));
+        }
+        let once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let at = Timespec { tv_sec: 0, tv_nsec: timeout.as_nanos() as i64 };
+        let alarm = Itimerspec { it_interval: once, it_value: at };
+        timerfd_settime(&self.alarm, TimerfdTimerFlags::empty(), &alarm)?;
+        Ok(WAIT_MAX)
     }
 
     /// Reads a connection that is held: at most that many octets.
