@@ -60,7 +60,13 @@ pub struct Common {
     authid: Option<String>,
 
     /// What the URIs of all topics and procedures begin with, where not all are allowed
-    #[arg(long, value_name = "URI", default_value = "fanwire.bench", value_parser = prefix, help_heading = "Connection")]
+    #[arg(
+        long,
+        value_name = "URI",
+        default_value = "fanwire.bench",
+        value_parser = prefix,
+        help_heading = "Connection"
+    )]
     prefix: String,
 
     /// Silence after which a run has stalled, or a session will not be ready any more
