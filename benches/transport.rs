@@ -76,7 +76,7 @@ fn outbound(criterion: &mut Criterion) {
                         outbound.advance(outbound.len(), &mut arena);
                         outbound.set_apart(&mut arena);
                     }
-                    arena.clear();
+                    arena.clear(&mut Vec::new());
                 });
             });
         }

@@ -43,8 +43,9 @@ pub struct Limits {
     pub outbound_bytes_soft: usize,
     /// How long bytes may wait for a peer that takes none of them. Then: closed as a slow consumer.
     pub outbound_stall_ms_max: u64,
-    /// Octets waiting to be written in one shard. Above: peers that hold more than their share are slow consumers, and
-    /// what is larger than a share is dropped and counted as too large.
+    /// Octets of memory that what waits to be written takes in one shard; a large frame counts once for all who have
+    /// not taken it. Above: peers that wait for more than their share are slow consumers, and what is larger than a
+    /// share is dropped and counted as too large.
     pub outbound_shard_bytes_max: usize,
     /// Octets of unfinished messages kept in one shard. Above: peers that keep more than their share are closed.
     pub inbound_shard_bytes_max: usize,

@@ -185,11 +185,12 @@ def axes(plot, x, y):
 
 
 def log_ticks(low, high):
-    """Ticks at 1 and 3 of each power of ten, from below the lowest to above the highest."""
+    """Ticks at 1 and 3 of each power of ten, at 1, 2, 3 and 5 if they are few, from below the lowest to above the highest."""
     exponent = math.floor(math.log10(low))
+    factors = (1, 2, 3, 5) if high < 20 * low else (1, 3)
     ticks = []
     while not ticks or ticks[-1][0] <= high:
-        for factor in (1, 3):
+        for factor in factors:
             tick = factor * 10.0**exponent
             if not ticks or ticks[-1][0] <= high:
                 ticks.append((tick, short(tick)))

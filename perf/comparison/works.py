@@ -80,6 +80,16 @@ def fanout_name(subscribers, window=32, payload=128):
     return f"fan-out to {subscribers:,}, {window} under way, {size}"
 
 
+def costs_name(sizes):
+    """The name of the work in which the sizes take turns."""
+    return f"cost of an event, {sizes[0]:,} to {sizes[-1]:,} subscribers"
+
+
+def of_size(size):
+    """Fanwire with so many subscribers, as a subject of its own."""
+    return Subject("fanwire", "tcp", "msgpack", ("--subscribers", size), f"{size:,} subscribers")
+
+
 class Plan:
     """The works and checks of a mode, with the routers that the reader has named, and what is left out, in words."""
 
@@ -100,8 +110,8 @@ class Plan:
         ours = [RAWSOCKET, RELAY, WEBSOCKET, WEBSOCKET_JSON, *self.some(UWEBSOCKETS)]
         for size in mode.sizes:
             if size == mode.room:
-                others = self.some(NATS, CROSSBAR, CROSSBAR_JSON, *self.named)
-                self.fan_out(ours, size, others=others, rounds=mode.rounds_close)
+                close, others = [*ours, *self.some(NATS)], self.some(CROSSBAR, CROSSBAR_JSON, *self.named)
+                self.fan_out(close, size, others=others, rounds=mode.rounds_close)
             elif mode.others == "all":
                 others = [*ours[2:], NATS, CROSSBAR, CROSSBAR_JSON, *self.named]
                 self.fan_out(ours[:2], size, others=others)
@@ -128,11 +138,8 @@ class Plan:
     def event_costs(self):
         """The cost of an event at each size: flat or falling, as far as noise lets two neighbours be told apart."""
         sizes = self.mode.sizes
-        name = f"cost of an event, {sizes[0]:,} to {sizes[-1]:,} subscribers"
-        sized = {
-            size: Subject("fanwire", "tcp", "msgpack", ("--subscribers", size), f"{size:,} subscribers")
-            for size in sizes
-        }
+        name = costs_name(sizes)
+        sized = {size: of_size(size) for size in sizes}
         self.work(name, "fanout", sized.values(), self.options("--window", 32), window=32, rounds=self.mode.rounds_close)
         steps = [*zip(sizes, sizes[1:], [NEIGHBOURS_AT_MOST] * len(sizes)), (sizes[0], sizes[-1], 1.0)]
         for fewer, more, bound in steps:
@@ -232,15 +239,22 @@ class Plan:
         for what, policy, most in (
             ("subscriptions on distinct topics", "exact", each), ("patterns", "prefix", min(each, 40)),
         ):
-            # As many sessions in both, or it would be measured how many events share a write.
-            few, many = self.subscriptions(crowd, 1, policy), self.subscriptions(crowd, most, policy)
+            # With few subscriptions they are in few sessions, and events share writes: what many cost by themselves is
+            # seen in as many sessions, or if all publications go to the same topic.
+            one, few = self.subscriptions(1, 1, policy), self.subscriptions(crowd, 1, policy)
+            many, busy = self.subscriptions(crowd, most, policy), self.subscriptions(crowd, most, policy, busy=1)
             name = f"publishing to one of many {what}"
-            one = self.all(self.subscriptions(1, 1, policy))
-            self.work(name, "topics", [few, many], self.options(), one, anew=True)
-            self.check(Ratio(
-                f"a publication with {crowd:,} → {crowd * most:,} {what}", "last.router.cpu_ns_per_publication",
-                (name, many.key), (name, few.key), f"that with {crowd:,}", at_most=2,
-            ))
+            self.work(name, "topics", [one, few, many, busy], self.options(), anew=True)
+            count = crowd * most
+            for title, before, after, said in (
+                (f"1 → {count:,} {what}, always to the same", one, busy, "1"),
+                (f"{crowd:,} → {count:,} {what}, at random, in {crowd:,} sessions", few, many, f"{crowd:,}"),
+                (f"1 → {count:,} {what}, at random, in 1 → {crowd:,} sessions", one, many, "1"),
+            ):
+                self.check(Ratio(
+                    f"a publication with {title}", "last.router.cpu_ns_per_publication", (name, after.key),
+                    (name, before.key), f"that with {said}", at_most=2,
+                ))
             if policy == "exact":
                 self.check(Bound(
                     "resident memory of a subscription", "last.resident_bytes_per_subscription", (name, many.key),
@@ -260,11 +274,14 @@ class Plan:
             ))
 
     @staticmethod
-    def subscriptions(sessions, each, policy):
-        """Fanwire with so many subscriptions in so many sessions."""
+    def subscriptions(sessions, each, policy, busy=None):
+        """Fanwire with so many subscriptions in so many sessions, of which all or some are published to."""
         count = sessions * each
         options = ("--subscriptions", count, "--sessions", sessions, "--patterns", policy)
-        return Subject("fanwire", "tcp", "msgpack", options, f"{count:,} in {sessions:,} sessions")
+        suffix = f"{count:,} in {sessions:,} sessions"
+        if busy:
+            options, suffix = (*options, "--busy", busy), f"{suffix}, {busy:,} of them published to"
+        return Subject("fanwire", "tcp", "msgpack", options, suffix)
 
     def fan_out(self, subjects, subscribers, window=32, payload=128, others=(), rounds=None):
         name = fanout_name(subscribers, window, payload)

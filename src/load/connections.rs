@@ -7,18 +7,19 @@
 //! read is short, and written once for each time that it was read or written to; one that has ended is reported once
 //! and never touched again.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Protocol, SockAddr, Socket as RawSocket, Type};
+use mio::{Events, Poll, Token};
 
+use super::alarm::Alarm;
 use super::drive::histogram;
+pub use super::socket::Address;
+use super::socket::Socket;
 use super::{Dialect, Ending, Incoming, LoadError, Role, Stamp};
 
 /// Octets of the buffer that all connections read into: what a socket holds is mostly read at once, and the buffer
@@ -34,17 +35,11 @@ const READS_PER_TURN: usize = 64;
 /// How long a poll waits at most, so that interrupts and deadlines are seen.
 const WAIT_MAX: Duration = Duration::from_millis(50);
 
+/// The token of the alarm; connections use their number.
+const ALARM: Token = Token(usize::MAX);
+
 /// Connections that may be on their way to being ready: fewer than a listener's usual backlog of 128.
 pub const OPENING_MAX: usize = 100;
-
-/// Where the router is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Address {
-    /// A TCP port.
-    Tcp(SocketAddr),
-    /// A Unix domain socket.
-    Unix(PathBuf),
-}
 
 /// What is done with the connections.
 pub trait Load<D: Dialect> {
@@ -94,6 +89,8 @@ impl<D: Dialect> Side<'_, D> {
 pub struct Connections<D: Dialect> {
     dialect: D,
     poll: Poll,
+    /// Wakes the poll at a time that it cannot tell itself, since it counts milliseconds.
+    alarm: Alarm,
     events: Events,
     list: Vec<Connection<D::Session>>,
     buffer: Box<[u8]>,
@@ -123,19 +120,16 @@ enum State {
     Open,
 }
 
-#[derive(Debug)]
-enum Socket {
-    Tcp(mio::net::TcpStream),
-    Unix(mio::net::UnixStream),
-}
-
 impl<D: Dialect> Connections<D> {
     /// None yet. `stop` ends every wait; the run that waits then reports what it has.
     pub fn new(dialect: D, stop: Arc<AtomicBool>) -> io::Result<Connections<D>> {
         let buffer_bytes = BUFFER_BYTES.max(2 * dialect.frame_bytes_max());
+        let poll = Poll::new()?;
+        let alarm = Alarm::new(poll.registry(), ALARM)?;
         Ok(Connections {
             dialect,
-            poll: Poll::new()?,
+            poll,
+            alarm,
             events: Events::with_capacity(EVENTS_MAX),
             list: Vec::new(),
             buffer: vec![0; buffer_bytes].into_boxed_slice(),
@@ -188,12 +182,12 @@ impl<D: Dialect> Connections<D> {
         source: Option<IpAddr>,
         wanted: Wanted,
     ) -> Result<Connection<D::Session>, Ending> {
-        let socket = Some(Socket::connect(address, source).map_err(Ending::Connect)?);
+        let mut socket = Socket::connect(address, source).map_err(Ending::Connect)?;
+        socket.register(self.poll.registry(), Token(number)).map_err(Ending::Connect)?;
+        let socket = Some(socket);
         let session = self.dialect.session(wanted.role, wanted.way);
         let (kept, out, state) = (Vec::new(), Vec::new(), State::Connecting);
-        let mut connection = Connection { socket, session, kept, out, state, held: false };
-        connection.register(&self.poll, Token(number)).map_err(Ending::Connect)?;
-        Ok(connection)
+        Ok(Connection { socket, session, kept, out, state, held: false })
     }
 
     /// From now on this connection is read by [`Connections::read_held`] only.
@@ -226,13 +220,16 @@ impl<D: Dialect> Connections<D> {
     /// Waits for something to happen, at most for `timeout`, and handles all of it.
     pub fn turn(&mut self, timeout: Duration, load: &mut impl Load<D>) -> io::Result<()> {
         let unread = std::mem::take(&mut self.unread);
-        let wait = if unread.is_empty() { timeout.min(WAIT_MAX) } else { Duration::ZERO };
+        let wait = if unread.is_empty() { self.alarm.set(timeout)?.min(WAIT_MAX) } else { Duration::ZERO };
         match self.poll.poll(&mut self.events, Some(wait)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => self.events.clear(),
             polled => polled?,
         }
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
+            if event.token() == ALARM {
+                continue;
+            }
             let number = event.token().0;
             if self.list[number].state == State::Connecting && !self.connected(number, load) {
                 continue;
@@ -414,71 +411,6 @@ impl<D: Dialect> Connections<D> {
     }
 }
 
-impl<S> Connection<S> {
-    fn register(&mut self, poll: &Poll, token: Token) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        match &mut self.socket {
-            Some(Socket::Tcp(socket)) => poll.registry().register(socket, token, interest),
-            Some(Socket::Unix(socket)) => poll.registry().register(socket, token, interest),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Socket {
-    /// Begins to connect. Over TCP the outcome is known when the socket is writable; a Unix domain socket is connected
-    /// at once, or fails with [`ErrorKind::WouldBlock`] while the router's backlog is full.
-    fn connect(address: &Address, source: Option<IpAddr>) -> io::Result<Socket> {
-        let to = match address {
-            Address::Tcp(to) => *to,
-            Address::Unix(path) => return Ok(Socket::Unix(mio::net::UnixStream::connect(path)?)),
-        };
-        let socket = RawSocket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        socket.set_tcp_nodelay(true)?;
-        // Ends with a reset, so that no port waits for a minute and the next run finds enough of them.
-        socket.set_linger(Some(Duration::ZERO))?;
-        if let Some(source) = source {
-            socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
-        }
-        match socket.connect(&SockAddr::from(to)) {
-            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
-                Err(error)
-            }
-            _ => Ok(Socket::Tcp(mio::net::TcpStream::from_std(socket.into()))),
-        }
-    }
-
-    /// Whether it is connected by now.
-    fn connected(&self) -> io::Result<bool> {
-        let Socket::Tcp(socket) = self else { return Ok(true) };
-        if let Some(error) = socket.take_error()? {
-            return Err(error);
-        }
-        match socket.peer_addr() {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    #[inline]
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(socket) => socket.read(buffer),
-            Socket::Unix(socket) => socket.read(buffer),
-        }
-    }
-
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Socket::Tcp(socket) => socket.write(bytes),
-            Socket::Unix(socket) => socket.write(bytes),
-        }
-    }
-}
-
 /// A connection that is to be made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Wanted {
@@ -591,8 +523,11 @@ impl<D: Dialect> Load<D> for Opening {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::io::Write;
     use std::os::unix::net::UnixListener;
     use std::thread;
+
+    use socket2::{Domain, SockAddr, Socket as RawSocket, Type};
 
     use super::*;
     use crate::load::Next;

@@ -31,9 +31,6 @@ const UNSENT_BYTES_MAX: usize = 4 << 20;
 
 const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
-/// How long before a publication is due the clock is asked without waiting.
-const ASKED: Duration = Duration::from_millis(2);
-
 /// Octets that a slow subscriber reads at once when it may read all.
 const CATCH_UP_BYTES: usize = 16 << 20;
 
@@ -302,9 +299,7 @@ impl Run<'_> {
         loop {
             let due = self.counts.begin + (self.sent as f64 * 1e9 / rate) as u64;
             if due > now {
-                // A poll waits for whole milliseconds, so the last ones are spent asking.
-                let wait = Duration::from_nanos(due - now);
-                return if wait > ASKED { wait - ASKED } else { Duration::ZERO };
+                return Duration::from_nanos(due - now);
             }
             let publisher = self.sent as usize % self.plan.publishers;
             let unsent = connections.side(publisher).unsent_bytes();

@@ -23,6 +23,7 @@
 //! Invariants: one `read` for each readable socket until it is short, one `write` for each connection a turn; every
 //! wait is bounded, so that a silent router ends a run with what is missing, and does not hang it.
 
+mod alarm;
 pub mod connections;
 pub mod crowd;
 pub mod drive;
@@ -31,6 +32,7 @@ pub mod fanout;
 pub mod process;
 pub mod report;
 pub mod rpc;
+mod socket;
 pub mod stamp;
 pub mod topics;
 pub mod verdict;

@@ -25,7 +25,7 @@ const PUBLISHER: usize = 0;
 /// One run over connections that are ready: the publisher, then all subscribers.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Topics that are subscribed to: those below this number.
+    /// Topics that are published to: those below this number.
     pub topics: u32,
     /// Publications under way at most.
     pub window: usize,

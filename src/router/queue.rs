@@ -3,17 +3,22 @@
 //! What queueing an event for a peer touches stands together in one cache line, apart from the rest of the peer: in a
 //! large fan-out that is all there is to do for each subscriber. Frames are written once, to the turn's arena.
 //!
-//! Bounds: the octets waiting for one peer, those waiting in the whole shard (then who holds more than its share is a
-//! slow consumer), and those queued since peers were last written.
+//! Bounds: the octets waiting for one peer; the memory that all they take in the shard (above it, who holds more than
+//! its share is a slow consumer); and the octets queued since peers were last written. A frame that is large takes its
+//! memory once, however many peers have not taken it yet: a crowd that is given something large is no crowd of slow
+//! ones.
 //!
-//! Invariants: a queue that was pushed to is in `dirty` until the shell takes it; `outbound_bytes` is the sum of all
-//! queues; between turns no queue refers to the arena.
+//! Invariants: a queue that was pushed to is in `dirty` until the shell takes it; `copied_bytes` is the sum of all
+//! queues', `outliving` are the segments of which somebody may hold a part; between turns no queue refers to the arena.
 
 use super::PeerKey;
 use crate::limits::Limits;
-use crate::transport::arena::{Arena, Span};
+use crate::transport::arena::{Arena, Shared, Span};
 use crate::transport::outbound::Outbound;
 use crate::transport::{Format, Link};
+
+/// Segments looked at in one turn to see whether somebody still holds a part.
+const RELEASED_PER_TURN: usize = 1024;
 
 /// On whose account something is queued for a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,7 +89,14 @@ pub struct Queues {
     /// Who has been given to the shell to be written in this turn, and may hold ranges of the arena.
     given: Vec<PeerKey>,
     open: usize,
-    outbound_bytes: usize,
+    /// Octets that queues hold each for itself.
+    copied_bytes: usize,
+    /// What queues hold together, and what they may have held.
+    outliving: Vec<Shared>,
+    /// The memory of those.
+    shared_bytes: usize,
+    /// Where the next look at `outliving` begins.
+    looked_at: usize,
     /// Octets queued since peers were last written.
     queued_bytes: usize,
     outbound_bytes_max: usize,
@@ -125,7 +137,10 @@ impl Queues {
             dirty: Vec::new(),
             given: Vec::new(),
             open: 0,
-            outbound_bytes: 0,
+            copied_bytes: 0,
+            outliving: Vec::new(),
+            shared_bytes: 0,
+            looked_at: 0,
             queued_bytes: 0,
             outbound_bytes_max: limits.outbound_bytes_max,
             outbound_shard_bytes_max: limits.outbound_shard_bytes_max,
@@ -164,7 +179,7 @@ impl Queues {
         queue.key.serial = queue.key.serial.wrapping_add(1);
         let forgotten = std::mem::take(&mut queue.outbound);
         queue.replies = 0;
-        self.outbound_bytes -= forgotten.len();
+        self.copied_bytes -= forgotten.copied_bytes();
         self.open -= 1;
     }
 
@@ -226,14 +241,13 @@ impl Queues {
         }
         let (octets, waiting) = (frame.len(), queue.outbound.len());
         let mut bytes_max = self.outbound_bytes_max;
-        if self.outbound_bytes + octets > self.outbound_shard_bytes_max {
+        if self.copied_bytes + self.shared_bytes + self.arena.bytes() > self.outbound_shard_bytes_max {
             bytes_max = bytes_max.min(self.outbound_shard_bytes_max / self.open);
         }
         if waiting + octets > bytes_max {
             let too_large = octets > bytes_max && waiting <= bytes_max;
             return if too_large { Pushed::TooLarge } else { Pushed::Slow };
         }
-        self.outbound_bytes += octets;
         self.queued_bytes += octets;
         if cause == Cause::Itself {
             queue.replies = queue.replies.saturating_add(octets as u32);
@@ -261,10 +275,32 @@ impl Queues {
     pub fn flushed(&mut self) {
         // Those that became dirty since they were asked for hold ranges as well.
         for key in self.given.drain(..).chain(self.dirty.iter().copied()) {
-            self.queues[key.index as usize].outbound.set_apart(&mut self.arena);
+            let outbound = &mut self.queues[key.index as usize].outbound;
+            let before = outbound.copied_bytes();
+            outbound.set_apart(&mut self.arena);
+            self.copied_bytes += outbound.copied_bytes() - before;
         }
-        self.arena.clear();
+        self.release();
+        let known = self.outliving.len();
+        self.arena.clear(&mut self.outliving);
+        self.shared_bytes += self.outliving[known..].iter().map(|shared| shared.memory_bytes).sum::<usize>();
         self.queued_bytes = 0;
+    }
+
+    /// Gives back the memory of segments of which nobody holds a part any more. If there are very many, each turn looks
+    /// at some of them.
+    fn release(&mut self) {
+        if self.looked_at >= self.outliving.len() || self.outliving.len() <= RELEASED_PER_TURN {
+            self.looked_at = 0;
+        }
+        for _ in 0..RELEASED_PER_TURN {
+            let Some(shared) = self.outliving.get(self.looked_at) else { return };
+            if shared.octets.is_unique() {
+                self.shared_bytes -= self.outliving.swap_remove(self.looked_at).memory_bytes;
+            } else {
+                self.looked_at += 1;
+            }
+        }
     }
 
     /// What waits for the peer; `None` for a dead key.
@@ -284,8 +320,9 @@ impl Queues {
             let left = queue.outbound.len() as u64;
             queue.replies -= (u64::from(queue.replies) * bytes as u64 / left.max(1)) as u32;
         }
+        let before = queue.outbound.copied_bytes();
         queue.outbound.advance(bytes, &mut self.arena);
-        self.outbound_bytes -= bytes;
+        self.copied_bytes = self.copied_bytes - before + queue.outbound.copied_bytes();
         match queue.outbound.is_empty() {
             false => Advanced::Part,
             true if queue.mute || queue.paused || queue.watched => Advanced::AllAwaited,
@@ -301,7 +338,9 @@ impl Queues {
 
     /// True if the sums are right.
     pub fn is_settled(&self) -> bool {
-        self.outbound_bytes == self.queues.iter().map(|queue| queue.outbound.len()).sum::<usize>()
+        let copied: usize = self.queues.iter().map(|queue| queue.outbound.copied_bytes()).sum();
+        let shared: usize = self.outliving.iter().map(|shared| shared.memory_bytes).sum();
+        (copied, shared) == (self.copied_bytes, self.shared_bytes)
     }
 }
 
@@ -376,8 +415,9 @@ mod tests {
     fn in_a_crowded_shard_only_who_would_hold_more_than_its_share_is_slow() {
         let mut queues = queues(2, |limits| limits.outbound_shard_bytes_max = 100);
         assert_eq!(push(&mut queues, 0, &[0; 60]), Pushed::Queued, "nobody needs the rest");
-        assert_eq!(push(&mut queues, 1, &[0; 30]), Pushed::Queued);
-        assert_eq!(push(&mut queues, 1, &[0; 20]), Pushed::Queued, "its share is half of the bound");
+        assert_eq!(push(&mut queues, 1, &[0; 40]), Pushed::Queued);
+        queues.flushed();
+        assert_eq!(push(&mut queues, 1, &[0; 10]), Pushed::Queued, "its share is half of the bound");
         assert_eq!(push(&mut queues, 1, &[0]), Pushed::Slow);
         assert_eq!(push(&mut queues, 0, &[0]), Pushed::Slow);
         queues.open(key(2, 0));
@@ -386,8 +426,37 @@ mod tests {
         assert_eq!(push(&mut queues, 3, &[0; 26]), Pushed::TooLarge, "it holds nothing, and is not to blame");
         assert_eq!(push(&mut queues, 0, &[0; 26]), Pushed::Slow, "it holds more than that already");
         queues.close(key(0, 0));
-        queues.advance(key(1, 0), 45);
+        queues.advance(key(1, 0), 50);
+        queues.advance(key(2, 0), 25);
+        queues.flushed();
         assert_eq!(push(&mut queues, 3, &[0; 70]), Pushed::Queued, "the crowd has gone");
+        assert!(queues.is_settled());
+    }
+
+    #[test]
+    fn what_many_have_not_taken_yet_takes_its_memory_once() {
+        const PEERS: u32 = 100;
+        let mut queues = queues(PEERS, |limits| limits.outbound_shard_bytes_max = 200_000);
+        let everybody = |queues: &mut Queues, octets: &[u8]| -> Vec<Pushed> {
+            let frame = write(queues, 0, octets);
+            let mut pushed: Vec<_> =
+                (0..PEERS).map(|index| queues.push(index, frame, Cause::Others)).collect();
+            pushed.dedup();
+            pushed
+        };
+        assert_eq!(everybody(&mut queues, &[1; 90_000]), [Pushed::Queued]);
+        queues.flushed();
+        assert_eq!(queues.shared_bytes, 90_000 + 512, "a segment of its own");
+        assert_eq!(everybody(&mut queues, &[2; 100]), [Pushed::Queued], "they wait for 9 MB, and hold 90 kB");
+        queues.flushed();
+        assert_eq!((queues.copied_bytes, queues.outliving.len()), (100 * 100, 1));
+        assert_eq!(everybody(&mut queues, &[3; 120_000]), [Pushed::Slow], "now it is too much");
+        for index in 0..PEERS {
+            queues.advance(key(index, 0), if index == 0 { 85_000 } else { 90_100 });
+        }
+        queues.flushed();
+        assert_eq!(queues.copied_bytes, 5_000 + 100, "who has little left holds a copy of that");
+        assert_eq!((queues.shared_bytes, queues.outliving.len()), (0, 0));
         assert!(queues.is_settled());
     }
 
@@ -595,15 +664,37 @@ mod tests {
         fn expected(&self, index: u32, octets: usize) -> Pushed {
             let twin = &self.twins[index as usize];
             let held = twin.waiting.len();
-            let total: usize = self.twins.iter().map(|twin| twin.waiting.len()).sum();
             let open = self.twins.iter().filter(|twin| twin.open).count();
-            let crowded = total + octets > SHARD_BYTES_MAX;
+            let crowded = self.held_bytes() > SHARD_BYTES_MAX;
             let share = if crowded { SHARD_BYTES_MAX / open.max(1) } else { PEER_BYTES_MAX };
             match share.min(PEER_BYTES_MAX) {
                 _ if twin.mute || !twin.open => Pushed::Mute,
                 room if held + octets <= room => Pushed::Queued,
                 room if held > room || octets <= room => Pushed::Slow,
                 _ => Pushed::TooLarge,
+            }
+        }
+
+        /// What was written in this turn, each copy, and each segment once of which somebody holds a part.
+        fn held_bytes(&self) -> usize {
+            let queues = self.queues.queues.iter();
+            let copied: usize = queues.clone().map(|queue| queue.outbound.copied_bytes()).sum();
+            let outliving = self.queues.outliving.iter();
+            let shared: usize = outliving.map(|shared| shared.memory_bytes).sum();
+            self.written + copied + shared
+        }
+
+        /// Right after a turn nothing is kept of which nobody holds a part, and everything that somebody holds is known.
+        fn check_outliving(&self) {
+            let parts = self.queues.queues.iter().flat_map(|queue| queue.outbound.shared());
+            let held: Vec<_> = parts.map(|shared| shared.octets.as_ptr_range()).collect();
+            for whole in &self.queues.outliving {
+                let range = whole.octets.as_ptr_range();
+                assert!(held.iter().any(|part| range.contains(&part.start)), "nobody holds it");
+            }
+            for part in held {
+                let known = self.queues.outliving.iter().map(|whole| whole.octets.as_ptr_range());
+                assert!(known.into_iter().any(|range| range.contains(&part.start)), "it is not counted");
             }
         }
 
@@ -653,6 +744,7 @@ mod tests {
         fn flush(&mut self) {
             self.queues.flushed();
             (self.queued, self.written) = (0, 0);
+            self.check_outliving();
         }
 
         fn check(&self) {

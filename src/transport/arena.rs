@@ -99,7 +99,7 @@ pub struct Arena {
 struct Segment {
     octets: Vec<u8>,
     /// The same octets, once somebody had to hold them beyond the turn; `octets` is empty then.
-    shared: Option<Bytes>,
+    shared: Option<Shared>,
 }
 
 impl Default for Arena {
@@ -120,7 +120,16 @@ pub enum Leftover<'a> {
     /// Little of a segment: to be copied.
     Little(&'a [u8]),
     /// Much of it: to be shared with the others that have not taken it.
-    Much(Bytes),
+    Much(Shared),
+}
+
+/// A part of a segment that several may hold beyond the turn.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The part.
+    pub octets: Bytes,
+    /// Octets of memory that it holds on to, with all others who hold a part of the segment.
+    pub memory_bytes: usize,
 }
 
 impl Arena {
@@ -212,7 +221,7 @@ impl Arena {
     #[inline]
     pub fn octets(&self, span: Span) -> &[u8] {
         let segment = &self.segments[span.segment as usize];
-        let octets = segment.shared.as_ref().map_or(&segment.octets[..], |shared| &shared[..]);
+        let octets = segment.shared.as_ref().map_or(&segment.octets[..], |shared| &shared.octets[..]);
         &octets[span.start as usize..span.end as usize]
     }
 
@@ -241,11 +250,11 @@ impl Arena {
         })
     }
 
-    /// A range that must outlive the turn. Much is shared, a little is copied: what is held is at most about eight
-    /// times what is counted. Nothing may be written afterwards before [`Arena::clear`].
+    /// A range that must outlive the turn. Much is shared, a little is copied: the memory that a part holds on to is at
+    /// most eight times the part. Nothing may be written afterwards before [`Arena::clear`].
     pub fn outlive(&mut self, span: Span) -> Leftover<'_> {
         let segment = &mut self.segments[span.segment as usize];
-        let filled = segment.shared.as_ref().map_or(segment.octets.len(), Bytes::len);
+        let filled = segment.shared.as_ref().map_or(segment.octets.len(), |shared| shared.octets.len());
         let much = span.len() >= filled / 4 || span.len() >= SHARED_ALWAYS_BYTES;
         if !much || span.len() < SHARED_BYTES_MIN {
             return Leftover::Little(self.octets(span));
@@ -253,15 +262,18 @@ impl Arena {
         let shared = segment.shared.get_or_insert_with(|| {
             // A buffer that is much larger than what is in it is worth more to the next turn.
             if segment.octets.capacity() > 2 * filled {
-                return Bytes::copy_from_slice(&segment.octets);
+                return Shared { octets: Bytes::copy_from_slice(&segment.octets), memory_bytes: filled };
             }
-            Bytes::from(std::mem::take(&mut segment.octets))
+            let memory_bytes = segment.octets.capacity();
+            Shared { octets: Bytes::from(std::mem::take(&mut segment.octets)), memory_bytes }
         });
-        Leftover::Much(shared.slice(span.start as usize..span.end as usize))
+        let octets = shared.octets.slice(span.start as usize..span.end as usize);
+        Leftover::Much(Shared { octets, ..*shared })
     }
 
-    /// Forgets all frames. Nobody may hold a range any more.
-    pub fn clear(&mut self) {
+    /// Forgets all frames; those segments of which somebody holds a part go to `outliving`. Nobody may hold a range any
+    /// more.
+    pub fn clear(&mut self, outliving: &mut Vec<Shared>) {
         self.lanes = [NO_SEGMENT; LANES];
         self.bytes = 0;
         if self.nodes.len() < NODES_KEPT_MAX {
@@ -269,6 +281,7 @@ impl Arena {
         }
         self.nodes.clear();
         for segment in self.segments.drain(..) {
+            outliving.extend(segment.shared);
             let mut octets = segment.octets;
             // One that a large frame had to itself is given back.
             let usual = (1..=2 * ARENA_SEGMENT_BYTES).contains(&octets.capacity());
@@ -368,10 +381,10 @@ mod tests {
         let little = append(&mut arena, 0, &[2; 2_000]);
         let Leftover::Much(first) = arena.outlive(much) else { panic!("it is most of the segment") };
         let Leftover::Much(again) = arena.outlive(much) else { panic!("it is most of the segment") };
-        assert_eq!(first.as_ptr(), again.as_ptr());
+        assert_eq!(first.octets.as_ptr(), again.octets.as_ptr());
         assert!(matches!(arena.outlive(little), Leftover::Little(octets) if octets == [2; 2_000]));
-        arena.clear();
-        assert_eq!(&first[..], [1; 10_000], "what is shared outlives the turn");
+        arena.clear(&mut Vec::new());
+        assert_eq!(&first.octets[..], [1; 10_000], "what is shared outlives the turn");
         assert!(arena.free.is_empty(), "and its memory is not used again");
     }
 
@@ -382,12 +395,12 @@ mod tests {
         for _ in 0..9 {
             append(&mut arena, 0, &[1; 20_000]);
         }
-        arena.clear();
+        arena.clear(&mut Vec::new());
         let capacity = arena.free[0].capacity();
         let span = append(&mut arena, 0, &[2; 10_000]);
         let Leftover::Much(shared) = arena.outlive(span) else { panic!("it is all of the segment") };
-        assert_eq!(shared.len(), 10_000, "and holds on to no more");
-        arena.clear();
+        assert_eq!(shared.octets.len(), 10_000, "and holds on to no more");
+        arena.clear(&mut Vec::new());
         assert_eq!(arena.free[0].capacity(), capacity, "the buffer is used again");
         for _ in 0..100 {
             append(&mut arena, 0, &[3; 40]);
@@ -403,11 +416,11 @@ mod tests {
             append(&mut arena, 0, &[1; LARGE_FRAME_BYTES]);
         }
         assert_eq!(arena.segments.len(), ARENA_FREE_SEGMENTS_MAX + 3);
-        arena.clear();
+        arena.clear(&mut Vec::new());
         assert!(arena.is_empty() && arena.bytes() == 0);
         assert_eq!(arena.free.len(), ARENA_FREE_SEGMENTS_MAX);
         append(&mut arena, 0, &vec![1; 3 * ARENA_SEGMENT_BYTES]);
-        arena.clear();
+        arena.clear(&mut Vec::new());
         assert_eq!(arena.free.len(), ARENA_FREE_SEGMENTS_MAX, "a large frame takes none of them");
     }
 

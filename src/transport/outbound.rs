@@ -16,9 +16,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
-use super::arena::{Arena, Leftover, NO_NODE, Span};
+use super::arena::{Arena, Leftover, NO_NODE, Shared, Span};
 
 /// Copies that follow one another collect in pieces of about this size, so that what is written already does not stay
 /// for long.
@@ -53,6 +51,18 @@ impl Outbound {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Octets of memory that this queue alone holds, beyond the turn.
+    #[inline]
+    pub fn copied_bytes(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.copied_bytes)
+    }
+
+    /// Those that it holds together with others.
+    pub fn shared(&self) -> impl Iterator<Item = &Shared> {
+        let chunks = self.backlog.iter().flat_map(|backlog| &backlog.chunks);
+        chunks.filter_map(|chunk| if let Chunk::Shared(shared) = chunk { Some(shared) } else { None })
     }
 
     /// Appends a range of the turn's arena.
@@ -129,7 +139,7 @@ impl Outbound {
         let backlog = self.backlog.get_or_insert_default();
         match arena.outlive(span) {
             Leftover::Little(octets) => backlog.copy(octets),
-            Leftover::Much(octets) => backlog.chunks.push_back(Chunk::Shared(octets)),
+            Leftover::Much(shared) => backlog.chunks.push_back(Chunk::Shared(shared)),
         }
     }
 }
@@ -142,10 +152,13 @@ struct Backlog {
     chunks: VecDeque<Chunk>,
     /// Octets of the first chunk that are written already.
     offset: usize,
+    /// The sum of the chunks that are copies.
+    copied_bytes: usize,
 }
 
 impl Backlog {
     fn copy(&mut self, octets: &[u8]) {
+        self.copied_bytes += octets.len();
         if let Some(Chunk::Copied(last)) = self.chunks.back_mut()
             && last.len() < COPIED_BYTES
         {
@@ -166,15 +179,20 @@ impl Backlog {
         while let Some(first) = self.chunks.front_mut() {
             let first_len = first.octets().len();
             if self.offset < first_len {
-                // The end of a shared chunk must not hold on to all of it.
-                if matches!(first, Chunk::Shared(_)) && first_len - self.offset < first_len / 8 {
-                    *first = Chunk::Copied(first.octets()[self.offset..].to_vec());
+                // The end of a shared chunk must not hold on to all of its segment.
+                if let Chunk::Shared(shared) = first
+                    && first_len - self.offset < shared.memory_bytes / 8
+                {
+                    *first = Chunk::Copied(shared.octets[self.offset..].to_vec());
+                    self.copied_bytes += first_len - self.offset;
                     self.offset = 0;
                 }
                 return 0;
             }
             self.offset -= first_len;
-            self.chunks.pop_front();
+            if let Some(Chunk::Copied(octets)) = self.chunks.pop_front() {
+                self.copied_bytes -= octets.len();
+            }
         }
         std::mem::take(&mut self.offset)
     }
@@ -183,14 +201,14 @@ impl Backlog {
 #[derive(Debug)]
 enum Chunk {
     Copied(Vec<u8>),
-    Shared(Bytes),
+    Shared(Shared),
 }
 
 impl Chunk {
     fn octets(&self) -> &[u8] {
         match self {
             Chunk::Copied(octets) => octets,
-            Chunk::Shared(octets) => octets,
+            Chunk::Shared(shared) => &shared.octets,
         }
     }
 }
@@ -248,7 +266,7 @@ mod tests {
             peer.advance(taken, &mut arena);
             peer.set_apart(&mut arena);
         }
-        arena.clear();
+        arena.clear(&mut Vec::new());
         let chunks: Vec<&[u8]> = peers.iter().map(|peer| peer.chunks(&arena).next().unwrap()).collect();
         assert_eq!(chunks.iter().map(|chunk| chunk.len()).collect::<Vec<_>>(), [5000, 4999, 4998]);
         assert_eq!(chunks[0][2..].as_ptr(), chunks[2].as_ptr());
@@ -259,7 +277,7 @@ mod tests {
         let (mut outbound, mut arena) = (Outbound::default(), Arena::default());
         outbound.push(append(&mut arena, 0, &[7; 8_000]), &mut arena);
         outbound.set_apart(&mut arena);
-        arena.clear();
+        arena.clear(&mut Vec::new());
         for (taken, shared) in [(7_000, true), (1, false), (998, false)] {
             outbound.advance(taken, &mut arena);
             let chunk = &outbound.backlog.as_ref().unwrap().chunks[0];
@@ -304,7 +322,7 @@ mod tests {
                     outbound.set_apart(&mut arena);
                     assert_eq!(outbound.backlog.is_none(), twin.is_empty());
                 }
-                arena.clear();
+                arena.clear(&mut Vec::new());
                 assert!(peers.iter().all(|(outbound, twin)| written(outbound, &arena) == *twin));
             }
         }

@@ -155,7 +155,10 @@ mod tests {
     fn what_was_not_asked_for_is_refused() {
         let relay = Relay::new(40);
         for wrong in [&b"\xff\xff\0\0P"[..], b"\0\0\0\0P", b"\x01\0\0\0?", b"\x01\0\0\0P"] {
-            assert!(relay.next(&mut relay.session(Role::Idle, 0), wrong, &mut Vec::new()).is_err(), "{wrong:?}");
+            assert!(
+                relay.next(&mut relay.session(Role::Idle, 0), wrong, &mut Vec::new()).is_err(),
+                "{wrong:?}"
+            );
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::load::process::Process;
 use crate::load::stamp::STAMP_BYTES;
 use crate::load::wamp::{Options as WampOptions, Wamp, Way};
 use crate::load::{Ending, LoadError};
-use crate::wamp::{MatchPolicy, Serializer};
+use crate::wamp::{MatchPolicy, Serializer, UriCheck, uri};
 
 /// Heading of the options that say what is done.
 pub const LOAD: &str = "Load";
@@ -58,6 +58,16 @@ pub struct Common {
     /// Name to join under
     #[arg(long, help_heading = "Connection")]
     authid: Option<String>,
+
+    /// What the URIs of all topics and procedures begin with, where not all are allowed
+    #[arg(
+        long,
+        value_name = "URI",
+        default_value = "fanwire.bench",
+        value_parser = prefix,
+        help_heading = "Connection"
+    )]
+    prefix: String,
 
     /// Silence after which a run has stalled, or a session will not be ready any more
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds, help_heading = "Connection")]
@@ -112,7 +122,7 @@ impl Common {
         let wamp = Wamp::new(WampOptions {
             realm: self.realm.clone(),
             authid: self.authid.clone(),
-            prefix: format!("fanwire.bench.{run:08x}"),
+            prefix: format!("{}.{run:08x}", self.prefix.trim_end_matches('.')),
             payload_bytes: self.payload,
             policy,
             host: self.url.authority(),
@@ -200,6 +210,16 @@ fn payload_bytes(text: &str) -> Result<usize, String> {
         return Err(format!("must be from {STAMP_BYTES} to {most}"));
     }
     Ok(bytes)
+}
+
+/// The beginning of URIs, as strict routers take them, with room for what comes after it.
+fn prefix(text: &str) -> Result<String, String> {
+    if !UriCheck::Strict.uri(text.trim_end_matches('.')) || uri::reserved(text) || text.len() > 200 {
+        return Err(
+            "must be a URI like com.example.bench, not below `wamp.`, of at most 200 octets".to_owned()
+        );
+    }
+    Ok(text.to_owned())
 }
 
 /// A time in seconds that may be 0.

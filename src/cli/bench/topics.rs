@@ -39,6 +39,10 @@ pub struct Topics {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=65_536), help_heading = LOAD)]
     sessions: Option<u32>,
 
+    /// Publish to the first so many topics only, at random; else to all
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), help_heading = LOAD)]
+    busy: Option<u32>,
+
     /// How topics are matched: with prefix or wildcard each subscription is a pattern
     #[arg(long, value_name = "POLICY", default_value = "exact", value_parser = match_policies(), help_heading = LOAD)]
     patterns: MatchPolicy,
@@ -52,7 +56,7 @@ pub struct Topics {
 
 const FIELDS: &str = "\
 Fields of --json:
-  scenario, url, serializer, payload_bytes, patterns, spread_over_sessions, window
+  scenario, url, serializer, payload_bytes, patterns, spread_over_sessions, window, busy (if given)
   steps: a list, for each number of subscriptions
     subscriptions, sessions, subscribing_s, subscribed_per_s
     resident_bytes_per_subscription (with --pid; of those the step has added, their sessions included)
@@ -79,6 +83,9 @@ impl Topics {
             .text("patterns", self.patterns.name())
             .whole("spread_over_sessions", self.spread().into());
         report.figures.whole("window", self.window.count.into());
+        if let Some(busy) = self.busy {
+            report.figures.whole("busy", busy.into());
+        }
         let mut steps = Vec::new();
         let mut before = 0;
         let mut judged = Ok(());
@@ -121,7 +128,8 @@ impl Topics {
         let grown =
             prepared.resident_bytes().zip(resident).map(|(after, before)| after.saturating_sub(before));
         let schedule = self.common.schedule();
-        let plan = Plan { topics: count, window: self.window.count as usize, schedule };
+        let topics = self.busy.map_or(count, |busy| busy.min(count));
+        let plan = Plan { topics, window: self.window.count as usize, schedule };
         let Prepared { connections, process, progress, .. } = prepared;
         let outcome = run(connections, &plan, process.as_ref(), &mut |part| progress.running(part))?;
 
