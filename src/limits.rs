@@ -65,6 +65,12 @@ pub struct Limits {
     pub calls_open_per_session_max: usize,
     /// Invocations a callee has not answered. Above: the caller gets ERROR `wamp.error.unavailable`.
     pub invocations_open_per_session_max: usize,
+    /// Testaments of a session. Above: ERROR `wamp.error.unavailable`.
+    pub testaments_per_session_max: usize,
+    /// Octets of the testaments of a session: topics, options and payloads. Above: ERROR `wamp.error.unavailable`.
+    pub testament_bytes_per_session_max: usize,
+    /// Octets of what `wamp.session.modify_details` has said about a session. Above: ERROR `wamp.error.unavailable`.
+    pub session_details_bytes_max: usize,
     /// Topics a shard remembers for a realm, and as many procedures. Above: the memory is cleared and built anew.
     pub match_cache_entries_max: usize,
     /// Shapes (prefix lengths, wildcard masks) of the subscribed patterns of a realm, and as many of the registered
@@ -109,6 +115,9 @@ impl Limits {
         registrations_per_session_max: 4_096,
         calls_open_per_session_max: 4_096,
         invocations_open_per_session_max: 4_096,
+        testaments_per_session_max: 64,
+        testament_bytes_per_session_max: 64 << 10,
+        session_details_bytes_max: 16 << 10,
         match_cache_entries_max: 8_192,
         pattern_shapes_max: 256,
         connections_max: 1_000_000,

@@ -67,14 +67,27 @@ impl OwnedPayload {
         args: &[Value<'_>],
         kwargs: &[(&str, Value<'_>)],
     ) -> Result<OwnedPayload, TranscodeError> {
-        let elements = if !kwargs.is_empty() { 2 } else { u8::from(!args.is_empty()) };
+        if args.is_empty() && kwargs.is_empty() {
+            return Ok(OwnedPayload { serializer, elements: 0, bytes: Bytes::new() });
+        }
+        let keywords = Dict::Pairs(kwargs);
+        let keywords = (!kwargs.is_empty()).then_some(&keywords);
+        OwnedPayload::from_parts(serializer, &List::Values(args), keywords)
+    }
+
+    /// Payload of a list of arguments and a dictionary of keyword arguments, which may be raw. They are copied as they
+    /// are if they are written in `serializer`.
+    pub fn from_parts(
+        serializer: Serializer,
+        args: &List<'_>,
+        kwargs: Option<&Dict<'_>>,
+    ) -> Result<OwnedPayload, TranscodeError> {
+        let elements = 1 + u8::from(kwargs.is_some());
         let mut bytes = Vec::new();
         match serializer {
-            Serializer::Json => write_values(&mut JsonWriter::new(&mut bytes), elements, args, kwargs)?,
-            Serializer::MessagePack => {
-                write_values(&mut MessagePackWriter::new(&mut bytes), elements, args, kwargs)?;
-            }
-            Serializer::Cbor => write_values(&mut CborWriter::new(&mut bytes), elements, args, kwargs)?,
+            Serializer::Json => write_parts(&mut JsonWriter::new(&mut bytes), args, kwargs)?,
+            Serializer::MessagePack => write_parts(&mut MessagePackWriter::new(&mut bytes), args, kwargs)?,
+            Serializer::Cbor => write_parts(&mut CborWriter::new(&mut bytes), args, kwargs)?,
         }
         Ok(OwnedPayload { serializer, elements, bytes: bytes.into() })
     }
@@ -116,18 +129,15 @@ fn json_element<'a>(
     Ok(present)
 }
 
-fn write_values<'o, W: Writer<'o>>(
+fn write_parts<'o, W: Writer<'o>>(
     writer: &mut W,
-    elements: u8,
-    args: &[Value<'_>],
-    kwargs: &[(&str, Value<'_>)],
+    args: &List<'_>,
+    kwargs: Option<&Dict<'_>>,
 ) -> Result<(), TranscodeError> {
-    if elements > 0 {
-        write_list(writer, &List::Values(args))?;
-    }
-    if elements > 1 {
+    write_list(writer, args)?;
+    if let Some(kwargs) = kwargs {
         writer.separator();
-        write_dict(writer, &Dict::Pairs(kwargs))?;
+        write_dict(writer, kwargs)?;
     }
     Ok(())
 }

@@ -29,6 +29,7 @@ use smallvec::SmallVec;
 
 pub use super::pattern::Full;
 use super::pattern::{self, UriKey, UriMap};
+use super::session::Identity;
 use super::{PeerKey, ShardIndex};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
@@ -160,11 +161,15 @@ pub struct Stamp {
     patterns_generation: u64,
 }
 
-/// A change of the directory, to be published as a meta event (advanced profile, subscription and registration meta
-/// API). `session` is the session that caused it.
+/// A change of the directory, or of who is in the realm, to be published as a meta event (advanced profile, session,
+/// subscription and registration meta API). `session` is the session that caused it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs, reason = "the fields are the arguments of the meta events")]
 pub enum Record {
+    /// `wamp.session.on_join`
+    SessionJoined { identity: Arc<Identity> },
+    /// `wamp.session.on_leave`
+    SessionLeft { identity: Arc<Identity> },
     /// `wamp.subscription.on_create`
     SubscriptionCreated {
         session: SessionId,
@@ -389,10 +394,20 @@ impl Directory {
         self.procedures.current(stamp)
     }
 
+    /// Records what is no change of the directory and yet has its place among them: a session that joins is recorded
+    /// before anything it does, one that leaves after all it had is gone. Nothing is done while nobody watches, and true
+    /// means that there are records to take.
+    pub fn record(&self, record: impl FnOnce() -> Record) -> bool {
+        let watched = self.watched();
+        if watched {
+            self.records.lock().push(record());
+        }
+        watched
+    }
+
     /// Appends what has been recorded since the last call, in the order in which the directory changed.
     ///
-    /// Changes are recorded while there is a subscription that matches any of the meta events of subscriptions and
-    /// registrations, except changes to URIs that begin with `wamp`. The caller of what returned `recorded` sees to
+    /// Changes are recorded while there is a subscription that matches any of the meta events, except changes to URIs that begin with `wamp`. The caller of what returned `recorded` sees to
     /// it that the realm's home shard calls this, and that one shard alone does: so meta events keep this order.
     pub fn take_records(&self, into: &mut Vec<Record>) {
         into.append(&mut self.records.lock());
@@ -518,7 +533,9 @@ fn watches(topic: &str, policy: MatchPolicy) -> bool {
 }
 
 /// The topics on which records are published.
-const META_EVENTS: [&str; 8] = [
+const META_EVENTS: [&str; 10] = [
+    "wamp.session.on_join",
+    "wamp.session.on_leave",
     "wamp.subscription.on_create",
     "wamp.subscription.on_subscribe",
     "wamp.subscription.on_unsubscribe",
@@ -660,11 +677,13 @@ mod tests {
         for (topic, policy, expected) in [
             ("wamp.subscription.on_create", Exact, true),
             ("wamp.registration.on_delete", Exact, true),
-            ("wamp.session.on_join", Exact, false),
+            ("wamp.session.on_join", Exact, true),
+            ("wamp.session.count", Exact, false),
             ("wamp.subscription", Exact, false),
             ("", Prefix, true),
             ("wamp.reg", Prefix, true),
-            ("wamp.session.", Prefix, false),
+            ("wamp.session.", Prefix, true),
+            ("wamp.session.c", Prefix, false),
             ("..on_unsubscribe", Wildcard, true),
             ("wamp..", Wildcard, true),
             ("wamp.", Wildcard, false),

@@ -1,11 +1,13 @@
 //! What one shard tells another, and the outboxes in which that waits for the end of the turn.
 //!
 //! Letters between a pair of shards are first in, first out; a shard writes to itself too. Chains are short: an
-//! `Invoke` begets at most one `Complete`, a `Meta` at most one `Deliver` for each interested shard and record, and
-//! the others beget nothing, so one input causes bounded work.
+//! `Invoke` begets at most one `Complete`, a `Meta` at most one `Deliver` for each interested shard and record, a `Round`
+//! itself once for each shard and what the end of a session begets for each it ends, and the others beget nothing, so
+//! one input causes bounded work.
 
 use std::sync::Arc;
 
+use super::meta::round::Round;
 use super::publication::Publication;
 use super::{PeerKey, RealmKey, ShardIndex};
 use crate::codec::payload::OwnedPayload;
@@ -60,6 +62,8 @@ pub enum Letter {
         /// Whose directory.
         realm: RealmKey,
     },
+    /// To a shard that knows or does a part of what a meta procedure is asked for, or in the end to its caller's.
+    Round(Box<Round>),
 }
 
 const _: () = assert!(size_of::<Letter>() <= 64);
@@ -86,6 +90,7 @@ impl Letter {
                     }
                     Outcome::Refused(_) => 0,
                 },
+                Letter::Round(round) => round.errand.bytes(),
                 Letter::Draining { .. } | Letter::Interrupt { .. } | Letter::Meta { .. } => 0,
             }
     }

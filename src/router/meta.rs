@@ -2,6 +2,11 @@
 //! "Registration Meta Events").
 
 pub(in crate::router) mod procedures;
+mod registrations;
+pub mod round;
+pub mod sessions;
+mod subscriptions;
+pub mod testaments;
 
 use super::arguments;
 use super::directory::Record;
@@ -11,6 +16,8 @@ use crate::wamp::{Dict, Value};
 /// The topic a record is published to.
 pub fn topic(record: &Record) -> &'static str {
     match record {
+        Record::SessionJoined { .. } => "wamp.session.on_join",
+        Record::SessionLeft { .. } => "wamp.session.on_leave",
         Record::SubscriptionCreated { .. } => "wamp.subscription.on_create",
         Record::Subscribed { .. } => "wamp.subscription.on_subscribe",
         Record::Unsubscribed { .. } => "wamp.subscription.on_unsubscribe",
@@ -25,6 +32,8 @@ pub fn topic(record: &Record) -> &'static str {
 /// Its arguments: the session that caused it, and what was created with its attributes, or just its identifier.
 pub fn payload(record: &Record) -> OwnedPayload {
     let (session, subject) = match record {
+        Record::SessionJoined { identity } => return sessions::on_join(identity),
+        Record::SessionLeft { identity } => return sessions::on_leave(identity),
         Record::SubscriptionCreated { session, subscription, .. }
         | Record::Subscribed { session, subscription }
         | Record::Unsubscribed { session, subscription }

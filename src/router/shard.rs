@@ -22,6 +22,7 @@
 
 mod deadlines;
 mod drain;
+mod killing;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,8 +31,9 @@ use self::drain::Drain;
 use super::broker::Broker;
 use super::dealer::Dealer;
 use super::entropy::Entropy;
+use super::features::{self, Announced};
 use super::letter::Letters;
-use super::meta::procedures;
+use super::meta::{procedures, sessions, testaments};
 use super::peer::{Peers, Sent, State};
 use super::queue::Waiting;
 use super::realm::{Member, Realm};
@@ -496,7 +498,17 @@ impl Shard {
             peer.state = State::Joined(Box::new(Session::new(identity.clone(), admission)));
         }
         self.peers.counters.sessions_joined += 1;
-        session::welcome_details(&self.router, &realm.name, &identity, |details| {
+        let (LocalRealm { shared, .. }, mut cx) = self.lend(admission.realm);
+        sessions::joined(shared, &mut cx, &identity);
+        match self.welcome(key, &realm.name, &identity, features::announced()) {
+            // A RawSocket peer may take so little that it must do without the names of the features.
+            Sent::TooLarge => self.welcome(key, &realm.name, &identity, Announced::default()),
+            sent => sent,
+        }
+    }
+
+    fn welcome(&mut self, key: PeerKey, realm: &str, identity: &Identity, announced: Announced) -> Sent {
+        session::welcome_details(&self.router, realm, identity, announced, |details| {
             self.peers.send(key, &Message::Welcome(Welcome { session: identity.session, details }))
         })
     }
@@ -516,16 +528,21 @@ impl Shard {
         self.peers.send_outside(key, &Message::Abort(abort));
     }
 
-    /// Ends the session, if there is one: rosters and directory, registrations, open invocations, open calls, and last
-    /// the list of sessions. The peer is left without a session.
+    /// Ends the session, if there is one: testaments, rosters and directory, registrations, open invocations, open calls,
+    /// and last the list of sessions. The peer is left without a session.
     fn leave(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.peer_mut(key) else { return };
-        let State::Joined(_) = peer.state else { return };
+        let State::Joined(session) = &peer.state else { return };
+        let realm = session.realm;
+        let (local, mut cx) = self.lend(realm);
+        testaments::publish(local, &mut cx, key);
+        let Some(peer) = self.peers.peer_mut(key) else { return };
         let State::Joined(mut session) = std::mem::replace(&mut peer.state, State::Idle) else { return };
         let (LocalRealm { shared, broker, dealer }, mut cx) = self.lend(session.realm);
         broker.leave(&mut cx, &mut session);
         dealer.leave(&mut cx, key, &mut session);
         shared.leave(session.id);
+        sessions::left(shared, &mut cx, &session.identity);
     }
 
     // Letters.
@@ -553,6 +570,7 @@ impl Shard {
                 let (realm, mut cx) = self.lend(realm);
                 realm.broker.publish_records(&mut cx);
             }
+            Letter::Round(round) => self.on_round(*round),
         }
     }
 

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod limits;
+mod meta_sessions;
 mod pubsub;
 mod rpc;
 mod sessions;
+mod testaments;
 mod vectors;
 mod wire;

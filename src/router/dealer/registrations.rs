@@ -5,10 +5,12 @@ use super::Dealer;
 use crate::codec;
 use crate::error::Refusal;
 use crate::router::directory::{Callee, RegisterRefusal};
+use crate::router::features::Feature;
+use crate::router::realm::Member;
 use crate::router::{Context, PeerKey};
 use crate::wamp::message::{Register, Registered, Unregister, Unregistered};
 use crate::wamp::options::RegisterOptions;
-use crate::wamp::{Message, RegistrationId, uri};
+use crate::wamp::{Dict, Message, RegistrationId, RequestId, Value, uri};
 
 impl Dealer {
     /// REGISTER.
@@ -59,6 +61,33 @@ impl Dealer {
         cx.peers.send(key, &Message::Unregistered(Unregistered { request: message.request, details: None }));
         self.nudge(cx, recorded);
         Ok(())
+    }
+
+    /// Takes a registration away from a callee here; false if it has none of that identifier. The peer is told if it
+    /// has announced that it understands (advanced profile, "Registration Revocation").
+    pub fn revoke(
+        &mut self,
+        cx: &mut Context<'_>,
+        callee: &Member,
+        registration: RegistrationId,
+        reason: Option<&str>,
+    ) -> bool {
+        let (key, id) = (callee.peer, callee.identity.session);
+        let Some(session) = cx.peers.session(key).filter(|session| session.id == id) else { return false };
+        if session.registrations.remove(&registration).is_none() {
+            return false;
+        }
+        let told = session.features.has(Feature::CalleeRegistrationRevocation);
+        let recorded = self.unregister(registration, Callee { shard: cx.index, peer: key, session: id });
+        if told {
+            let details =
+                [("registration", Value::Unsigned(registration.0)), ("reason", Value::text(reason.unwrap_or("")))];
+            let details = Dict::Pairs(&details[..1 + usize::from(reason.is_some())]);
+            let revoked = Unregistered { request: RequestId::NONE, details: Some(details) };
+            cx.peers.send(key, &Message::Unregistered(revoked));
+        }
+        self.nudge(cx, recorded);
+        true
     }
 
     pub(super) fn unregister(&mut self, registration: RegistrationId, callee: Callee) -> bool {
