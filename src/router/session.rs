@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use super::directory::DirectoryKey;
 use super::features::{self, Announced, Features};
 use super::letter::CallKey;
 use super::roster::Places;
@@ -94,8 +95,8 @@ pub struct Session {
     pub counts_on: bool,
     /// Its subscriptions, as its places in the rosters.
     pub places: Places,
-    /// Its registrations.
-    pub registrations: LazyMap<RegistrationId, ()>,
+    /// Its registrations, and where the directory has each.
+    pub registrations: LazyMap<RegistrationId, DirectoryKey>,
     /// Its calls that wait for their result.
     pub calls: LazyMap<RequestId, CallKey>,
     /// Invocations it has not answered.

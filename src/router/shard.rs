@@ -524,7 +524,7 @@ impl Shard {
         let State::Joined(mut session) = std::mem::replace(&mut peer.state, State::Idle) else { return };
         let (LocalRealm { shared, broker, dealer }, mut cx) = self.lend(session.realm);
         broker.leave(&mut cx, &mut session);
-        dealer.leave(&mut cx, key, &mut session);
+        dealer.leave(&mut cx, &mut session);
         shared.leave(session.id);
     }
 
