@@ -72,7 +72,7 @@ impl Broker {
             return Err(Refusal::Unavailable);
         }
         let joined = directory
-            .subscribe(&message.topic, policy, cx.index, session.id)
+            .subscribe(&message.topic, policy, cx.index, session.id, cx.router.clock.unix_ms(cx.now))
             .map_err(|Full| Refusal::Unavailable)?;
         let subscription = joined.subscription;
         let (roster, position) = self.rosters.enroll(subscription, joined.key, key.index);
@@ -136,8 +136,10 @@ impl Broker {
         let told = session.features.has(Feature::SubscriberSubscriptionRevocation);
         let recorded = self.strike(cx, roster, position, id);
         if told {
-            let details =
-                [("subscription", Value::Unsigned(subscription.0)), ("reason", Value::text(reason.unwrap_or("")))];
+            let details = [
+                ("subscription", Value::Unsigned(subscription.0)),
+                ("reason", Value::text(reason.unwrap_or(""))),
+            ];
             let details = Dict::Pairs(&details[..1 + usize::from(reason.is_some())]);
             let revoked = Unsubscribed { request: RequestId::NONE, details: Some(details) };
             cx.peers.send(key, &Message::Unsubscribed(revoked));
@@ -149,7 +151,8 @@ impl Broker {
     /// The sessions here that have a subscription.
     pub fn subscribers(&self, cx: &mut Context<'_>, subscription: SubscriptionId) -> Vec<SessionId> {
         let peers = self.rosters.peers(subscription).iter();
-        let session = |peer: &u32| cx.peers.session_at(*peer).expect("who stands in a roster is in a session").id;
+        let session =
+            |peer: &u32| cx.peers.session_at(*peer).expect("who stands in a roster is in a session").id;
         peers.map(session).collect()
     }
 

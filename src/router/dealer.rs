@@ -23,24 +23,22 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::directory::{Callee, DirectoryKey};
+use super::directory::Callee;
 use super::letter::{CallKey, Complete, Letter, Outcome};
 use super::match_cache::MatchCache;
 use super::peer::Sent;
 use super::realm::Realm;
-use super::session::{LazyMap, Map, Session};
+use super::session::{LazyMap, Session};
 use super::{Context, PeerKey};
 use crate::error::Refusal;
+use crate::wamp::RequestId;
 use crate::wamp::options::CancelMode;
-use crate::wamp::{RegistrationId, RequestId};
 
 /// The dealer.
 #[derive(Debug)]
 pub struct Dealer {
     realm: Arc<Realm>,
     cache: MatchCache,
-    /// The registrations of peers here, and where the directory has each.
-    registrations: Map<RegistrationId, DirectoryKey>,
     calls: Slab<OpenCall>,
     serial: u64,
 }
@@ -60,17 +58,16 @@ impl Dealer {
     /// A dealer without registrations.
     pub fn new(realm: Arc<Realm>, match_cache_entries_max: usize) -> Dealer {
         let cache = MatchCache::new(match_cache_entries_max);
-        Dealer { realm, cache, registrations: Map::default(), calls: Slab::new(), serial: 0 }
+        Dealer { realm, cache, calls: Slab::new(), serial: 0 }
     }
 
     // Leaving.
 
     /// Takes all of a leaving session's: its registrations, then the invocations it owes, then the calls it waits for.
-    pub fn leave(&mut self, cx: &mut Context<'_>, key: PeerKey, session: &mut Session) {
-        let callee = Callee { shard: cx.index, peer: key, session: session.id };
+    pub fn leave(&mut self, cx: &mut Context<'_>, session: &mut Session) {
         let mut recorded = false;
-        for registration in sorted(session.registrations.take().map(|(registration, ())| registration)) {
-            recorded |= self.unregister(registration, callee);
+        for (registration, place) in sorted(session.registrations.take()) {
+            recorded |= self.unregister(place, registration, session.id);
         }
         self.nudge(cx, recorded);
         session.invocations_by_call = LazyMap::default();
@@ -115,16 +112,16 @@ impl Dealer {
         self.cache.misses()
     }
 
-    /// True if nothing is registered or called here.
+    /// True if nothing is called here. What is registered, the directory knows.
     pub fn is_empty(&self) -> bool {
-        self.registrations.is_empty() && self.calls.is_empty()
+        self.calls.is_empty()
     }
 }
 
 /// In order: nothing a peer sees may depend on the order of a map.
-fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
-    let mut items: Vec<T> = items.collect();
-    items.sort_unstable();
+fn sorted<K: Ord + Copy, V>(items: impl Iterator<Item = (K, V)>) -> Vec<(K, V)> {
+    let mut items: Vec<_> = items.collect();
+    items.sort_unstable_by_key(|(key, _)| *key);
     items
 }
 

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use super::directory::DirectoryKey;
 use super::features::{Announced, Features};
 use super::letter::CallKey;
 use super::meta::testaments::Testaments;
@@ -99,8 +100,8 @@ pub struct Session {
     pub testaments: Option<Box<Testaments>>,
     /// Its subscriptions, as its places in the rosters.
     pub places: Places,
-    /// Its registrations.
-    pub registrations: LazyMap<RegistrationId, ()>,
+    /// Its registrations, and where the directory has each.
+    pub registrations: LazyMap<RegistrationId, DirectoryKey>,
     /// Its calls that wait for their result.
     pub calls: LazyMap<RequestId, CallKey>,
     /// Invocations it has not answered.

@@ -540,7 +540,7 @@ impl Shard {
         let State::Joined(mut session) = std::mem::replace(&mut peer.state, State::Idle) else { return };
         let (LocalRealm { shared, broker, dealer }, mut cx) = self.lend(session.realm);
         broker.leave(&mut cx, &mut session);
-        dealer.leave(&mut cx, key, &mut session);
+        dealer.leave(&mut cx, &mut session);
         shared.leave(session.id);
         sessions::left(shared, &mut cx, &session.identity);
     }

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod limits;
+mod meta_registrations;
 mod meta_sessions;
+mod meta_subscriptions;
 mod pubsub;
 mod rpc;
 mod sessions;

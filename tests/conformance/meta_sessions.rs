@@ -44,7 +44,9 @@ fn sessions_are_counted_listed_and_shown() {
         let mut all = [session, other, third];
         all.sort_unstable();
         assert_eq!(wire.ask(client, r#"[48,2,{},"wamp.session.list"]"#), json!([50, 2, {}, [all]]));
-        for (request, roles, count) in [(3, r#"["anonymous","x"]"#, 3), (5, r#"["x"]"#, 0), (7, "[]", 0), (9, "null", 3)] {
+        for (request, roles, count) in
+            [(3, r#"["anonymous","x"]"#, 3), (5, r#"["x"]"#, 0), (7, "[]", 0), (9, "null", 3)]
+        {
             let counted = wire.ask(client, &format!(r#"[48,{request},{{}},"wamp.session.count",[{roles}]]"#));
             assert_eq!(counted[3], json!([count]), "{roles}");
             let next = request + 1;
@@ -137,7 +139,8 @@ fn a_reason_is_a_uri_and_a_message_is_text() {
             .enumerate()
             {
                 let request = at * 4 + place + 1;
-                let call = format!(r#"[48,{request},{{}},"wamp.session.{procedure}",[{argument}],{keywords}]"#);
+                let call =
+                    format!(r#"[48,{request},{{}},"wamp.session.{procedure}",[{argument}],{keywords}]"#);
                 refused(&mut wire, killer, &[(&call, uri)]);
             }
         }

@@ -4,13 +4,13 @@
 use super::Dealer;
 use crate::codec;
 use crate::error::Refusal;
-use crate::router::directory::{Callee, RegisterRefusal};
+use crate::router::directory::{Callee, DirectoryKey, RegisterRefusal, Wanted};
 use crate::router::features::Feature;
 use crate::router::realm::Member;
 use crate::router::{Context, PeerKey};
 use crate::wamp::message::{Register, Registered, Unregister, Unregistered};
 use crate::wamp::options::RegisterOptions;
-use crate::wamp::{Dict, Message, RegistrationId, RequestId, Value, uri};
+use crate::wamp::{Dict, Message, RegistrationId, RequestId, SessionId, Value, uri};
 
 impl Dealer {
     /// REGISTER.
@@ -20,7 +20,7 @@ impl Dealer {
         key: PeerKey,
         message: &Register<'_>,
     ) -> Result<(), Refusal> {
-        let RegisterOptions { match_policy: policy } = codec::options(&message.options)?;
+        let RegisterOptions { match_policy: policy, invoke, .. } = codec::options(&message.options)?;
         let procedure = &*message.procedure;
         let limits = &cx.router.settings.limits;
         let valid =
@@ -33,14 +33,15 @@ impl Dealer {
             return Err(Refusal::Unavailable);
         }
         let callee = Callee { shard: cx.index, peer: key, session: session.id };
-        let registered = match self.realm.directory.register(procedure, policy, callee) {
+        let now = cx.router.clock.unix_ms(cx.now);
+        let wanted = Wanted { procedure, policy, invoke, now };
+        let registered = match self.realm.directory.register(&wanted, callee) {
             Ok(registered) => registered,
             Err(RegisterRefusal::AlreadyExists) => return Err(Refusal::ProcedureAlreadyExists),
             Err(RegisterRefusal::Full) => return Err(Refusal::Unavailable),
         };
         let registration = registered.registration;
-        session.registrations.insert(registration, ());
-        self.registrations.insert(registration, registered.key);
+        session.registrations.insert(registration, registered.key);
         // Queued before any letter is taken, and so before the first INVOCATION.
         cx.peers.send(key, &Message::Registered(Registered { request: message.request, registration }));
         self.nudge(cx, registered.recorded);
@@ -55,9 +56,9 @@ impl Dealer {
         message: &Unregister,
     ) -> Result<(), Refusal> {
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
-        session.registrations.remove(&message.registration).ok_or(Refusal::NoSuchRegistration)?;
-        let callee = Callee { shard: cx.index, peer: key, session: session.id };
-        let recorded = self.unregister(message.registration, callee);
+        let place = session.registrations.remove(&message.registration).ok_or(Refusal::NoSuchRegistration)?;
+        let id = session.id;
+        let recorded = self.unregister(place, message.registration, id);
         cx.peers.send(key, &Message::Unregistered(Unregistered { request: message.request, details: None }));
         self.nudge(cx, recorded);
         Ok(())
@@ -74,14 +75,14 @@ impl Dealer {
     ) -> bool {
         let (key, id) = (callee.peer, callee.identity.session);
         let Some(session) = cx.peers.session(key).filter(|session| session.id == id) else { return false };
-        if session.registrations.remove(&registration).is_none() {
-            return false;
-        }
+        let Some(place) = session.registrations.remove(&registration) else { return false };
         let told = session.features.has(Feature::CalleeRegistrationRevocation);
-        let recorded = self.unregister(registration, Callee { shard: cx.index, peer: key, session: id });
+        let recorded = self.unregister(place, registration, id);
         if told {
-            let details =
-                [("registration", Value::Unsigned(registration.0)), ("reason", Value::text(reason.unwrap_or("")))];
+            let details = [
+                ("registration", Value::Unsigned(registration.0)),
+                ("reason", Value::text(reason.unwrap_or(""))),
+            ];
             let details = Dict::Pairs(&details[..1 + usize::from(reason.is_some())]);
             let revoked = Unregistered { request: RequestId::NONE, details: Some(details) };
             cx.peers.send(key, &Message::Unregistered(revoked));
@@ -90,8 +91,14 @@ impl Dealer {
         true
     }
 
-    pub(super) fn unregister(&mut self, registration: RegistrationId, callee: Callee) -> bool {
-        let key = self.registrations.remove(&registration).expect("a session's registration is known here");
-        self.realm.directory.unregister(key, registration, callee).recorded
+    /// True if that was recorded.
+    pub(super) fn unregister(
+        &mut self,
+        place: DirectoryKey,
+        registration: RegistrationId,
+        session: SessionId,
+    ) -> bool {
+        let unregistered = self.realm.directory.unregister(place, registration, session);
+        unregistered.is_some_and(|unregistered| unregistered.recorded)
     }
 }

@@ -20,7 +20,7 @@ use crate::wamp::{Dict, RegistrationId, SessionId, Value};
 
 /// `wamp.registration.list`: to the identifiers by match policy.
 pub(super) fn list(realm: &Realm) -> Result<Reply, Refusal> {
-    Ok(by_policy(realm.directory.registration_ids(), |id| id.0))
+    Ok(by_policy(&realm.directory.registration_ids(), |id| id.0))
 }
 
 /// `wamp.registration.lookup`: `[procedure, options?]` to the registration of just this procedure and policy, or null.
@@ -81,5 +81,9 @@ pub(super) fn remove_callee(
 
 fn registration(realm: &Realm, arguments: &Arguments<'_>) -> Result<Arc<Registration>, Refusal> {
     let id = RegistrationId(arguments.id(0, "registration")?);
-    realm.directory.registration_by_id(id).map(|(_, registration)| registration).ok_or(Refusal::NoSuchRegistration)
+    realm
+        .directory
+        .registration_by_id(id)
+        .map(|(_, registration)| registration)
+        .ok_or(Refusal::NoSuchRegistration)
 }

@@ -13,22 +13,20 @@ use crate::router::directory::{IdsByPolicy, SubscriptionListing};
 use crate::router::realm::Realm;
 use crate::router::session::Session;
 use crate::wamp::options::SubscribeOptions;
-use crate::wamp::{Dict, List, SessionId, SubscriptionId, Value};
+use crate::wamp::{Dict, List, MatchPolicy, SessionId, SubscriptionId, Value};
 
 /// `wamp.subscription.list`: to the identifiers by match policy.
 pub(super) fn list(realm: &Realm) -> Result<Reply, Refusal> {
-    Ok(by_policy(realm.directory.subscription_ids(), |id| id.0))
+    Ok(by_policy(&realm.directory.subscription_ids(), |id| id.0))
 }
 
 /// Identifiers by match policy, as a result.
-pub(super) fn by_policy<I>(ids: IdsByPolicy<I>, number: impl Fn(&I) -> u64) -> Reply {
-    let values = |ids: Vec<I>| ids.iter().map(|id| Value::Unsigned(number(id))).collect::<Vec<_>>();
-    let (exact, prefix, wildcard) = (values(ids.exact), values(ids.prefix), values(ids.wildcard));
-    let pairs = [
-        ("exact", Value::List(List::Values(&exact))),
-        ("prefix", Value::List(List::Values(&prefix))),
-        ("wildcard", Value::List(List::Values(&wildcard))),
-    ];
+pub(super) fn by_policy<I>(ids: &IdsByPolicy<I>, number: impl Fn(&I) -> u64) -> Reply {
+    let lists = [MatchPolicy::Exact, MatchPolicy::Prefix, MatchPolicy::Wildcard].map(|policy| {
+        let ids = ids.of(policy).iter();
+        (policy.name(), ids.map(|id| Value::Unsigned(number(id))).collect::<Vec<_>>())
+    });
+    let pairs = lists.each_ref().map(|(name, ids)| (*name, Value::List(List::Values(ids))));
     Reply::value(Value::Dict(Dict::Pairs(&pairs)))
 }
 
