@@ -171,7 +171,7 @@ impl Refusal {
             Refusal::DiscloseMe => "this realm does not tell who publishes or calls",
             Refusal::FeatureNotSupported => "payload passthru mode was not announced",
             Refusal::InvalidArgument("payload") => "the payload has no form in the receiver's serializer",
-            Refusal::InvalidArgument(_) => "an option has the wrong type or an unknown value",
+            Refusal::InvalidArgument(_) => "an option or argument has the wrong type or an unknown value",
             Refusal::InvalidUri => "the URI is not valid here, or is reserved",
             Refusal::NoAvailableCallee => "every callee is unavailable",
             Refusal::NoSuchProcedure => "nobody has registered this procedure",

@@ -261,6 +261,19 @@ mod tests {
         Payload::checked(serializer, 1, args)
     }
 
+    #[test]
+    fn parts_are_copied_as_they_are() {
+        let args = check(Serializer::Json, b"[1, 2.50]").unwrap();
+        let kwargs = check(Serializer::Json, br#"{"a": 1}"#).unwrap();
+        let (args, kwargs) = (List::Raw(args), Dict::Raw(kwargs));
+        let both = OwnedPayload::from_parts(Serializer::Json, &args, Some(&kwargs)).unwrap();
+        assert_eq!((both.elements, &*both.bytes), (2, br#"[1, 2.50],{"a": 1}"#.as_slice()));
+        let first = OwnedPayload::from_parts(Serializer::Json, &args, None).unwrap();
+        assert_eq!((first.elements, &*first.bytes), (1, b"[1, 2.50]".as_slice()));
+        let others = OwnedPayload::from_parts(Serializer::MessagePack, &args, Some(&kwargs)).unwrap();
+        assert_eq!((others.elements, &others.bytes[..2]), (2, b"\x92\x01".as_slice()));
+    }
+
     /// A tree as it comes out of JSON and back: all else is kept.
     fn transcoded(tree: &Tree, path: &[Serializer]) -> Tree {
         let tree = Tree::List(vec![tree.clone()]);

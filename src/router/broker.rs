@@ -120,8 +120,8 @@ impl Broker {
         self.nudge(cx, recorded);
     }
 
-    /// Takes a session out of a subscription by the will of others; false if it is not in it. The peer is told if it has
-    /// announced that it understands (advanced profile, "Subscription Revocation").
+    /// Takes a session out of a subscription by the will of others; false if it is not in it. The peer is told if it
+    /// has announced that it understands (advanced profile, "Subscription Revocation").
     pub fn revoke(
         &mut self,
         cx: &mut Context<'_>,

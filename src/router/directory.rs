@@ -374,8 +374,8 @@ impl Directory {
     }
 
     /// Records what is no change of the directory and yet has its place among them: a session that joins is recorded
-    /// before anything it does, one that leaves after all it had is gone. Nothing is done while nobody watches, and true
-    /// means that there are records to take.
+    /// before anything it does, one that leaves after all it had is gone. Nothing is done while nobody watches, and
+    /// true means that there are records to take.
     pub fn record(&self, record: impl FnOnce() -> Record) -> bool {
         let watched = self.watched();
         if watched {
@@ -387,8 +387,8 @@ impl Directory {
     /// Appends what has been recorded since the last call, in the order in which the directory changed.
     ///
     /// Changes are recorded while there is a subscription that matches any of the meta events, except changes to URIs
-    /// that begin with `wamp`. The caller of what returned `recorded` sees to it that the realm's home shard calls this,
-    /// and that one shard alone does: so meta events keep this order.
+    /// that begin with `wamp`. The caller of what returned `recorded` sees to it that the realm's home shard calls
+    /// this, and that one shard alone does: so meta events keep this order.
     pub fn take_records(&self, into: &mut Vec<Record>) {
         into.append(&mut self.records.lock());
     }

@@ -1,9 +1,9 @@
 //! What one shard tells another, and the outboxes in which that waits for the end of the turn.
 //!
 //! Letters between a pair of shards are first in, first out; a shard writes to itself too. Chains are short: an
-//! `Invoke` begets at most one `Complete`, a `Meta` at most one `Deliver` for each interested shard and record, a `Round`
-//! itself once for each shard and what the end of a session begets for each it ends, and the others beget nothing, so
-//! one input causes bounded work.
+//! `Invoke` begets at most one `Complete`, a `Meta` at most one `Deliver` for each interested shard and record, a
+//! `Round` itself once for each shard and, for each session it ends, what the end of a session begets; the others beget
+//! nothing, so one input causes bounded work.
 
 use std::sync::Arc;
 

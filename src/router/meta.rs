@@ -1,5 +1,6 @@
-//! Meta events: what happens in a realm, told as publications (advanced profile, "Subscription Meta Events",
-//! "Registration Meta Events").
+//! The meta API: what happens in a realm, told as publications, and the procedures of the router itself, a file for
+//! each kind of thing they are about (advanced profile, "Session Meta API", "Subscription Meta API", "Registration Meta
+//! API", "Session Testament").
 
 pub(in crate::router) mod procedures;
 mod registrations;

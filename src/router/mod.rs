@@ -10,6 +10,7 @@
 //! - [`broker`] and [`dealer`]: one of each for a realm in a shard. [`roster`]: who here has which subscription.
 //!   [`publication`]: an event on its way. [`hashed_slab`]: what tables of very many small entries are made of.
 //! - [`features`]: what peers announce, and what the router does.
+//! - [`meta`]: what the router tells of itself, and its own procedures.
 //! - [`letter`]: what shards tell one another. [`timers`], [`clock`], [`entropy`]: time and chance, both from outside.
 //!
 //! # The guarantees, and why they hold
@@ -27,6 +28,9 @@
 //! | INTERRUPT follows its INVOCATION, and only while that is open | `Invoke` then `Interrupt` in one outbox; the callee's session is asked |
 //! | request ids to a peer count 1, 2, 3 | the counter lives in its session and is spent when INVOCATION is queued |
 //! | on_create, on_subscribe, ..., on_delete of a subscription in this order | the directory records under the lock that orders the changes; one shard publishes the records |
+//! | on_join of a session, all that is told of what it has, on_leave, in this order | its shard records them in this order, the same way |
+//! | testaments are published before their session gives anything back, in their order | in one call: published, then the rosters left |
+//! | whom a call kills is gone, and whom it removes is out, when it is answered | the letter answers after it has been where they are |
 //! | nothing follows GOODBYE or ABORT | `Peers::send` sends only to a session, and the session ends first |
 //! | realms do not touch | broker and dealer belong to one realm; letters name it, and who has joined another one since is not whom they name |
 //!

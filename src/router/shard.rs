@@ -528,8 +528,8 @@ impl Shard {
         self.peers.send_outside(key, &Message::Abort(abort));
     }
 
-    /// Ends the session, if there is one: testaments, rosters and directory, registrations, open invocations, open calls,
-    /// and last the list of sessions. The peer is left without a session.
+    /// Ends the session, if there is one: testaments, rosters and directory, registrations, open invocations, open
+    /// calls, and last the list of sessions. The peer is left without a session.
     fn leave(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.peer_mut(key) else { return };
         let State::Joined(session) = &peer.state else { return };

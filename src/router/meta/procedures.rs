@@ -192,3 +192,49 @@ const POSITIONAL_MAX: usize = 3;
 
 /// The largest identifier (basic profile, "IDs").
 const ID_MAX: u64 = 1 << 53;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(arguments: &str, test: impl FnOnce(&Arguments<'_>)) {
+        let call = format!(r#"[48,1,{{}},"wamp.session.get"{arguments}]"#);
+        let Ok(Message::Call(call)) = codec::decode(Serializer::Json, call.as_bytes()) else {
+            panic!("{call}")
+        };
+        test(&Arguments::of(&call));
+    }
+
+    #[test]
+    fn identifiers_are_integers_of_their_range() {
+        const WRONG: Refusal = Refusal::InvalidArgument("session");
+        for (given, id) in [
+            (",[1]", Ok(1)),
+            (",[9007199254740992,7]", Ok(1 << 53)),
+            (",[9007199254740993]", Err(WRONG)),
+            (",[0]", Err(WRONG)),
+            (",[-1]", Err(WRONG)),
+            (",[1.0]", Err(WRONG)),
+            (",[\"1\"]", Err(WRONG)),
+            (",[null]", Err(WRONG)),
+            (",[]", Err(WRONG)),
+            ("", Err(WRONG)),
+        ] {
+            call(given, |arguments| assert_eq!(arguments.id(0, "session"), id, "{given}"));
+        }
+    }
+
+    #[test]
+    fn null_is_as_good_as_nothing() {
+        call(r#",["a",null,{"x":1}],{"reason":null,"message":"m","scope":7}"#, |arguments| {
+            assert_eq!(arguments.text(0, "topic"), Ok("a"));
+            assert!(matches!(arguments.dict(1, "kwargs"), Ok(None)));
+            assert!(matches!(arguments.dict(2, "kwargs"), Ok(Some(_))));
+            assert!(matches!(arguments.dict(0, "kwargs"), Err(Refusal::InvalidArgument("kwargs"))));
+            assert_eq!(arguments.keyword_text("reason"), Ok(None));
+            assert_eq!(arguments.keyword_text("message"), Ok(Some("m".into())));
+            assert_eq!(arguments.keyword_text("scope"), Err(Refusal::InvalidArgument("scope")));
+            assert_eq!(arguments.keyword_text("none"), Ok(None));
+        });
+    }
+}

@@ -1,5 +1,5 @@
-//! What one shard cannot know or do: one letter goes round the shards that can, gathers, and ends at the caller's, which
-//! answers (advanced profile, "Session Meta API", "Subscription Meta API", "Registration Meta API").
+//! What one shard cannot know or do: one letter goes round the shards that can, gathers, and ends at the caller's,
+//! which answers (advanced profile, "Session Meta API", "Subscription Meta API", "Registration Meta API").
 //!
 //! ```text
 //!   caller's shard             the others of the set, in order        caller's shard
@@ -136,14 +136,16 @@ impl Round {
         }
     }
 
-    /// To the first shard that is left; the caller's comes last, because it answers.
     fn post(self, cx: &mut Context<'_>) {
-        let others = self.shards & !bit(self.caller.shard);
-        let next = match others {
+        cx.letters.post(self.next(), Letter::Round(Box::new(self)));
+    }
+
+    /// The first shard that is left; the caller's comes last, because it answers.
+    fn next(&self) -> ShardIndex {
+        match self.shards & !bit(self.caller.shard) {
             0 => self.caller.shard,
             others => ShardIndex(others.trailing_zeros() as u8),
-        };
-        cx.letters.post(next, Letter::Round(Box::new(self)));
+        }
     }
 }
 
@@ -211,4 +213,61 @@ pub(super) fn shards_of(members: &[Member]) -> u64 {
 
 fn bit(shard: ShardIndex) -> u64 {
     1 << shard.0
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+    use crate::codec;
+
+    fn json(payload: &OwnedPayload) -> String {
+        let payload = codec::payload::transcode(payload.borrow(), crate::wamp::Serializer::Json).unwrap();
+        String::from_utf8(payload.borrow().bytes().to_vec()).unwrap()
+    }
+
+    fn kill(killed: &[u64], told: Told) -> Errand {
+        let farewell = Farewell { reason: "wamp.close.killed".into(), message: Some("Go.".into()) };
+        let killed = killed.iter().copied().map(SessionId).collect();
+        Errand::Kill { victims: Vec::new(), farewell, killed, told }
+    }
+
+    #[test]
+    fn a_letter_visits_each_shard_once_and_the_callers_last() {
+        let caller = Caller {
+            shard: ShardIndex(1),
+            peer: PeerKey { index: 0, serial: 0 },
+            session: SessionId(1),
+            request: RequestId(1),
+        };
+        let errand = Errand::CountSubscribers { subscription: SubscriptionId(1), count: 0 };
+        let mut round = Round { realm: RealmKey(0), caller, shards: 0b1011, errand };
+        for shard in [0, 3, 1] {
+            assert_eq!(round.next(), ShardIndex(shard));
+            assert!(round.visits(ShardIndex(shard)) && !round.visits(ShardIndex(shard)));
+        }
+        assert_eq!((round.next(), round.shards), (ShardIndex(1), 0), "the caller is answered");
+        assert!(!round.visits(ShardIndex(2)), "no shard that is not one of its set");
+    }
+
+    #[test]
+    fn results_are_those_of_each_procedure() {
+        assert_eq!(kill(&[], Told::Nothing).result().unwrap_err(), Refusal::NoSuchSession);
+        assert_eq!(kill(&[7], Told::Nothing).result().unwrap().borrow().elements(), 0);
+        assert_eq!(json(&kill(&[9, 7], Told::Count).result().unwrap()), "[2]");
+        assert_eq!(json(&kill(&[9, 7], Told::List).result().unwrap()), "[[7,9]]");
+        assert_eq!(json(&kill(&[], Told::List).result().unwrap()), "[[]]");
+        let subscription = SubscriptionId(1);
+        let sessions = vec![SessionId(3), SessionId(2)];
+        assert_eq!(json(&Errand::ListSubscribers { subscription, sessions }.result().unwrap()), "[[2,3]]");
+        assert_eq!(json(&Errand::CountSubscribers { subscription, count: 5 }.result().unwrap()), "[5]");
+    }
+
+    #[test]
+    fn what_is_gathered_counts_in_the_mailbox() {
+        let subscription = SubscriptionId(1);
+        let sessions = vec![SessionId(1); 100];
+        assert_eq!(Errand::ListSubscribers { subscription, sessions }.bytes(), 800);
+        assert_eq!(kill(&[1, 2], Told::List).bytes(), 16 + 3);
+    }
 }

@@ -1,5 +1,5 @@
-//! `wamp.session.*` but for the testaments: who is in the realm, who joins and leaves, and ending the sessions of others
-//! (advanced profile, "Session Meta API").
+//! `wamp.session.*` but for the testaments: who is in the realm, who joins and leaves, and ending the sessions of
+//! others (advanced profile, "Session Meta API").
 //!
 //! Every session may look; only roles that administer may kill, and change details. The specification says of
 //! `kill_all` that nobody is left to receive what it causes; its caller is left, and so receives it if subscribed.
@@ -208,11 +208,9 @@ pub(super) fn modify_details(
                 .expect("MessagePack has a form for every value");
             details.insert(name.into(), value);
         }
-        let bytes = |(name, value): (&Box<str>, &OwnedPayload)| {
-            name.len() + value.borrow().bytes().len() + ENTRY_BYTES
-        };
-        let bytes: usize = details.iter().map(bytes).sum();
-        if bytes <= limits.session_details_bytes_max { Ok(()) } else { Err(Refusal::Unavailable) }
+        let names: usize = details.keys().map(|name| name.len() + ENTRY_BYTES).sum();
+        let values: usize = details.values().map(|value| value.borrow().bytes().len()).sum();
+        if names + values <= limits.session_details_bytes_max { Ok(()) } else { Err(Refusal::Unavailable) }
     })?;
     Ok(Reply::Now(OwnedPayload::EMPTY))
 }

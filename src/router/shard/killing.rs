@@ -31,6 +31,7 @@ impl Shard {
             let message = farewell.message.as_deref().map(|message| [("message", Value::text(message))]);
             let details = Dict::Pairs(message.as_ref().map_or(&[], |pairs| &pairs[..]));
             self.say_goodbye(victim.peer, Goodbye { details, reason: (&*farewell.reason).into() }, self.now);
+            self.peers.counters.sessions_killed += 1;
             killed.push(session);
         }
     }
