@@ -7,7 +7,7 @@ use fanwire::transport::Framing;
 use fanwire::wamp::message::code;
 use fanwire::wamp::{Serializer, reason};
 
-use crate::checkers::{CHECKERS, check};
+use crate::checkers::{CHECKERS, KILLED, check};
 use crate::item::{Item, Message};
 use crate::log::{Entry, Life, Log, Misdeed, NOBODY, What};
 use crate::{dict, list};
@@ -16,6 +16,8 @@ const PUBLISHER: usize = 0;
 const SUBSCRIBER: usize = 1;
 const WATCHER: usize = 2;
 const STRANGER: usize = 3;
+const HEIR: usize = 4;
+const TESTATOR: usize = 5;
 
 /// A log being written.
 struct Script(Log);
@@ -54,7 +56,7 @@ fn tagged(life: usize, sequence: usize, text: &str) -> Vec<Item> {
 /// A log in which all is well: publications, a call that is answered, one that is canceled, and one that is refused.
 fn well() -> Log {
     let mut script = Script(Log::default());
-    for life in 0..4 {
+    for life in 0..6 {
         script.0.lives.push(Life {
             connection: life,
             realm: usize::from(life == STRANGER),
@@ -82,6 +84,7 @@ fn well() -> Log {
     s.fares("on_delete", 71);
     s.says(SUBSCRIBER, list![code::UNREGISTER, 5, 81]);
     s.hears(SUBSCRIBER, list![code::UNREGISTERED, 5]);
+    testaments(s);
     s.quiet(true);
     s.says(PUBLISHER, list![code::GOODBYE, dict! {}, reason::CLOSE_REALM]);
     s.hears(PUBLISHER, list![code::GOODBYE, dict! {}, reason::GOODBYE_AND_OUT]);
@@ -122,6 +125,32 @@ fn calls(s: &mut Script) {
     s.says(PUBLISHER, list![code::CANCEL, 4, dict! {}]);
     s.hears(PUBLISHER, list![code::ERROR, code::CALL, 4, dict! {}, reason::CANCELED]);
     s.hears(SUBSCRIBER, list![code::INTERRUPT, 2, dict! { "mode": "killnowait" }]);
+    s.quiet(true);
+}
+
+/// One session adds testaments, and another, which is subscribed, kills it.
+fn testaments(s: &mut Script) {
+    s.says(HEIR, list![code::SUBSCRIBE, 1, dict! { "match": "prefix" }, "t."]);
+    s.hears(HEIR, list![code::SUBSCRIBED, 1, 75]);
+    for (request, scope) in [(1usize, "destroyed"), (2, "detached"), (3, "detached")] {
+        let what = list!["testament", TESTATOR, usize::from(scope == "destroyed"), request];
+        let arguments = list!["t.b", what];
+        let scope = dict! { "scope": scope };
+        s.says(
+            TESTATOR,
+            list![code::CALL, request, dict! {}, "wamp.session.add_testament", arguments, scope],
+        );
+        s.hears(TESTATOR, list![code::RESULT, request, dict! {}]);
+    }
+    let keywords = dict! { "reason": KILLED };
+    let victim = list![1000 + TESTATOR];
+    s.says(HEIR, list![code::CALL, 2, dict! {}, "wamp.session.kill", victim, keywords]);
+    s.hears(TESTATOR, list![code::GOODBYE, dict! {}, KILLED]);
+    for (number, scope) in [(2usize, 0usize), (3, 0), (1, 1)] {
+        let what = list!["testament", TESTATOR, scope, number];
+        s.hears(HEIR, list![code::EVENT, 75, 700 + number, dict! { "topic": "t.b" }, what]);
+    }
+    s.hears(HEIR, list![code::RESULT, 2, dict! {}]);
     s.quiet(true);
 }
 
@@ -262,6 +291,27 @@ const BROKEN: &[(&str, Breaks)] = &[
         let said = log.said().find(|(_, life, m)| *life == PUBLISHER && m.code() == code::PUBLISH);
         let at = said.expect("the log has it").0;
         message(log, at).0[3] = Item::from("wamp.session.on_join");
+    }),
+    ("testaments_published", |log| drop_heard(log, HEIR, code::EVENT, 2)),
+    ("testaments_published", |log| repeat_heard(log, HEIR, code::EVENT)),
+    ("testaments_published", |log| swap_heard(log, HEIR, code::EVENT, code::EVENT, 1)),
+    ("testaments_published", |log| swap_heard(log, HEIR, code::EVENT, code::EVENT, 2)),
+    ("testaments_published", |log| log.lives[HEIR].realm = 1),
+    ("testaments_published", |log| {
+        replace(log, HEIR, code::EVENT, 4, list!["testament", TESTATOR, 0, 9]);
+    }),
+    ("testaments_published", |log| {
+        // Flushed in good time.
+        let goodbye = heard(log, TESTATOR, code::GOODBYE, 0);
+        let scope = dict! { "scope": "detached" };
+        let flush = list![code::CALL, 4, dict! {}, "wamp.session.flush_testaments", list![], scope];
+        log.entries.insert(goodbye, Entry { life: TESTATOR, what: What::Said(Message(flush)) });
+        let result = What::Heard(Message(list![code::RESULT, 4, dict! {}]));
+        log.entries.insert(goodbye + 1, Entry { life: TESTATOR, what: result });
+    }),
+    ("killed_are_gone", |log| drop_heard(log, TESTATOR, code::GOODBYE, 0)),
+    ("killed_are_gone", |log| {
+        hear_at_the_end(log, WATCHER, list![code::GOODBYE, dict! {}, KILLED]);
     }),
     ("violations_answered", |log| drop_heard(log, STRANGER, code::ABORT, 0)),
     ("violations_answered", |log| {

@@ -9,6 +9,7 @@ use fanwire::wamp::message::code;
 use fanwire::wamp::{Serializer, reason};
 
 use crate::chance::Chance;
+use crate::checkers::KILLED;
 use crate::item::{Item, Message, Tag};
 use crate::log::Misdeed;
 use crate::wire::{Wire, rawsocket_frame};
@@ -93,6 +94,8 @@ pub struct Client {
     /// It answers no PING.
     pub mute: bool,
     pub guilty: bool,
+    /// Its session id, once it has joined.
+    pub session: u64,
     sequence: u64,
     request: u64,
     subscriptions: Vec<u64>,
@@ -114,6 +117,7 @@ impl Client {
             big: chance.percent(25),
             mute: chance.percent(10),
             guilty: false,
+            session: 0,
             sequence: 0,
             request: 0,
             subscriptions: Vec::new(),
@@ -171,7 +175,10 @@ impl Client {
     /// A message came.
     pub fn hear(&mut self, message: &Message) {
         match message.code() {
-            code::WELCOME => self.stage = Stage::Joined,
+            code::WELCOME => {
+                self.stage = Stage::Joined;
+                self.session = message.number(1);
+            }
             code::ABORT => self.stage = Stage::Over,
             code::GOODBYE if self.stage == Stage::Leaving => self.stage = Stage::Opened,
             code::GOODBYE => self.stage = Stage::Over,
@@ -237,6 +244,39 @@ impl Client {
             Act::Misbehave => return None,
         };
         Some(Message(message))
+    }
+
+    /// Adds a testament, or flushes those of a scope.
+    pub fn bequeath(&mut self, chance: &mut Chance) -> Message {
+        let (scope, options) = match chance.below(3) {
+            0 => (0, dict! { "scope": "detached" }),
+            1 => (1, dict! { "scope": "destroyed" }),
+            _ => (1, dict! {}),
+        };
+        let request = self.next(chance);
+        if chance.percent(20) {
+            let arguments: Vec<Item> = list![];
+            return Message(list![
+                code::CALL,
+                request,
+                dict! {},
+                "wamp.session.flush_testaments",
+                arguments,
+                options
+            ]);
+        }
+        self.sequence += 1;
+        let topic = *chance.pick(&["t.a", "t.b", "t.a.b", "t.b.b"]).expect("four are given");
+        let arguments = list![topic, list!["testament", self.life, scope, self.sequence]];
+        Message(list![code::CALL, request, dict! {}, "wamp.session.add_testament", arguments, options])
+    }
+
+    /// Ends the session of another.
+    pub fn kill(&mut self, session: u64, chance: &mut Chance) -> Message {
+        let request = self.next(chance);
+        self.calls.push(request);
+        let keywords = dict! { "reason": KILLED, "message": "Go." };
+        Message(list![code::CALL, request, dict! {}, "wamp.session.kill", list![session], keywords])
     }
 
     fn next(&mut self, chance: &mut Chance) -> u64 {
