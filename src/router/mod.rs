@@ -121,6 +121,8 @@ pub struct Context<'a> {
     pub entropy: &'a mut Entropy,
     /// Invocations that peers here have not answered.
     pub invocations_open: &'a mut usize,
+    /// Letters that go round for peers here, which wait for their answer.
+    pub rounds_open: &'a mut usize,
     /// The router is shutting down.
     pub draining: bool,
 }

@@ -222,6 +222,16 @@ impl Realm {
         members
     }
 
+    /// The same, only their identifiers, for which nothing is shared or counted under the lock.
+    pub fn session_ids(&self, wanted: impl Fn(&Identity) -> bool) -> Vec<SessionId> {
+        let sessions = self.sessions.lock();
+        let members = sessions.members.iter().filter(|(_, member)| wanted(&member.identity));
+        let mut ids: Vec<_> = members.map(|(session, _)| *session).collect();
+        drop(sessions);
+        ids.sort_unstable();
+        ids
+    }
+
     /// The session of that identifier.
     pub fn member(&self, session: SessionId) -> Option<Member> {
         self.sessions.lock().members.get(&session).cloned()

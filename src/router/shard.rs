@@ -71,6 +71,7 @@ pub struct Shard {
     /// The time of the last input.
     now: Instant,
     invocations_open: usize,
+    rounds_open: usize,
     /// Letters of this shard to itself, while they are taken.
     own_letters: Vec<Letter>,
     drain: Drain,
@@ -113,6 +114,7 @@ impl Shard {
             entropy: Entropy::new(seed),
             now: router.clock.instant,
             invocations_open: 0,
+            rounds_open: 0,
             own_letters: Vec::new(),
             drain: Drain::No,
             draining_shards: 0,
@@ -297,6 +299,7 @@ impl Shard {
             && self.peers.is_settled()
             && realms_empty
             && self.invocations_open == 0
+            && self.rounds_open == 0
             && self.letters.is_empty()
             && self.timers.is_empty()
     }
@@ -541,6 +544,7 @@ impl Shard {
         let (LocalRealm { shared, broker, dealer }, mut cx) = self.lend(session.realm);
         broker.leave(&mut cx, &mut session);
         dealer.leave(&mut cx, &mut session);
+        *cx.rounds_open -= session.rounds_open as usize;
         shared.leave(session.id);
         sessions::left(shared, &mut cx, &session.identity);
     }
@@ -619,6 +623,7 @@ impl Shard {
             now: self.now,
             entropy: &mut self.entropy,
             invocations_open: &mut self.invocations_open,
+            rounds_open: &mut self.rounds_open,
             draining: self.drain != Drain::No,
         };
         (&mut self.realms[realm.0 as usize], context)

@@ -91,7 +91,7 @@ pub struct World {
 impl World {
     pub fn new(seed: u64) -> World {
         let mut chance = Chance::new(seed);
-        let plan = Plan::draw(&mut chance, &mut Chance::new(!seed), &mut Chance::new(seed.rotate_left(32)));
+        let plan = Plan::draw(&mut chance, &mut Chance::new(!seed), &mut Chance::new(seed.rotate_left(23)));
         let now = Instant::now();
         let router = Router::new(plan.settings(), plan.shard_count, Clock::at_epoch(now));
         let shards = (0..plan.shard_count)

@@ -109,6 +109,7 @@ impl Round {
             return Err(Refusal::Unavailable);
         }
         session.rounds_open += 1;
+        *cx.rounds_open += 1;
         let caller = Caller { shard: cx.index, peer: key, session: session.id, request };
         let round = Round { realm: session.realm, caller, shards, errand };
         round.post(cx);
@@ -130,6 +131,7 @@ impl Round {
         }
         let Some(caller) = cx.peers.session(peer).filter(|caller| caller.id == session) else { return };
         caller.rounds_open -= 1;
+        *cx.rounds_open -= 1;
         match self.errand.result() {
             Ok(result) => procedures::answer(cx, peer, request, &result),
             Err(refusal) => cx.refuse_call(peer, request, refusal),

@@ -69,7 +69,7 @@ fn pairs(identity: &Identity) -> [(&str, Value<'_>); 5] {
 pub(super) fn count(realm: &Realm, arguments: &Arguments<'_>) -> Result<Reply, Refusal> {
     let count = match authroles(arguments)? {
         None => realm.session_count(),
-        Some(roles) => realm.members(|identity| roles.contains(&identity.role.name)).len(),
+        Some(roles) => realm.session_ids(|identity| roles.contains(&identity.role.name)).len(),
     };
     Ok(Reply::number(Some(count as u64)))
 }
@@ -78,7 +78,7 @@ pub(super) fn count(realm: &Realm, arguments: &Arguments<'_>) -> Result<Reply, R
 pub(super) fn list(realm: &Realm, arguments: &Arguments<'_>) -> Result<Reply, Refusal> {
     let roles = authroles(arguments)?;
     let wanted = |identity: &Identity| roles.as_ref().is_none_or(|roles| roles.contains(&identity.role.name));
-    Ok(Reply::list(realm.members(wanted).iter().map(|member| member.identity.session.0)))
+    Ok(Reply::list(realm.session_ids(wanted).iter().map(|session| session.0)))
 }
 
 /// The first argument as a list of roles; without one all are taken.

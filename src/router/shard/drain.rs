@@ -39,6 +39,7 @@ impl Shard {
         let others = self.letters.others(self.index);
         others.into_iter().all(|shard| self.draining_shards & (1 << shard.0) != 0)
             && self.invocations_open == 0
+            && self.rounds_open == 0
             && self.realms.iter().all(|realm| realm.dealer.has_no_calls())
     }
 
