@@ -17,6 +17,8 @@ pub enum Feature {
     CalleeProgressiveCallInvocations,
     /// `callee`: may send several YIELDs.
     CalleeProgressiveCallResults,
+    /// `callee`: takes UNREGISTERED that it has not asked for.
+    CalleeRegistrationRevocation,
     /// `caller`: may send several CALLs with one request id.
     CallerProgressiveCallInvocations,
     /// `caller`: takes several RESULTs.
@@ -32,11 +34,12 @@ pub enum Feature {
 }
 
 /// The role and the names under which each is announced. The second name is one that libraries write instead.
-const NAMES: [(Feature, &str, &[&str]); 10] = [
+const NAMES: [(Feature, &str, &[&str]); 11] = [
     (Feature::CalleeCallCanceling, "callee", &["call_canceling", "call_cancelling"]),
     (Feature::CalleeCallTimeout, "callee", &["call_timeout"]),
     (Feature::CalleeProgressiveCallInvocations, "callee", &["progressive_call_invocations"]),
     (Feature::CalleeProgressiveCallResults, "callee", &["progressive_call_results"]),
+    (Feature::CalleeRegistrationRevocation, "callee", &["registration_revocation"]),
     (Feature::CallerProgressiveCallInvocations, "caller", &["progressive_call_invocations"]),
     (Feature::CallerProgressiveCallResults, "caller", &["progressive_call_results"]),
     (Feature::PublisherPayloadPassthru, "publisher", &["payload_passthru_mode"]),
@@ -89,7 +92,12 @@ pub struct Announced {
 pub fn announced() -> Announced {
     Announced {
         broker: vec!["pattern_based_subscription", "publisher_exclusion"],
-        dealer: vec!["call_canceling", "pattern_based_registration"],
+        dealer: vec![
+            "call_canceling",
+            "pattern_based_registration",
+            "registration_revocation",
+            "shared_registration",
+        ],
     }
 }
 

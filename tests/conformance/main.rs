@@ -5,5 +5,6 @@ mod limits;
 mod pubsub;
 mod rpc;
 mod sessions;
+mod shared;
 mod vectors;
 mod wire;
