@@ -1025,6 +1025,7 @@ mod model {
     use loom::sync::atomic::{AtomicBool, Ordering};
     use loom::thread;
 
+    use super::super::PeerKey;
     use super::super::match_cache::MatchCache;
     use super::*;
     use MatchPolicy::{Exact, Prefix};
@@ -1085,6 +1086,43 @@ mod model {
             }
             subscriber.join().unwrap();
             assert_eq!(cache.topic(&directory, "a").subscriptions[0].policy, Exact);
+        });
+    }
+
+    /// One callee comes and another goes while a call is made: it finds one of them, and afterwards only who has stayed.
+    #[test]
+    fn a_call_finds_a_callee_while_others_come_and_go() {
+        loom::model(|| {
+            let callee = |number: u64| {
+                let peer = PeerKey { index: number as u32, serial: 0 };
+                Callee { shard: SHARD, peer, session: SessionId(number) }
+            };
+            let wanted = Wanted {
+                procedure: "a",
+                policy: Exact,
+                invoke: InvocationPolicy::RoundRobin,
+                concurrency: None,
+                force: false,
+                callees_max: 9,
+                now: NOW,
+            };
+            let directory = Arc::new(Directory::new(64));
+            let first = directory.register(&wanted, callee(1)).unwrap();
+            let others = thread::spawn({
+                let directory = directory.clone();
+                move || {
+                    directory.register(&wanted, callee(2)).unwrap();
+                    directory.unregister(first.key, first.registration, SessionId(1)).unwrap();
+                }
+            });
+            let mut cache = MatchCache::new(8);
+            for _ in 0..2 {
+                let registration = cache.procedure(&directory, "a").expect("somebody is always there");
+                assert!([1, 2].contains(&registration.choose(|| 0).session.0));
+            }
+            others.join().unwrap();
+            let registration = cache.procedure(&directory, "a").unwrap();
+            assert_eq!(registration.callees, [callee(2)]);
         });
     }
 

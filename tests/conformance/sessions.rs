@@ -26,7 +26,12 @@ fn welcome_names_roles_features_and_who_one_is() {
         assert_eq!(details["agent"], "Fanwire-test");
         assert!(!details["authid"].as_str().unwrap().is_empty());
         let broker = json!({"features": {"pattern_based_subscription": true, "publisher_exclusion": true}});
-        let dealer = json!({"features": {"call_canceling": true, "pattern_based_registration": true}});
+        let dealer = json!({"features": {
+            "call_canceling": true,
+            "pattern_based_registration": true,
+            "registration_revocation": true,
+            "shared_registration": true,
+        }});
         assert_eq!(details["roles"], json!({"broker": broker, "dealer": dealer}));
         wire.finish();
     });

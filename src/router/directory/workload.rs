@@ -311,7 +311,9 @@ mod tests {
                     self.lines[shard].push_back(call);
                     self.waiting.push((shard, call));
                 }
-                Taken::Full => assert!(self.waiting.len() >= 20 && self.free().is_empty()),
+                Taken::Full => {
+                    assert!(self.workload.state.lock().tickets.len() == 20 && self.free().is_empty());
+                }
                 Taken::Closed => panic!("nobody has closed it"),
             }
         }
@@ -491,5 +493,51 @@ mod tests {
             }
             assert!(counts[1..].iter().all(|count| (900..1_100).contains(count)), "{invoke:?} {counts:?}");
         }
+    }
+}
+
+/// Every interleaving of a call and the end of an invocation; run as `sync.rs` says.
+#[cfg(all(test, loom))]
+mod model {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::super::super::PeerKey;
+    use super::*;
+
+    /// Two calls come while the only callee's invocation ends, which is the moment at which a call could come to wait
+    /// for nobody.
+    #[test]
+    fn nobody_waits_for_a_callee_that_is_free() {
+        loom::model(|| {
+            let peer = PeerKey { index: 0, serial: 0 };
+            let callee = Callee { shard: ShardIndex(0), peer, session: SessionId(1) };
+            let workload = Arc::new(Workload::new(InvocationPolicy::Single, &[], 0));
+            workload.join(callee, NonZeroU32::new(1));
+            let Taken::Callee(_, slot) = workload.take(ShardIndex(0), 0, 9) else { panic!("it is free") };
+            let calls = [1, 2].map(|shard| {
+                let workload = workload.clone();
+                thread::spawn(move || workload.take(ShardIndex(shard), 0, 9))
+            });
+            workload.release(slot);
+            let mut served = Vec::new();
+            let mut open = workload.grant(0);
+            for (call, shard) in calls.into_iter().zip(1..) {
+                match call.join().unwrap() {
+                    Taken::Callee(_, slot) => {
+                        assert_eq!(open, None, "there is one callee for one call");
+                        open = Some(Grant { shard: ShardIndex(shard), callee, slot });
+                    }
+                    waits => assert_eq!(waits, Taken::Waits),
+                }
+            }
+            while let Some(Grant { shard, slot, .. }) = open {
+                served.push(shard);
+                workload.release(slot);
+                open = workload.grant(0);
+            }
+            served.sort();
+            assert_eq!(served, [ShardIndex(1), ShardIndex(2)]);
+        });
     }
 }
