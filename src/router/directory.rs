@@ -16,7 +16,7 @@
 //! - A [`Stamp`] is the generations of the two partitions an answer was read from, read under both locks. Generations
 //!   only grow, so if both are found unchanged, both were unchanged at the earlier of the two loads, and the answer
 //!   is what the directory would have said then. Whatever returned before the lookup began is in it.
-//! - Locks are taken in the order bucket, patterns, records. No guard leaves a function, and no code outside this
+//! - Locks are taken in the order bucket, patterns, workload, records. No guard leaves a function, and no code outside this
 //!   module and the plain maps of `pattern.rs` runs while one is held.
 //! - What nobody holds is not in the tables.
 //!
@@ -26,7 +26,9 @@ mod listing;
 mod records;
 mod registration;
 mod table;
+mod workload;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -37,6 +39,7 @@ use self::records::watches;
 pub use self::registration::{Callee, Registration};
 pub use self::table::Stamp;
 use self::table::Table;
+pub use self::workload::{Grant, Slot, Taken, Workload};
 use super::ShardIndex;
 pub use super::pattern::Full;
 use super::pattern::UriKey;
@@ -58,6 +61,9 @@ pub struct Directory {
     /// Subscriptions that match a meta event; while there are any, changes are recorded.
     watchers: AtomicU64,
     records: Mutex<Vec<Record>>,
+    /// Calls that wait for a callee, and the octets they keep.
+    calls_waiting: AtomicU64,
+    call_bytes_waiting: AtomicU64,
 }
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -98,12 +104,18 @@ pub struct Wanted<'a> {
     pub policy: MatchPolicy,
     /// Who of several callees is called.
     pub invoke: InvocationPolicy,
+    /// How many invocations the callee has open at most.
+    pub concurrency: Option<NonZeroU32>,
+    /// Whoever has it registered loses it.
+    pub force: bool,
+    /// How many callees there may be.
+    pub callees_max: usize,
     /// The time, for a registration that is created.
     pub now: UnixMs,
 }
 
 /// What [`Directory::register`] did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Registered {
     /// The registration joined, or created.
     pub registration: RegistrationId,
@@ -111,11 +123,26 @@ pub struct Registered {
     pub key: DirectoryKey,
     /// There are records to take: see [`Directory::take_records`].
     pub recorded: bool,
+    /// The registration that had to give way.
+    pub displaced: Option<Displaced>,
+}
+
+/// A registration that is no more, because another one was forced.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Displaced {
+    /// Which.
+    pub registration: RegistrationId,
+    /// Its callees, who do not know yet.
+    pub callees: Vec<Callee>,
+    /// The shards with calls that wait for one of them.
+    pub deserted: Vec<ShardIndex>,
 }
 
 /// What [`Directory::unregister`] did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unregistered {
+    /// The shards with calls that wait for a callee of the registration, which is no more.
+    pub deserted: Vec<ShardIndex>,
     /// There are records to take: see [`Directory::take_records`].
     pub recorded: bool,
 }
@@ -125,7 +152,7 @@ pub struct Unregistered {
 pub enum RegisterRefusal {
     /// The procedure is registered with the same match policy, for one callee only, or to choose otherwise among them.
     AlreadyExists,
-    /// As for subscriptions: see [`Full`].
+    /// As for subscriptions: see [`Full`]; or there are as many callees as there may be.
     Full,
 }
 
@@ -165,6 +192,8 @@ impl Directory {
             registration_id: AtomicU64::new(0),
             watchers: AtomicU64::new(0),
             records: Mutex::new(Vec::new()),
+            calls_waiting: AtomicU64::new(0),
+            call_bytes_waiting: AtomicU64::new(0),
         }
     }
 
@@ -268,45 +297,72 @@ impl Directory {
     ///
     /// When this has returned, every lookup that begins later finds it.
     pub fn register(&self, wanted: &Wanted<'_>, callee: Callee) -> Result<Registered, RegisterRefusal> {
-        let Wanted { procedure, policy, invoke, now } = *wanted;
+        let Wanted { procedure, policy, invoke, .. } = *wanted;
         let (place, partition) = self.procedures.partition_of(procedure, policy);
         let mut registrations = partition.entries.write();
         let known = registrations.find(procedure, policy);
-        let (entry, value) = registrations.find_or_insert(procedure, policy, || {
+        let create = || {
             let id = RegistrationId(next(&self.registration_id));
-            Arc::new(Registration::new(id, procedure, policy, invoke, now, callee))
-        })?;
-        let registration = value.id;
+            Arc::new(Registration::new(id, wanted, callee))
+        };
+        let (entry, value) = registrations.find_or_insert(procedure, policy, create)?;
         let key = DirectoryKey { partition: place, entry };
-        if known.is_some() {
+        let mut displaced = None;
+        if known.is_some() && wanted.force {
+            displaced = Some(std::mem::replace(value, create()));
+        } else if known.is_some() {
             if invoke == InvocationPolicy::Single || value.invoke != invoke {
                 return Err(RegisterRefusal::AlreadyExists);
             }
             if value.place(callee.session).is_some() {
-                return Ok(Registered { registration, key, recorded: false });
+                let registration = value.id;
+                return Ok(Registered { registration, key, recorded: false, displaced: None });
             }
-            *value = Arc::new(value.joined(callee));
+            if value.callees.len() >= wanted.callees_max {
+                return Err(RegisterRefusal::Full);
+            }
+            *value = Arc::new(value.joined(callee, wanted.concurrency));
         }
         partition.changed();
         let recorded = self.watched() && !reserved(procedure);
         if recorded {
-            let session = callee.session;
-            let mut records = self.records.lock();
-            if known.is_none() {
-                let procedure = procedure.into();
-                let created = now;
-                records.push(Record::RegistrationCreated {
-                    session,
-                    registration,
-                    procedure,
-                    policy,
-                    invoke,
-                    created,
-                });
-            }
-            records.push(Record::Registered { session, registration });
+            let created = known.is_none() || displaced.is_some();
+            self.record_registered(value, displaced.as_deref(), created, callee.session);
         }
-        Ok(Registered { registration, key, recorded })
+        let displaced = displaced.map(|registration| Displaced {
+            registration: registration.id,
+            callees: registration.callees.clone(),
+            deserted: registration.workload.as_ref().map_or_else(Vec::new, |workload| workload.close()),
+        });
+        Ok(Registered { registration: value.id, key, recorded, displaced })
+    }
+
+    fn record_registered(
+        &self,
+        registration: &Registration,
+        displaced: Option<&Registration>,
+        created: bool,
+        session: SessionId,
+    ) {
+        let mut records = self.records.lock();
+        if let Some(Registration { id: registration, callees, .. }) = displaced {
+            let gone = callees.iter().map(|callee| callee.session);
+            let registration = *registration;
+            records.extend(gone.clone().map(|session| Record::Unregistered { session, registration }));
+            let last = gone.last().expect("a registration has a callee");
+            records.push(Record::RegistrationDeleted { session: last, registration });
+        }
+        if created {
+            records.push(Record::RegistrationCreated {
+                session,
+                registration: registration.id,
+                procedure: registration.procedure.clone(),
+                policy: registration.policy,
+                invoke: registration.invoke,
+                created: registration.created,
+            });
+        }
+        records.push(Record::Registered { session, registration: registration.id });
     }
 
     /// The session answers calls of the registration no longer. `None` if it did not: it has been revoked, and who has
@@ -324,9 +380,13 @@ impl Directory {
         let recorded = self.watched() && !reserved(entry.uri());
         let left = entry.value.left(place);
         let deleted = left.is_none();
+        let mut deserted = Vec::new();
         match left {
             Some(left) => entry.value = Arc::new(left),
-            None => drop(registrations.remove(key.entry)),
+            None => {
+                deserted = entry.value.workload.as_ref().map_or_else(Vec::new, |workload| workload.close());
+                registrations.remove(key.entry);
+            }
         }
         partition.changed();
         if recorded {
@@ -336,7 +396,14 @@ impl Directory {
                 records.push(Record::RegistrationDeleted { session, registration });
             }
         }
-        Some(Unregistered { recorded })
+        Some(Unregistered { deserted, recorded })
+    }
+
+    /// True if the session is among the callees of that registration, which stands or stood at `key`.
+    pub fn is_callee(&self, key: DirectoryKey, registration: RegistrationId, session: SessionId) -> bool {
+        let registrations = self.procedures.partition(key.partition).entries.read();
+        let known = registrations.entry(key.entry).filter(|entry| entry.value.id == registration);
+        known.is_some_and(|entry| entry.value.place(session).is_some())
     }
 
     /// Every subscription that `topic` matches, and the shards that hold their subscribers.
@@ -393,9 +460,27 @@ impl Directory {
         into.append(&mut self.records.lock());
     }
 
-    /// True if there is no subscription, no registration and no record: so it must be when all sessions have left.
+    /// A call of so many octets waits for a callee; false if that is more than may.
+    pub fn wait(&self, bytes: usize, calls_max: usize, bytes_max: usize) -> bool {
+        let calls = self.calls_waiting.fetch_add(1, Ordering::Relaxed) + 1;
+        let kept = self.call_bytes_waiting.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        calls <= calls_max as u64 && kept <= bytes_max as u64
+    }
+
+    /// That call waits no longer.
+    pub fn waited(&self, bytes: usize) {
+        self.calls_waiting.fetch_sub(1, Ordering::Relaxed);
+        self.call_bytes_waiting.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// True if there is no subscription, no registration, no record and no call that waits: so it must be when all
+    /// sessions have left.
     pub fn is_empty(&self) -> bool {
-        self.topics.is_empty() && self.procedures.is_empty() && self.records.lock().is_empty()
+        let waiting = [&self.calls_waiting, &self.call_bytes_waiting];
+        self.topics.is_empty()
+            && self.procedures.is_empty()
+            && self.records.lock().is_empty()
+            && waiting.iter().all(|count| count.load(Ordering::Relaxed) == 0)
     }
 
     /// True if changes are recorded: those to URIs that are not reserved.
@@ -457,7 +542,7 @@ mod tests {
     const NOW: UnixMs = 1_769_904_000_123;
 
     fn wanted(procedure: &str, policy: MatchPolicy, invoke: InvocationPolicy) -> Wanted<'_> {
-        Wanted { procedure, policy, invoke, now: NOW }
+        Wanted { procedure, policy, invoke, concurrency: None, force: false, callees_max: 60, now: NOW }
     }
 
     fn callee(number: u64) -> Callee {
@@ -524,8 +609,12 @@ mod tests {
     fn a_shared_registration_takes_whoever_wants_the_same_policy() {
         let directory = Directory::new(64);
         let first = directory.register(&wanted("a", Exact, RoundRobin), callee(1)).unwrap();
-        assert_eq!(directory.register(&wanted("a", Exact, RoundRobin), callee(2)), Ok(first));
-        assert_eq!(directory.register(&wanted("a", Exact, RoundRobin), callee(1)), Ok(first), "it stays");
+        assert_eq!(directory.register(&wanted("a", Exact, RoundRobin), callee(2)), Ok(first.clone()));
+        assert_eq!(
+            directory.register(&wanted("a", Exact, RoundRobin), callee(1)),
+            Ok(first.clone()),
+            "it stays"
+        );
         for invoke in [Single, First] {
             let refused = directory.register(&wanted("a", Exact, invoke), callee(3));
             assert_eq!(refused, Err(RegisterRefusal::AlreadyExists));
@@ -844,8 +933,11 @@ mod tests {
             if let (Some(registration), Some(answering)) = (&registration, answering) {
                 assert_eq!(**registration, *answering, "{uri}");
                 for _ in 0..self.random.below(3) {
-                    let place = registration.take_turn();
-                    assert_eq!(registration.callees[place], answering.take_turn(), "{uri}");
+                    let chosen = match answering.invoke {
+                        RoundRobin => answering.take_turn(),
+                        _ => answering.callees[0],
+                    };
+                    assert_eq!(registration.choose(|| 0), chosen, "{uri}");
                 }
             }
             for cache in &mut self.caches {
@@ -946,6 +1038,7 @@ mod model {
     use loom::sync::atomic::{AtomicBool, Ordering};
     use loom::thread;
 
+    use super::super::PeerKey;
     use super::super::match_cache::MatchCache;
     use super::*;
     use MatchPolicy::{Exact, Prefix};
@@ -1006,6 +1099,43 @@ mod model {
             }
             subscriber.join().unwrap();
             assert_eq!(cache.topic(&directory, "a").subscriptions[0].policy, Exact);
+        });
+    }
+
+    /// One callee comes and another goes while a call is made: it finds one of them, and afterwards only who has stayed.
+    #[test]
+    fn a_call_finds_a_callee_while_others_come_and_go() {
+        loom::model(|| {
+            let callee = |number: u64| {
+                let peer = PeerKey { index: number as u32, serial: 0 };
+                Callee { shard: SHARD, peer, session: SessionId(number) }
+            };
+            let wanted = Wanted {
+                procedure: "a",
+                policy: Exact,
+                invoke: InvocationPolicy::RoundRobin,
+                concurrency: None,
+                force: false,
+                callees_max: 9,
+                now: NOW,
+            };
+            let directory = Arc::new(Directory::new(64));
+            let first = directory.register(&wanted, callee(1)).unwrap();
+            let others = thread::spawn({
+                let directory = directory.clone();
+                move || {
+                    directory.register(&wanted, callee(2)).unwrap();
+                    directory.unregister(first.key, first.registration, SessionId(1)).unwrap();
+                }
+            });
+            let mut cache = MatchCache::new(8);
+            for _ in 0..2 {
+                let registration = cache.procedure(&directory, "a").expect("somebody is always there");
+                assert!([1, 2].contains(&registration.choose(|| 0).session.0));
+            }
+            others.join().unwrap();
+            let registration = cache.procedure(&directory, "a").unwrap();
+            assert_eq!(registration.callees, [callee(2)]);
         });
     }
 

@@ -17,7 +17,7 @@ pub enum Feature {
     CalleeProgressiveCallInvocations,
     /// `callee`: may send several YIELDs.
     CalleeProgressiveCallResults,
-    /// `callee`: takes UNREGISTERED that answers nothing.
+    /// `callee`: takes UNREGISTERED that it has not asked for.
     CalleeRegistrationRevocation,
     /// `caller`: may send several CALLs with one request id.
     CallerProgressiveCallInvocations,
@@ -108,6 +108,7 @@ pub fn announced() -> Announced {
             "registration_meta_api",
             "registration_revocation",
             "session_meta_api",
+            "shared_registration",
             "testament_meta_api",
         ],
     }

@@ -209,6 +209,10 @@ impl Shard {
         let whole = Limits::ms(self.router.settings.limits.drain_ms_max);
         let (until, end) = (now + whole / 2, now + whole);
         self.drain = Drain::Calls { until, end };
+        for realm in 0..self.realms.len() {
+            let (realm, mut cx) = self.lend(RealmKey(realm as u32));
+            realm.dealer.refuse_waiting(&mut cx);
+        }
         for shard in self.letters.others(self.index) {
             self.letters.post(shard, Letter::Draining { shard: self.index });
         }
@@ -559,7 +563,23 @@ impl Shard {
             }
             Letter::Invoke(invoke) => {
                 let (realm, mut cx) = self.lend(invoke.realm);
-                realm.dealer.invoke(&mut cx, *invoke);
+                realm.dealer.invoke(&mut cx, invoke);
+            }
+            Letter::Return(invoke) => {
+                let (realm, mut cx) = self.lend(invoke.realm);
+                realm.dealer.returned(&mut cx, invoke);
+            }
+            Letter::Grant { realm, registration, callee, slot } => {
+                let (realm, mut cx) = self.lend(realm);
+                realm.dealer.granted(&mut cx, &registration, callee, slot);
+            }
+            Letter::Desert { realm, registration } => {
+                let (realm, mut cx) = self.lend(realm);
+                realm.dealer.deserted(&mut cx, registration);
+            }
+            Letter::Revoke { realm, callee, session, registration, reason } => {
+                let (realm, mut cx) = self.lend(realm);
+                realm.dealer.revoked(&mut cx, callee, session, registration, reason.as_deref());
             }
             Letter::Complete(complete) => {
                 let (realm, mut cx) = self.lend(complete.realm);

@@ -8,6 +8,7 @@ mod meta_subscriptions;
 mod pubsub;
 mod rpc;
 mod sessions;
+mod shared;
 mod testaments;
 mod vectors;
 mod wire;

@@ -337,9 +337,9 @@ fn meta_events_tell_the_life_of_a_registration_in_order() {
         wire.reset(callee);
         let events = wire.receive(watcher);
         let told: Vec<_> = events.iter().map(|event| (event[3]["topic"].clone(), event[4].clone())).collect();
-        let at = "1970-01-01T00:00:00.000Z";
+        let time = "1970-01-01T00:00:00.000Z";
         let details =
-            json!({"id": id, "created": at, "uri": "com.example", "match": "exact", "invoke": "single"});
+            json!({"id": id, "created": time, "uri": "com.example", "match": "exact", "invoke": "single"});
         let created = json!([session, details]);
         let expected = [
             (json!("wamp.registration.on_create"), created),

@@ -38,6 +38,7 @@ fn welcome_names_roles_features_and_who_one_is() {
             "registration_meta_api": true,
             "registration_revocation": true,
             "session_meta_api": true,
+            "shared_registration": true,
             "testament_meta_api": true,
         }});
         assert_eq!(details["roles"], json!({"broker": broker, "dealer": dealer}));

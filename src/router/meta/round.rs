@@ -167,7 +167,8 @@ impl Errand {
                 *removed = broker.revoke(cx, subscriber, *subscription, reason.as_deref());
             }
             Errand::RemoveCallee { registration, callee, reason, removed } => {
-                *removed = dealer.revoke(cx, callee, *registration, reason.as_deref());
+                let session = callee.identity.session;
+                *removed = dealer.revoke(cx, *registration, session, reason.as_deref()).is_ok();
             }
         }
     }
