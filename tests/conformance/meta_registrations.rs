@@ -139,3 +139,39 @@ fn a_removed_callee_is_told_if_it_understands_and_gets_no_more_calls() {
         wire.finish();
     });
 }
+
+#[test]
+fn one_of_several_callees_is_removed_and_the_others_stay() {
+    everywhere(|mut wire| {
+        let (remover, _) = wire.join();
+        wire.ask(remover, r#"[32,1,{"match":"prefix"},"wamp.registration."]"#);
+        let callees: Vec<_> = (0..3).map(|_| wire.join_revocable()).collect();
+        let mut ids = callees.iter().map(|(callee, _)| {
+            let registered = wire.ask(*callee, r#"[64,1,{"invoke":"roundrobin"},"com.example.add"]"#);
+            registered[2].as_u64().unwrap()
+        });
+        let id = ids.next().unwrap();
+        assert!(ids.all(|other| other == id));
+        wire.receive(remover);
+        let sessions: Vec<u64> = callees.iter().map(|(_, session)| *session).collect();
+        let listed = result(&mut wire, remover, 2, &format!(r#"list_callees",[{id}]"#));
+        assert_eq!(listed, json!([sessions]), "in the order of registering");
+        let shown = result(&mut wire, remover, 3, &format!(r#"get",[{id}]"#));
+        assert_eq!(shown[0]["invoke"], "roundrobin");
+        for (request, place, more) in [(4, 1, None), (5, 0, None), (6, 2, Some("on_delete"))] {
+            let (callee, session) = callees[place];
+            let remove = r#""wamp.registration.remove_callee""#;
+            wire.send(remover, &format!("[48,{request},{{}},{remove},[{id},{session}]]"));
+            assert_eq!(wire.receive_one(callee), json!([67, 0, {"registration": id}]));
+            let told: Vec<_> = wire.receive(remover);
+            let events = told.iter().filter(|message| message[0] == 36);
+            let verbs: Vec<_> = events.map(|event| event[3]["topic"].as_str().unwrap()).collect();
+            let expected = ["on_unregister"].into_iter().chain(more);
+            let expected: Vec<_> = expected.map(|verb| format!("wamp.registration.{verb}")).collect();
+            assert_eq!(verbs, expected);
+            assert_eq!(told.iter().filter(|message| message[0] == 50).count(), 1);
+        }
+        error(&mut wire, remover, 7, &format!(r#"count_callees",[{id}]"#), "no_such_registration");
+        wire.finish();
+    });
+}
