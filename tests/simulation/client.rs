@@ -9,7 +9,7 @@ use fanwire::wamp::message::code;
 use fanwire::wamp::{Serializer, reason};
 
 use crate::chance::Chance;
-use crate::checkers::KILLED;
+use crate::checkers::{EVERYTHING, KILLED};
 use crate::item::{Item, Message, Tag};
 use crate::log::Misdeed;
 use crate::wire::{Wire, rawsocket_frame};
@@ -89,6 +89,8 @@ pub struct Client {
     pub ids: RequestIds,
     /// It subscribes to the router's own events and does nothing else.
     pub watcher: bool,
+    /// If it is one, it may take them all with one pattern.
+    pub watches_all: bool,
     /// Payload may be some kilobytes.
     pub big: bool,
     /// It answers no PING.
@@ -114,6 +116,7 @@ impl Client {
             cancelable: chance.percent(60),
             ids,
             watcher,
+            watches_all: false,
             big: chance.percent(25),
             mute: chance.percent(10),
             guilty: false,
@@ -130,9 +133,9 @@ impl Client {
 
     /// The next life on the same transport.
     pub fn again(&self, life: usize, realm: usize, chance: &mut Chance) -> Client {
-        let Client { big, mute, ids, watcher, .. } = *self;
+        let Client { big, mute, ids, watcher, watches_all, .. } = *self;
         let fresh = Client::new(life, realm, chance, ids, watcher);
-        Client { big, mute, stage: Stage::Opened, ..fresh }
+        Client { big, mute, watches_all, stage: Stage::Opened, ..fresh }
     }
 
     /// GOODBYE, then HELLO and the first requests of the next life, none of which waits for an answer: which life says
@@ -293,6 +296,8 @@ impl Client {
                 ("wamp.subscription.on_delete", "exact"),
             ])
             .expect("four are given");
+        let (topic, policy) =
+            if self.watches_all && self.life % 2 == 0 { (EVERYTHING, "prefix") } else { (topic, policy) };
         Message(list![code::SUBSCRIBE, self.next(chance), dict! { "match": policy }, topic])
     }
 

@@ -21,6 +21,7 @@ pub const MUST_HAPPEN: &[&str] = &[
     "a letter found that its subscriber had gone",
     "a meta event of a realm was read",
     "a meta event told of on_delete",
+    "a meta event told of on_leave",
     "a publisher got its own event",
     "a session was killed",
     "a testament was read",

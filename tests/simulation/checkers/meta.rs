@@ -1,10 +1,10 @@
-//! Testaments, and sessions that are killed.
+//! Testaments, sessions that are killed, and what is told of sessions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use fanwire::wamp::message::code;
 
-use super::{Checked, ensure, interests};
+use super::{Checked, ensure, interests, meta_event, topics};
 use crate::item::{Item, Message};
 use crate::log::{Log, What};
 use crate::naive::matches;
@@ -161,3 +161,69 @@ pub(super) fn killed_are_gone(log: &Log) -> Checked {
 
 /// The reason that the clients of the simulation give.
 pub const KILLED: &str = "app.close.enough";
+
+/// What a life was told of the router's own: where, which event, of which session.
+#[derive(Default)]
+struct Told {
+    events: Vec<(usize, String, u64)>,
+}
+
+/// By watcher: what it was told. Only those that take everything with one pattern see it in one order.
+fn told(log: &Log) -> BTreeMap<(usize, u64), Told> {
+    let topics = topics(log);
+    let mut found = BTreeMap::new();
+    for (at, life, message) in log.heard() {
+        let everything = topics.get(&(life, message.number(1))).is_some_and(|topic| topic == EVERYTHING);
+        let event = meta_event(&topics, life, message);
+        if message.code() != code::EVENT || !everything || event.is_empty() {
+            continue;
+        }
+        let first = arguments(message).first();
+        let session = first.and_then(|first| first.number().or_else(|| first.entry("session")?.number()));
+        let told: &mut Told = found.entry((life, message.number(1))).or_default();
+        told.events.push((at, event.to_owned(), session.unwrap_or(0)));
+    }
+    found
+}
+
+/// The pattern that takes every event of the router's own.
+pub const EVERYTHING: &str = "wamp.";
+
+/// Of each session: on_join, all that is told of what it has, on_leave; and whoever watches all of its life is told of
+/// both.
+pub(super) fn sessions_in_order(log: &Log) -> Checked {
+    let told = told(log);
+    for Told { events } in told.values() {
+        let mut seen: BTreeMap<u64, bool> = BTreeMap::new();
+        for (at, event, session) in events {
+            let before = seen.insert(*session, event == "session.on_leave");
+            ensure(before != Some(true), || format!("entry {at}: {event} of {session}, which had left"))?;
+            ensure(event != "session.on_join" || before.is_none(), || {
+                format!("entry {at}: {session} joined after something else of it was told")
+            })?;
+        }
+    }
+    let (departures, quiet) = (log.departures(), log.quiet().map(|(at, _)| at).collect::<Vec<_>>());
+    let mut hellos = BTreeMap::new();
+    for (at, life, _) in log.said().filter(|(_, _, message)| message.code() == code::HELLO) {
+        // A dishonest client says it again.
+        hellos.entry(life).or_insert(at);
+    }
+    let watchers: Vec<_> = interests(log).into_iter().filter(|watch| watch.topic == EVERYTHING).collect();
+    for (welcomed, life, welcome) in log.heard().filter(|(_, _, message)| message.code() == code::WELCOME) {
+        let left = departures[life].map(|departure| departure.at);
+        for (event, at) in [("session.on_join", Some(welcomed)), ("session.on_leave", left)] {
+            let by = at.and_then(|at| quiet.iter().find(|quiet| **quiet > at));
+            for watch in &watchers {
+                let due = hellos.get(&life).is_some_and(|hello| watch.from < *hello)
+                    && by.is_some_and(|by| *by < watch.until)
+                    && log.lives[watch.life].realm == log.lives[life].realm;
+                let told = told.get(&(watch.life, watch.subscription)).is_some_and(|told| {
+                    told.events.iter().any(|(_, told, of)| told == event && *of == welcome.number(1))
+                });
+                ensure(!due || told, || format!("{} was not told {event} of {life}", watch.life))?;
+            }
+        }
+    }
+    Ok(())
+}

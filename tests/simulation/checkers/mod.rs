@@ -18,7 +18,7 @@ use crate::item::{Item, Message, Tag};
 use crate::log::{Log, What, policy};
 use crate::naive::matches;
 
-pub use meta::{KILLED, testament};
+pub use meta::{EVERYTHING, KILLED, testament};
 pub use pubsub::{interests, meta_event, publications, topics};
 
 /// The rule of each realm of a run, by its number.
@@ -53,6 +53,7 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("violations_answered", sessions::violations_answered),
     ("testaments_published", meta::testaments_published),
     ("killed_are_gone", meta::killed_are_gone),
+    ("sessions_in_order", meta::sessions_in_order),
 ];
 
 /// Every checker on one log.
