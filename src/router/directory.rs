@@ -16,8 +16,8 @@
 //! - A [`Stamp`] is the generations of the two partitions an answer was read from, read under both locks. Generations
 //!   only grow, so if both are found unchanged, both were unchanged at the earlier of the two loads, and the answer
 //!   is what the directory would have said then. Whatever returned before the lookup began is in it.
-//! - Locks are taken in the order bucket, patterns, workload, records. No guard leaves a function, and no code outside this
-//!   module and the plain maps of `pattern.rs` runs while one is held.
+//! - Locks are taken in the order bucket, patterns, workload, records. No guard leaves a function, and no code outside
+//!   this module and the plain maps of `pattern.rs` runs while one is held.
 //! - What nobody holds is not in the tables.
 //!
 //! Answers never follow the order of a hash map: see `pattern.rs` for the order they do follow.
@@ -1102,7 +1102,7 @@ mod model {
         });
     }
 
-    /// One callee comes and another goes while a call is made: it finds one of them, and afterwards only who has stayed.
+    /// One callee comes and another goes while a call is made: it finds one of them, and afterwards who has stayed.
     #[test]
     fn a_call_finds_a_callee_while_others_come_and_go() {
         loom::model(|| {

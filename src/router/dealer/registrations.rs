@@ -1,8 +1,8 @@
 //! REGISTER and UNREGISTER, and registrations that are taken away (basic profile, "Registering and Unregistering";
 //! advanced profile, "Pattern-based Registrations", "Shared Registration", "Registration Revocation").
 //!
-//! A callee loses a registration in the directory first, so that no call is for it any more, and learns of it by letter.
-//! What it says about the registration meanwhile crosses that, and is granted. Its open invocations stay open.
+//! A callee loses a registration in the directory first, so that no call is for it any more, and learns of it by
+//! letter. What it says about the registration meanwhile crosses that, and is granted. Its open invocations stay open.
 
 use smallvec::SmallVec;
 
@@ -14,7 +14,7 @@ use crate::router::features::Feature;
 use crate::router::letter::Letter;
 use crate::router::{Context, PeerKey, ShardIndex};
 use crate::wamp::message::{Register, Registered, Unregister, Unregistered};
-use crate::wamp::options::RegisterOptions;
+use crate::wamp::options::{InvocationPolicy, RegisterOptions};
 use crate::wamp::{Dict, Message, RegistrationId, RequestId, SessionId, Value, uri};
 
 impl Dealer {
@@ -39,10 +39,13 @@ impl Dealer {
             return Err(Refusal::Unavailable);
         }
         let callee = Callee { shard: cx.index, peer: key, session: session.id };
-        let force = options.force_reregister;
         // Who forces takes away what is others'.
-        let others = force && self.realm.directory.registration_of(procedure, policy).is_some();
-        if others && !session.identity.role.administers {
+        let RegisterOptions { force_reregister: force, .. } = options;
+        let directory = &self.realm.directory;
+        if force
+            && !session.identity.role.administers
+            && directory.registration_of(procedure, policy).is_some()
+        {
             return Err(Refusal::NotAuthorized);
         }
         let wanted = Wanted {
@@ -50,28 +53,35 @@ impl Dealer {
             policy,
             invoke,
             concurrency,
-            force: others,
+            force: force && session.identity.role.administers,
             callees_max: limits.callees_per_registration_max,
             now: cx.router.clock.unix_ms(cx.now),
         };
-        let registered = self.realm.directory.register(&wanted, callee)?;
+        let registered = directory.register(&wanted, callee)?;
         let registration = registered.registration;
         session.registrations.insert(registration, registered.key);
         // Queued before any letter is taken, and so before the first INVOCATION.
         cx.peers.send(key, &Message::Registered(Registered { request: message.request, registration }));
         self.nudge(cx, registered.recorded);
-        if let Some(Displaced { registration, callees, deserted }) = registered.displaced {
-            for callee in callees {
-                self.post_revoke(cx, callee, registration, Some("registered anew by another session"));
-            }
-            self.post_desert(cx, registration, deserted);
+        if let Some(displaced) = registered.displaced {
+            self.displace(cx, displaced);
         }
         // Whoever has waited for a callee has one more.
-        let joined = self.realm.directory.registration_of(procedure, policy);
-        if let Some(joined) = joined.filter(|joined| joined.id == registration) {
+        if invoke != InvocationPolicy::Single
+            && let Some(joined) = self.realm.directory.registration_of(procedure, policy)
+        {
             self.grant(cx, &joined);
         }
         Ok(())
+    }
+
+    /// Tells those who have lost a registration to another, and those whose calls wait for one of them.
+    fn displace(&self, cx: &mut Context<'_>, displaced: Displaced) {
+        let Displaced { registration, callees, deserted } = displaced;
+        for callee in callees {
+            self.post_revoke(cx, callee, registration, Some("registered anew by another session"));
+        }
+        self.post_desert(cx, registration, deserted);
     }
 
     /// UNREGISTER.
@@ -103,8 +113,8 @@ impl Dealer {
         true
     }
 
-    /// Takes a registration away from one of its callees, which may be anywhere. The callee is told, with the reason, if
-    /// it has announced `registration_revocation`.
+    /// Takes a registration away from one of its callees, which may be anywhere. The callee is told, with the reason,
+    /// if it has announced `registration_revocation`.
     pub fn revoke(
         &mut self,
         cx: &mut Context<'_>,

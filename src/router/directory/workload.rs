@@ -4,14 +4,17 @@
 //!
 //! The numbers and the queue stand behind one short lock, because they are one thing: who finds every callee busy must
 //! be in the queue before the next invocation ends. That makes the registration itself the queue's one owner, so that
-//! calls of all shards are served in the order in which they came, and no shard has to be asked by letter for it. What
-//! is kept here is small: a place in the queue is a *ticket*, which only says whose shard is next. The calls and their
-//! payloads stay in their callers' shards, each in a line of its own, and a shard whose ticket comes up is *granted* a
-//! callee for whoever is first in its line. So grants that overtake one another on their way change nothing. A call that
-//! is canceled while a grant is on its way leaves that to the next in line, or to nobody: then it comes back.
+//! calls of all shards are served in the order in which they came, and no shard has to be asked by letter for it.
 //!
-//! Invariants: while a ticket waits, no callee is free, or whoever has made it free is about to grant it. No callee has more open invocations counted than its limit. A
-//! closed workload, of a registration that is no more, has no callees and no tickets, and gets none.
+//! What is kept here is small: a place in the queue is a *ticket*, which only says whose shard is next. The calls and
+//! their payloads stay in their callers' shards, each in a line of its own, and a shard whose ticket comes up is
+//! *granted* a callee for whoever is first in its line. So grants that overtake one another on their way change
+//! nothing. A call that is canceled while a grant is on its way leaves that to the next in line, or to nobody: then it
+//! comes back.
+//!
+//! Invariants: while a ticket waits, no callee is free, or whoever has made it free is about to grant it. No callee has
+//! more open invocations counted than its limit. A closed workload, of a registration that is no more, has no callees
+//! and no tickets, and gets none.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -334,7 +337,9 @@ mod tests {
             }
             let place = self.random.below(self.open.len());
             let (_, slot) = self.open[place];
-            if self.grants.iter().any(|grant| grant.slot == slot) {
+            let open = self.open.iter().filter(|(_, known)| *known == slot).count();
+            if self.grants.iter().filter(|grant| grant.slot == slot).count() == open {
+                // None of them has begun.
                 return self.arrive();
             }
             self.open.swap_remove(place);
@@ -355,7 +360,8 @@ mod tests {
                     self.served.push((shard, first));
                 }
                 None => {
-                    self.open.retain(|(_, slot)| *slot != grant.slot);
+                    let place = self.open.iter().position(|(_, slot)| *slot == grant.slot);
+                    place.map(|place| self.open.swap_remove(place));
                     self.workload.release(grant.slot);
                     self.grant();
                 }
