@@ -12,6 +12,8 @@ pub struct Counters {
     pub messages_received: u64,
     /// Sessions that were welcomed.
     pub sessions_joined: u64,
+    /// Sessions ended by the session meta API.
+    pub sessions_killed: u64,
     /// PUBLISH messages accepted.
     pub publications: u64,
     /// EVENT messages queued.
@@ -41,6 +43,7 @@ impl fmt::Display for Counters {
         write!(f, "{sessions_joined} sessions, {messages_received} messages, {publications} publications, ")?;
         write!(f, "{events_delivered} events, {calls} calls")?;
         let dropped = [
+            (self.sessions_killed, "sessions killed"),
             (self.events_too_large, "events too large for their subscriber"),
             (self.events_untranslatable, "events without a form in the subscriber's serializer"),
             (self.publications_refused_silently, "publications refused and not acknowledged"),
@@ -62,6 +65,7 @@ impl Counters {
     pub fn add(&mut self, other: &Counters) {
         self.messages_received += other.messages_received;
         self.sessions_joined += other.sessions_joined;
+        self.sessions_killed += other.sessions_killed;
         self.publications += other.publications;
         self.events_delivered += other.events_delivered;
         self.events_too_large += other.events_too_large;

@@ -71,15 +71,28 @@ impl OwnedPayload {
         args: &[Value<'_>],
         kwargs: &[(&str, Value<'_>)],
     ) -> Result<OwnedPayload, TranscodeError> {
-        let elements = if !kwargs.is_empty() { 2 } else { u8::from(!args.is_empty()) };
+        if args.is_empty() && kwargs.is_empty() {
+            return Ok(OwnedPayload { serializer, elements: 0, bytes: Bytes::new() });
+        }
+        let keywords = Dict::Pairs(kwargs);
+        let keywords = (!kwargs.is_empty()).then_some(&keywords);
+        OwnedPayload::from_parts(serializer, &List::Values(args), keywords)
+    }
+
+    /// Payload of a list of arguments and a dictionary of keyword arguments, which may be raw. They are copied as they
+    /// are if they are written in `serializer`.
+    pub fn from_parts(
+        serializer: Serializer,
+        args: &List<'_>,
+        kwargs: Option<&Dict<'_>>,
+    ) -> Result<OwnedPayload, TranscodeError> {
+        let elements = 1 + u8::from(kwargs.is_some());
         let mut bytes = Vec::new();
         match serializer {
-            Serializer::Json => write_values(&mut JsonWriter::new(&mut bytes), elements, args, kwargs)?,
-            Serializer::MessagePack => {
-                write_values(&mut MessagePackWriter::new(&mut bytes), elements, args, kwargs)?;
-            }
-            Serializer::Cbor => write_values(&mut CborWriter::new(&mut bytes), elements, args, kwargs)?,
-            Serializer::Ubjson => write_values(&mut UbjsonWriter::new(&mut bytes), elements, args, kwargs)?,
+            Serializer::Json => write_parts(&mut JsonWriter::new(&mut bytes), args, kwargs)?,
+            Serializer::MessagePack => write_parts(&mut MessagePackWriter::new(&mut bytes), args, kwargs)?,
+            Serializer::Cbor => write_parts(&mut CborWriter::new(&mut bytes), args, kwargs)?,
+            Serializer::Ubjson => write_parts(&mut UbjsonWriter::new(&mut bytes), args, kwargs)?,
         }
         Ok(OwnedPayload { serializer, elements, bytes: bytes.into() })
     }
@@ -121,18 +134,15 @@ fn json_element<'a>(
     Ok(present)
 }
 
-fn write_values<'o, W: Writer<'o>>(
+fn write_parts<'o, W: Writer<'o>>(
     writer: &mut W,
-    elements: u8,
-    args: &[Value<'_>],
-    kwargs: &[(&str, Value<'_>)],
+    args: &List<'_>,
+    kwargs: Option<&Dict<'_>>,
 ) -> Result<(), TranscodeError> {
-    if elements > 0 {
-        write_list(writer, &List::Values(args))?;
-    }
-    if elements > 1 {
+    write_list(writer, args)?;
+    if let Some(kwargs) = kwargs {
         writer.separator();
-        write_dict(writer, &Dict::Pairs(kwargs))?;
+        write_dict(writer, kwargs)?;
     }
     Ok(())
 }
@@ -257,6 +267,19 @@ mod tests {
 
     fn payload(serializer: Serializer, args: &[u8]) -> Payload<'_> {
         Payload::checked(serializer, 1, args)
+    }
+
+    #[test]
+    fn parts_are_copied_as_they_are() {
+        let args = check(Serializer::Json, b"[1, 2.50]").unwrap();
+        let kwargs = check(Serializer::Json, br#"{"a": 1}"#).unwrap();
+        let (args, kwargs) = (List::Raw(args), Dict::Raw(kwargs));
+        let both = OwnedPayload::from_parts(Serializer::Json, &args, Some(&kwargs)).unwrap();
+        assert_eq!((both.elements, &*both.bytes), (2, br#"[1, 2.50],{"a": 1}"#.as_slice()));
+        let first = OwnedPayload::from_parts(Serializer::Json, &args, None).unwrap();
+        assert_eq!((first.elements, &*first.bytes), (1, b"[1, 2.50]".as_slice()));
+        let others = OwnedPayload::from_parts(Serializer::MessagePack, &args, Some(&kwargs)).unwrap();
+        assert_eq!((others.elements, &others.bytes[..2]), (2, b"\x92\x01".as_slice()));
     }
 
     /// A tree as it comes out of JSON and back: all else is kept.

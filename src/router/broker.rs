@@ -11,11 +11,12 @@
 use std::sync::Arc;
 
 use super::directory::Full;
+use super::features::Feature;
 use super::letter::{Attributes, Letter};
 use super::match_cache::MatchCache;
 use super::meta;
 use super::publication::{EventFrames, Publication};
-use super::realm::Realm;
+use super::realm::{Member, Realm};
 use super::roster::{RosterKey, Rosters, Struck};
 use super::session::Session;
 use super::{Context, PeerKey, ShardIndex};
@@ -24,7 +25,7 @@ use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::wamp::message::{Publish, Published, Subscribe, Subscribed, Unsubscribe, Unsubscribed};
 use crate::wamp::options::{PublishOptions, SubscribeOptions};
-use crate::wamp::{Message, SessionId, SubscriptionId, uri};
+use crate::wamp::{Dict, Message, RequestId, SessionId, SubscriptionId, Value, uri};
 
 /// The broker.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl Broker {
             return Err(Refusal::Unavailable);
         }
         let joined = directory
-            .subscribe(&message.topic, policy, cx.index, session.id)
+            .subscribe(&message.topic, policy, cx.index, session.id, cx.router.clock.unix_ms(cx.now))
             .map_err(|Full| Refusal::Unavailable)?;
         let subscription = joined.subscription;
         let (roster, position) = self.rosters.enroll(subscription, joined.key, key.index);
@@ -117,6 +118,47 @@ impl Broker {
             recorded |= self.strike(cx, roster, position, session.id);
         }
         self.nudge(cx, recorded);
+    }
+
+    /// Takes a session out of a subscription by the will of others; false if it is not in it. The peer is told if it
+    /// has announced that it understands (advanced profile, "Subscription Revocation").
+    pub fn revoke(
+        &mut self,
+        cx: &mut Context<'_>,
+        subscriber: &Member,
+        subscription: SubscriptionId,
+        reason: Option<&str>,
+    ) -> bool {
+        let (key, id) = (subscriber.peer, subscriber.identity.session);
+        let Some(session) = cx.peers.session(key).filter(|session| session.id == id) else { return false };
+        let Some(roster) = self.rosters.find(subscription) else { return false };
+        let Some(position) = session.places.remove(roster) else { return false };
+        let told = session.features.has(Feature::SubscriberSubscriptionRevocation);
+        let recorded = self.strike(cx, roster, position, id);
+        if told {
+            let details = [
+                ("subscription", Value::Unsigned(subscription.0)),
+                ("reason", Value::text(reason.unwrap_or(""))),
+            ];
+            let details = Dict::Pairs(&details[..1 + usize::from(reason.is_some())]);
+            let revoked = Unsubscribed { request: RequestId::NONE, details: Some(details) };
+            cx.peers.send(key, &Message::Unsubscribed(revoked));
+        }
+        self.nudge(cx, recorded);
+        true
+    }
+
+    /// The sessions here that have a subscription.
+    pub fn subscribers(&self, cx: &mut Context<'_>, subscription: SubscriptionId) -> Vec<SessionId> {
+        let peers = self.rosters.peers(subscription).iter();
+        let session =
+            |peer: &u32| cx.peers.session_at(*peer).expect("who stands in a roster is in a session").id;
+        peers.map(session).collect()
+    }
+
+    /// How many they are.
+    pub fn subscriber_count(&self, subscription: SubscriptionId) -> usize {
+        self.rosters.peers(subscription).len()
     }
 
     /// Takes the peer at `position` out of a roster, which its session no longer names. True if that was recorded.

@@ -1,5 +1,5 @@
 //! The dealer of one realm in one shard (basic profile, "Remote Procedure Calls"; advanced profile, "Call Canceling",
-//! "Pattern-based Registrations").
+//! "Pattern-based Registrations", "Shared Registration", "Registration Revocation").
 //!
 //! A call is two promises, and so two tables. The *caller's* shard owns the call: exactly one final answer, and its
 //! cancel. The *callee's* shard owns the invocation: request ids that count 1, 2, 3 for that callee, and INTERRUPT only
@@ -10,25 +10,31 @@
 //!   on_call    calls.insert    -- Invoke -->         invoke      invocations.insert, INVOCATION
 //!   complete   calls.remove    <-- Complete --       on_yield, on_error, leave   invocations.remove
 //!   on_cancel, leave           -- Interrupt -->      interrupt   INTERRUPT
+//!   returned                   <-- Return --         invoke      the callee has gone
 //! ```
+//!
+//! Which of several callees is called, and what waits until one is free: see `choice.rs`.
 //!
 //! Invariants: a call stands in `calls` exactly if it stands in its caller's session. An invocation stands in both
 //! maps of its callee's session or in neither. `complete` is the only way a call is answered.
 
 mod calls;
+mod choice;
 mod invocations;
 mod registrations;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use slab::Slab;
 
-use super::directory::{Callee, DirectoryKey};
+use self::choice::Line;
+use super::directory::{Callee, Registration, Slot};
 use super::letter::{CallKey, Complete, Letter, Outcome};
 use super::match_cache::MatchCache;
 use super::peer::Sent;
 use super::realm::Realm;
-use super::session::{LazyMap, Map, Session};
+use super::session::{LazyMap, Session};
 use super::{Context, PeerKey};
 use crate::error::Refusal;
 use crate::wamp::options::CancelMode;
@@ -39,9 +45,9 @@ use crate::wamp::{RegistrationId, RequestId};
 pub struct Dealer {
     realm: Arc<Realm>,
     cache: MatchCache,
-    /// The registrations of peers here, and where the directory has each.
-    registrations: Map<RegistrationId, DirectoryKey>,
     calls: Slab<OpenCall>,
+    /// Calls that wait for a callee.
+    lines: BTreeMap<RegistrationId, Line>,
     serial: u64,
 }
 
@@ -51,7 +57,12 @@ struct OpenCall {
     serial: u64,
     caller: PeerKey,
     request: RequestId,
-    callee: Callee,
+    /// `None` while it waits for one.
+    callee: Option<Callee>,
+    /// Where its invocation is counted.
+    slot: Option<Slot>,
+    /// See [`Choice::registration`](choice::Choice).
+    registration: Option<Arc<Registration>>,
     /// The caller has canceled it and waits for the callee's answer.
     canceled: bool,
 }
@@ -60,19 +71,16 @@ impl Dealer {
     /// A dealer without registrations.
     pub fn new(realm: Arc<Realm>, match_cache_entries_max: usize) -> Dealer {
         let cache = MatchCache::new(match_cache_entries_max);
-        Dealer { realm, cache, registrations: Map::default(), calls: Slab::new(), serial: 0 }
+        Dealer { realm, cache, calls: Slab::new(), lines: BTreeMap::new(), serial: 0 }
     }
 
     // Leaving.
 
     /// Takes all of a leaving session's: its registrations, then the invocations it owes, then the calls it waits for.
-    pub fn leave(&mut self, cx: &mut Context<'_>, key: PeerKey, session: &mut Session) {
-        let callee = Callee { shard: cx.index, peer: key, session: session.id };
-        let mut recorded = false;
-        for registration in sorted(session.registrations.take().map(|(registration, ())| registration)) {
-            recorded |= self.unregister(registration, callee);
+    pub fn leave(&mut self, cx: &mut Context<'_>, session: &mut Session) {
+        for (registration, place) in sorted(session.registrations.take()) {
+            self.unregister(cx, place, registration, session.id);
         }
-        self.nudge(cx, recorded);
         session.invocations_by_call = LazyMap::default();
         for (_, call) in sorted(session.invocations.take()) {
             *cx.invocations_open -= 1;
@@ -80,6 +88,7 @@ impl Dealer {
         }
         for (_, call) in sorted(session.calls.take()) {
             let open = self.calls.remove(call.index as usize);
+            self.close(cx, call, &open);
             self.interrupt_callee(cx, call, open.callee, CancelMode::KillNoWait);
         }
     }
@@ -115,16 +124,16 @@ impl Dealer {
         self.cache.misses()
     }
 
-    /// True if nothing is registered or called here.
+    /// True if nothing is called here. What is registered, the directory knows.
     pub fn is_empty(&self) -> bool {
-        self.registrations.is_empty() && self.calls.is_empty()
+        self.calls.is_empty() && self.lines.is_empty()
     }
 }
 
 /// In order: nothing a peer sees may depend on the order of a map.
-fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
-    let mut items: Vec<T> = items.collect();
-    items.sort_unstable();
+fn sorted<K: Ord + Copy, V>(items: impl Iterator<Item = (K, V)>) -> Vec<(K, V)> {
+    let mut items: Vec<_> = items.collect();
+    items.sort_unstable_by_key(|(key, _)| *key);
     items
 }
 

@@ -17,10 +17,14 @@ pub enum Feature {
     CalleeProgressiveCallInvocations,
     /// `callee`: may send several YIELDs.
     CalleeProgressiveCallResults,
+    /// `callee`: takes UNREGISTERED that it has not asked for.
+    CalleeRegistrationRevocation,
     /// `caller`: may send several CALLs with one request id.
     CallerProgressiveCallInvocations,
     /// `caller`: takes several RESULTs.
     CallerProgressiveCallResults,
+    /// `subscriber`: takes UNSUBSCRIBED that answers nothing.
+    SubscriberSubscriptionRevocation,
     /// `publisher`, `subscriber`, `caller`, `callee`: may send or takes payloads the router does not look into.
     PublisherPayloadPassthru,
     #[allow(missing_docs)]
@@ -32,13 +36,15 @@ pub enum Feature {
 }
 
 /// The role and the names under which each is announced. The second name is one that libraries write instead.
-const NAMES: [(Feature, &str, &[&str]); 10] = [
+const NAMES: [(Feature, &str, &[&str]); 12] = [
     (Feature::CalleeCallCanceling, "callee", &["call_canceling", "call_cancelling"]),
     (Feature::CalleeCallTimeout, "callee", &["call_timeout"]),
     (Feature::CalleeProgressiveCallInvocations, "callee", &["progressive_call_invocations"]),
     (Feature::CalleeProgressiveCallResults, "callee", &["progressive_call_results"]),
+    (Feature::CalleeRegistrationRevocation, "callee", &["registration_revocation"]),
     (Feature::CallerProgressiveCallInvocations, "caller", &["progressive_call_invocations"]),
     (Feature::CallerProgressiveCallResults, "caller", &["progressive_call_results"]),
+    (Feature::SubscriberSubscriptionRevocation, "subscriber", &["subscription_revocation"]),
     (Feature::PublisherPayloadPassthru, "publisher", &["payload_passthru_mode"]),
     (Feature::SubscriberPayloadPassthru, "subscriber", &["payload_passthru_mode"]),
     (Feature::CallerPayloadPassthru, "caller", &["payload_passthru_mode"]),
@@ -78,6 +84,7 @@ fn bit(feature: Feature) -> u32 {
 
 /// `WELCOME.Details.roles`: the features of this router as broker and as dealer, each list in the order of the
 /// alphabet.
+#[derive(Debug, Default)]
 pub struct Announced {
     /// Of the broker.
     pub broker: Vec<&'static str>,
@@ -88,8 +95,22 @@ pub struct Announced {
 /// What is on in a realm.
 pub fn announced() -> Announced {
     Announced {
-        broker: vec!["pattern_based_subscription", "publisher_exclusion"],
-        dealer: vec!["call_canceling", "pattern_based_registration"],
+        broker: vec![
+            "pattern_based_subscription",
+            "publisher_exclusion",
+            "session_meta_api",
+            "subscription_meta_api",
+            "subscription_revocation",
+        ],
+        dealer: vec![
+            "call_canceling",
+            "pattern_based_registration",
+            "registration_meta_api",
+            "registration_revocation",
+            "session_meta_api",
+            "shared_registration",
+            "testament_meta_api",
+        ],
     }
 }
 

@@ -1,17 +1,22 @@
 //! What one shard tells another, and the outboxes in which that waits for the end of the turn.
 //!
 //! Letters between a pair of shards are first in, first out; a shard writes to itself too. Chains are short: an
-//! `Invoke` begets at most one `Complete`, a `Meta` at most one `Deliver` for each interested shard and record, and
-//! the others beget nothing, so one input causes bounded work.
+//! `Invoke` begets at most one `Complete` or `Return`, a `Meta` at most one `Deliver` for each interested shard and
+//! record. A `Complete` begets one `Grant` if calls wait, and that an `Invoke` of a call that has waited; a `Return` or
+//! `Desert` an `Invoke` for each call it is about, to a callee that came after the one that has gone. A `Round` begets
+//! itself once for each shard and, for each session it ends, what the end of a session begets. The others beget
+//! nothing, so one input causes bounded work.
 
 use std::sync::Arc;
 
+use super::directory::{Callee, Registration, Slot};
+use super::meta::round::Round;
 use super::publication::Publication;
 use super::{PeerKey, RealmKey, ShardIndex};
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::wamp::options::CancelMode;
-use crate::wamp::{Dict, Raw, RegistrationId, Serializer};
+use crate::wamp::{Dict, Raw, RegistrationId, Serializer, SessionId};
 
 /// A call in the table of its realm in its caller's shard. Never used again: `serial` counts the calls of that table.
 /// Whoever holds the key knows the realm.
@@ -37,6 +42,39 @@ pub enum Letter {
     },
     /// To a callee's shard: send INVOCATION.
     Invoke(Box<Invoke>),
+    /// To a caller's shard: the callee has gone before its INVOCATION; another may answer.
+    Return(Box<Invoke>),
+    /// To a shard with calls that wait for a callee of the registration: the first of them has one.
+    Grant {
+        /// Their realm.
+        realm: RealmKey,
+        /// What the callee is one of.
+        registration: Arc<Registration>,
+        /// The callee.
+        callee: Callee,
+        /// Where its invocation is counted already.
+        slot: Slot,
+    },
+    /// To a shard with calls that wait for a callee of the registration: it is no more.
+    Desert {
+        /// Their realm.
+        realm: RealmKey,
+        /// Which registration.
+        registration: RegistrationId,
+    },
+    /// To a callee's shard: the registration is no longer the callee's.
+    Revoke {
+        /// The realm.
+        realm: RealmKey,
+        /// The callee.
+        callee: PeerKey,
+        /// Its session: the peer may have left it meanwhile and joined again.
+        session: SessionId,
+        /// Which of its registrations.
+        registration: RegistrationId,
+        /// Why, for the callee.
+        reason: Option<Box<str>>,
+    },
     /// To a caller's shard: answer the call.
     Complete(Box<Complete>),
     /// From a shard that has begun its shutdown, to every other: no `Invoke` of its peers follows.
@@ -60,6 +98,8 @@ pub enum Letter {
         /// Whose directory.
         realm: RealmKey,
     },
+    /// To a shard that knows or does a part of what a meta procedure is asked for, or in the end to its caller's.
+    Round(Box<Round>),
 }
 
 const _: () = assert!(size_of::<Letter>() <= 64);
@@ -70,25 +110,32 @@ const LETTER_BYTES: usize = 256;
 impl Letter {
     /// Octets it stands for: what it counts in a mailbox's byte bound and in a turn's share of letters.
     pub fn bytes(&self) -> usize {
-        let carried = |payload: &OwnedPayload, attributes: &Option<Attributes>| {
-            payload.borrow().bytes().len()
-                + attributes.as_ref().map_or(0, |attributes| attributes.bytes.len())
-        };
         LETTER_BYTES
             + match self {
                 Letter::Deliver { publication, .. } => {
                     carried(publication.payload(), &publication.attributes)
                 }
-                Letter::Invoke(invoke) => carried(&invoke.payload, &invoke.attributes),
+                Letter::Invoke(invoke) | Letter::Return(invoke) => return invoke.bytes(),
                 Letter::Complete(complete) => match &complete.outcome {
                     Outcome::Result { attributes, payload } | Outcome::Error { attributes, payload, .. } => {
                         carried(payload, attributes)
                     }
                     Outcome::Refused(_) => 0,
                 },
-                Letter::Draining { .. } | Letter::Interrupt { .. } | Letter::Meta { .. } => 0,
+                Letter::Round(round) => round.errand.bytes(),
+                Letter::Draining { .. }
+                | Letter::Interrupt { .. }
+                | Letter::Meta { .. }
+                | Letter::Grant { .. }
+                | Letter::Desert { .. }
+                | Letter::Revoke { .. } => 0,
             }
     }
+}
+
+/// Octets of a payload and what goes with it.
+fn carried(payload: &OwnedPayload, attributes: &Option<Attributes>) -> usize {
+    payload.borrow().bytes().len() + attributes.as_ref().map_or(0, |attributes| attributes.bytes.len())
 }
 
 /// What a callee's shard needs to send INVOCATION.
@@ -108,6 +155,13 @@ pub struct Invoke {
     pub attributes: Option<Attributes>,
     /// Arguments of the CALL.
     pub payload: OwnedPayload,
+}
+
+impl Invoke {
+    /// Octets it takes, on its way or while it waits.
+    pub fn bytes(&self) -> usize {
+        LETTER_BYTES + carried(&self.payload, &self.attributes)
+    }
 }
 
 /// What a caller's shard needs to answer a call.

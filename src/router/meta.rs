@@ -1,16 +1,24 @@
-//! Meta events: what happens in a realm, told as publications (advanced profile, "Subscription Meta Events",
-//! "Registration Meta Events").
+//! The meta API: what happens in a realm, told as publications, and the procedures of the router itself, a file for
+//! each kind of thing they are about (advanced profile, "Session Meta API", "Subscription Meta API", "Registration Meta
+//! API", "Session Testament").
 
 pub(in crate::router) mod procedures;
+mod registrations;
+pub mod round;
+pub mod sessions;
+mod subscriptions;
+pub mod testaments;
 
-use super::arguments;
 use super::directory::Record;
+use super::{Clock, arguments};
 use crate::codec::payload::OwnedPayload;
 use crate::wamp::{Dict, Value};
 
 /// The topic a record is published to.
 pub fn topic(record: &Record) -> &'static str {
     match record {
+        Record::SessionJoined { .. } => "wamp.session.on_join",
+        Record::SessionLeft { .. } => "wamp.session.on_leave",
         Record::SubscriptionCreated { .. } => "wamp.subscription.on_create",
         Record::Subscribed { .. } => "wamp.subscription.on_subscribe",
         Record::Unsubscribed { .. } => "wamp.subscription.on_unsubscribe",
@@ -25,6 +33,8 @@ pub fn topic(record: &Record) -> &'static str {
 /// Its arguments: the session that caused it, and what was created with its attributes, or just its identifier.
 pub fn payload(record: &Record) -> OwnedPayload {
     let (session, subject) = match record {
+        Record::SessionJoined { identity } => return sessions::on_join(identity),
+        Record::SessionLeft { identity } => return sessions::on_leave(identity),
         Record::SubscriptionCreated { session, subscription, .. }
         | Record::Subscribed { session, subscription }
         | Record::Unsubscribed { session, subscription }
@@ -36,16 +46,24 @@ pub fn payload(record: &Record) -> OwnedPayload {
     };
     let (session, subject) = (Value::Unsigned(session.0), Value::Unsigned(subject));
     match record {
-        Record::SubscriptionCreated { topic, policy, .. } => {
-            let pairs = [("id", subject), ("uri", Value::text(topic)), ("match", Value::text(policy.name()))];
-            arguments(&[session, Value::Dict(Dict::Pairs(&pairs))])
-        }
-        Record::RegistrationCreated { procedure, policy, .. } => {
+        Record::SubscriptionCreated { topic, policy, created, .. } => {
+            let created = Clock::utc(*created);
             let pairs = [
                 ("id", subject),
+                ("created", Value::text(&created)),
+                ("uri", Value::text(topic)),
+                ("match", Value::text(policy.name())),
+            ];
+            arguments(&[session, Value::Dict(Dict::Pairs(&pairs))])
+        }
+        Record::RegistrationCreated { procedure, policy, invoke, created, .. } => {
+            let created = Clock::utc(*created);
+            let pairs = [
+                ("id", subject),
+                ("created", Value::text(&created)),
                 ("uri", Value::text(procedure)),
                 ("match", Value::text(policy.name())),
-                ("invoke", Value::text("single")),
+                ("invoke", Value::text(invoke.name())),
             ];
             arguments(&[session, Value::Dict(Dict::Pairs(&pairs))])
         }

@@ -10,6 +10,7 @@
 //! - [`broker`] and [`dealer`]: one of each for a realm in a shard. [`roster`]: who here has which subscription.
 //!   [`publication`]: an event on its way. [`hashed_slab`]: what tables of very many small entries are made of.
 //! - [`features`]: what peers announce, and what the router does.
+//! - [`meta`]: what the router tells of itself, and its own procedures.
 //! - [`letter`]: what shards tell one another. [`timers`], [`clock`], [`entropy`]: time and chance, both from outside.
 //!
 //! # The guarantees, and why they hold
@@ -20,13 +21,19 @@
 //! | SUBSCRIBED before the first EVENT | in one call, before any letter is taken: directory, roster, SUBSCRIBED queued |
 //! | no EVENT after UNSUBSCRIBED | in one call: roster left, UNSUBSCRIBED queued; delivery reads only the roster |
 //! | a PUBLISH made after SUBSCRIBED was seen is delivered | the generation is bumped before SUBSCRIBED is queued; the publisher's shard loads it at each publish |
-//! | calls of one caller reach one callee in order | as for events |
+//! | calls of one caller reach one callee in order | as for events; a call whose callee has gone comes back, and begins anew |
+//! | calls of a shared registration take turns over all shards | the registration counts them; the one that replaces it goes on counting |
+//! | no callee has more invocations than its `concurrency`, and calls that wait are served in their order | counts and queue are one thing behind one lock, which is the registration's; see [`directory::Workload`] |
+//! | no call waits for nobody | whoever ends an invocation grants the next; a registration's end is told to every shard that waits |
 //! | REGISTERED before the first INVOCATION | directory and REGISTERED in one call; `Invoke` waits in the mailbox |
 //! | no INVOCATION after UNREGISTERED | `invoke` looks in the callee's own session |
 //! | one final answer for each CALL | `complete` is the only gate, and it takes the call off the table |
 //! | INTERRUPT follows its INVOCATION, and only while that is open | `Invoke` then `Interrupt` in one outbox; the callee's session is asked |
 //! | request ids to a peer count 1, 2, 3 | the counter lives in its session and is spent when INVOCATION is queued |
 //! | on_create, on_subscribe, ..., on_delete of a subscription in this order | the directory records under the lock that orders the changes; one shard publishes the records |
+//! | on_join of a session, all that is told of what it has, on_leave, in this order | its shard records them in this order, the same way |
+//! | testaments are published before their session gives anything back, in their order | in one call: published, then the rosters left |
+//! | whom a call kills is gone, and whom it removes is out, when it is answered | the letter answers after it has been where they are |
 //! | nothing follows GOODBYE or ABORT | `Peers::send` sends only to a session, and the session ends first |
 //! | realms do not touch | broker and dealer belong to one realm; letters name it, and who has joined another one since is not whom they name |
 //!
@@ -117,6 +124,8 @@ pub struct Context<'a> {
     pub entropy: &'a mut Entropy,
     /// Invocations that peers here have not answered.
     pub invocations_open: &'a mut usize,
+    /// Letters that go round for peers here, which wait for their answer.
+    pub rounds_open: &'a mut usize,
     /// The router is shutting down.
     pub draining: bool,
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::directory::Directory;
+use super::meta::sessions::Details;
 use super::session::{Identity, Map};
 use super::{Clock, PeerKey, RealmKey, ShardIndex};
+use crate::error::Refusal;
 use crate::limits::{Limits, SHARDS_MAX};
 use crate::transport;
 use crate::wamp::{SessionId, UriCheck};
@@ -144,7 +146,7 @@ impl Router {
 
     /// True if nobody has left anything behind: no session, subscription or registration in any realm.
     pub fn is_empty(&self) -> bool {
-        self.realms.iter().all(|realm| realm.directory.is_empty() && realm.sessions.lock().is_empty())
+        self.realms.iter().all(|realm| realm.is_empty())
     }
 }
 
@@ -163,7 +165,15 @@ pub struct Realm {
     pub home: ShardIndex,
     /// Who is interested in what.
     pub directory: Directory,
-    sessions: Mutex<Map<SessionId, Member>>,
+    sessions: Mutex<Sessions>,
+}
+
+/// Who is in a realm.
+#[derive(Debug, Default)]
+struct Sessions {
+    members: Map<SessionId, Member>,
+    /// What was said about members by `wamp.session.modify_details`; nothing about most.
+    details: Map<SessionId, Arc<Details>>,
 }
 
 /// A session, as all shards know it.
@@ -193,7 +203,7 @@ impl Realm {
     /// Enters a session; false if one of that identifier exists already.
     pub fn enter(&self, member: Member) -> bool {
         let mut sessions = self.sessions.lock();
-        match sessions.entry(member.identity.session) {
+        match sessions.members.entry(member.identity.session) {
             Entry::Occupied(_) => false,
             Entry::Vacant(place) => {
                 place.insert(member);
@@ -202,25 +212,71 @@ impl Realm {
         }
     }
 
-    /// All sessions, by growing identifier.
-    pub fn members(&self) -> Vec<Member> {
-        let mut members: Vec<_> = self.sessions.lock().values().cloned().collect();
+    /// The sessions that `wanted` takes, by growing identifier.
+    pub fn members(&self, wanted: impl Fn(&Identity) -> bool) -> Vec<Member> {
+        let sessions = self.sessions.lock();
+        let members = sessions.members.values().filter(|member| wanted(&member.identity));
+        let mut members: Vec<_> = members.cloned().collect();
+        drop(sessions);
         members.sort_unstable_by_key(|member| member.identity.session);
         members
     }
 
+    /// The same, only their identifiers, for which nothing is shared or counted under the lock.
+    pub fn session_ids(&self, wanted: impl Fn(&Identity) -> bool) -> Vec<SessionId> {
+        let sessions = self.sessions.lock();
+        let members = sessions.members.iter().filter(|(_, member)| wanted(&member.identity));
+        let mut ids: Vec<_> = members.map(|(session, _)| *session).collect();
+        drop(sessions);
+        ids.sort_unstable();
+        ids
+    }
+
     /// The session of that identifier.
     pub fn member(&self, session: SessionId) -> Option<Member> {
-        self.sessions.lock().get(&session).cloned()
+        self.sessions.lock().members.get(&session).cloned()
+    }
+
+    /// What was said about a session beyond its identity.
+    pub fn details(&self, session: SessionId) -> Arc<Details> {
+        self.sessions.lock().details.get(&session).cloned().unwrap_or_default()
+    }
+
+    /// Says something else about a session, if `change` grants it; nothing of a session that has left.
+    pub fn change_details(
+        &self,
+        session: SessionId,
+        change: impl FnOnce(&mut Details) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let Sessions { members, details } = &mut *self.sessions.lock();
+        if !members.contains_key(&session) {
+            return Err(Refusal::NoSuchSession);
+        }
+        let mut changed = details.get(&session).map(|known| Details::clone(known)).unwrap_or_default();
+        change(&mut changed)?;
+        if changed.is_empty() {
+            details.remove(&session);
+        } else {
+            details.insert(session, Arc::new(changed));
+        }
+        Ok(())
     }
 
     /// Takes a session out.
     pub fn leave(&self, session: SessionId) {
-        self.sessions.lock().remove(&session);
+        let mut sessions = self.sessions.lock();
+        sessions.members.remove(&session);
+        sessions.details.remove(&session);
     }
 
     /// How many sessions there are.
     pub fn session_count(&self) -> usize {
-        self.sessions.lock().len()
+        self.sessions.lock().members.len()
+    }
+
+    /// True if nobody has left anything behind.
+    fn is_empty(&self) -> bool {
+        let sessions = self.sessions.lock();
+        self.directory.is_empty() && sessions.members.is_empty() && sessions.details.is_empty()
     }
 }

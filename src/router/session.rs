@@ -6,8 +6,10 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::features::{self, Announced, Features};
+use super::directory::DirectoryKey;
+use super::features::{Announced, Features};
 use super::letter::CallKey;
+use super::meta::testaments::Testaments;
 use super::roster::Places;
 use super::{RealmKey, RequestIds, Role, Router};
 use crate::codec;
@@ -92,10 +94,14 @@ pub struct Session {
     pub features: Features,
     /// See [`Admission::counts_on`].
     pub counts_on: bool,
+    /// Its calls of the router's own procedures that go round the shards: see [`super::meta::round`].
+    pub rounds_open: u32,
+    /// What is to be published when it ends.
+    pub testaments: Option<Box<Testaments>>,
     /// Its subscriptions, as its places in the rosters.
     pub places: Places,
-    /// Its registrations.
-    pub registrations: LazyMap<RegistrationId, ()>,
+    /// Its registrations, and where the directory has each.
+    pub registrations: LazyMap<RegistrationId, DirectoryKey>,
     /// Its calls that wait for their result.
     pub calls: LazyMap<RequestId, CallKey>,
     /// Invocations it has not answered.
@@ -115,6 +121,8 @@ impl Session {
             invocation: RequestId::NONE,
             features: admission.features,
             counts_on: admission.counts_on,
+            rounds_open: 0,
+            testaments: None,
             places: Places::default(),
             registrations: LazyMap::default(),
             calls: LazyMap::default(),
@@ -229,18 +237,18 @@ impl HelloDetails {
     }
 }
 
-/// Calls `send` with `WELCOME.Details`: the roles and features of this router, just those that are built, and who the
-/// session is.
+/// Calls `send` with `WELCOME.Details`: the roles of this router with these features, and who the session is.
 pub fn welcome_details<T>(
     router: &Router,
     realm: &str,
     identity: &Identity,
+    announced: Announced,
     send: impl FnOnce(Dict<'_>) -> T,
 ) -> T {
     let on = |names: Vec<&'static str>| -> Vec<_> {
         names.into_iter().map(|name| (name, Value::Bool(true))).collect()
     };
-    let Announced { broker, dealer } = features::announced();
+    let Announced { broker, dealer } = announced;
     let (broker, dealer) = (on(broker), on(dealer));
     let broker = [("features", Value::Dict(Dict::Pairs(&broker)))];
     let dealer = [("features", Value::Dict(Dict::Pairs(&dealer)))];
@@ -305,7 +313,7 @@ mod tests {
 
     #[test]
     fn an_idle_session_is_small() {
-        assert!(size_of::<Session>() <= 104, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 112, "{}", size_of::<Session>());
     }
 
     #[test]

@@ -22,6 +22,7 @@
 
 mod deadlines;
 mod drain;
+mod killing;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,8 +31,9 @@ use self::drain::Drain;
 use super::broker::Broker;
 use super::dealer::Dealer;
 use super::entropy::Entropy;
+use super::features::{self, Announced};
 use super::letter::Letters;
-use super::meta::procedures;
+use super::meta::{procedures, sessions, testaments};
 use super::peer::{Peers, Sent, State};
 use super::queue::Waiting;
 use super::realm::{Member, Realm};
@@ -69,6 +71,7 @@ pub struct Shard {
     /// The time of the last input.
     now: Instant,
     invocations_open: usize,
+    rounds_open: usize,
     /// Letters of this shard to itself, while they are taken.
     own_letters: Vec<Letter>,
     drain: Drain,
@@ -111,6 +114,7 @@ impl Shard {
             entropy: Entropy::new(seed),
             now: router.clock.instant,
             invocations_open: 0,
+            rounds_open: 0,
             own_letters: Vec::new(),
             drain: Drain::No,
             draining_shards: 0,
@@ -205,6 +209,10 @@ impl Shard {
         let whole = Limits::ms(self.router.settings.limits.drain_ms_max);
         let (until, end) = (now + whole / 2, now + whole);
         self.drain = Drain::Calls { until, end };
+        for realm in 0..self.realms.len() {
+            let (realm, mut cx) = self.lend(RealmKey(realm as u32));
+            realm.dealer.refuse_waiting(&mut cx);
+        }
         for shard in self.letters.others(self.index) {
             self.letters.post(shard, Letter::Draining { shard: self.index });
         }
@@ -295,6 +303,7 @@ impl Shard {
             && self.peers.is_settled()
             && realms_empty
             && self.invocations_open == 0
+            && self.rounds_open == 0
             && self.letters.is_empty()
             && self.timers.is_empty()
     }
@@ -506,7 +515,17 @@ impl Shard {
             peer.state = State::Joined(Box::new(Session::new(identity.clone(), admission)));
         }
         self.peers.counters.sessions_joined += 1;
-        session::welcome_details(&self.router, &realm.name, &identity, |details| {
+        let (LocalRealm { shared, .. }, mut cx) = self.lend(admission.realm);
+        sessions::joined(shared, &mut cx, &identity);
+        match self.welcome(key, &realm.name, &identity, features::announced()) {
+            // A RawSocket peer may take so little that it must do without the names of the features.
+            Sent::TooLarge => self.welcome(key, &realm.name, &identity, Announced::default()),
+            sent => sent,
+        }
+    }
+
+    fn welcome(&mut self, key: PeerKey, realm: &str, identity: &Identity, announced: Announced) -> Sent {
+        session::welcome_details(&self.router, realm, identity, announced, |details| {
             self.peers.send(key, &Message::Welcome(Welcome { session: identity.session, details }))
         })
     }
@@ -526,16 +545,22 @@ impl Shard {
         self.peers.send_outside(key, &Message::Abort(abort));
     }
 
-    /// Ends the session, if there is one: rosters and directory, registrations, open invocations, open calls, and last
-    /// the list of sessions. The peer is left without a session.
+    /// Ends the session, if there is one: testaments, rosters and directory, registrations, open invocations, open
+    /// calls, and last the list of sessions. The peer is left without a session.
     fn leave(&mut self, key: PeerKey) {
         let Some(peer) = self.peers.peer_mut(key) else { return };
-        let State::Joined(_) = peer.state else { return };
+        let State::Joined(session) = &peer.state else { return };
+        let realm = session.realm;
+        let (local, mut cx) = self.lend(realm);
+        testaments::publish(local, &mut cx, key);
+        let Some(peer) = self.peers.peer_mut(key) else { return };
         let State::Joined(mut session) = std::mem::replace(&mut peer.state, State::Idle) else { return };
         let (LocalRealm { shared, broker, dealer }, mut cx) = self.lend(session.realm);
         broker.leave(&mut cx, &mut session);
-        dealer.leave(&mut cx, key, &mut session);
+        dealer.leave(&mut cx, &mut session);
+        *cx.rounds_open -= session.rounds_open as usize;
         shared.leave(session.id);
+        sessions::left(shared, &mut cx, &session.identity);
     }
 
     // Letters.
@@ -548,7 +573,23 @@ impl Shard {
             }
             Letter::Invoke(invoke) => {
                 let (realm, mut cx) = self.lend(invoke.realm);
-                realm.dealer.invoke(&mut cx, *invoke);
+                realm.dealer.invoke(&mut cx, invoke);
+            }
+            Letter::Return(invoke) => {
+                let (realm, mut cx) = self.lend(invoke.realm);
+                realm.dealer.returned(&mut cx, invoke);
+            }
+            Letter::Grant { realm, registration, callee, slot } => {
+                let (realm, mut cx) = self.lend(realm);
+                realm.dealer.granted(&mut cx, &registration, callee, slot);
+            }
+            Letter::Desert { realm, registration } => {
+                let (realm, mut cx) = self.lend(realm);
+                realm.dealer.deserted(&mut cx, registration);
+            }
+            Letter::Revoke { realm, callee, session, registration, reason } => {
+                let (realm, mut cx) = self.lend(realm);
+                realm.dealer.revoked(&mut cx, callee, session, registration, reason.as_deref());
             }
             Letter::Complete(complete) => {
                 let (realm, mut cx) = self.lend(complete.realm);
@@ -563,6 +604,7 @@ impl Shard {
                 let (realm, mut cx) = self.lend(realm);
                 realm.broker.publish_records(&mut cx);
             }
+            Letter::Round(round) => self.on_round(*round),
         }
     }
 
@@ -611,6 +653,7 @@ impl Shard {
             now: self.now,
             entropy: &mut self.entropy,
             invocations_open: &mut self.invocations_open,
+            rounds_open: &mut self.rounds_open,
             draining: self.drain != Drain::No,
         };
         (&mut self.realms[realm.0 as usize], context)

@@ -2,9 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod limits;
+mod meta_registrations;
+mod meta_sessions;
+mod meta_subscriptions;
 mod pubsub;
 mod rpc;
 mod sessions;
+mod shared;
+mod testaments;
 mod ubjson;
 mod vectors;
 mod wire;

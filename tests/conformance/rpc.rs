@@ -337,8 +337,10 @@ fn meta_events_tell_the_life_of_a_registration_in_order() {
         wire.reset(callee);
         let events = wire.receive(watcher);
         let told: Vec<_> = events.iter().map(|event| (event[3]["topic"].clone(), event[4].clone())).collect();
-        let created =
-            json!([session, {"id": id, "uri": "com.example", "match": "exact", "invoke": "single"}]);
+        let time = "1970-01-01T00:00:00.000Z";
+        let details =
+            json!({"id": id, "created": time, "uri": "com.example", "match": "exact", "invoke": "single"});
+        let created = json!([session, details]);
         let expected = [
             (json!("wamp.registration.on_create"), created),
             (json!("wamp.registration.on_register"), json!([session, id])),

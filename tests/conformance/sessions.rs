@@ -25,8 +25,22 @@ fn welcome_names_roles_features_and_who_one_is() {
         assert_eq!(details["authmethod"], "anonymous");
         assert_eq!(details["agent"], "Fanwire-test");
         assert!(!details["authid"].as_str().unwrap().is_empty());
-        let broker = json!({"features": {"pattern_based_subscription": true, "publisher_exclusion": true}});
-        let dealer = json!({"features": {"call_canceling": true, "pattern_based_registration": true}});
+        let broker = json!({"features": {
+            "pattern_based_subscription": true,
+            "publisher_exclusion": true,
+            "session_meta_api": true,
+            "subscription_meta_api": true,
+            "subscription_revocation": true,
+        }});
+        let dealer = json!({"features": {
+            "call_canceling": true,
+            "pattern_based_registration": true,
+            "registration_meta_api": true,
+            "registration_revocation": true,
+            "session_meta_api": true,
+            "shared_registration": true,
+            "testament_meta_api": true,
+        }});
         assert_eq!(details["roles"], json!({"broker": broker, "dealer": dealer}));
         wire.finish();
     });

@@ -203,6 +203,15 @@ impl Wire {
         welcome[1].as_u64().expect("a session id")
     }
 
+    /// A client in a session of `realm1` that has announced to understand what is taken from it; its session id.
+    pub fn join_revocable(&mut self) -> (Client, u64) {
+        let client = self.connect();
+        let subscriber = r#""subscriber":{"features":{"subscription_revocation":true}}"#;
+        let callee = r#""callee":{"features":{"registration_revocation":true}}"#;
+        let welcome = self.ask(client, &format!(r#"[1,"realm1",{{"roles":{{{subscriber},{callee}}}}}]"#));
+        (client, welcome[1].as_u64().expect("a session id"))
+    }
+
     /// Sends a message given as JSON.
     pub fn send(&mut self, client: Client, json: &str) {
         let kind = self.ends[client.0].kind;

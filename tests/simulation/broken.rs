@@ -7,7 +7,7 @@ use fanwire::transport::Framing;
 use fanwire::wamp::message::code;
 use fanwire::wamp::{Serializer, reason};
 
-use crate::checkers::{CHECKERS, check};
+use crate::checkers::{CHECKERS, EVERYTHING, KILLED, check};
 use crate::item::{Item, Message};
 use crate::log::{Entry, Life, Log, Misdeed, NOBODY, What};
 use crate::{dict, list};
@@ -16,6 +16,9 @@ const PUBLISHER: usize = 0;
 const SUBSCRIBER: usize = 1;
 const WATCHER: usize = 2;
 const STRANGER: usize = 3;
+const HEIR: usize = 4;
+const TESTATOR: usize = 5;
+const GUEST: usize = 6;
 
 /// A log being written.
 struct Script(Log);
@@ -29,6 +32,11 @@ impl Script {
 
     fn hears(&mut self, life: usize, items: Vec<Item>) {
         self.0.push(life, What::Heard(Message(items)));
+    }
+
+    fn joins(&mut self, life: usize) {
+        self.says(life, list![code::HELLO, "realm", dict! {}]);
+        self.hears(life, list![code::WELCOME, 1000 + life, dict! {}]);
     }
 
     fn quiet(&mut self, answered: bool) {
@@ -54,7 +62,7 @@ fn tagged(life: usize, sequence: usize, text: &str) -> Vec<Item> {
 /// A log in which all is well: publications, a call that is answered, one that is canceled, and one that is refused.
 fn well() -> Log {
     let mut script = Script(Log::default());
-    for life in 0..4 {
+    for life in 0..=GUEST {
         script.0.lives.push(Life {
             connection: life,
             realm: usize::from(life == STRANGER),
@@ -64,8 +72,9 @@ fn well() -> Log {
             message_bytes_max: usize::MAX,
             cancelable: true,
         });
-        script.says(life, list![code::HELLO, "realm", dict! {}]);
-        script.hears(life, list![code::WELCOME, 1000 + life, dict! {}]);
+        if life != GUEST {
+            script.joins(life);
+        }
     }
     let s = &mut script;
     s.says(WATCHER, list![code::SUBSCRIBE, 1, dict! { "match": "prefix" }, "wamp.subscription."]);
@@ -82,6 +91,8 @@ fn well() -> Log {
     s.fares("on_delete", 71);
     s.says(SUBSCRIBER, list![code::UNREGISTER, 5, 81]);
     s.hears(SUBSCRIBER, list![code::UNREGISTERED, 5]);
+    testaments(s);
+    guest(s);
     s.quiet(true);
     s.says(PUBLISHER, list![code::GOODBYE, dict! {}, reason::CLOSE_REALM]);
     s.hears(PUBLISHER, list![code::GOODBYE, dict! {}, reason::GOODBYE_AND_OUT]);
@@ -125,6 +136,52 @@ fn calls(s: &mut Script) {
     s.quiet(true);
 }
 
+/// One session adds testaments, and another, which is subscribed, kills it.
+fn testaments(s: &mut Script) {
+    s.says(HEIR, list![code::SUBSCRIBE, 1, dict! { "match": "prefix" }, "t."]);
+    s.hears(HEIR, list![code::SUBSCRIBED, 1, 75]);
+    for (request, scope) in [(1usize, "destroyed"), (2, "detached"), (3, "detached")] {
+        let what = list!["testament", TESTATOR, usize::from(scope == "destroyed"), request];
+        let arguments = list!["t.b", what];
+        let scope = dict! { "scope": scope };
+        s.says(
+            TESTATOR,
+            list![code::CALL, request, dict! {}, "wamp.session.add_testament", arguments, scope],
+        );
+        s.hears(TESTATOR, list![code::RESULT, request, dict! {}]);
+    }
+    let keywords = dict! { "reason": KILLED };
+    let victim = list![1000 + TESTATOR];
+    s.says(HEIR, list![code::CALL, 2, dict! {}, "wamp.session.kill", victim, keywords]);
+    s.hears(TESTATOR, list![code::GOODBYE, dict! {}, KILLED]);
+    for (number, scope) in [(2usize, 0usize), (3, 0), (1, 1)] {
+        let what = list!["testament", TESTATOR, scope, number];
+        s.hears(HEIR, list![code::EVENT, 75, 700 + number, dict! { "topic": "t.b" }, what]);
+    }
+    s.hears(HEIR, list![code::RESULT, 2, dict! {}]);
+    s.quiet(true);
+}
+
+/// A session that another watches from its beginning to its end.
+fn guest(s: &mut Script) {
+    s.says(HEIR, list![code::SUBSCRIBE, 3, dict! { "match": "prefix" }, EVERYTHING]);
+    s.hears(HEIR, list![code::SUBSCRIBED, 3, 76]);
+    s.joins(GUEST);
+    let guest = 1000 + GUEST;
+    for (publication, event, arguments) in [
+        (800usize, "wamp.session.on_join", list![dict! { "session": guest }]),
+        (801, "wamp.subscription.on_subscribe", list![guest, 71]),
+        (802, "wamp.session.on_leave", list![guest, "somebody", "anonymous"]),
+    ] {
+        if publication == 802 {
+            s.says(GUEST, list![code::GOODBYE, dict! {}, reason::CLOSE_REALM]);
+            s.hears(GUEST, list![code::GOODBYE, dict! {}, reason::GOODBYE_AND_OUT]);
+        }
+        s.hears(HEIR, list![code::EVENT, 76, publication, dict! { "topic": event }, arguments]);
+    }
+    s.quiet(true);
+}
+
 /// Where a life heard the `nth` message of that kind.
 fn heard(log: &Log, life: usize, kind: u64, nth: usize) -> usize {
     log.heard()
@@ -150,6 +207,11 @@ fn drop_heard(log: &mut Log, life: usize, kind: u64, nth: usize) {
 
 fn swap_heard(log: &mut Log, life: usize, kind: u64, other: u64, nth: usize) {
     let (a, b) = (heard(log, life, kind, 0), heard(log, life, other, nth));
+    log.entries.swap(a, b);
+}
+
+fn swap_events(log: &mut Log, life: usize, one: usize, other: usize) {
+    let (a, b) = (heard(log, life, code::EVENT, one), heard(log, life, code::EVENT, other));
     log.entries.swap(a, b);
 }
 
@@ -263,6 +325,32 @@ const BROKEN: &[(&str, Breaks)] = &[
         let at = said.expect("the log has it").0;
         message(log, at).0[3] = Item::from("wamp.session.on_join");
     }),
+    ("testaments_published", |log| drop_heard(log, HEIR, code::EVENT, 2)),
+    ("testaments_published", |log| repeat_heard(log, HEIR, code::EVENT)),
+    ("testaments_published", |log| swap_heard(log, HEIR, code::EVENT, code::EVENT, 1)),
+    ("testaments_published", |log| swap_heard(log, HEIR, code::EVENT, code::EVENT, 2)),
+    ("testaments_published", |log| log.lives[HEIR].realm = 1),
+    ("testaments_published", |log| {
+        replace(log, HEIR, code::EVENT, 4, list!["testament", TESTATOR, 0, 9]);
+    }),
+    ("testaments_published", |log| {
+        // Flushed in good time.
+        let goodbye = heard(log, TESTATOR, code::GOODBYE, 0);
+        let scope = dict! { "scope": "detached" };
+        let flush = list![code::CALL, 4, dict! {}, "wamp.session.flush_testaments", list![], scope];
+        log.entries.insert(goodbye, Entry { life: TESTATOR, what: What::Said(Message(flush)) });
+        let result = What::Heard(Message(list![code::RESULT, 4, dict! {}]));
+        log.entries.insert(goodbye + 1, Entry { life: TESTATOR, what: result });
+    }),
+    ("killed_are_gone", |log| drop_heard(log, TESTATOR, code::GOODBYE, 0)),
+    ("killed_are_gone", |log| {
+        hear_at_the_end(log, WATCHER, list![code::GOODBYE, dict! {}, KILLED]);
+    }),
+    // The last three events of the heir are on_join, on_subscribe, on_leave of the guest.
+    ("sessions_in_order", |log| drop_heard(log, HEIR, code::EVENT, 3)),
+    ("sessions_in_order", |log| drop_heard(log, HEIR, code::EVENT, 5)),
+    ("sessions_in_order", |log| swap_events(log, HEIR, 3, 4)),
+    ("sessions_in_order", |log| swap_events(log, HEIR, 4, 5)),
     ("violations_answered", |log| drop_heard(log, STRANGER, code::ABORT, 0)),
     ("violations_answered", |log| {
         hear_at_the_end(log, WATCHER, list![code::ABORT, dict! {}, reason::PROTOCOL_VIOLATION]);

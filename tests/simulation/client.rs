@@ -9,6 +9,7 @@ use fanwire::wamp::message::code;
 use fanwire::wamp::{Serializer, reason};
 
 use crate::chance::Chance;
+use crate::checkers::{EVERYTHING, KILLED};
 use crate::item::{Item, Message, Tag};
 use crate::log::Misdeed;
 use crate::wire::{Wire, rawsocket_frame};
@@ -88,11 +89,15 @@ pub struct Client {
     pub ids: RequestIds,
     /// It subscribes to the router's own events and does nothing else.
     pub watcher: bool,
+    /// If it is one, it may take them all with one pattern.
+    pub watches_all: bool,
     /// Payload may be some kilobytes.
     pub big: bool,
     /// It answers no PING.
     pub mute: bool,
     pub guilty: bool,
+    /// Its session id, once it has joined.
+    pub session: u64,
     sequence: u64,
     request: u64,
     subscriptions: Vec<u64>,
@@ -111,9 +116,11 @@ impl Client {
             cancelable: chance.percent(60),
             ids,
             watcher,
+            watches_all: false,
             big: chance.percent(25),
             mute: chance.percent(10),
             guilty: false,
+            session: 0,
             sequence: 0,
             request: 0,
             subscriptions: Vec::new(),
@@ -126,9 +133,9 @@ impl Client {
 
     /// The next life on the same transport.
     pub fn again(&self, life: usize, realm: usize, chance: &mut Chance) -> Client {
-        let Client { big, mute, ids, watcher, .. } = *self;
+        let Client { big, mute, ids, watcher, watches_all, .. } = *self;
         let fresh = Client::new(life, realm, chance, ids, watcher);
-        Client { big, mute, stage: Stage::Opened, ..fresh }
+        Client { big, mute, watches_all, stage: Stage::Opened, ..fresh }
     }
 
     /// GOODBYE, then HELLO and the first requests of the next life, none of which waits for an answer: which life says
@@ -171,7 +178,10 @@ impl Client {
     /// A message came.
     pub fn hear(&mut self, message: &Message) {
         match message.code() {
-            code::WELCOME => self.stage = Stage::Joined,
+            code::WELCOME => {
+                self.stage = Stage::Joined;
+                self.session = message.number(1);
+            }
             code::ABORT => self.stage = Stage::Over,
             code::GOODBYE if self.stage == Stage::Leaving => self.stage = Stage::Opened,
             code::GOODBYE => self.stage = Stage::Over,
@@ -239,6 +249,39 @@ impl Client {
         Some(Message(message))
     }
 
+    /// Adds a testament, or flushes those of a scope.
+    pub fn bequeath(&mut self, chance: &mut Chance) -> Message {
+        let (scope, options) = match chance.below(3) {
+            0 => (0, dict! { "scope": "detached" }),
+            1 => (1, dict! { "scope": "destroyed" }),
+            _ => (1, dict! {}),
+        };
+        let request = self.next(chance);
+        if chance.percent(20) {
+            let arguments: Vec<Item> = list![];
+            return Message(list![
+                code::CALL,
+                request,
+                dict! {},
+                "wamp.session.flush_testaments",
+                arguments,
+                options
+            ]);
+        }
+        self.sequence += 1;
+        let topic = *chance.pick(&["t.a", "t.b", "t.a.b", "t.b.b"]).expect("four are given");
+        let arguments = list![topic, list!["testament", self.life, scope, self.sequence]];
+        Message(list![code::CALL, request, dict! {}, "wamp.session.add_testament", arguments, options])
+    }
+
+    /// Ends the session of another.
+    pub fn kill(&mut self, session: u64, chance: &mut Chance) -> Message {
+        let request = self.next(chance);
+        self.calls.push(request);
+        let keywords = dict! { "reason": KILLED, "message": "Go." };
+        Message(list![code::CALL, request, dict! {}, "wamp.session.kill", list![session], keywords])
+    }
+
     fn next(&mut self, chance: &mut Chance) -> u64 {
         self.request += if self.ids == RequestIds::Strict { 1 } else { chance.between(1, 4) as u64 };
         self.request
@@ -253,6 +296,8 @@ impl Client {
                 ("wamp.subscription.on_delete", "exact"),
             ])
             .expect("four are given");
+        let (topic, policy) =
+            if self.watches_all && self.life % 2 == 0 { (EVERYTHING, "prefix") } else { (topic, policy) };
         Message(list![code::SUBSCRIBE, self.next(chance), dict! { "match": policy }, topic])
     }
 

@@ -6,7 +6,7 @@ use fanwire::error::CloseReason;
 use fanwire::wamp::message::code;
 use fanwire::wamp::reason;
 
-use crate::checkers::{interests, meta_event, publications, topics};
+use crate::checkers::{KILLED, interests, meta_event, publications, testament, topics};
 use crate::item::{Item, Tag};
 use crate::log::{Log, Misdeed, What, option};
 use crate::naive::matches;
@@ -21,7 +21,11 @@ pub const MUST_HAPPEN: &[&str] = &[
     "a letter found that its subscriber had gone",
     "a meta event of a realm was read",
     "a meta event told of on_delete",
+    "a meta event told of on_leave",
     "a publisher got its own event",
+    "a session was killed",
+    "a testament was read",
+    "a testament of a killed session was read",
     "an event crossed shards",
     "an event crossed serializers",
     "an event reached a pattern and a topic of one session",
@@ -58,6 +62,7 @@ pub const MUST_HAPPEN: &[&str] = &[
     "wamp.error.no_such_procedure",
     "wamp.error.no_such_realm",
     "wamp.error.no_such_registration",
+    "wamp.error.no_such_session",
     "wamp.error.no_such_subscription",
     "wamp.error.payload_size_exceeded",
     "wamp.error.procedure_already_exists",
@@ -108,6 +113,9 @@ impl Coverage {
     fn read_messages(&mut self, log: &Log) {
         let topics = topics(log);
         let mut events: BTreeMap<(usize, Tag), usize> = BTreeMap::new();
+        let goodbyes = log.heard().filter(|(_, _, m)| m.code() == code::GOODBYE && m.text(2) == KILLED);
+        let killed: BTreeSet<usize> = goodbyes.map(|(_, life, _)| life).collect();
+        self.count_many("a session was killed", killed.len());
         for (_, life, message) in log.heard() {
             let uri = match message.code() {
                 code::ERROR => message.text(4),
@@ -116,6 +124,12 @@ impl Coverage {
             };
             if uri.starts_with("wamp.") {
                 self.count(uri);
+            }
+            let arguments = message.payload().first().and_then(Item::list).unwrap_or(&[]);
+            if let Some((of, ..)) = testament(arguments).filter(|_| message.code() == code::EVENT) {
+                self.count("a testament was read");
+                let killed = killed.contains(&of);
+                self.count_many("a testament of a killed session was read", usize::from(killed));
             }
             if let Some((_, verb)) = meta_event(&topics, life, message).split_once('.') {
                 self.count("a meta event of a realm was read");

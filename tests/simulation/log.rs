@@ -156,7 +156,21 @@ impl Log {
             };
             let _ = found[entry.life].get_or_insert(Departure { at, by_client });
         }
+        // Whom somebody wants to be killed the router may have ended before the client did, which need not read of it.
+        for life in self.wanted_dead() {
+            found[life] = found[life].map(|departure| Departure { by_client: false, ..departure });
+        }
         found
+    }
+
+    /// The lives whose sessions somebody has asked to be killed.
+    fn wanted_dead(&self) -> Vec<usize> {
+        let victim = |message: &Message| message.payload().first()?.list()?.first()?.number();
+        let kills =
+            self.said().filter(|(_, _, m)| m.code() == code::CALL && m.text(3) == "wamp.session.kill");
+        let victims: Vec<u64> = kills.filter_map(|(_, _, kill)| victim(kill)).collect();
+        let welcomes = self.heard().filter(|(_, _, message)| message.code() == code::WELCOME);
+        welcomes.filter(|(_, _, m)| victims.contains(&m.number(1))).map(|(_, life, _)| life).collect()
     }
 
     /// A text to be read by people.

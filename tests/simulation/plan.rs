@@ -84,6 +84,10 @@ pub struct Plan {
     pub watchers: usize,
     /// Of 100 times that a joined client says something, how often it joins again without waiting for an answer.
     pub rejoins: usize,
+    /// Of 100 times that a joined client says something in a run that is not calm, how often that is a testament.
+    pub testaments: usize,
+    /// And how often it kills another session.
+    pub kills: usize,
     /// Of 100 inputs, how many are not the last of their turn.
     pub long_turns: usize,
     /// The run ends with a shutdown of the router.
@@ -91,8 +95,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// `rejoins` is drawn by a chance of its own: seeds in which it is 0 run as they would without it.
-    pub fn draw(chance: &mut Chance, rejoins: &mut Chance) -> Plan {
+    /// `rejoins` is drawn by a chance of its own, and so are `testaments` and `kills`: seeds in which they are 0 run as
+    /// they would without them.
+    pub fn draw(chance: &mut Chance, rejoins: &mut Chance, meta: &mut Chance) -> Plan {
         let calm = chance.percent(30);
         let mut limits = Limits::DEFAULT;
         limits.message_bytes_max = 1 << 16;
@@ -120,6 +125,8 @@ impl Plan {
         }
         let rejoins = *rejoins.pick(&[0, 0, 3, 8]).expect("four are given");
         let realm_counts = if rejoins == 0 { &[1, 1, 2, 3] } else { &[1, 2, 2, 3] };
+        let testaments = *meta.pick(&[0, 0, 0, 4, 12]).expect("five are given");
+        let kills = if testaments == 0 { 0 } else { *meta.pick(&[0, 1, 2, 5]).expect("four are given") };
         Plan {
             calm,
             shard_count,
@@ -132,6 +139,8 @@ impl Plan {
             whole_uploads: *chance.pick(&[0, 50, 90, 100]).expect("four are given"),
             watchers: *chance.pick(&[0, 10, 10, 40]).expect("four are given"),
             rejoins,
+            testaments,
+            kills,
             long_turns: *chance.pick(&[0, 20, 60]).expect("three are given"),
             drain: chance.percent(20),
         }

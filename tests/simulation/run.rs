@@ -156,6 +156,7 @@ fn act(world: &mut World) {
             let stray = world.chance.percent(2);
             world.rejoin(peer, stray);
         }
+        Stage::Joined if speaks_of_ends(world, peer) => {}
         Stage::Joined => {
             let count = if world.chance.percent(15) { world.chance.between(2, 5) } else { 1 };
             let mut messages = Vec::new();
@@ -175,6 +176,30 @@ fn act(world: &mut World) {
         }
         _ => {}
     }
+}
+
+/// True if the client has asked for something to be published at its end, or for the end of another session.
+fn speaks_of_ends(world: &mut World, peer: usize) -> bool {
+    let (testaments, kills) = (world.plan.testaments, world.plan.kills);
+    if testaments == 0 || world.peers[peer].client.watcher {
+        return false;
+    }
+    if world.chance.percent(testaments) {
+        let message = world.peers[peer].client.bequeath(&mut world.chance);
+        world.say(peer, message);
+        return true;
+    }
+    if !world.chance.percent(kills) {
+        return false;
+    }
+    let realm = world.peers[peer].client.realm;
+    let others = world.peers.iter().enumerate().filter(|(other, _)| *other != peer);
+    let joined = others.filter(|(_, other)| other.client.session != 0 && other.client.realm == realm);
+    let sessions: Vec<u64> = joined.map(|(_, other)| other.client.session).collect();
+    let Some(&session) = world.chance.pick(&sessions) else { return false };
+    let message = world.peers[peer].client.kill(session, &mut world.chance);
+    world.say(peer, message);
+    true
 }
 
 /// True if the client joins again at once, most likely while a letter to its old session is under way. Who has broken

@@ -91,7 +91,7 @@ pub struct World {
 impl World {
     pub fn new(seed: u64) -> World {
         let mut chance = Chance::new(seed);
-        let plan = Plan::draw(&mut chance, &mut Chance::new(!seed));
+        let plan = Plan::draw(&mut chance, &mut Chance::new(!seed), &mut Chance::new(seed.rotate_left(23)));
         let now = Instant::now();
         let router = Router::new(plan.settings(), plan.shard_count, Clock::at_epoch(now));
         let shards = (0..plan.shard_count)
@@ -140,7 +140,8 @@ impl World {
         }
         let realm = self.chance.below(self.plan.realm_count);
         let watcher = self.chance.percent(self.plan.watchers);
-        let client = Client::new(self.log.lives.len(), realm, &mut self.chance, ids, watcher);
+        let mut client = Client::new(self.log.lives.len(), realm, &mut self.chance, ids, watcher);
+        client.watches_all = !self.plan.calm && self.plan.testaments > 0;
         self.log.lives.push(Life {
             connection: peer,
             realm,

@@ -1,6 +1,7 @@
 //! The caller's side: CALL, CANCEL, and the one answer of each call (basic profile, "Calling and Invocations"; advanced
 //! profile, "Call Canceling").
 
+use super::choice::{Choice, choose};
 use super::{Dealer, OpenCall, unsendable};
 use crate::codec;
 use crate::codec::payload::OwnedPayload;
@@ -27,24 +28,32 @@ impl Dealer {
         }
         let registration =
             self.cache.procedure(&self.realm.directory, procedure).ok_or(Refusal::NoSuchProcedure)?;
-        let callee = *registration.callees.first().expect("a registration has a callee");
+        let Choice { callee, slot, registration: shared } = choose(cx, registration)?;
         self.serial += 1;
-        let call =
-            OpenCall { serial: self.serial, caller: key, request: message.request, callee, canceled: false };
+        let call = OpenCall {
+            serial: self.serial,
+            caller: key,
+            request: message.request,
+            callee,
+            slot,
+            registration: shared,
+            canceled: false,
+        };
         let index = self.calls.insert(call) as u32;
         let call = CallKey { serial: self.serial, index, shard: cx.index };
+        let session = cx.peers.session(key).expect("seen above");
         session.calls.insert(message.request, call);
         cx.peers.counters.calls += 1;
         let invoke = Invoke {
             call,
             realm: self.realm.key,
-            callee: callee.peer,
+            callee: callee.map_or(key, |callee| callee.peer),
             registration: registration.id,
             procedure: (registration.policy != MatchPolicy::Exact).then(|| procedure.into()),
             attributes: Attributes::of(&message.options, custom),
             payload: OwnedPayload::copy(message.payload),
         };
-        cx.letters.post(callee.shard, Letter::Invoke(Box::new(invoke)));
+        self.assign(cx, Box::new(invoke));
         Ok(())
     }
 
@@ -65,6 +74,8 @@ impl Dealer {
         }
         open.canceled = true;
         let callee = open.callee;
+        // Nobody has to be told of a call that waits, or will answer it.
+        let mode = if callee.is_some() { mode } else { CancelMode::Skip };
         self.interrupt_callee(cx, call, callee, mode);
         if mode != CancelMode::Kill {
             self.complete(
@@ -79,9 +90,10 @@ impl Dealer {
         &self,
         cx: &mut Context<'_>,
         call: CallKey,
-        callee: Callee,
+        callee: Option<Callee>,
         mode: CancelMode,
     ) {
+        let Some(callee) = callee else { return };
         let letter = Letter::Interrupt { callee: callee.peer, realm: self.realm.key, call, mode };
         cx.letters.post(callee.shard, letter);
     }
@@ -93,6 +105,7 @@ impl Dealer {
             return;
         }
         let call = self.calls.remove(index);
+        self.close(cx, complete.call, &call);
         if let Some(session) = cx.peers.session(call.caller) {
             session.calls.remove(&call.request);
         }

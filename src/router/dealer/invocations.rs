@@ -13,10 +13,13 @@ use crate::wamp::options::{CancelMode, CustomOptions};
 use crate::wamp::{Dict, Message, RequestId, UriCheck, Value, reason};
 
 impl Dealer {
-    /// Sends INVOCATION, or completes the call with the reason why not.
-    pub fn invoke(&mut self, cx: &mut Context<'_>, invoke: Invoke) {
-        if let Err(refusal) = self.try_invoke(cx, &invoke) {
-            self.complete_with(cx, invoke.call, Outcome::Refused(refusal));
+    /// Sends INVOCATION, or completes the call with the reason why not. If the callee has gone the call goes back: it
+    /// may have been one of several.
+    pub fn invoke(&mut self, cx: &mut Context<'_>, invoke: Box<Invoke>) {
+        match self.try_invoke(cx, &invoke) {
+            Ok(()) => {}
+            Err(Refusal::NoSuchProcedure) => cx.letters.post(invoke.call.shard, Letter::Return(invoke)),
+            Err(refusal) => self.complete_with(cx, invoke.call, Outcome::Refused(refusal)),
         }
     }
 

@@ -9,7 +9,7 @@
 
 use std::time::Instant;
 
-use super::super::peer::State;
+use super::super::peer::{Sent, State};
 use super::super::timers::Timer;
 use super::super::{PeerKey, RealmKey};
 use super::Shard;
@@ -39,6 +39,7 @@ impl Shard {
         let others = self.letters.others(self.index);
         others.into_iter().all(|shard| self.draining_shards & (1 << shard.0) != 0)
             && self.invocations_open == 0
+            && self.rounds_open == 0
             && self.realms.iter().all(|realm| realm.dealer.has_no_calls())
     }
 
@@ -53,18 +54,24 @@ impl Shard {
         }
         for key in self.peers.keys() {
             match self.peers.session_id(key) {
-                Some(_) => self.say_goodbye(key, now),
+                Some(_) => {
+                    let details = [("message", Value::text("The router is shutting down."))];
+                    let details = Dict::Pairs(&details);
+                    self.say_goodbye(key, Goodbye { details, reason: reason::SYSTEM_SHUTDOWN.into() }, now);
+                }
                 None => self.finish_peer(key, (1001, "shutting down"), CloseReason::Shutdown, now),
             }
         }
         self.settle(now);
     }
 
-    fn say_goodbye(&mut self, key: PeerKey, now: Instant) {
+    /// Ends a session with GOODBYE; the peer is to answer it. If it takes no message that long, a plain one.
+    pub(super) fn say_goodbye(&mut self, key: PeerKey, goodbye: Goodbye<'_>, now: Instant) {
         self.leave(key);
-        let details = [("message", Value::text("The router is shutting down."))];
-        let goodbye = Goodbye { details: Dict::Pairs(&details), reason: reason::SYSTEM_SHUTDOWN.into() };
-        self.peers.send_outside(key, &Message::Goodbye(goodbye));
+        if self.peers.send_outside(key, &Message::Goodbye(goodbye)) == Sent::TooLarge {
+            let plain = Goodbye { details: Dict::EMPTY, reason: reason::KILLED.into() };
+            self.peers.send_outside(key, &Message::Goodbye(plain));
+        }
         if let Some(peer) = self.peers.peer_mut(key) {
             peer.state = State::Leaving;
         }

@@ -4,6 +4,7 @@
 //! A checker demands only what both ends could see. Where the router may handle two things in either order, the log
 //! brackets them (`Delivered` .. `Handled`), and a promise of delivery is called in at the next moment of quiet.
 
+mod meta;
 mod pubsub;
 mod rpc;
 mod sessions;
@@ -17,6 +18,7 @@ use crate::item::{Item, Message, Tag};
 use crate::log::{Log, What, policy};
 use crate::naive::matches;
 
+pub use meta::{EVERYTHING, KILLED, testament};
 pub use pubsub::{interests, meta_event, publications, topics};
 
 /// The rule of each realm of a run, by its number.
@@ -49,6 +51,9 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("requests_answered", sessions::requests_answered),
     ("right_errors", sessions::right_errors),
     ("violations_answered", sessions::violations_answered),
+    ("testaments_published", meta::testaments_published),
+    ("killed_are_gone", meta::killed_are_gone),
+    ("sessions_in_order", meta::sessions_in_order),
 ];
 
 /// Every checker on one log.

@@ -165,6 +165,7 @@ fn fits(error: &str, asked: &Message, check: UriCheck) -> bool {
         (reason::NO_SUCH_SUBSCRIPTION, code::UNSUBSCRIBE) => true,
         (reason::NO_SUCH_REGISTRATION, code::UNREGISTER) => true,
         (reason::PROCEDURE_ALREADY_EXISTS, code::REGISTER) => valid,
+        (reason::NO_SUCH_SESSION, code::CALL) => uri == "wamp.session.kill",
         (reason::NO_SUCH_PROCEDURE | reason::CANCELED | reason::PAYLOAD_SIZE_EXCEEDED, code::CALL) => valid,
         _ => false,
     }

@@ -1,0 +1,147 @@
+//! Testaments: what a session wants published when it ends (advanced profile, "Session Testament").
+//!
+//! They lie in the session and are published by its shard, through the same code as a PUBLISH of the session itself,
+//! while it still is one and whatever the way it ends, before anything it has is taken away. There is no session
+//! resumption, so detached and destroyed are the same moment: the testaments of the first scope come first.
+//!
+//! A testament goes to others only: by the time it is delivered its session stands in no roster. It is not ordered with
+//! the meta events about its session's leaving, which come by way of the realm's home shard.
+
+use super::procedures::{Arguments, Reply};
+use crate::codec;
+use crate::codec::payload::{self, OwnedPayload};
+use crate::error::Refusal;
+use crate::limits::Limits;
+use crate::router::realm::Realm;
+use crate::router::session::Session;
+use crate::router::shard::LocalRealm;
+use crate::router::{Context, PeerKey};
+use crate::wamp::message::Publish;
+use crate::wamp::options::PublishOptions;
+use crate::wamp::{Dict, List, RequestId, Value, uri};
+
+/// The testaments of a session, each scope in the order of adding.
+#[derive(Debug, Default)]
+pub struct Testaments {
+    scopes: [Vec<Testament>; 2],
+}
+
+#[derive(Debug)]
+struct Testament {
+    topic: Box<str>,
+    /// As keyword arguments, for the sake of having them owned; without `acknowledge`, which nobody waits for.
+    options: OwnedPayload,
+    payload: OwnedPayload,
+}
+
+impl Testaments {
+    fn count(&self) -> usize {
+        self.scopes.iter().map(Vec::len).sum()
+    }
+
+    fn bytes(&self) -> usize {
+        self.scopes.iter().flatten().map(Testament::bytes).sum()
+    }
+}
+
+impl Testament {
+    fn bytes(&self) -> usize {
+        self.topic.len() + self.options.borrow().bytes().len() + self.payload.borrow().bytes().len()
+    }
+}
+
+/// `wamp.session.add_testament`: `[topic, args, kwargs]`, and `publish_options` and `scope` as keyword arguments.
+pub(super) fn add(
+    realm: &Realm,
+    session: &mut Session,
+    limits: &Limits,
+    arguments: &Arguments<'_>,
+) -> Result<Reply, Refusal> {
+    let topic = arguments.text(0, "topic")?;
+    let args = match arguments.value(1) {
+        None => List::Values(&[]),
+        Some(Value::List(args)) => *args,
+        Some(_) => return Err(Refusal::InvalidArgument("args")),
+    };
+    let kwargs = arguments.dict(2, "kwargs")?;
+    let options = publish_options(arguments)?;
+    let scope = scope(arguments)?;
+    if topic.len() > limits.uri_bytes_max || !realm.uri_check.uri(topic) || uri::reserved(topic) {
+        return Err(Refusal::InvalidUri);
+    }
+    let payload = OwnedPayload::from_parts(arguments.serializer, &args, kwargs.as_ref())
+        .expect("values have a form in their own serializer");
+    let testament = Testament { topic: topic.into(), options, payload };
+    let testaments = session.testaments.get_or_insert_default();
+    if testaments.count() >= limits.testaments_per_session_max
+        || testaments.bytes() + testament.bytes() > limits.testament_bytes_per_session_max
+    {
+        return Err(Refusal::Unavailable);
+    }
+    testaments.scopes[scope].push(testament);
+    Ok(Reply::Now(OwnedPayload::EMPTY))
+}
+
+/// The options of the publication, checked now: when it is published nobody is left to be told.
+fn publish_options(arguments: &Arguments<'_>) -> Result<OwnedPayload, Refusal> {
+    let options = match arguments.keyword("publish_options") {
+        None => return Ok(OwnedPayload::EMPTY),
+        Some(Value::Dict(options)) => options,
+        Some(_) => return Err(Refusal::InvalidArgument("publish_options")),
+    };
+    codec::options::<PublishOptions>(&options)?;
+    let kept: Vec<_> = codec::entries(&options).filter(|(name, _)| name != "acknowledge").collect();
+    let kept: Vec<_> = kept.iter().map(|(name, value)| (&**name, value.clone())).collect();
+    let options = OwnedPayload::from_values(arguments.serializer, &[], &kept);
+    Ok(options.expect("values have a form in their own serializer"))
+}
+
+/// `wamp.session.flush_testaments`: `scope` as a keyword argument. The specification's text has it in the first place
+/// too, so it is taken from there as well.
+pub(super) fn flush(session: &mut Session, arguments: &Arguments<'_>) -> Result<Reply, Refusal> {
+    let scope = match arguments.value(0) {
+        Some(_) => scope_named(arguments.text(0, "scope")?)?,
+        None => scope(arguments)?,
+    };
+    if let Some(testaments) = &mut session.testaments {
+        testaments.scopes[scope].clear();
+        if testaments.count() == 0 {
+            session.testaments = None;
+        }
+    }
+    Ok(Reply::Now(OwnedPayload::EMPTY))
+}
+
+fn scope(arguments: &Arguments<'_>) -> Result<usize, Refusal> {
+    scope_named(arguments.keyword_text("scope")?.as_deref().unwrap_or("destroyed"))
+}
+
+/// Position in [`Testaments::scopes`].
+fn scope_named(name: &str) -> Result<usize, Refusal> {
+    match name {
+        "detached" => Ok(0),
+        "destroyed" => Ok(1),
+        _ => Err(Refusal::InvalidArgument("scope")),
+    }
+}
+
+/// Publishes the testaments of a session that is about to end.
+pub(in crate::router) fn publish(realm: &mut LocalRealm, cx: &mut Context<'_>, key: PeerKey) {
+    let testaments = cx.peers.session(key).and_then(|session| session.testaments.take());
+    let Some(testaments) = testaments else { return };
+    for Testament { topic, options, payload } in testaments.scopes.iter().flatten() {
+        let options = match payload::values(options.borrow()) {
+            (_, options @ Dict::Raw(_)) => options,
+            _ => Dict::EMPTY,
+        };
+        let publish = Publish {
+            request: RequestId::NONE,
+            options,
+            topic: (&**topic).into(),
+            payload: payload.borrow(),
+        };
+        if realm.broker.on_publish(cx, key, &publish).is_err() {
+            cx.peers.counters.publications_refused_silently += 1;
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Testaments: what a session wants published when it ends (advanced profile, "Session Testament").
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::wire::{Client, KINDS, Wire, everywhere, head};
+
+fn add(wire: &mut Wire, client: Client, request: u64, arguments: &str) {
+    let call = format!(r#"[48,{request},{{}},"wamp.session.add_testament",{arguments}]"#);
+    assert_eq!(wire.ask(client, &call), json!([50, request, {}]), "{call}");
+}
+
+fn flush(wire: &mut Wire, client: Client, request: u64, arguments: &str) {
+    let call = format!(r#"[48,{request},{{}},"wamp.session.flush_testaments"{arguments}]"#);
+    assert_eq!(wire.ask(client, &call), json!([50, request, {}]), "{call}");
+}
+
+/// A subscriber of everything below `com.`.
+fn heir(wire: &mut Wire) -> Client {
+    let (heir, _) = wire.join();
+    wire.ask(heir, r#"[32,1,{"match":"prefix"},"com."]"#);
+    heir
+}
+
+/// Topic, arguments and keyword arguments of the events since.
+fn events(wire: &mut Wire, heir: Client) -> Vec<Value> {
+    let mut messages = wire.receive(heir);
+    messages.retain(|message| message[0] == 36);
+    messages.iter().map(|event| json!([event[3]["topic"], event[4], event[5]])).collect()
+}
+
+#[test]
+fn a_testament_is_published_whatever_the_way_the_session_ends() {
+    type Way = fn(&mut Wire, Client, Client, u64);
+    let ways: [Way; 6] = [
+        |wire, client, _, _| wire.reset(client),
+        |wire, client, _, _| wire.end_input(client),
+        |wire, client, _, _| wire.send(client, r#"[6,{},"wamp.close.close_realm"]"#),
+        |wire, client, _, _| wire.send(client, r#"[3,{},"wamp.close.close_realm"]"#),
+        |wire, client, _, _| wire.send(client, r#"[2,1,{}]"#),
+        |wire, _, killer, session| {
+            wire.send(killer, &format!(r#"[48,1,{{}},"wamp.session.kill",[{session}]]"#));
+        },
+    ];
+    everywhere(|mut wire| {
+        for (place, way) in ways.iter().enumerate() {
+            let (killer, _) = wire.join();
+            let (client, session) = wire.join();
+            add(&mut wire, client, 1, r#"["com.example.gone",[1,{"x":[]}],{"y":2.5}]"#);
+            let heir = heir(&mut wire);
+            way(&mut wire, client, killer, session);
+            let told = events(&mut wire, heir);
+            assert_eq!(told, [json!(["com.example.gone", [1, {"x": []}], {"y": 2.5}])], "way {place}");
+        }
+        wire.finish();
+    });
+}
+
+#[test]
+fn detached_come_before_destroyed_each_in_the_order_of_adding() {
+    everywhere(|mut wire| {
+        let heir = heir(&mut wire);
+        let (client, _) = wire.join();
+        // Its own subscription has ended by then.
+        wire.ask(client, r#"[32,1,{"match":"prefix"},"com."]"#);
+        add(&mut wire, client, 2, r#"["com.a",[1]]"#);
+        add(&mut wire, client, 3, r#"["com.b",[2],{}],{"scope":"detached"}"#);
+        add(&mut wire, client, 4, r#"["com.c",[3],null],{"scope":"destroyed"}"#);
+        add(&mut wire, client, 5, r#"["com.d",[4]],{"scope":"detached","publish_options":null}"#);
+        wire.send(client, r#"[6,{},"wamp.close.close_realm"]"#);
+        assert_eq!(wire.receive_one(client)[0], 6);
+        let topics: Vec<Value> = events(&mut wire, heir).iter().map(|event| event[0].clone()).collect();
+        assert_eq!(topics, ["com.b", "com.d", "com.a", "com.c"]);
+        // What was said is said once.
+        wire.hello(client, "realm1");
+        wire.reset(client);
+        assert_eq!(events(&mut wire, heir), Vec::<Value>::new());
+        wire.finish();
+    });
+}
+
+#[test]
+fn flushed_testaments_are_not_published() {
+    everywhere(|mut wire| {
+        let heir = heir(&mut wire);
+        for (arguments, left) in [
+            ("", json!(["com.detached"])),
+            (r#",[],{"scope":"destroyed"}"#, json!(["com.detached"])),
+            (r#",[],{"scope":"detached"}"#, json!(["com.destroyed"])),
+            (r#",["detached"]"#, json!(["com.destroyed"])),
+        ] {
+            let (client, _) = wire.join();
+            flush(&mut wire, client, 1, "");
+            add(&mut wire, client, 2, r#"["com.destroyed"]"#);
+            add(&mut wire, client, 3, r#"["com.detached",[],{}],{"scope":"detached"}"#);
+            flush(&mut wire, client, 4, arguments);
+            wire.reset(client);
+            let topics: Vec<Value> = events(&mut wire, heir).iter().map(|event| event[0].clone()).collect();
+            assert_eq!(json!(topics), left, "{arguments}");
+        }
+        wire.finish();
+    });
+}
+
+#[test]
+fn the_options_are_those_of_publish_but_nobody_waits_for_an_acknowledgement() {
+    everywhere(|mut wire| {
+        let heir = heir(&mut wire);
+        let (client, _) = wire.join();
+        let options = r#"{"publish_options":{"acknowledge":true,"_trace":[7],"unknown":1}}"#;
+        add(&mut wire, client, 1, &format!(r#"["com.a",[]],{options}"#));
+        wire.send(client, r#"[6,{},"wamp.close.close_realm"]"#);
+        assert_eq!(wire.receive_one(client)[0], 6, "no PUBLISHED");
+        let event = wire.receive_one(heir);
+        assert_eq!(event[3], json!({"topic": "com.a", "_trace": [7]}));
+        wire.finish();
+    });
+}
+
+#[test]
+fn wrong_testaments_are_refused_and_not_published() {
+    everywhere(|mut wire| {
+        let heir = heir(&mut wire);
+        let (client, _) = wire.join();
+        for (at, (arguments, uri)) in [
+            ("", "invalid_argument"),
+            (r#",[7]"#, "invalid_argument"),
+            (r#",["com.a",7]"#, "invalid_argument"),
+            (r#",["com.a",[],[]]"#, "invalid_argument"),
+            (r#",["com.a"],{"scope":"other"}"#, "invalid_argument"),
+            (r#",["com.a"],{"scope":7}"#, "invalid_argument"),
+            (r#",["com.a"],{"publish_options":7}"#, "invalid_argument"),
+            (r#",["com.a"],{"publish_options":{"exclude_me":7}}"#, "invalid_argument"),
+            (r#",["com.a b"]"#, "invalid_uri"),
+            (r#",["com..a"]"#, "invalid_uri"),
+            (r#",["wamp.session.on_join"]"#, "invalid_uri"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let request = at + 1;
+            let call = format!(r#"[48,{request},{{}},"wamp.session.add_testament"{arguments}]"#);
+            let error = wire.ask(client, &call);
+            assert_eq!(head(&error, 5), json!([8, 48, request, {}, format!("wamp.error.{uri}")]), "{call}");
+        }
+        let error = wire.ask(client, r#"[48,12,{},"wamp.session.flush_testaments",["other"]]"#);
+        assert_eq!(error[4], "wamp.error.invalid_argument");
+        wire.reset(client);
+        assert_eq!(events(&mut wire, heir), Vec::<Value>::new());
+        wire.finish();
+    });
+}
+
+#[test]
+fn testaments_are_bounded_in_number_and_octets() {
+    let mut wire = Wire::with(2, KINDS[0], |settings| {
+        settings.limits.testaments_per_session_max = 2;
+        settings.limits.testament_bytes_per_session_max = 100;
+    });
+    let (client, _) = wire.join();
+    let long = format!(r#"[48,1,{{}},"wamp.session.add_testament",["com.a",["{}"]]]"#, "x".repeat(100));
+    assert_eq!(wire.ask(client, &long)[4], "wamp.error.unavailable");
+    add(&mut wire, client, 2, r#"["com.a"]"#);
+    add(&mut wire, client, 3, r#"["com.b"],{"scope":"detached"}"#);
+    let error = wire.ask(client, r#"[48,4,{},"wamp.session.add_testament",["com.c"]]"#);
+    assert_eq!(error[4], "wamp.error.unavailable");
+    flush(&mut wire, client, 5, "");
+    add(&mut wire, client, 6, r#"["com.c"]"#);
+    wire.finish();
+}
+
+#[test]
+fn a_shutdown_ends_sessions_with_their_testaments() {
+    let mut wire = Wire::new(2, KINDS[1]);
+    let (client, _) = wire.join();
+    add(&mut wire, client, 1, r#"["com.a"]"#);
+    let heir = heir(&mut wire);
+    let now = wire.now;
+    wire.shards[0].drain(now);
+    wire.sleep(Duration::from_secs(5));
+    assert_eq!(wire.receive_one(client)[2], "wamp.close.system_shutdown");
+    assert_eq!(events(&mut wire, heir).len(), 1, "the other shard still has its sessions");
+    wire.sleep(Duration::from_secs(10));
+    wire.finish();
+}
