@@ -297,7 +297,7 @@ impl Client {
             ])
             .expect("four are given");
         let (topic, policy) =
-            if self.watches_all && self.life % 2 == 0 { (EVERYTHING, "prefix") } else { (topic, policy) };
+            if self.watches_all && self.life.is_multiple_of(2) { (EVERYTHING, "prefix") } else { (topic, policy) };
         Message(list![code::SUBSCRIBE, self.next(chance), dict! { "match": policy }, topic])
     }
 
