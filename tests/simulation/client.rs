@@ -93,6 +93,8 @@ pub struct Client {
     /// It answers no PING.
     pub mute: bool,
     pub guilty: bool,
+    /// It may ask for what the naive router does not know.
+    pub wild: bool,
     sequence: u64,
     request: u64,
     subscriptions: Vec<u64>,
@@ -114,6 +116,7 @@ impl Client {
             big: chance.percent(25),
             mute: chance.percent(10),
             guilty: false,
+            wild: false,
             sequence: 0,
             request: 0,
             subscriptions: Vec::new(),
@@ -126,9 +129,9 @@ impl Client {
 
     /// The next life on the same transport.
     pub fn again(&self, life: usize, realm: usize, chance: &mut Chance) -> Client {
-        let Client { big, mute, ids, watcher, .. } = *self;
+        let Client { big, mute, ids, watcher, wild, .. } = *self;
         let fresh = Client::new(life, realm, chance, ids, watcher);
-        Client { big, mute, stage: Stage::Opened, ..fresh }
+        Client { big, mute, wild, stage: Stage::Opened, ..fresh }
     }
 
     /// GOODBYE, then HELLO and the first requests of the next life, none of which waits for an answer: which life says
@@ -178,7 +181,9 @@ impl Client {
             code::SUBSCRIBED if !self.subscriptions.contains(&message.number(2)) => {
                 self.subscriptions.push(message.number(2));
             }
-            code::REGISTERED => self.registrations.push(message.number(2)),
+            code::REGISTERED if !self.registrations.contains(&message.number(2)) => {
+                self.registrations.push(message.number(2));
+            }
             code::INVOCATION => {
                 let tag = message.tag().unwrap_or(Tag { life: usize::MAX, sequence: 0 });
                 self.owed.push(Owed { request: message.number(1), tag });
@@ -218,7 +223,9 @@ impl Client {
             }
             Act::Publish => self.publish(chance),
             Act::Register => {
-                let (uri, options) = pattern(&PROCEDURES, &PROCEDURE_PREFIXES, &PROCEDURE_WILDCARDS, chance);
+                let (uri, mut options) =
+                    pattern(&PROCEDURES, &PROCEDURE_PREFIXES, &PROCEDURE_WILDCARDS, chance);
+                self.share(&mut options, chance);
                 list![code::REGISTER, self.next(chance), options, uri]
             }
             Act::Unregister => {
@@ -237,6 +244,23 @@ impl Client {
             Act::Misbehave => return None,
         };
         Some(Message(message))
+    }
+
+    /// Options of a registration that others may join, or that bounds how much is asked of it.
+    fn share(&self, options: &mut Item, chance: &mut Chance) {
+        const FORESEEABLE: [&str; 5] = ["roundrobin", "roundrobin", "first", "last", "_leastopen"];
+        let Item::Dict(options) = options else { return };
+        if chance.percent(60) {
+            let invoke = match chance.below(10) {
+                0 if self.wild => "random",
+                1 if self.wild => "_poweroftwo",
+                _ => chance.pick(&FORESEEABLE).expect("five are given"),
+            };
+            options.push(("invoke".to_owned(), Item::from(invoke)));
+        }
+        if self.wild && chance.percent(30) {
+            options.push(("concurrency".to_owned(), Item::from(chance.between(1, 3))));
+        }
     }
 
     fn next(&mut self, chance: &mut Chance) -> u64 {

@@ -38,6 +38,7 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("one_answer", rpc::one_answer),
     ("interrupt_open", rpc::interrupt_open),
     ("sequential_ids", rpc::sequential_ids),
+    ("within_concurrency", rpc::within_concurrency),
     ("ids_name_one_thing", sessions::ids_name_one_thing),
     ("meta_order", pubsub::meta_order),
     ("last_word", sessions::last_word),
@@ -71,9 +72,19 @@ fn origins(log: &Log, kinds: &[u64]) -> BTreeMap<Tag, (usize, Message)> {
         .collect()
 }
 
-/// Events of one publisher reach one subscriber in order, across topics; so do calls of one caller at one callee.
+/// Events of one publisher reach one subscriber in order, across topics; so do calls of one caller at one callee, but
+/// for a call whose first callee had gone.
 fn pair_order(log: &Log) -> Checked {
     let mut last: BTreeMap<(u64, usize, usize), u64> = BTreeMap::new();
+    let calls = origins(log, &[code::CALL]);
+    let gone = rpc::gone(log);
+    let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
+    let began_anew = |tag: Tag, at: usize| {
+        let Some((said, _)) = calls.get(&tag) else { return false };
+        let until = quiet.iter().find(|quiet| **quiet > at).copied().unwrap_or(usize::MAX);
+        let realm = log.lives[tag.life].realm;
+        gone.iter().any(|(when, of)| *of == realm && *said < *when && *when < until)
+    };
     for (at, life, message) in log.heard() {
         let strictly = match message.code() {
             code::EVENT => false,
@@ -82,7 +93,8 @@ fn pair_order(log: &Log) -> Checked {
         };
         let Some(tag) = message.tag() else { continue };
         let before = last.insert((message.code(), tag.life, life), tag.sequence);
-        let fits = before.is_none_or(|b| b < tag.sequence || (b == tag.sequence && !strictly));
+        let fits = before.is_none_or(|b| b < tag.sequence || (b == tag.sequence && !strictly))
+            || (strictly && before != Some(tag.sequence) && began_anew(tag, at));
         ensure(fits, || format!("entry {at}: {tag:?} reached {life} after {before:?}"))?;
     }
     Ok(())
