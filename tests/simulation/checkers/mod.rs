@@ -73,9 +73,11 @@ fn origins(log: &Log, kinds: &[u64]) -> BTreeMap<Tag, (usize, Message)> {
 }
 
 /// Events of one publisher reach one subscriber in order, across topics; so do calls of one caller at one callee, but
-/// for a call whose first callee had gone.
+/// for a call whose first callee had gone. Calls that may have to wait, because a callee has set `concurrency`, keep
+/// their order only among those of one registration.
 fn pair_order(log: &Log) -> Checked {
-    let mut last: BTreeMap<(u64, usize, usize), u64> = BTreeMap::new();
+    let mut last: BTreeMap<(u64, usize, usize, Option<u64>), u64> = BTreeMap::new();
+    let bounded = rpc::bounded(log);
     let calls = origins(log, &[code::CALL]);
     let gone = rpc::gone(log);
     let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
@@ -92,7 +94,9 @@ fn pair_order(log: &Log) -> Checked {
             _ => continue,
         };
         let Some(tag) = message.tag() else { continue };
-        let before = last.insert((message.code(), tag.life, life), tag.sequence);
+        let registration = strictly.then(|| message.number(2));
+        let waits = registration.filter(|id| bounded.contains(&(log.lives[life].realm, *id)));
+        let before = last.insert((message.code(), tag.life, life, waits), tag.sequence);
         let fits = before.is_none_or(|b| b < tag.sequence || (b == tag.sequence && !strictly))
             || (strictly && before != Some(tag.sequence) && began_anew(tag, at));
         ensure(fits, || format!("entry {at}: {tag:?} reached {life} after {before:?}"))?;

@@ -1,11 +1,11 @@
 //! Calls: one answer each, invocations that count, interruptions with a cause.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fanwire::wamp::message::code;
 
 use super::{Checked, Grant, ensure, granted_first, silent_after_revoked};
-use crate::item::{Item, Tag};
+use crate::item::{Item, Message, Tag};
 use crate::log::{Log, What, is_last};
 
 const REGISTRATION: Grant = Grant {
@@ -128,6 +128,19 @@ pub(super) fn gone(log: &Log) -> Vec<(usize, usize)> {
     let departed = departed.filter_map(|(life, departure)| Some((life, departure.as_ref()?.at)));
     let sharing = left.chain(departed).filter(|(life, _)| shares[*life]);
     sharing.map(|(life, at)| (at, log.lives[life].realm)).collect()
+}
+
+/// The registrations, by realm, of which a callee has set `concurrency`.
+pub(super) fn bounded(log: &Log) -> BTreeSet<(usize, u64)> {
+    let asks = |(_, life, message): (usize, usize, &Message)| {
+        let bounds = message.code() == code::REGISTER && message.entry(2, "concurrency").is_some();
+        bounds.then(|| (life, message.number(1)))
+    };
+    let asked: BTreeSet<_> = log.said().filter_map(asks).collect();
+    let granted = log.heard().filter(|(_, life, message)| {
+        message.code() == code::REGISTERED && asked.contains(&(*life, message.number(1)))
+    });
+    granted.map(|(_, life, message)| (log.lives[life].realm, message.number(2))).collect()
 }
 
 /// A callee has no more invocations open than its `concurrency`. Those that their callers have given up do not count,
