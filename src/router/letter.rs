@@ -2,9 +2,9 @@
 //!
 //! Letters between a pair of shards are first in, first out; a shard writes to itself too. Chains are short: an
 //! `Invoke` begets at most one `Complete` or `Return`, a `Meta` at most one `Deliver` for each interested shard and
-//! record. A `Complete` or `Release` begets one `Grant` if calls wait, and that an `Invoke` of a call that has waited; a `Return` or
-//! `Desert` an `Invoke` for each call it is about, to a callee that came after the one that has gone. The others beget
-//! nothing, so one input causes bounded work.
+//! record. A `Complete` or `Release` begets one `Grant` if calls wait, and that an `Invoke` of a call that has waited,
+//! or the next `Grant` if it has been canceled; a `Return` or `Desert` begets an `Invoke` for each call it is about, to
+//! a callee that came after the one that has gone. The others beget nothing, so one input causes bounded work.
 
 use std::sync::Arc;
 

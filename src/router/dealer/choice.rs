@@ -15,8 +15,8 @@
 //! A call that gets a callee while others here are in line (their grants are on their way) gives it to the first of
 //! them and takes their place, so calls of one caller are invoked in the order in which they were made, but for two
 //! exceptions. A call that waits is overtaken by calls to other registrations, though they may have the same callee:
-//! a procedure that is busy stops no other. And a call whose callee had gone when INVOCATION was due begins anew, behind
-//! those that came after it: it would be refused otherwise, although others answer.
+//! a procedure that is busy stops no other. And a call whose callee had gone when INVOCATION was due begins anew,
+//! behind those that came after it: it would be refused otherwise, although others answer.
 //!
 //! Invariant: a call without a callee stands in exactly one line; no line is empty.
 
