@@ -88,8 +88,8 @@ impl Dealer {
         }
         for (_, call) in sorted(session.calls.take()) {
             let open = self.calls.remove(call.index as usize);
-            self.close(cx, call, &open);
             self.interrupt_callee(cx, call, open.callee, CancelMode::KillNoWait);
+            self.close(cx, call, &open, false);
         }
     }
 

@@ -346,11 +346,10 @@ impl Directory {
     ) {
         let mut records = self.records.lock();
         if let Some(Registration { id: registration, callees, .. }) = displaced {
-            let gone = callees.iter().map(|callee| callee.session);
-            let registration = *registration;
+            let (registration, gone) = (*registration, callees.iter().map(|callee| callee.session));
             records.extend(gone.clone().map(|session| Record::Unregistered { session, registration }));
-            let last = gone.last().expect("a registration has a callee");
-            records.push(Record::RegistrationDeleted { session: last, registration });
+            let last = gone.map(|session| Record::RegistrationDeleted { session, registration }).next_back();
+            records.extend(last);
         }
         if created {
             records.push(Record::RegistrationCreated {
@@ -492,7 +491,7 @@ impl Directory {
 /// A subscription: the shards that have any subscribers, of which there is one at least. Packed so that an entry of
 /// the table is one cache line.
 #[derive(Clone, Copy, Debug)]
-#[repr(packed(2))]
+#[repr(Rust, packed(2))]
 struct Subscription {
     id: SubscriptionId,
     shards: u64,

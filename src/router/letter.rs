@@ -2,10 +2,10 @@
 //!
 //! Letters between a pair of shards are first in, first out; a shard writes to itself too. Chains are short: an
 //! `Invoke` begets at most one `Complete` or `Return`, a `Meta` at most one `Deliver` for each interested shard and
-//! record. A `Complete` begets one `Grant` if calls wait, and that an `Invoke` of a call that has waited; a `Return` or
-//! `Desert` an `Invoke` for each call it is about, to a callee that came after the one that has gone. A `Round` begets
-//! itself once for each shard and, for each session it ends, what the end of a session begets. The others beget
-//! nothing, so one input causes bounded work.
+//! record. A `Complete` or `Release` begets one `Grant` if calls wait, and that an `Invoke` of a call that has waited,
+//! or the next `Grant` if it has been canceled; a `Return` or `Desert` begets an `Invoke` for each call it is about, to
+//! a callee that came after the one that has gone. A `Round` begets itself once for each shard and, for each session it
+//! ends, what the end of a session begets. The others beget nothing, so one input causes bounded work.
 
 use std::sync::Arc;
 
@@ -53,6 +53,15 @@ pub enum Letter {
         /// The callee.
         callee: Callee,
         /// Where its invocation is counted already.
+        slot: Slot,
+    },
+    /// To a callee's shard, after `Interrupt`: the invocation is open no longer.
+    Release {
+        /// The realm.
+        realm: RealmKey,
+        /// What the callee is one of.
+        registration: Arc<Registration>,
+        /// Where the invocation is counted.
         slot: Slot,
     },
     /// To a shard with calls that wait for a callee of the registration: it is no more.
@@ -127,6 +136,7 @@ impl Letter {
                 | Letter::Interrupt { .. }
                 | Letter::Meta { .. }
                 | Letter::Grant { .. }
+                | Letter::Release { .. }
                 | Letter::Desert { .. }
                 | Letter::Revoke { .. } => 0,
             }

@@ -21,7 +21,7 @@
 //! | SUBSCRIBED before the first EVENT | in one call, before any letter is taken: directory, roster, SUBSCRIBED queued |
 //! | no EVENT after UNSUBSCRIBED | in one call: roster left, UNSUBSCRIBED queued; delivery reads only the roster |
 //! | a PUBLISH made after SUBSCRIBED was seen is delivered | the generation is bumped before SUBSCRIBED is queued; the publisher's shard loads it at each publish |
-//! | calls of one caller reach one callee in order | as for events; a call whose callee has gone comes back, and begins anew |
+//! | calls of one caller reach one callee in order | as for events; the exceptions, calls that wait and calls whose callee has gone, are in `dealer/choice.rs` |
 //! | calls of a shared registration take turns over all shards | the registration counts them; the one that replaces it goes on counting |
 //! | no callee has more invocations than its `concurrency`, and calls that wait are served in their order | counts and queue are one thing behind one lock, which is the registration's; see [`directory::Workload`] |
 //! | no call waits for nobody | whoever ends an invocation grants the next; a registration's end is told to every shard that waits |

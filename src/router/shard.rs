@@ -583,6 +583,10 @@ impl Shard {
                 let (realm, mut cx) = self.lend(realm);
                 realm.dealer.granted(&mut cx, &registration, callee, slot);
             }
+            Letter::Release { realm, registration, slot } => {
+                let (realm, mut cx) = self.lend(realm);
+                realm.dealer.release(&mut cx, &registration, slot);
+            }
             Letter::Desert { realm, registration } => {
                 let (realm, mut cx) = self.lend(realm);
                 realm.dealer.deserted(&mut cx, registration);

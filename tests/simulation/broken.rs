@@ -273,6 +273,10 @@ const BROKEN: &[(&str, Breaks)] = &[
     }),
     ("sequential_ids", |log| drop_heard(log, SUBSCRIBER, code::INVOCATION, 0)),
     ("sequential_ids", |log| replace(log, SUBSCRIBER, code::INVOCATION, 1, 2)),
+    ("within_concurrency", |log| {
+        let said = log.said().find(|(_, _, m)| m.code() == code::REGISTER).expect("the log has it").0;
+        message(log, said).0[2] = dict! { "concurrency": 1 };
+    }),
     // The watcher's events are on_create, on_subscribe, on_unsubscribe, on_delete.
     ("meta_order", |log| swap_heard(log, WATCHER, code::EVENT, code::EVENT, 1)),
     ("meta_order", |log| drop_heard(log, WATCHER, code::EVENT, 1)),

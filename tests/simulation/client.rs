@@ -98,6 +98,8 @@ pub struct Client {
     pub guilty: bool,
     /// Its session id, once it has joined.
     pub session: u64,
+    /// It may ask for what the naive router does not know.
+    pub wild: bool,
     sequence: u64,
     request: u64,
     subscriptions: Vec<u64>,
@@ -121,6 +123,7 @@ impl Client {
             mute: chance.percent(10),
             guilty: false,
             session: 0,
+            wild: false,
             sequence: 0,
             request: 0,
             subscriptions: Vec::new(),
@@ -133,9 +136,9 @@ impl Client {
 
     /// The next life on the same transport.
     pub fn again(&self, life: usize, realm: usize, chance: &mut Chance) -> Client {
-        let Client { big, mute, ids, watcher, watches_all, .. } = *self;
+        let Client { big, mute, ids, watcher, watches_all, wild, .. } = *self;
         let fresh = Client::new(life, realm, chance, ids, watcher);
-        Client { big, mute, watches_all, stage: Stage::Opened, ..fresh }
+        Client { big, mute, watches_all, wild, stage: Stage::Opened, ..fresh }
     }
 
     /// GOODBYE, then HELLO and the first requests of the next life, none of which waits for an answer: which life says
@@ -188,7 +191,9 @@ impl Client {
             code::SUBSCRIBED if !self.subscriptions.contains(&message.number(2)) => {
                 self.subscriptions.push(message.number(2));
             }
-            code::REGISTERED => self.registrations.push(message.number(2)),
+            code::REGISTERED if !self.registrations.contains(&message.number(2)) => {
+                self.registrations.push(message.number(2));
+            }
             code::INVOCATION => {
                 let tag = message.tag().unwrap_or(Tag { life: usize::MAX, sequence: 0 });
                 self.owed.push(Owed { request: message.number(1), tag });
@@ -228,7 +233,9 @@ impl Client {
             }
             Act::Publish => self.publish(chance),
             Act::Register => {
-                let (uri, options) = pattern(&PROCEDURES, &PROCEDURE_PREFIXES, &PROCEDURE_WILDCARDS, chance);
+                let (uri, mut options) =
+                    pattern(&PROCEDURES, &PROCEDURE_PREFIXES, &PROCEDURE_WILDCARDS, chance);
+                self.share(&mut options, chance);
                 list![code::REGISTER, self.next(chance), options, uri]
             }
             Act::Unregister => {
@@ -282,6 +289,23 @@ impl Client {
         Message(list![code::CALL, request, dict! {}, "wamp.session.kill", list![session], keywords])
     }
 
+    /// Options of a registration that others may join, or that bounds how much is asked of it.
+    fn share(&self, options: &mut Item, chance: &mut Chance) {
+        const FORESEEABLE: [&str; 5] = ["roundrobin", "roundrobin", "first", "last", "_leastopen"];
+        let Item::Dict(options) = options else { return };
+        if chance.percent(60) {
+            let invoke = match chance.below(10) {
+                0 if self.wild => "random",
+                1 if self.wild => "_poweroftwo",
+                _ => chance.pick(&FORESEEABLE).expect("five are given"),
+            };
+            options.push(("invoke".to_owned(), Item::from(invoke)));
+        }
+        if self.wild && chance.percent(30) {
+            options.push(("concurrency".to_owned(), Item::from(chance.between(1, 3))));
+        }
+    }
+
     fn next(&mut self, chance: &mut Chance) -> u64 {
         self.request += if self.ids == RequestIds::Strict { 1 } else { chance.between(1, 4) as u64 };
         self.request
@@ -296,8 +320,11 @@ impl Client {
                 ("wamp.subscription.on_delete", "exact"),
             ])
             .expect("four are given");
-        let (topic, policy) =
-            if self.watches_all && self.life % 2 == 0 { (EVERYTHING, "prefix") } else { (topic, policy) };
+        let (topic, policy) = if self.watches_all && self.life.is_multiple_of(2) {
+            (EVERYTHING, "prefix")
+        } else {
+            (topic, policy)
+        };
         Message(list![code::SUBSCRIBE, self.next(chance), dict! { "match": policy }, topic])
     }
 

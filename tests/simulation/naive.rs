@@ -59,13 +59,41 @@ struct Registration {
     realm: usize,
     policy: MatchPolicy,
     procedure: String,
-    callee: usize,
+    invoke: String,
+    /// In the order in which they registered.
+    members: Vec<usize>,
+    /// Who is still to come in this round of the rotation.
+    round: Vec<usize>,
+}
+
+impl Registration {
+    /// The callee of the next call; `open` are the callees of the invocations that are.
+    fn choose(&mut self, open: &[usize]) -> usize {
+        let least = |of: &[usize]| {
+            let count = |life: usize| open.iter().filter(|callee| **callee == life).count();
+            of.iter().copied().min_by_key(|life| count(*life)).expect("somebody has registered")
+        };
+        let chosen = match self.invoke.as_str() {
+            "last" => self.members[self.members.len() - 1],
+            "roundrobin" => *self.round.first().unwrap_or(&self.members[0]),
+            // Whose turn is sooner, among equals.
+            "_leastopen" => {
+                let come = self.members.iter().filter(|life| !self.round.contains(life));
+                least(&self.round.iter().chain(come).copied().collect::<Vec<_>>())
+            }
+            _ => self.members[0],
+        };
+        let place = self.members.iter().position(|life| *life == chosen).expect("it is one of them");
+        self.round = self.members[place + 1..].to_vec();
+        chosen
+    }
 }
 
 struct Call {
     caller: usize,
     request: u64,
     callee: usize,
+    registration: u64,
     invocation: u64,
 }
 
@@ -131,7 +159,9 @@ impl Naive {
         }
         self.subscriptions.iter_mut().for_each(|subscription| subscription.members.retain(|m| *m != life));
         self.subscriptions.retain(|subscription| !subscription.members.is_empty());
-        self.registrations.retain(|registration| registration.callee != life);
+        for at in (0..self.registrations.len()).rev() {
+            self.leave_registration(at, life);
+        }
         for call in std::mem::take(&mut self.calls) {
             if call.caller == life {
                 self.interrupt(&call, "killnowait");
@@ -275,20 +305,54 @@ impl Naive {
             return self.error(life, message, reason::INVALID_URI);
         }
         let same = |r: &Registration| r.realm == realm && r.policy == policy && r.procedure == procedure;
-        if self.registrations.iter().any(same) {
-            return self.error(life, message, reason::PROCEDURE_ALREADY_EXISTS);
-        }
-        let (id, procedure) = (self.id(), procedure.to_owned());
-        self.registrations.push(Registration { id, realm, policy, procedure, callee: life });
+        let invoke = message.entry(2, "invoke").and_then(Item::text).unwrap_or("single").to_owned();
+        let fresh = self.id();
+        let id = match self.registrations.iter().position(same) {
+            None => {
+                let (procedure, members, round) = (procedure.to_owned(), vec![life], vec![life]);
+                let registration =
+                    Registration { id: fresh, realm, policy, procedure, invoke, members, round };
+                self.registrations.push(registration);
+                fresh
+            }
+            Some(at) if invoke == "single" || self.registrations[at].invoke != invoke => {
+                return self.error(life, message, reason::PROCEDURE_ALREADY_EXISTS);
+            }
+            Some(at) => {
+                let known = &mut self.registrations[at];
+                if !known.members.contains(&life) {
+                    known.members.push(life);
+                    known.round.push(life);
+                }
+                known.id
+            }
+        };
         self.send(life, list![code::REGISTERED, message.number(1), id]);
+    }
+
+    /// Invocations that are open count no longer for who comes again.
+    fn leave_registration(&mut self, at: usize, life: usize) {
+        let registration = &mut self.registrations[at];
+        if !registration.members.contains(&life) {
+            return;
+        }
+        registration.members.retain(|member| *member != life);
+        registration.round.retain(|member| *member != life);
+        let id = registration.id;
+        if registration.members.is_empty() {
+            self.registrations.remove(at);
+        }
+        for call in self.calls.iter_mut().filter(|call| call.callee == life && call.registration == id) {
+            call.registration = 0;
+        }
     }
 
     fn unregister(&mut self, life: usize, message: &Message) {
         let id = message.number(2);
-        let Some(at) = self.registrations.iter().position(|r| r.id == id && r.callee == life) else {
+        let Some(at) = self.registrations.iter().position(|r| r.id == id && r.members.contains(&life)) else {
             return self.error(life, message, reason::NO_SUCH_REGISTRATION);
         };
-        self.registrations.remove(at);
+        self.leave_registration(at, life);
         self.send(life, list![code::UNREGISTERED, message.number(1)]);
     }
 
@@ -299,14 +363,16 @@ impl Naive {
         }
         let chosen = self
             .registrations
-            .iter()
+            .iter_mut()
             .filter(|r| r.realm == realm && matches(r.policy, &r.procedure, procedure))
             .filter(|_| !uri::reserved(procedure))
             .max_by_key(|r| precedence(r.policy, &r.procedure));
         let Some(chosen) = chosen else {
             return self.error(life, message, reason::NO_SUCH_PROCEDURE);
         };
-        let callee = self.sessions.get_mut(&chosen.callee).expect("registrations leave with their callee");
+        let open = self.calls.iter().filter(|call| call.registration == chosen.id);
+        let life_called = chosen.choose(&open.map(|call| call.callee).collect::<Vec<_>>());
+        let callee = self.sessions.get_mut(&life_called).expect("registrations leave with their callee");
         callee.invocation += 1;
         let details = match chosen.policy {
             MatchPolicy::Exact => dict! {},
@@ -315,8 +381,14 @@ impl Naive {
         let mut invocation = list![code::INVOCATION, callee.invocation, chosen.id];
         invocation.push(details);
         invocation.extend_from_slice(message.payload());
-        let (callee, number) = (chosen.callee, callee.invocation);
-        self.calls.push(Call { caller: life, request: message.number(1), callee, invocation: number });
+        let (callee, invocation_id) = (life_called, callee.invocation);
+        self.calls.push(Call {
+            caller: life,
+            request: message.number(1),
+            callee,
+            registration: chosen.id,
+            invocation: invocation_id,
+        });
         self.send(callee, invocation);
     }
 

@@ -142,6 +142,7 @@ impl World {
         let watcher = self.chance.percent(self.plan.watchers);
         let mut client = Client::new(self.log.lives.len(), realm, &mut self.chance, ids, watcher);
         client.watches_all = !self.plan.calm && self.plan.testaments > 0;
+        client.wild = !self.plan.calm;
         self.log.lives.push(Life {
             connection: peer,
             realm,

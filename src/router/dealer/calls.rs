@@ -105,7 +105,8 @@ impl Dealer {
             return;
         }
         let call = self.calls.remove(index);
-        self.close(cx, complete.call, &call);
+        let answered = !matches!(complete.outcome, Outcome::Refused(_));
+        self.close(cx, complete.call, &call, answered);
         if let Some(session) = cx.peers.session(call.caller) {
             session.calls.remove(&call.request);
         }

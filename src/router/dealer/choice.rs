@@ -8,13 +8,15 @@
 //! ```text
 //!   on_call -- a free callee, nobody in line --> Invoke
 //!           -- all busy --> last in line, a ticket in the workload
-//!   complete, leave: the slot is released -- the next ticket --> Grant to its shard --> Invoke for the first in line
+//!   complete: the slot is released -- the next ticket --> Grant to its shard --> Invoke for the first in line
+//!   on_cancel, leave: Release to the callee's shard, which does the same
 //! ```
 //!
 //! A call that gets a callee while others here are in line (their grants are on their way) gives it to the first of
-//! them and takes their place, so calls of one caller are invoked in the order in which they were made. Only a call
-//! whose callee had gone when INVOCATION was due begins anew, behind those that came after it: it would be refused
-//! otherwise, although others answer.
+//! them and takes their place, so calls of one caller are invoked in the order in which they were made, but for two
+//! exceptions. A call that waits is overtaken by calls to other registrations, though they may have the same callee:
+//! a procedure that is busy stops no other. And a call whose callee had gone when INVOCATION was due begins anew,
+//! behind those that came after it: it would be refused otherwise, although others answer.
 //!
 //! Invariant: a call without a callee stands in exactly one line; no line is empty.
 
@@ -154,17 +156,23 @@ impl Dealer {
         }
     }
 
-    /// A call has ended, or its caller has: its slot goes to the next, or it leaves the line.
-    pub(super) fn close(&mut self, cx: &mut Context<'_>, call: CallKey, open: &OpenCall) {
+    /// A call has ended, or its caller has: its slot goes to the next, or it leaves the line. If the callee has not
+    /// answered it is asked to give the slot back, after it has seen INVOCATION and INTERRUPT: until then it is busy.
+    pub(super) fn close(&mut self, cx: &mut Context<'_>, call: CallKey, open: &OpenCall, answered: bool) {
         let Some(registration) = &open.registration else { return };
         match (open.callee, open.slot) {
+            (Some(callee), Some(slot)) if !answered => {
+                let registration = registration.clone();
+                cx.letters.post(callee.shard, Letter::Release { realm: self.realm.key, registration, slot });
+            }
             (_, Some(slot)) => self.release(cx, registration, slot),
             (None, None) => self.withdraw(cx.index, registration, call),
-            _ => {}
+            (Some(_), None) => {}
         }
     }
 
-    fn release(&mut self, cx: &mut Context<'_>, registration: &Arc<Registration>, slot: Slot) {
+    /// An invocation that was counted is open no longer.
+    pub fn release(&mut self, cx: &mut Context<'_>, registration: &Arc<Registration>, slot: Slot) {
         if let Some(workload) = &registration.workload {
             workload.release(slot);
             self.grant(cx, registration);

@@ -40,6 +40,7 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("one_answer", rpc::one_answer),
     ("interrupt_open", rpc::interrupt_open),
     ("sequential_ids", rpc::sequential_ids),
+    ("within_concurrency", rpc::within_concurrency),
     ("ids_name_one_thing", sessions::ids_name_one_thing),
     ("meta_order", pubsub::meta_order),
     ("last_word", sessions::last_word),
@@ -76,9 +77,21 @@ fn origins(log: &Log, kinds: &[u64]) -> BTreeMap<Tag, (usize, Message)> {
         .collect()
 }
 
-/// Events of one publisher reach one subscriber in order, across topics; so do calls of one caller at one callee.
+/// Events of one publisher reach one subscriber in order, across topics; so do calls of one caller at one callee, but
+/// for a call whose first callee had gone. Calls that may have to wait, because a callee has set `concurrency`, keep
+/// their order only among those of one registration.
 fn pair_order(log: &Log) -> Checked {
-    let mut last: BTreeMap<(u64, usize, usize), u64> = BTreeMap::new();
+    let mut last: BTreeMap<(u64, usize, usize, Option<u64>), u64> = BTreeMap::new();
+    let bounded = rpc::bounded(log);
+    let calls = origins(log, &[code::CALL]);
+    let gone = rpc::gone(log);
+    let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
+    let began_anew = |tag: Tag, at: usize| {
+        let Some((said, _)) = calls.get(&tag) else { return false };
+        let until = quiet.iter().find(|quiet| **quiet > at).copied().unwrap_or(usize::MAX);
+        let realm = log.lives[tag.life].realm;
+        gone.iter().any(|(when, of)| *of == realm && *said < *when && *when < until)
+    };
     for (at, life, message) in log.heard() {
         let strictly = match message.code() {
             code::EVENT => false,
@@ -86,8 +99,11 @@ fn pair_order(log: &Log) -> Checked {
             _ => continue,
         };
         let Some(tag) = message.tag() else { continue };
-        let before = last.insert((message.code(), tag.life, life), tag.sequence);
-        let fits = before.is_none_or(|b| b < tag.sequence || (b == tag.sequence && !strictly));
+        let registration = strictly.then(|| message.number(2));
+        let waits = registration.filter(|id| bounded.contains(&(log.lives[life].realm, *id)));
+        let before = last.insert((message.code(), tag.life, life, waits), tag.sequence);
+        let fits = before.is_none_or(|b| b < tag.sequence || (b == tag.sequence && !strictly))
+            || (strictly && before != Some(tag.sequence) && began_anew(tag, at));
         ensure(fits, || format!("entry {at}: {tag:?} reached {life} after {before:?}"))?;
     }
     Ok(())

@@ -261,7 +261,7 @@ pub(super) fn meta_order(log: &Log) -> Checked {
                 Seen::Midway
             }
             (Seen::Created, "on_subscribe" | "on_register") => Seen::Held(1),
-            (Seen::Held(count), "on_subscribe") => Seen::Held(count + 1),
+            (Seen::Held(count), "on_subscribe" | "on_register") => Seen::Held(count + 1),
             (Seen::Held(count @ 1..), "on_unsubscribe" | "on_unregister") => Seen::Held(count - 1),
             (Seen::Midway | Seen::Held(0), "on_delete") => Seen::Deleted,
             (state, verb) => return Err(format!("entry {at}: {verb} of {id} after {state:?}")),

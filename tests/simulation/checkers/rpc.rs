@@ -1,11 +1,11 @@
 //! Calls: one answer each, invocations that count, interruptions with a cause.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fanwire::wamp::message::code;
 
 use super::{Checked, Grant, ensure, granted_first, silent_after_revoked};
-use crate::item::{Item, Tag};
+use crate::item::{Item, Message, Tag};
 use crate::log::{Log, What, is_last};
 
 const REGISTRATION: Grant = Grant {
@@ -113,6 +113,85 @@ fn was_given_up(log: &Log, call: Tag, mode: &str, before: usize) -> bool {
         }
     }
     false
+}
+
+/// Where callees whose calls others may answer leave a registration or their realm, and which realm that is.
+pub(super) fn gone(log: &Log) -> Vec<(usize, usize)> {
+    let mut shares = vec![false; log.lives.len()];
+    for (_, life, message) in log.said().filter(|(_, _, message)| message.code() == code::REGISTER) {
+        shares[life] |= ["invoke", "concurrency"].iter().any(|key| message.entry(2, key).is_some());
+    }
+    let left = log.said().filter(|(_, _, message)| message.code() == code::UNREGISTER);
+    let left = left.map(|(at, life, _)| (life, at));
+    let departures = log.departures();
+    let departed = departures.iter().enumerate();
+    let departed = departed.filter_map(|(life, departure)| Some((life, departure.as_ref()?.at)));
+    let sharing = left.chain(departed).filter(|(life, _)| shares[*life]);
+    sharing.map(|(life, at)| (at, log.lives[life].realm)).collect()
+}
+
+/// The registrations, by realm, of which a callee has set `concurrency`.
+pub(super) fn bounded(log: &Log) -> BTreeSet<(usize, u64)> {
+    let asks = |(_, life, message): (usize, usize, &Message)| {
+        let bounds = message.code() == code::REGISTER && message.entry(2, "concurrency").is_some();
+        bounds.then(|| (life, message.number(1)))
+    };
+    let asked: BTreeSet<_> = log.said().filter_map(asks).collect();
+    let granted = log.heard().filter(|(_, life, message)| {
+        message.code() == code::REGISTERED && asked.contains(&(*life, message.number(1)))
+    });
+    granted.map(|(_, life, message)| (log.lives[life].realm, message.number(2))).collect()
+}
+
+/// A callee has no more invocations open than its `concurrency`. Those that their callers have given up do not count,
+/// nor those from before it has registered anew.
+pub(super) fn within_concurrency(log: &Log) -> Checked {
+    let mut asked: BTreeMap<(usize, u64), u64> = BTreeMap::new();
+    let mut limits: BTreeMap<(usize, u64), u64> = BTreeMap::new();
+    let mut open: BTreeMap<(usize, u64), Vec<(u64, Tag)>> = BTreeMap::new();
+    let departures = log.departures();
+    for (at, entry) in log.entries.iter().enumerate() {
+        let life = entry.life;
+        match &entry.what {
+            What::Said(message) if message.code() == code::REGISTER => {
+                if let Some(limit) = message.entry(2, "concurrency").and_then(Item::number) {
+                    asked.entry((life, message.number(1))).or_insert(limit);
+                }
+            }
+            What::Said(message) if matches!(message.code(), code::YIELD | code::ERROR) => {
+                let request = message.number(if message.code() == code::YIELD { 1 } else { 2 });
+                for ((_, _), open) in open.iter_mut().filter(|((of, _), _)| *of == life) {
+                    open.retain(|(known, _)| *known != request);
+                }
+            }
+            What::Heard(message) if message.code() == code::REGISTERED => {
+                let registration = (life, message.number(2));
+                open.remove(&registration);
+                let limit = asked.get(&(life, message.number(1))).copied();
+                // Who registers what it has keeps what it had asked for first.
+                limits.entry(registration).or_insert(limit.unwrap_or(u64::MAX));
+            }
+            What::Said(message) if message.code() == code::UNREGISTER => {
+                limits.remove(&(life, message.number(2)));
+            }
+            What::Heard(message) if message.code() == code::INVOCATION => {
+                let registration = (life, message.number(2));
+                let tag = message.tag().ok_or_else(|| format!("entry {at} is nobody's"))?;
+                let open = open.entry(registration).or_default();
+                open.retain(|(_, tag)| {
+                    let canceled = ["skip", "kill", "killnowait"];
+                    // What the router decides shows in the log later than what follows from it.
+                    departures[tag.life].is_none_or(|departure| departure.by_client && departure.at > at)
+                        && !canceled.iter().any(|mode| was_given_up(log, *tag, mode, at))
+                });
+                open.push((message.number(1), tag));
+                let limit = limits.get(&registration).copied().unwrap_or(u64::MAX);
+                ensure(open.len() as u64 <= limit, || format!("entry {at}: {limit} were wanted at most"))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Requests of INVOCATION count 1, 2, 3 in each session.
