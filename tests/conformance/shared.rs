@@ -1,6 +1,7 @@
 //! REGISTER with `invoke`, `concurrency` and `force_reregister` (advanced profile, "Shared Registration", "Registration
 //! Revocation"; the latter two options are Crossbar.io's and Autobahn's).
 
+use fanwire::router::ShardIndex;
 use serde_json::{Value, json};
 
 use crate::wire::{Client, KINDS, Wire, everywhere, head};
@@ -419,4 +420,48 @@ fn members_that_come_and_go_are_told_of() {
         assert_eq!(events, expected);
         wire.finish();
     });
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_calls_that_nobody_has_begun() {
+    everywhere(|mut wire| {
+        let (callee, _) = worker(&mut wire, r#"{"concurrency":1}"#);
+        let (caller, _) = wire.join();
+        for request in 1..=2 {
+            call(&mut wire, caller, request);
+        }
+        assert_eq!(wire.receive_one(callee)[1], 1);
+        for shard in &mut wire.shards {
+            shard.drain(wire.now);
+        }
+        wire.settle();
+        assert_eq!(head(&wire.receive_one(caller), 5), error(2, "wamp.error.unavailable"));
+        wire.send(callee, "[70,1,{}]");
+        assert_eq!(wire.receive(caller)[0], json!([50, 1, {}]));
+        assert_eq!(wire.receive_one(callee)[0], 6);
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_callee_is_busy_until_it_was_told_that_its_call_was_given_up() {
+    let mut wire = Wire::new(3, KINDS[0]);
+    let (patient, _) = wire.join();
+    let (hasty, _) = wire.join();
+    let (callee, _) = worker(&mut wire, r#"{"concurrency":1}"#);
+    wire.send_without_letters(hasty, &format!(r#"[48,1,{{}},"{PROCEDURE}",[1]]"#));
+    wire.send_without_letters(patient, &format!(r#"[48,1,{{}},"{PROCEDURE}",[2]]"#));
+    wire.send_without_letters(hasty, "[49,1,{}]");
+    // The letters of the one who has given up reach the callee's shard last.
+    for (from, to) in [(1, 0), (0, 2)] {
+        let letters = std::mem::take(wire.shards[from].letters(ShardIndex(to as u8)));
+        for letter in letters {
+            wire.shards[to].take_letter(letter, wire.now);
+        }
+    }
+    wire.settle();
+    let kinds: Vec<Value> = wire.receive(callee).iter().map(|message| message[0].clone()).collect();
+    assert_eq!(kinds, [68, 69, 68]);
+    assert_eq!(head(&wire.receive_one(hasty), 5), error(1, "wamp.error.canceled"));
+    wire.finish();
 }
