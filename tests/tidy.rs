@@ -84,7 +84,15 @@ fn words_stand_where_they_may() {
         ("SystemTime", &["cli/", "server/mod.rs", "router/clock.rs"]),
         (
             "Mutex<",
-            &["sync.rs", "router/directory.rs", "router/realm.rs", "server/mailbox.rs", "cli/command.rs"],
+            &[
+                "sync.rs",
+                "router/directory.rs",
+                "router/history.rs",
+                "router/realm.rs",
+                "router/retained.rs",
+                "server/mailbox.rs",
+                "cli/command.rs",
+            ],
         ),
         ("RwLock<", &["sync.rs", "router/directory.rs"]),
         ("AtomicU", &["sync.rs", "router/directory.rs", "server/mailbox.rs"]),

@@ -20,7 +20,7 @@ use super::msgpack::MessagePackReader;
 use super::payload::key_text;
 use crate::limits::PAYLOAD_DEPTH_MAX;
 use crate::wamp::message::Text;
-use crate::wamp::value::custom_attribute;
+use crate::wamp::value::forwarded;
 use crate::wamp::{Dict, List, Raw, Serializer, Value};
 
 /// One scalar, or an opened container `C`.
@@ -226,7 +226,7 @@ impl<'a> Iterator for Entries<'a> {
             return Some((Cow::Borrowed(key), reborrow(value)));
         }
         match self {
-            Entries::Extended(_, raw) => raw.find(|(key, _)| custom_attribute(key)),
+            Entries::Extended(_, raw) => raw.find(|(key, _)| forwarded(key)),
             _ => None,
         }
     }

@@ -17,6 +17,7 @@
 
 mod calls;
 mod invocations;
+mod passthru;
 mod registrations;
 
 use std::sync::Arc;

@@ -20,6 +20,8 @@
 //!
 //! Answers never follow the order of a hash map: see `pattern.rs` for the order they do follow.
 
+mod listing;
+
 use std::hash::BuildHasher;
 use std::sync::Arc;
 

@@ -1,17 +1,19 @@
 //! What one shard tells another, and the outboxes in which that waits for the end of the turn.
 //!
 //! Letters between a pair of shards are first in, first out; a shard writes to itself too. Chains are short: an
-//! `Invoke` begets at most one `Complete`, a `Meta` at most one `Deliver` for each interested shard and record, and
+//! `Invoke` begets at most one `Complete`, a `Passthru` at most one `RefuseYield`, a `Meta` at most one `Deliver` for each interested shard and record, and
 //! the others beget nothing, so one input causes bounded work.
 
 use std::sync::Arc;
 
+use super::directory::Callee;
+use super::passthru;
 use super::publication::Publication;
 use super::{PeerKey, RealmKey, ShardIndex};
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::wamp::options::CancelMode;
-use crate::wamp::{Dict, Raw, RegistrationId, Serializer};
+use crate::wamp::{Dict, Raw, RegistrationId, RequestId, Serializer};
 
 /// A call in the table of its realm in its caller's shard. Never used again: `serial` counts the calls of that table.
 /// Whoever holds the key knows the realm.
@@ -55,6 +57,17 @@ pub enum Letter {
         /// What the caller asked for.
         mode: CancelMode,
     },
+    /// To a caller's shard: the answer that follows has a payload that is not to be looked into.
+    Passthru(Box<PassthruAnswer>),
+    /// To a callee's shard: the caller does not take what it has yielded; send ERROR.
+    RefuseYield {
+        /// The realm of caller and callee.
+        realm: RealmKey,
+        /// The callee.
+        callee: Callee,
+        /// The invocation it has answered.
+        request: RequestId,
+    },
     /// To a realm's home shard: the directory has records to publish.
     Meta {
         /// Whose directory.
@@ -71,13 +84,13 @@ impl Letter {
     /// Octets it stands for: what it counts in a mailbox's byte bound and in a turn's share of letters.
     pub fn bytes(&self) -> usize {
         let carried = |payload: &OwnedPayload, attributes: &Option<Attributes>| {
-            payload.borrow().bytes().len()
-                + attributes.as_ref().map_or(0, |attributes| attributes.bytes.len())
+            payload.borrow().bytes().len() + attributes.as_ref().map_or(0, Attributes::bytes)
         };
         LETTER_BYTES
             + match self {
                 Letter::Deliver { publication, .. } => {
                     carried(publication.payload(), &publication.attributes)
+                        + publication.particulars.as_ref().map_or(0, |particulars| particulars.bytes())
                 }
                 Letter::Invoke(invoke) => carried(&invoke.payload, &invoke.attributes),
                 Letter::Complete(complete) => match &complete.outcome {
@@ -86,7 +99,11 @@ impl Letter {
                     }
                     Outcome::Refused(_) => 0,
                 },
-                Letter::Draining { .. } | Letter::Interrupt { .. } | Letter::Meta { .. } => 0,
+                Letter::Draining { .. }
+                | Letter::Interrupt { .. }
+                | Letter::Passthru(_)
+                | Letter::RefuseYield { .. }
+                | Letter::Meta { .. } => 0,
             }
     }
 }
@@ -108,6 +125,19 @@ pub struct Invoke {
     pub attributes: Option<Attributes>,
     /// Arguments of the CALL.
     pub payload: OwnedPayload,
+}
+
+/// What a caller's shard needs to rule on an answer whose payload is not to be looked into.
+#[derive(Debug)]
+pub struct PassthruAnswer {
+    /// The realm of caller and callee.
+    pub realm: RealmKey,
+    /// The call.
+    pub call: CallKey,
+    /// Who answers.
+    pub callee: Callee,
+    /// The invocation it answers by YIELD; none if by ERROR, of which nobody is told that it is refused.
+    pub yielded: Option<RequestId>,
 }
 
 /// What a caller's shard needs to answer a call.
@@ -144,22 +174,35 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
-/// Options that have custom attributes among them, to be forwarded (see [`Dict::Extended`]).
-#[derive(Debug)]
+/// Options that have attributes among them that travel on (see [`Dict::Extended`]).
+#[derive(Clone, Debug)]
 pub struct Attributes {
     serializer: Serializer,
     bytes: Box<[u8]>,
+    passthru: bool,
 }
 
 impl Attributes {
-    /// A copy, if `custom` says that there are custom attributes; most messages have none.
+    /// A copy, if `custom` says that there are such attributes; most messages have none.
     pub fn of(options: &Dict<'_>, custom: bool) -> Option<Attributes> {
         match options {
-            Dict::Raw(raw) if custom => {
-                Some(Attributes { serializer: raw.serializer(), bytes: raw.bytes().into() })
-            }
+            Dict::Raw(raw) if custom => Some(Attributes {
+                serializer: raw.serializer(),
+                bytes: raw.bytes().into(),
+                passthru: passthru::used(options) == Ok(true),
+            }),
             _ => None,
         }
+    }
+
+    /// Octets.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// True if they say that the payload is not to be looked into.
+    pub fn passthru(&self) -> bool {
+        self.passthru
     }
 
     /// As it is taken by [`Dict::Extended`].

@@ -8,7 +8,8 @@
 //! - [`realm`]: what all shards share. [`directory`]: which shards care about a URI, behind short locks;
 //!   [`match_cache`]: how a shard reads it without them. [`pattern`]: exact, prefix and wildcard matching.
 //! - [`broker`] and [`dealer`]: one of each for a realm in a shard. [`roster`]: who here has which subscription.
-//!   [`publication`]: an event on its way. [`hashed_slab`]: what tables of very many small entries are made of.
+//!   [`publication`]: an event on its way. [`eligibility`]: whom it is for. [`retained`] and [`history`]: what is kept for
+//!   those who come later. [`passthru`]: payload that nobody looks into. [`hashed_slab`]: what tables of very many small entries are made of.
 //! - [`features`]: what peers announce, and what the router does.
 //! - [`letter`]: what shards tell one another. [`timers`], [`clock`], [`entropy`]: time and chance, both from outside.
 //!
@@ -20,6 +21,8 @@
 //! | SUBSCRIBED before the first EVENT | in one call, before any letter is taken: directory, roster, SUBSCRIBED queued |
 //! | no EVENT after UNSUBSCRIBED | in one call: roster left, UNSUBSCRIBED queued; delivery reads only the roster |
 //! | a PUBLISH made after SUBSCRIBED was seen is delivered | the generation is bumped before SUBSCRIBED is queued; the publisher's shard loads it at each publish |
+//! | what is retained or in the history when PUBLISHED is seen is found | the publisher's shard stores before it queues PUBLISHED |
+//! | who subscribes with `get_retained` misses no retained event | the publisher's shard stores and then looks in the directory; the subscriber's enters the directory and then looks in the store |
 //! | calls of one caller reach one callee in order | as for events |
 //! | REGISTERED before the first INVOCATION | directory and REGISTERED in one call; `Invoke` waits in the mailbox |
 //! | no INVOCATION after UNREGISTERED | `invoke` looks in the callee's own session |
@@ -37,17 +40,21 @@ pub mod broker;
 pub mod clock;
 pub mod dealer;
 pub mod directory;
+pub mod eligibility;
 pub mod entropy;
 pub mod features;
 pub mod hashed_slab;
+pub mod history;
 pub mod letter;
 pub mod match_cache;
 pub mod meta;
+pub mod passthru;
 pub mod pattern;
 pub mod peer;
 pub mod publication;
 pub mod queue;
 pub mod realm;
+pub mod retained;
 pub mod roster;
 pub mod session;
 pub mod shard;
@@ -65,6 +72,7 @@ use crate::wamp::message::{self, code};
 use crate::wamp::{Dict, Message, RequestId, Serializer, Value};
 
 pub use clock::Clock;
+pub use history::HistoryRule;
 pub use letter::Letter;
 pub use realm::{Disclosure, ListenerSettings, RealmSettings, RequestIds, Role, Router, Settings};
 pub use shard::{Closing, Shard};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::features::{self, Announced, Features};
 use super::letter::CallKey;
 use super::roster::Places;
-use super::{RealmKey, RequestIds, Role, Router};
+use super::{RealmKey, RealmSettings, RequestIds, Role, Router};
 use crate::codec;
 use crate::error::Violation;
 use crate::wamp::message::Hello;
@@ -233,21 +233,21 @@ impl HelloDetails {
 /// session is.
 pub fn welcome_details<T>(
     router: &Router,
-    realm: &str,
+    realm: &RealmSettings,
     identity: &Identity,
     send: impl FnOnce(Dict<'_>) -> T,
 ) -> T {
     let on = |names: Vec<&'static str>| -> Vec<_> {
         names.into_iter().map(|name| (name, Value::Bool(true))).collect()
     };
-    let Announced { broker, dealer } = features::announced();
+    let Announced { broker, dealer } = features::announced(realm);
     let (broker, dealer) = (on(broker), on(dealer));
     let broker = [("features", Value::Dict(Dict::Pairs(&broker)))];
     let dealer = [("features", Value::Dict(Dict::Pairs(&dealer)))];
     let roles =
         [("broker", Value::Dict(Dict::Pairs(&broker))), ("dealer", Value::Dict(Dict::Pairs(&dealer)))];
     let mut details = vec![
-        ("realm", Value::text(realm)),
+        ("realm", Value::text(&realm.name)),
         ("authid", Value::text(&identity.authid)),
         ("authrole", Value::text(&identity.role.name)),
         ("authmethod", Value::text(identity.authmethod)),

@@ -32,6 +32,7 @@ use super::dealer::Dealer;
 use super::entropy::Entropy;
 use super::letter::Letters;
 use super::meta::procedures;
+use super::passthru;
 use super::peer::{Peers, Sent, State};
 use super::queue::Waiting;
 use super::realm::{Member, Realm};
@@ -441,8 +442,12 @@ impl Shard {
         Ok(Next::Read)
     }
 
-    /// Holds the request id against the ones before it, where the message has one that counts.
+    /// Holds the message against what the peer has announced, and the request id against the ones before it, where the
+    /// message has one that counts.
     fn admit(&mut self, key: PeerKey, message: &Message<'_>) -> Result<(), Violation> {
+        if let Some(session) = self.peers.session(key) {
+            passthru::admit(session.features, message)?;
+        }
         let Some(request) = message.counted_request() else { return Ok(()) };
         let Some(listener) = self.peers.peer(key).map(|peer| peer.listener) else { return Ok(()) };
         let rule = self.router.settings.listeners[listener.0 as usize].request_ids;
@@ -496,7 +501,7 @@ impl Shard {
             peer.state = State::Joined(Box::new(Session::new(identity.clone(), admission)));
         }
         self.peers.counters.sessions_joined += 1;
-        session::welcome_details(&self.router, &realm.name, &identity, |details| {
+        session::welcome_details(&self.router, &realm.settings, &identity, |details| {
             self.peers.send(key, &Message::Welcome(Welcome { session: identity.session, details }))
         })
     }
@@ -547,6 +552,14 @@ impl Shard {
             Letter::Interrupt { callee, realm, call, mode } => {
                 let (realm, mut cx) = self.lend(realm);
                 realm.dealer.interrupt(&mut cx, callee, call, mode);
+            }
+            Letter::Passthru(answer) => {
+                let (realm, mut cx) = self.lend(answer.realm);
+                realm.dealer.passthru(&mut cx, &answer);
+            }
+            Letter::RefuseYield { realm, callee, request } => {
+                let (realm, mut cx) = self.lend(realm);
+                realm.dealer.refuse_yield(&mut cx, callee, request);
             }
             Letter::Draining { shard } => self.draining_shards |= 1 << shard.0,
             Letter::Meta { realm } => {

@@ -6,6 +6,7 @@
 use crate::codec;
 use crate::codec::payload::{self, OwnedPayload};
 use crate::error::Refusal;
+use crate::router::history::query;
 use crate::router::shard::LocalRealm;
 use crate::router::{Context, PeerKey, arguments};
 use crate::wamp::message::{self, Call};
@@ -20,6 +21,7 @@ pub(in crate::router) fn on_call(
 ) -> Result<(), Refusal> {
     let result = match &*message.procedure {
         "wamp.session.count" => session_count(realm, message)?,
+        "wamp.subscription.get_events" => return query::on_call(realm, cx, key, message),
         _ => return Err(Refusal::NoSuchProcedure),
     };
     answer(cx, key, message.request, &result);
