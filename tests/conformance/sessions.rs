@@ -25,8 +25,19 @@ fn welcome_names_roles_features_and_who_one_is() {
         assert_eq!(details["authmethod"], "anonymous");
         assert_eq!(details["agent"], "Fanwire-test");
         assert!(!details["authid"].as_str().unwrap().is_empty());
-        let broker = json!({"features": {"pattern_based_subscription": true, "publisher_exclusion": true}});
-        let dealer = json!({"features": {"call_canceling": true, "pattern_based_registration": true}});
+        let broker = json!({"features": {
+            "event_retention": true,
+            "pattern_based_subscription": true,
+            "payload_passthru_mode": true,
+            "publisher_exclusion": true,
+            "publisher_identification": true,
+            "subscriber_blackwhite_listing": true,
+        }});
+        let dealer = json!({"features": {
+            "call_canceling": true,
+            "pattern_based_registration": true,
+            "payload_passthru_mode": true,
+        }});
         assert_eq!(details["roles"], json!({"broker": broker, "dealer": dealer}));
         wire.finish();
     });

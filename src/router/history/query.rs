@@ -3,7 +3,8 @@
 //!
 //! All filters that are given must hold. The publication that a filter names is looked for among those of the
 //! subscription that are still kept; if it is not there, nobody can say what came before or after it, and nothing is
-//! found. Events that the caller would not have got are left out, and so are those without a form in its serializer.
+//! found. Events that the caller would not have got are left out, and so are those without a form in its serializer, or
+//! nested too deeply for one more level around them.
 //!
 //! An answer holds as many events as fit a message, and at most `limit`. If there would have been more, the keyword
 //! argument `is_limit_reached` is true, and `after_publication` (`before_publication` in reverse) asks for the rest.
@@ -24,7 +25,7 @@ use crate::wamp::options::{Options, WrongOption};
 use crate::wamp::{Dict, MatchPolicy, Message, PublicationId, Serializer, SubscriptionId, Value};
 
 /// CALL of `wamp.subscription.get_events`.
-pub fn on_call(
+pub(in crate::router) fn on_call(
     realm: &LocalRealm,
     cx: &mut Context<'_>,
     key: PeerKey,
@@ -219,7 +220,10 @@ impl Page {
     /// Puts an event last; false if there is no room for it. The first one always has some: whether it can be sent
     /// is seen then.
     fn add(&mut self, publication: &KeptPublication) -> bool {
-        let Ok(event) = self.event(publication) else {
+        let event = self.event(publication).ok();
+        // A dictionary and a list stand around the arguments that did not in the PUBLISH.
+        let fits = |event: &OwnedPayload| codec::check(self.serializer, event.borrow().bytes()).is_ok();
+        let Some(event) = event.filter(fits) else {
             self.untranslatable += 1;
             return true;
         };
@@ -364,7 +368,8 @@ mod tests {
         for serializer in Serializer::ALL {
             let subscription = (SubscriptionId(3), MatchPolicy::Prefix);
             let mut page = Page::new(subscription, serializer, 400);
-            assert!(page.add(&publication(1, &args, 0)));
+            assert!(page.add(&publication(1, &args, 0)) && page.untranslatable == 1, "too deep");
+            assert!(page.add(&publication(1, &args[1..args.len() - 1], 0)) && page.untranslatable == 1);
             let added = (2..9).take_while(|id| page.add(&publication(*id, "[1]", 0))).count();
             assert!((1..4).contains(&added), "{added} more");
             let payload = page.payload();
