@@ -58,8 +58,8 @@ pub struct Serve {
     #[arg(long, value_name = "RULE", default_value = "as-asked")]
     disclose: Disclose,
 
-    /// Keep an event history of a topic, for wamp.subscription.get_events. May be given again; the first that matches
-    /// a topic keeps its events. Options follow the topic: 'com.example.?match=prefix&events=1000&seconds=3600&bytes=16M'
+    /// Keep an event history of a topic, for wamp.subscription.get_events. May be given again; the first that matches a
+    /// topic keeps its events. Options follow the topic: 'com.example.?match=prefix&events=1000&seconds=3600&bytes=16M'
     #[arg(long, value_name = "TOPIC", value_parser = config::history_rule)]
     event_history: Vec<HistoryRule>,
 

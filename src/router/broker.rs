@@ -1,6 +1,6 @@
 //! The broker of one realm in one shard: SUBSCRIBE, UNSUBSCRIBE, PUBLISH, and the delivery of EVENT to the peers here
-//! (basic profile, "Publish and Subscribe"; advanced profile, "Pattern-based Subscriptions"). What PUBLISH begets stands
-//! in `publish`.
+//! (basic profile, "Publish and Subscribe"; advanced profile, "Pattern-based Subscriptions"). What PUBLISH begets
+//! stands in `publish`.
 //!
 //! The *rosters* say exactly which peers here have which subscription; nobody else reads or writes them. The
 //! directory, which all shards share, only knows that this shard has some. A publication is delivered by what the

@@ -5,9 +5,10 @@
 //! and a subscription finds in it what its topic or pattern matches, also if it is the first there ever was. A
 //! publication is kept by the first rule that its topic matches, and by no other; each rule has its own bounds.
 //!
-//! What is for certain sessions (`exclude`, `eligible`) is never kept: session ids mean nothing to those who come later.
-//! That a publisher does not get its own event (`exclude_me`) is no such restriction, or hardly anything could be kept:
-//! it finds its own events in the history. Restrictions by authid and authrole are kept and hold for whoever asks.
+//! What is for certain sessions (`exclude`, `eligible`) is never kept: session ids mean nothing to those who come
+//! later. That a publisher does not get its own event (`exclude_me`) is no such restriction, or hardly anything could
+//! be kept: it finds its own events in the history. Restrictions by authid and authrole are kept and hold for whoever
+//! asks.
 
 pub mod query;
 

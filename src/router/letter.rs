@@ -1,8 +1,8 @@
 //! What one shard tells another, and the outboxes in which that waits for the end of the turn.
 //!
 //! Letters between a pair of shards are first in, first out; a shard writes to itself too. Chains are short: an
-//! `Invoke` begets at most one `Complete`, a `Passthru` at most one `RefuseYield`, a `Meta` at most one `Deliver` for each interested shard and record, and
-//! the others beget nothing, so one input causes bounded work.
+//! `Invoke` begets at most one `Complete`, a `Passthru` at most one `RefuseYield`, a `Meta` at most one `Deliver` for
+//! each interested shard and record, and the others beget nothing, so one input causes bounded work.
 
 use std::sync::Arc;
 

@@ -8,8 +8,9 @@
 //! - [`realm`]: what all shards share. [`directory`]: which shards care about a URI, behind short locks;
 //!   [`match_cache`]: how a shard reads it without them. [`pattern`]: exact, prefix and wildcard matching.
 //! - [`broker`] and [`dealer`]: one of each for a realm in a shard. [`roster`]: who here has which subscription.
-//!   [`publication`]: an event on its way. [`eligibility`]: whom it is for. [`retained`] and [`history`]: what is kept for
-//!   those who come later. [`passthru`]: payload that nobody looks into. [`hashed_slab`]: what tables of very many small entries are made of.
+//!   [`publication`]: an event on its way. [`eligibility`]: whom it is for. [`retained`] and [`history`]: what is kept
+//!   for those who come later. [`passthru`]: payload that nobody looks into. [`hashed_slab`]: what tables of very many
+//!   small entries are made of.
 //! - [`features`]: what peers announce, and what the router does.
 //! - [`letter`]: what shards tell one another. [`timers`], [`clock`], [`entropy`]: time and chance, both from outside.
 //!

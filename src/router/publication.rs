@@ -137,7 +137,8 @@ fn pairs<'a>(topic: Option<&'a str>, particulars: Option<&'a Particulars>) -> Pa
     pairs
 }
 
-/// A publication as it is kept for those who come later: as the retained one of its topic, in an event history, or both.
+/// A publication as it is kept for those who come later: as the retained one of its topic, in an event history, or
+/// both.
 #[derive(Debug)]
 pub struct KeptPublication {
     /// Its identifier, which it never changes.
@@ -150,7 +151,7 @@ pub struct KeptPublication {
     pub attributes: Option<Attributes>,
     /// See [`Publication::particulars`].
     pub particulars: Option<Arc<Particulars>>,
-    /// Its arguments. The octets are those of the publication on its way.
+    /// Its arguments, the same octets that are on their way.
     pub payload: OwnedPayload,
     /// When it was published, in milliseconds since 1970-01-01T00:00:00Z.
     pub unix_ms: u64,

@@ -14,8 +14,8 @@
 //! arguments does it, as people know it from MQTT: a broker may decline to retain, and an event that says nothing is
 //! nothing to catch up with. It clears what is retained for everybody; with restrictions, only what has the same.
 //!
-//! Invariants: `order` names exactly the events in `topics`, oldest first; there are at most `count_max`, of `bytes_max`
-//! octets together. The oldest make room.
+//! Invariants: `order` names exactly the events in `topics`, oldest first; there are at most `count_max`, of
+//! `bytes_max` octets together. The oldest make room.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

@@ -99,8 +99,8 @@ impl Options for RegisterOptions {
     }
 }
 
-/// What says how a payload is to be read that the router does not look into, of PUBLISH, CALL, YIELD and ERROR (advanced
-/// profile, "Payload Passthru Mode").
+/// What says how a payload is to be read that the router does not look into, of PUBLISH, CALL, YIELD and ERROR
+/// (advanced profile, "Payload Passthru Mode").
 ///
 /// The values are the peers' own business: the specification lists those that its schemes know, and forbids the router
 /// to look into them. Only that they are texts, and that there is a scheme, is held against it.

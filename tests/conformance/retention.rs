@@ -169,6 +169,28 @@ fn who_asks_for_more_than_may_wait_for_it_is_no_slow_consumer() {
 }
 
 #[test]
+fn who_subscribes_while_an_event_is_under_way_misses_nothing() {
+    let mut wire = Wire::new(2, KINDS[0]);
+    // Clients are on the two shards in turn.
+    let (publisher, _) = wire.join();
+    let (there, _) = wire.join();
+    wire.send_without_letters(publisher, r#"[16,1,{"retain":true},"a",[1]]"#);
+    assert_eq!(get_retained(&mut wire, there, 1, "exact", "a").1[0][4], json!([1]), "as retained only");
+    let _here = wire.join();
+    let (late, _) = wire.join();
+    // Their shard is interested already: the letter is under way when the subscriber comes.
+    wire.send_without_letters(publisher, r#"[16,2,{"retain":true},"a",[2]]"#);
+    let (_, events) = get_retained(&mut wire, late, 1, "exact", "a");
+    let seen: Vec<_> = events.iter().map(|event| (&event[4][0], event[3]["retained"] == true)).collect();
+    assert_eq!(seen, [(&json!(2), true), (&json!(2), false)], "as retained, and then as live");
+    assert_eq!(wire.receive_one(there)[4], json!([2]));
+    // And who has seen PUBLISHED has seen it stored.
+    wire.send_without_letters(publisher, r#"[16,3,{"retain":true,"acknowledge":true},"b",[3]]"#);
+    assert_eq!(get_retained(&mut wire, late, 2, "exact", "b").1.len(), 1);
+    wire.finish();
+}
+
+#[test]
 fn retained_events_cross_between_every_pair_of_transports_and_serializers() {
     for from in KINDS {
         for to in KINDS {

@@ -1,5 +1,6 @@
-//! PUBLISH, and what it leaves behind for those who come later (basic profile, "Publish and Subscribe"; advanced profile,
-//! "Publisher Exclusion", "Publisher Identification", "Publication Trust Levels", "Event Retention", "Event History").
+//! PUBLISH, and what it leaves behind for those who come later (basic profile, "Publish and Subscribe"; advanced
+//! profile, "Publisher Exclusion", "Publisher Identification", "Publication Trust Levels", "Event Retention", "Event
+//! History").
 //!
 //! The order in [`Broker::on_publish`] matters: what is kept is stored before subscribers are looked for, and both
 //! before PUBLISHED is queued.
@@ -39,12 +40,13 @@ impl Broker {
         }
         cx.peers.counters.publications += 1;
         let id = cx.entropy.publication();
+        let mut kept = None;
         if options.retain || self.realm.history.is_some() {
-            self.keep(cx, key, message, (id, &options, &particulars));
+            kept = self.keep(cx, key, message, (id, &options, &particulars));
         }
         let matched = self.cache.topic(&self.realm.directory, topic);
         if matched.shards != 0 {
-            let payload = OwnedPayload::copy(message.payload);
+            let payload = kept.unwrap_or_else(|| OwnedPayload::copy(message.payload));
             let mut publication = Publication::new(id, topic, matched.clone(), payload);
             publication.excluded = options.exclude_me.then_some((cx.index, key));
             publication.attributes = Attributes::of(&message.options, options.custom);
@@ -85,7 +87,8 @@ impl Broker {
         Ok((!particulars.is_empty()).then(|| Arc::new(particulars)))
     }
 
-    /// Stores a publication where it is to be found later: with its topic, and in the history.
+    /// Stores a publication where it is to be found later: with its topic, and in the history. Returns its payload if it
+    /// is stored anywhere, to be shared.
     #[cold]
     fn keep(
         &self,
@@ -93,15 +96,16 @@ impl Broker {
         key: PeerKey,
         message: &Publish<'_>,
         (id, options, particulars): (PublicationId, &PublishOptions, &Option<Arc<Particulars>>),
-    ) {
+    ) -> Option<OwnedPayload> {
         let topic = &*message.topic;
         let eligibility = particulars.as_ref().and_then(|particulars| particulars.eligibility.as_ref());
         let names_sessions = eligibility.is_some_and(Eligibility::names_sessions);
         let history = self.realm.history.as_ref().filter(|_| !names_sessions);
         let recorded = history.and_then(|history| Some((history, history.rule(topic)?)));
         if recorded.is_none() && !options.retain {
-            return;
+            return None;
         }
+        let payload = OwnedPayload::copy(message.payload);
         let publisher = cx.peers.session(key).map(|session| session.id);
         let publication = Arc::new(KeptPublication {
             id,
@@ -109,7 +113,7 @@ impl Broker {
             excluded: publisher.filter(|_| options.exclude_me),
             attributes: Attributes::of(&message.options, options.custom),
             particulars: particulars.clone(),
-            payload: OwnedPayload::copy(message.payload),
+            payload: payload.clone(),
             unix_ms: cx.router.clock.unix_ms(cx.now),
         });
         if options.retain {
@@ -118,6 +122,7 @@ impl Broker {
         if let Some((history, rule)) = recorded {
             history.store().append(rule, publication);
         }
+        Some(payload)
     }
 
     pub(super) fn post(&self, cx: &mut Context<'_>, publication: Publication) {

@@ -14,8 +14,8 @@ use crate::wamp::RequestId;
 use crate::wamp::message::code;
 
 impl Dealer {
-    /// The callee has answered with these attributes: by YIELD, if `yielded` says to which invocation, or else by ERROR.
-    /// To be called before the answer is posted.
+    /// The callee has answered with these attributes: by YIELD, if `yielded` says to which invocation, or else by
+    /// ERROR. To be called before the answer is posted.
     pub(super) fn ask_for_passthru(
         &self,
         cx: &mut Context<'_>,
