@@ -88,6 +88,8 @@ pub struct Client {
     pub ids: RequestIds,
     /// It subscribes to the router's own events and does nothing else.
     pub watcher: bool,
+    /// It publishes to be retained, and asks for what is.
+    pub retains: bool,
     /// Payload may be some kilobytes.
     pub big: bool,
     /// It answers no PING.
@@ -111,6 +113,7 @@ impl Client {
             cancelable: chance.percent(60),
             ids,
             watcher,
+            retains: false,
             big: chance.percent(25),
             mute: chance.percent(10),
             guilty: false,
@@ -126,9 +129,9 @@ impl Client {
 
     /// The next life on the same transport.
     pub fn again(&self, life: usize, realm: usize, chance: &mut Chance) -> Client {
-        let Client { big, mute, ids, watcher, .. } = *self;
+        let Client { big, mute, ids, watcher, retains, .. } = *self;
         let fresh = Client::new(life, realm, chance, ids, watcher);
-        Client { big, mute, stage: Stage::Opened, ..fresh }
+        Client { big, mute, retains, stage: Stage::Opened, ..fresh }
     }
 
     /// GOODBYE, then HELLO and the first requests of the next life, none of which waits for an answer: which life says
@@ -207,7 +210,10 @@ impl Client {
         }
         let message = match act {
             Act::Subscribe => {
-                let (uri, options) = pattern(&TOPICS, &PREFIXES, &WILDCARDS, chance);
+                let (uri, mut options) = pattern(&TOPICS, &PREFIXES, &WILDCARDS, chance);
+                if self.retains && self.request.is_multiple_of(2) {
+                    options.set("get_retained", true);
+                }
                 list![code::SUBSCRIBE, self.next(chance), options, uri]
             }
             Act::Unsubscribe => {
@@ -258,13 +264,16 @@ impl Client {
 
     fn publish(&mut self, chance: &mut Chance) -> Vec<Item> {
         let topic = concrete(&TOPICS, chance);
-        let options = match chance.below(6) {
+        let mut options = match chance.below(6) {
             0 | 1 => dict! {},
             2 => dict! { "acknowledge": true },
             3 => dict! { "exclude_me": false, "acknowledge": true },
             4 => dict! { "exclude_me": false },
             _ => dict! { "acknowledge": true, "unheard_of": 7, "_own": "kept" },
         };
+        if self.retains && self.sequence.is_multiple_of(3) {
+            options.set("retain", true);
+        }
         let mut message = list![code::PUBLISH, self.next(chance), options, topic];
         self.tag(topic, None, chance, &mut message);
         message

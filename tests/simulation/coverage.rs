@@ -6,13 +6,15 @@ use fanwire::error::CloseReason;
 use fanwire::wamp::message::code;
 use fanwire::wamp::reason;
 
-use crate::checkers::{interests, meta_event, publications, topics};
+use crate::checkers::{interests, is_retained, meta_event, publications, topics};
 use crate::item::{Item, Tag};
 use crate::log::{Log, Misdeed, What, option};
 use crate::naive::matches;
 
 /// What must happen at least once in the seeds that are always run.
 pub const MUST_HAPPEN: &[&str] = &[
+    "a retained event was read",
+    "a retained event was read that was live as well",
     "an answer came too late",
     "a call crossed shards",
     "a callee left with calls open",
@@ -108,6 +110,7 @@ impl Coverage {
     fn read_messages(&mut self, log: &Log) {
         let topics = topics(log);
         let mut events: BTreeMap<(usize, Tag), usize> = BTreeMap::new();
+        let mut retained: BTreeSet<(usize, u64, Tag)> = BTreeSet::new();
         for (_, life, message) in log.heard() {
             let uri = match message.code() {
                 code::ERROR => message.text(4),
@@ -125,7 +128,13 @@ impl Coverage {
             let (from, to) = (&log.lives[tag.life], &log.lives[life]);
             let crossed = from.shard != to.shard;
             match message.code() {
+                code::EVENT if is_retained(message) => {
+                    self.count("a retained event was read");
+                    retained.insert((life, message.number(1), tag));
+                }
                 code::EVENT => {
+                    let twice = retained.contains(&(life, message.number(1), tag));
+                    self.count_many("a retained event was read that was live as well", usize::from(twice));
                     self.count_many("an event crossed shards", usize::from(crossed));
                     let transcoded = from.serializer != to.serializer;
                     self.count_many("an event crossed serializers", usize::from(transcoded));

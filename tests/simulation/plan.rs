@@ -87,6 +87,9 @@ pub struct Plan {
     pub long_turns: usize,
     /// The run ends with a shutdown of the router.
     pub drain: bool,
+    /// Clients publish to be retained and ask for what is: where no limit keeps it from them, and the naive router,
+    /// which retains nothing, is not asked.
+    pub retention: bool,
 }
 
 impl Plan {
@@ -119,8 +122,12 @@ impl Plan {
         }
         let rejoins = *rejoins.pick(&[0, 0, 3, 8]).expect("four are given");
         let realm_counts = if rejoins == 0 { &[1, 1, 2, 3] } else { &[1, 2, 2, 3] };
+        let retention = !calm
+            && limits.outbound_bytes_max == Limits::DEFAULT.outbound_bytes_max
+            && limits.outbound_shard_bytes_max == Limits::DEFAULT.outbound_shard_bytes_max;
         Plan {
             calm,
+            retention,
             shard_count,
             realm_count: *chance.pick(realm_counts).expect("four are given"),
             clients_max: chance.between(3, 12),

@@ -140,7 +140,8 @@ impl World {
         }
         let realm = self.chance.below(self.plan.realm_count);
         let watcher = self.chance.percent(self.plan.watchers);
-        let client = Client::new(self.log.lives.len(), realm, &mut self.chance, ids, watcher);
+        let mut client = Client::new(self.log.lives.len(), realm, &mut self.chance, ids, watcher);
+        client.retains = self.plan.retention;
         self.log.lives.push(Life {
             connection: peer,
             realm,
