@@ -87,8 +87,8 @@ impl Broker {
         Ok((!particulars.is_empty()).then(|| Arc::new(particulars)))
     }
 
-    /// Stores a publication where it is to be found later: with its topic, and in the history. Returns its payload if it
-    /// is stored anywhere, to be shared.
+    /// Stores a publication where it is to be found later: with its topic, and in the history. Returns its payload if
+    /// it is stored anywhere, to be shared.
     #[cold]
     fn keep(
         &self,
