@@ -10,10 +10,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::limits::{Limits, MESSAGE_BYTES_CEILING, SHARDS_MAX};
-use crate::router::{ListenerSettings, RealmSettings, RequestIds, Settings};
+use crate::router::{Disclosure, HistoryRule, ListenerSettings, RealmSettings, RequestIds, Settings};
 use crate::server::{self, Address};
 use crate::transport;
-use crate::wamp::{Serializer, UriCheck, uri};
+use crate::wamp::{MatchPolicy, Serializer, UriCheck, uri};
 
 /// The port without any setting, the one people know from other routers.
 pub const PORT: u16 = 8080;
@@ -35,6 +35,10 @@ pub struct Config {
     pub realms: Vec<String>,
     /// Which URIs are valid in them.
     pub uri_check: UriCheck,
+    /// Whether receivers are told who publishes and calls.
+    pub disclosure: Disclosure,
+    /// Which publications are kept in the event history of each realm.
+    pub event_history: Vec<HistoryRule>,
     /// Which request ids are taken where a listener does not say.
     pub request_ids: RequestIds,
     /// RawSocket peers that announce less are refused; [`MESSAGE_BYTES_MIN`] refuses none.
@@ -83,6 +87,12 @@ pub enum ConfigError {
     Realm(String),
     /// Two realms are the same.
     RealmTwice(String),
+    /// The topic or pattern of a rule of the event history is not valid, or reserved.
+    HistoryUri(String),
+    /// What stands behind `?` is no option of a rule of the event history.
+    HistoryOption(String),
+    /// Two rules of the event history are for the same topic or pattern.
+    HistoryTwice(String),
     /// Below [`MESSAGE_BYTES_MIN`] or above [`MESSAGE_BYTES_CEILING`].
     MessageBytes(usize),
     /// A queue that cannot hold the largest message; the least it must hold.
@@ -101,6 +111,8 @@ impl Default for Config {
             shards: server::cores().min(SHARDS_MAX),
             realms: vec![REALM.to_owned()],
             uri_check: UriCheck::Loose,
+            disclosure: Disclosure::default(),
+            event_history: Vec::new(),
             request_ids: RequestIds::Strict,
             peer_message_bytes_min: MESSAGE_BYTES_MIN,
             limits: Limits::DEFAULT,
@@ -112,11 +124,11 @@ impl Config {
     /// Checks everything. Signals are left alone; whoever owns the process may say otherwise.
     pub fn server(self) -> Result<server::Config, ConfigError> {
         self.check()?;
-        let Config { listens, shards, realms, uri_check, request_ids, peer_message_bytes_min, limits } = self;
+        let Config { listens, shards, realms, request_ids, limits, .. } = self;
         let listeners = listens.iter().map(|listen| ListenerSettings {
             transport: Arc::new(transport::Settings {
                 message_bytes_max: limits.message_bytes_max,
-                peer_message_bytes_min,
+                peer_message_bytes_min: self.peer_message_bytes_min,
                 serializers: [true; Serializer::COUNT],
                 rawsocket: listen.rawsocket,
                 websocket: listen.websocket,
@@ -127,7 +139,12 @@ impl Config {
             listeners: listeners.collect(),
             realms: realms
                 .into_iter()
-                .map(|name| RealmSettings { uri_check, ..RealmSettings::open(name) })
+                .map(|name| RealmSettings {
+                    uri_check: self.uri_check,
+                    disclosure: self.disclosure,
+                    event_history: self.event_history.clone(),
+                    ..RealmSettings::open(name)
+                })
                 .collect(),
             agent: concat!("fanwire-", env!("CARGO_PKG_VERSION")).to_owned(),
             limits,
@@ -148,6 +165,7 @@ impl Config {
                 return Err(ConfigError::RealmTwice(realm.clone()));
             }
         }
+        self.check_event_history()?;
         for (place, listen) in self.listens.iter().enumerate() {
             let same = |other: &Listen| other.address == listen.address && !listen.address.is_any_port();
             if self.listens[..place].iter().any(same) {
@@ -167,6 +185,55 @@ impl Config {
         }
         Ok(())
     }
+}
+
+impl Config {
+    fn check_event_history(&self) -> Result<(), ConfigError> {
+        for (place, rule) in self.event_history.iter().enumerate() {
+            let HistoryRule { uri: pattern, policy, .. } = rule;
+            let valid =
+                pattern.len() <= self.limits.uri_bytes_max && self.uri_check.pattern(pattern, *policy);
+            if !valid || uri::reserved(pattern) {
+                return Err(ConfigError::HistoryUri(pattern.clone()));
+            }
+            let same = |other: &HistoryRule| other.uri == *pattern && other.policy == *policy;
+            if self.event_history[..place].iter().any(same) {
+                return Err(ConfigError::HistoryTwice(pattern.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A rule of the event history as an operator writes it: a topic or pattern, and options behind it.
+///
+/// ```text
+///   com.example.log
+///   com.example.?match=prefix&events=10000&seconds=3600&bytes=64M
+/// ```
+///
+/// `match` is `exact`, `prefix` or `wildcard`; what is not said is as in [`HistoryRule::new`].
+pub fn history_rule(text: &str) -> Result<HistoryRule, ConfigError> {
+    let (uri, options) = text.split_once('?').unwrap_or((text, ""));
+    let mut rule = HistoryRule::new(uri, MatchPolicy::Exact);
+    for option in options.split('&').filter(|option| !option.is_empty()) {
+        let (key, value) = option.split_once('=').unwrap_or((option, ""));
+        let set = match key {
+            "match" => MatchPolicy::from_name(value).map(|policy| rule.policy = policy),
+            "events" => positive(value).map(|events| rule.events_max = events),
+            "bytes" => bytes(value).filter(|bytes| *bytes > 0).map(|bytes| rule.bytes_max = bytes),
+            "seconds" => positive(value)
+                .and_then(|seconds| (seconds as u64).checked_mul(1000))
+                .map(|age_ms| rule.age_ms_max = age_ms),
+            _ => None,
+        };
+        set.ok_or_else(|| ConfigError::HistoryOption(option.to_owned()))?;
+    }
+    Ok(rule)
+}
+
+fn positive(digits: &str) -> Option<usize> {
+    digits.parse().ok().filter(|number| *number > 0)
 }
 
 impl Listen {
@@ -261,6 +328,16 @@ impl fmt::Display for ConfigError {
                 "`{name}` cannot be a realm; write a URI such as com.example.realm, not below `wamp.`"
             ),
             ConfigError::RealmTwice(name) => write!(f, "realm {name} is listed twice"),
+            ConfigError::HistoryUri(uri) => write!(
+                f,
+                "`{uri}` has no event history; write a topic such as com.example.log, or a pattern with ?match=prefix \
+                 or ?match=wildcard, not below `wamp.`"
+            ),
+            ConfigError::HistoryOption(option) => write!(
+                f,
+                "`{option}` is no option of an event history; write ?match=prefix&events=1000&seconds=3600&bytes=16M"
+            ),
+            ConfigError::HistoryTwice(uri) => write!(f, "the event history of {uri} is listed twice"),
             ConfigError::MessageBytes(bytes) => write!(
                 f,
                 "messages of {bytes} octets; the limit must be {MESSAGE_BYTES_MIN} to {MESSAGE_BYTES_CEILING}"
@@ -330,6 +407,21 @@ mod tests {
     }
 
     #[test]
+    fn rules_of_the_event_history_read_as_they_are_written() {
+        let plain = HistoryRule::new("com.example", MatchPolicy::Exact);
+        assert_eq!(history_rule("com.example"), Ok(plain));
+        let rule = history_rule("a..?match=wildcard&events=5&seconds=60&bytes=1M").unwrap();
+        assert_eq!((&*rule.uri, rule.policy), ("a..", MatchPolicy::Wildcard));
+        assert_eq!((rule.events_max, rule.age_ms_max, rule.bytes_max), (5, 60_000, 1 << 20));
+        for wrong in
+            ["match=glob", "events=0", "events=-1", "seconds=0", "bytes=0", "bytes=x", "events", "x=1"]
+        {
+            let refused = ConfigError::HistoryOption(wrong.to_owned());
+            assert_eq!(history_rule(&format!("a?bytes=1&{wrong}")), Err(refused), "{wrong}");
+        }
+    }
+
+    #[test]
     fn octets_have_units() {
         assert_eq!(bytes("512"), Some(512));
         assert_eq!(bytes("64k"), Some(65_536));
@@ -361,6 +453,19 @@ mod tests {
         assert_eq!(refused(|c| c.realms.push("realm1".into())), ConfigError::RealmTwice("realm1".into()));
         assert_eq!(refused(|c| c.limits.message_bytes_max = 511), ConfigError::MessageBytes(511));
         assert!(matches!(refused(|c| c.limits.outbound_bytes_max = 1 << 20), ConfigError::OutboundBytes(_)));
+        assert_eq!(
+            refused(|c| c.event_history = vec![history_rule("a..b").unwrap()]),
+            ConfigError::HistoryUri("a..b".into())
+        );
+        assert_eq!(
+            refused(|c| c.event_history = vec![history_rule("wamp.?match=prefix").unwrap()]),
+            ConfigError::HistoryUri("wamp.".into())
+        );
+        assert_eq!(
+            refused(|c| c.event_history =
+                ["a?events=1", "a?match=prefix", "a"].map(|rule| history_rule(rule).unwrap()).into()),
+            ConfigError::HistoryTwice("a".into())
+        );
         let twice = refused(|c| c.listens.push(c.listens[0].clone()));
         assert_eq!(twice, ConfigError::ListenTwice("tcp://127.0.0.1:8080".into()));
     }

@@ -22,6 +22,10 @@ pub struct Counters {
     pub events_too_large: u64,
     /// EVENT messages not sent because the payload has no form in the subscriber's serializer.
     pub events_untranslatable: u64,
+    /// Retained events that made room for others.
+    pub retained_evicted: u64,
+    /// Retained events not sent because too much waited for the subscriber already.
+    pub retained_unsent: u64,
     /// PUBLISH messages without `acknowledge` that were refused, which nobody was told.
     pub publications_refused_silently: u64,
     /// CALL messages accepted.
@@ -46,6 +50,8 @@ impl fmt::Display for Counters {
             (self.sessions_killed, "sessions killed"),
             (self.events_too_large, "events too large for their subscriber"),
             (self.events_untranslatable, "events without a form in the subscriber's serializer"),
+            (self.retained_evicted, "retained events that made room for others"),
+            (self.retained_unsent, "retained events too many for their subscriber"),
             (self.publications_refused_silently, "publications refused and not acknowledged"),
             (self.messages_too_large, "messages too large for their peer"),
             (self.answers_too_late, "answers to calls that were given up"),
@@ -70,6 +76,8 @@ impl Counters {
         self.events_delivered += other.events_delivered;
         self.events_too_large += other.events_too_large;
         self.events_untranslatable += other.events_untranslatable;
+        self.retained_evicted += other.retained_evicted;
+        self.retained_unsent += other.retained_unsent;
         self.publications_refused_silently += other.publications_refused_silently;
         self.calls += other.calls;
         self.answers_too_late += other.answers_too_late;

@@ -24,6 +24,8 @@ pub enum Violation {
     UnknownInvocation,
     /// ERROR answers something that is not an invocation.
     ErrorForNothing,
+    /// A payload that is not to be looked into, from a peer that has not announced payload passthru mode.
+    PassthruUnannounced,
     /// A message or frame is larger than announced or allowed.
     MessageTooLarge,
     /// The first octet opens neither RawSocket nor HTTP.
@@ -62,6 +64,7 @@ impl Violation {
             Violation::RequestOutOfOrder => "the request id is not the next one, or is in use",
             Violation::UnknownInvocation => "no such invocation was sent",
             Violation::ErrorForNothing => "ERROR must answer an INVOCATION",
+            Violation::PassthruUnannounced => "payload passthru mode was not announced",
             Violation::MessageTooLarge => "the message is larger than allowed",
             Violation::UnknownTransport => "neither RawSocket nor HTTP",
             Violation::ConnectionLimit => "the router has too many connections",

@@ -16,7 +16,7 @@ use tracing_subscriber::filter::ParseError;
 use super::usage_error;
 use crate::config::{self, Config, Listen};
 use crate::limits::Limits;
-use crate::router::RequestIds;
+use crate::router::{Disclosure, HistoryRule, RequestIds};
 use crate::server::{Server, StartError};
 use crate::wamp::UriCheck;
 
@@ -52,6 +52,16 @@ pub struct Serve {
     /// Which URIs are valid: with anything but spaces, dots and `#` between the dots, or only with a-z, 0-9 and `_`
     #[arg(long, value_name = "RULE", default_value = "loose")]
     uri: Uri,
+
+    /// Whether subscribers and callees are told who publishes and calls: as-asked, if the sender asks for it with
+    /// `disclose_me`; always; never, and who asks is refused
+    #[arg(long, value_name = "RULE", default_value = "as-asked")]
+    disclose: Disclose,
+
+    /// Keep an event history of a topic, for wamp.subscription.get_events. May be given again; the first that matches a
+    /// topic keeps its events. Options follow the topic: 'com.example.?match=prefix&events=1000&seconds=3600&bytes=16M'
+    #[arg(long, value_name = "TOPIC", value_parser = config::history_rule)]
+    event_history: Vec<HistoryRule>,
 
     /// Seconds of silence after which a WebSocket peer is pinged; as long again, and it is dropped. 0 sends no pings
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::DEFAULT.silence_ms_max / 1000,
@@ -117,6 +127,13 @@ enum Uri {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Disclose {
+    AsAsked,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum LogFormat {
     Text,
     Json,
@@ -170,6 +187,12 @@ impl Serve {
                 Uri::Loose => UriCheck::Loose,
                 Uri::Strict => UriCheck::Strict,
             },
+            disclosure: match self.disclose {
+                Disclose::AsAsked => Disclosure::AsAsked,
+                Disclose::Always => Disclosure::Always,
+                Disclose::Never => Disclosure::Never,
+            },
+            event_history: self.event_history,
             request_ids: self.request_ids,
             peer_message_bytes_min: self.peer_message_bytes_min,
             limits,
@@ -279,11 +302,13 @@ mod tests {
         let config = config(
             "serve --listen :1 --listen unix:/x --shards 3 --realm a --realm b --request-ids any --uri strict \
              --ping-seconds 0 --handshake-seconds 7 --stall-seconds 8 --drain-seconds 9 --message-bytes-max 2M \
-             --outbound-bytes-max 4M --connections-max 5",
+             --outbound-bytes-max 4M --connections-max 5 --disclose never --event-history a?match=prefix \
+             --event-history b",
         );
         assert_eq!(config.listens.len(), 2);
         assert_eq!((config.shards, config.realms), (3, vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!((config.uri_check, config.request_ids), (UriCheck::Strict, RequestIds::Any));
+        assert_eq!((config.disclosure, config.event_history.len()), (Disclosure::Never, 2));
         let limits = config.limits;
         assert_eq!((limits.silence_ms_max, limits.handshake_ms_max), (0, 7_000));
         assert_eq!((limits.outbound_stall_ms_max, limits.drain_ms_max), (8_000, 9_000));

@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn options_are_read_from_raw_and_built_dictionaries() {
         let raw = check(Serializer::Json, br#"{"acknowledge":true,"_abc":[],"other":{}}"#).unwrap();
-        let expected = PublishOptions { acknowledge: true, exclude_me: true, custom: true };
+        let expected = PublishOptions { acknowledge: true, custom: true, ..PublishOptions::default() };
         assert_eq!(options(&Dict::Raw(raw)), Ok(expected.clone()));
         let pairs = [("acknowledge", Value::Bool(true))];
         assert_eq!(options(&Dict::Extended(&pairs, raw)), Ok(expected));

@@ -21,7 +21,7 @@ use super::payload::key_text;
 use super::ubjson::UbjsonReader;
 use crate::limits::PAYLOAD_DEPTH_MAX;
 use crate::wamp::message::Text;
-use crate::wamp::value::custom_attribute;
+use crate::wamp::value::forwarded;
 use crate::wamp::{Dict, List, Raw, Serializer, Value};
 
 /// One scalar, or an opened container `C`.
@@ -228,7 +228,7 @@ impl<'a> Iterator for Entries<'a> {
             return Some((Cow::Borrowed(key), reborrow(value)));
         }
         match self {
-            Entries::Extended(_, raw) => raw.find(|(key, _)| custom_attribute(key)),
+            Entries::Extended(_, raw) => raw.find(|(key, _)| forwarded(key)),
             _ => None,
         }
     }

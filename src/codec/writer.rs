@@ -9,7 +9,7 @@ use super::msgpack::MessagePackReader;
 use super::payload::key_text;
 use super::reader::{Reader, Token};
 use super::ubjson::UbjsonReader;
-use crate::wamp::value::custom_attribute;
+use crate::wamp::value::forwarded;
 use crate::wamp::{Dict, List, Raw, Serializer, Value};
 
 /// Appends values of one serializer to a buffer. The caller puts a separator between the items of a list and between
@@ -123,7 +123,7 @@ pub(super) fn write_dict<'o, W: Writer<'o>>(writer: &mut W, dict: &Dict<'_>) -> 
         Dict::Extended(pairs, raw) => {
             let mark = writer.open_dict(None);
             write_pairs(writer, pairs)?;
-            let count = write_custom_attributes(writer, raw, pairs.len() as u64)?;
+            let count = write_forwarded(writer, raw, pairs.len() as u64)?;
             writer.close_dict(mark, count);
             Ok(())
         }
@@ -155,24 +155,22 @@ pub(super) fn write_raw<'o, W: Writer<'o>>(writer: &mut W, raw: Raw<'_>) -> Resu
     }
 }
 
-/// Writes those entries of a raw dictionary that are custom attributes, behind `count` entries; returns how many
+/// Writes those entries of a raw dictionary that travel on, behind `count` entries; returns how many
 /// entries there are then.
-fn write_custom_attributes<'o, W: Writer<'o>>(
+fn write_forwarded<'o, W: Writer<'o>>(
     writer: &mut W,
     raw: Raw<'_>,
     count: u64,
 ) -> Result<u64, TranscodeError> {
     match raw.serializer() {
-        Serializer::Json => copy_custom_attributes(&mut JsonReader::new(raw.bytes())?, writer, count),
-        Serializer::MessagePack => {
-            copy_custom_attributes(&mut MessagePackReader::new(raw.bytes())?, writer, count)
-        }
-        Serializer::Cbor => copy_custom_attributes(&mut CborReader::new(raw.bytes())?, writer, count),
-        Serializer::Ubjson => copy_custom_attributes(&mut UbjsonReader::new(raw.bytes())?, writer, count),
+        Serializer::Json => copy_forwarded(&mut JsonReader::new(raw.bytes())?, writer, count),
+        Serializer::MessagePack => copy_forwarded(&mut MessagePackReader::new(raw.bytes())?, writer, count),
+        Serializer::Cbor => copy_forwarded(&mut CborReader::new(raw.bytes())?, writer, count),
+        Serializer::Ubjson => copy_forwarded(&mut UbjsonReader::new(raw.bytes())?, writer, count),
     }
 }
 
-fn copy_custom_attributes<'a, 'o, R: Reader<'a>, W: Writer<'o>>(
+fn copy_forwarded<'a, 'o, R: Reader<'a>, W: Writer<'o>>(
     reader: &mut R,
     writer: &mut W,
     mut count: u64,
@@ -186,7 +184,7 @@ fn copy_custom_attributes<'a, 'o, R: Reader<'a>, W: Writer<'o>>(
         let start = reader.position();
         reader.skip(0)?;
         let Token::Text(key) = key else { continue };
-        if custom_attribute(&key) {
+        if forwarded(&key) {
             if count > 0 {
                 writer.separator();
             }

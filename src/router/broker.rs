@@ -1,5 +1,6 @@
 //! The broker of one realm in one shard: SUBSCRIBE, UNSUBSCRIBE, PUBLISH, and the delivery of EVENT to the peers here
-//! (basic profile, "Publish and Subscribe"; advanced profile, "Pattern-based Subscriptions", "Publisher Exclusion").
+//! (basic profile, "Publish and Subscribe"; advanced profile, "Pattern-based Subscriptions"). What PUBLISH begets
+//! stands in `publish`.
 //!
 //! The *rosters* say exactly which peers here have which subscription; nobody else reads or writes them. The
 //! directory, which all shards share, only knows that this shard has some. A publication is delivered by what the
@@ -8,24 +9,26 @@
 //! Invariant: a peer stands in the roster of a subscription exactly if its session has that place. The directory has
 //! this shard among those of a subscription exactly if there is a roster, which has a peer at least.
 
+mod publish;
+
 use std::sync::Arc;
 
 use super::directory::Full;
+use super::eligibility::Eligibility;
 use super::features::Feature;
-use super::letter::{Attributes, Letter};
+use super::letter::Letter;
 use super::match_cache::MatchCache;
 use super::meta;
 use super::publication::{EventFrames, Publication};
 use super::realm::{Member, Realm};
 use super::roster::{RosterKey, Rosters, Struck};
 use super::session::Session;
-use super::{Context, PeerKey, ShardIndex};
+use super::{Context, PeerKey};
 use crate::codec;
-use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
-use crate::wamp::message::{Publish, Published, Subscribe, Subscribed, Unsubscribe, Unsubscribed};
-use crate::wamp::options::{PublishOptions, SubscribeOptions};
-use crate::wamp::{Dict, Message, RequestId, SessionId, SubscriptionId, Value, uri};
+use crate::wamp::message::{Subscribe, Subscribed, Unsubscribe, Unsubscribed};
+use crate::wamp::options::SubscribeOptions;
+use crate::wamp::{Dict, Message, RequestId, SessionId, SubscriptionId, Value};
 
 /// The broker.
 #[derive(Debug)]
@@ -34,12 +37,17 @@ pub struct Broker {
     cache: MatchCache,
     rosters: Rosters,
     frames: EventFrames,
+    /// Publications have particulars that nobody asked for: see [`RealmSettings::adds_particulars`].
+    ///
+    /// [`RealmSettings::adds_particulars`]: super::RealmSettings::adds_particulars
+    adds_particulars: bool,
 }
 
 impl Broker {
     /// A broker without subscriptions.
     pub fn new(realm: Arc<Realm>, match_cache_entries_max: usize) -> Broker {
         Broker {
+            adds_particulars: realm.settings.adds_particulars(),
             realm,
             cache: MatchCache::new(match_cache_entries_max),
             rosters: Rosters::default(),
@@ -54,7 +62,7 @@ impl Broker {
         key: PeerKey,
         message: &Subscribe<'_>,
     ) -> Result<(), Refusal> {
-        let SubscribeOptions { match_policy: policy } = codec::options(&message.options)?;
+        let SubscribeOptions { match_policy: policy, get_retained } = codec::options(&message.options)?;
         let limits = &cx.router.settings.limits;
         if message.topic.len() > limits.uri_bytes_max || !self.realm.uri_check.pattern(&message.topic, policy)
         {
@@ -66,6 +74,9 @@ impl Broker {
         let known = directory.subscription(&message.topic, policy);
         if let Some(subscription) = known.filter(|known| self.has(session, *known)) {
             cx.peers.send(key, &Message::Subscribed(Subscribed { request: message.request, subscription }));
+            if get_retained {
+                self.send_retained(cx, key, (&message.topic, policy), subscription);
+            }
             return Ok(());
         }
         if session.places.count() >= limits.subscriptions_per_session_max {
@@ -79,6 +90,9 @@ impl Broker {
         session.places.set(roster, position);
         // Queued before any letter is taken, and so before the first event.
         cx.peers.send(key, &Message::Subscribed(Subscribed { request: message.request, subscription }));
+        if get_retained {
+            self.send_retained(cx, key, (&message.topic, policy), subscription);
+        }
         self.nudge(cx, joined.recorded);
         Ok(())
     }
@@ -171,46 +185,6 @@ impl Broker {
         self.realm.directory.unsubscribe(key, subscription, cx.index, last, session).recorded
     }
 
-    /// PUBLISH: one letter to each interested shard, whatever the number of subscribers.
-    pub fn on_publish(
-        &mut self,
-        cx: &mut Context<'_>,
-        key: PeerKey,
-        message: &Publish<'_>,
-    ) -> Result<(), Refusal> {
-        let options: PublishOptions = codec::options(&message.options)?;
-        let topic = &*message.topic;
-        let uri_bytes_max = cx.router.settings.limits.uri_bytes_max;
-        if topic.len() > uri_bytes_max || !self.realm.uri_check.uri(topic) || uri::reserved(topic) {
-            return Err(Refusal::InvalidUri);
-        }
-        cx.peers.counters.publications += 1;
-        let publication = cx.entropy.publication();
-        let matched = self.cache.topic(&self.realm.directory, topic);
-        if matched.shards != 0 {
-            let payload = OwnedPayload::copy(message.payload);
-            let mut publication = Publication::new(publication, topic, matched.clone(), payload);
-            publication.excluded = options.exclude_me.then_some((cx.index, key));
-            publication.attributes = Attributes::of(&message.options, options.custom);
-            self.post(cx, publication);
-        }
-        if options.acknowledge {
-            cx.peers.send(key, &Message::Published(Published { request: message.request, publication }));
-        }
-        Ok(())
-    }
-
-    fn post(&self, cx: &mut Context<'_>, publication: Publication) {
-        let publication = Arc::new(publication);
-        let mut shards = publication.matched.shards;
-        while shards != 0 {
-            let shard = ShardIndex(shards.trailing_zeros() as u8);
-            shards &= shards - 1;
-            let publication = publication.clone();
-            cx.letters.post(shard, Letter::Deliver { realm: self.realm.key, publication });
-        }
-    }
-
     /// Hands a publication to the peers here, one EVENT for each subscription of each.
     pub fn deliver(&mut self, cx: &mut Context<'_>, publication: &Publication) {
         let here = 1u64 << cx.index.0;
@@ -218,12 +192,13 @@ impl Broker {
             Some((shard, key)) if shard == cx.index => Some(key.index),
             _ => None,
         };
+        let eligibility = publication.eligibility();
         for subscription in
             publication.matched.subscriptions.iter().filter(|matched| matched.shards & here != 0)
         {
             // The last subscriber here may have left after the publisher's shard looked.
             for &peer in self.rosters.peers(subscription.id) {
-                if Some(peer) != excluded {
+                if Some(peer) != excluded && eligibility.is_none_or(|lists| admits(cx, lists, peer)) {
                     cx.peers.send_event(peer, publication, subscription, &mut self.frames);
                 }
             }
@@ -263,4 +238,10 @@ impl Broker {
     pub fn is_empty(&self) -> bool {
         self.rosters.is_empty()
     }
+}
+
+/// True if the lists of a publication let the peer at this place have it.
+#[cold]
+fn admits(cx: &mut Context<'_>, lists: &Eligibility, peer: u32) -> bool {
+    cx.peers.session_at(peer).is_some_and(|session| lists.admits(&session.identity))
 }

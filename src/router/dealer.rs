@@ -21,6 +21,7 @@
 mod calls;
 mod choice;
 mod invocations;
+mod passthru;
 mod registrations;
 
 use std::collections::BTreeMap;

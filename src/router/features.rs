@@ -3,6 +3,7 @@
 //! A feature belongs to a role: a session may be a callee that can be interrupted and a caller that cannot cancel.
 //! What the router announces is exactly what is on: WELCOME is written from [`announced`] and from nothing else.
 
+use super::{Disclosure, RealmSettings};
 use crate::codec;
 use crate::wamp::{Dict, Value};
 
@@ -93,18 +94,13 @@ pub struct Announced {
 }
 
 /// What is on in a realm.
-pub fn announced() -> Announced {
+pub fn announced(realm: &RealmSettings) -> Announced {
     Announced {
-        broker: vec![
-            "pattern_based_subscription",
-            "publisher_exclusion",
-            "session_meta_api",
-            "subscription_meta_api",
-            "subscription_revocation",
-        ],
+        broker: broker(realm),
         dealer: vec![
             "call_canceling",
             "pattern_based_registration",
+            "payload_passthru_mode",
             "registration_meta_api",
             "registration_revocation",
             "session_meta_api",
@@ -112,6 +108,23 @@ pub fn announced() -> Announced {
             "testament_meta_api",
         ],
     }
+}
+
+fn broker(realm: &RealmSettings) -> Vec<&'static str> {
+    let features = [
+        ("event_history", !realm.event_history.is_empty()),
+        ("event_retention", true),
+        ("pattern_based_subscription", true),
+        ("payload_passthru_mode", true),
+        ("publication_trustlevels", realm.has_trust_levels()),
+        ("publisher_exclusion", true),
+        ("publisher_identification", realm.disclosure != Disclosure::Never),
+        ("session_meta_api", true),
+        ("subscriber_blackwhite_listing", true),
+        ("subscription_meta_api", true),
+        ("subscription_revocation", true),
+    ];
+    features.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect()
 }
 
 #[cfg(test)]

@@ -1,22 +1,24 @@
 //! What one shard tells another, and the outboxes in which that waits for the end of the turn.
 //!
 //! Letters between a pair of shards are first in, first out; a shard writes to itself too. Chains are short: an
-//! `Invoke` begets at most one `Complete` or `Return`, a `Meta` at most one `Deliver` for each interested shard and
-//! record. A `Complete` or `Release` begets one `Grant` if calls wait, and that an `Invoke` of a call that has waited,
-//! or the next `Grant` if it has been canceled; a `Return` or `Desert` begets an `Invoke` for each call it is about, to
-//! a callee that came after the one that has gone. A `Round` begets itself once for each shard and, for each session it
-//! ends, what the end of a session begets. The others beget nothing, so one input causes bounded work.
+//! `Invoke` begets at most one `Complete` or `Return`, a `Passthru` at most one `RefuseYield`, a `Meta` at most one
+//! `Deliver` for each interested shard and record. A `Complete`, `Passthru` or `Release` begets one `Grant` if calls
+//! wait, and that an `Invoke` of a call that has waited, or the next `Grant` if it has been canceled; a `Return` or
+//! `Desert` begets an `Invoke` for each call it is about, to a callee that came after the one that has gone. A `Round`
+//! begets itself once for each shard and, for each session it ends, what the end of a session begets. The others beget
+//! nothing, so one input causes bounded work.
 
 use std::sync::Arc;
 
 use super::directory::{Callee, Registration, Slot};
 use super::meta::round::Round;
+use super::passthru;
 use super::publication::Publication;
 use super::{PeerKey, RealmKey, ShardIndex};
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::wamp::options::CancelMode;
-use crate::wamp::{Dict, Raw, RegistrationId, Serializer, SessionId};
+use crate::wamp::{Dict, Raw, RegistrationId, RequestId, Serializer, SessionId};
 
 /// A call in the table of its realm in its caller's shard. Never used again: `serial` counts the calls of that table.
 /// Whoever holds the key knows the realm.
@@ -102,6 +104,17 @@ pub enum Letter {
         /// What the caller asked for.
         mode: CancelMode,
     },
+    /// To a caller's shard: the answer that follows has a payload that is not to be looked into.
+    Passthru(Box<PassthruAnswer>),
+    /// To a callee's shard: the caller does not take what it has yielded; send ERROR.
+    RefuseYield {
+        /// The realm of caller and callee.
+        realm: RealmKey,
+        /// The callee.
+        callee: Callee,
+        /// The invocation it has answered.
+        request: RequestId,
+    },
     /// To a realm's home shard: the directory has records to publish.
     Meta {
         /// Whose directory.
@@ -123,6 +136,7 @@ impl Letter {
             + match self {
                 Letter::Deliver { publication, .. } => {
                     carried(publication.payload(), &publication.attributes)
+                        + publication.particulars.as_ref().map_or(0, |particulars| particulars.bytes())
                 }
                 Letter::Invoke(invoke) | Letter::Return(invoke) => return invoke.bytes(),
                 Letter::Complete(complete) => match &complete.outcome {
@@ -134,6 +148,8 @@ impl Letter {
                 Letter::Round(round) => round.errand.bytes(),
                 Letter::Draining { .. }
                 | Letter::Interrupt { .. }
+                | Letter::Passthru(_)
+                | Letter::RefuseYield { .. }
                 | Letter::Meta { .. }
                 | Letter::Grant { .. }
                 | Letter::Release { .. }
@@ -145,7 +161,7 @@ impl Letter {
 
 /// Octets of a payload and what goes with it.
 fn carried(payload: &OwnedPayload, attributes: &Option<Attributes>) -> usize {
-    payload.borrow().bytes().len() + attributes.as_ref().map_or(0, |attributes| attributes.bytes.len())
+    payload.borrow().bytes().len() + attributes.as_ref().map_or(0, Attributes::bytes)
 }
 
 /// What a callee's shard needs to send INVOCATION.
@@ -172,6 +188,19 @@ impl Invoke {
     pub fn bytes(&self) -> usize {
         LETTER_BYTES + carried(&self.payload, &self.attributes)
     }
+}
+
+/// What a caller's shard needs to rule on an answer whose payload is not to be looked into.
+#[derive(Debug)]
+pub struct PassthruAnswer {
+    /// The realm of caller and callee.
+    pub realm: RealmKey,
+    /// The call.
+    pub call: CallKey,
+    /// Who answers.
+    pub callee: Callee,
+    /// The invocation it answers by YIELD; none if by ERROR, of which nobody is told that it is refused.
+    pub yielded: Option<RequestId>,
 }
 
 /// What a caller's shard needs to answer a call.
@@ -208,22 +237,35 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
-/// Options that have custom attributes among them, to be forwarded (see [`Dict::Extended`]).
-#[derive(Debug)]
+/// Options that have attributes among them that travel on (see [`Dict::Extended`]).
+#[derive(Clone, Debug)]
 pub struct Attributes {
     serializer: Serializer,
     bytes: Box<[u8]>,
+    passthru: bool,
 }
 
 impl Attributes {
-    /// A copy, if `custom` says that there are custom attributes; most messages have none.
+    /// A copy, if `custom` says that there are such attributes; most messages have none.
     pub fn of(options: &Dict<'_>, custom: bool) -> Option<Attributes> {
         match options {
-            Dict::Raw(raw) if custom => {
-                Some(Attributes { serializer: raw.serializer(), bytes: raw.bytes().into() })
-            }
+            Dict::Raw(raw) if custom => Some(Attributes {
+                serializer: raw.serializer(),
+                bytes: raw.bytes().into(),
+                passthru: passthru::used(options) == Ok(true),
+            }),
             _ => None,
         }
+    }
+
+    /// Octets.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// True if they say that the payload is not to be looked into.
+    pub fn passthru(&self) -> bool {
+        self.passthru
     }
 
     /// As it is taken by [`Dict::Extended`].

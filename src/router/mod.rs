@@ -8,7 +8,9 @@
 //! - [`realm`]: what all shards share. [`directory`]: which shards care about a URI, behind short locks;
 //!   [`match_cache`]: how a shard reads it without them. [`pattern`]: exact, prefix and wildcard matching.
 //! - [`broker`] and [`dealer`]: one of each for a realm in a shard. [`roster`]: who here has which subscription.
-//!   [`publication`]: an event on its way. [`hashed_slab`]: what tables of very many small entries are made of.
+//!   [`publication`]: an event on its way. [`eligibility`]: whom it is for. [`retained`] and [`history`]: what is kept
+//!   for those who come later. [`passthru`]: payload that nobody looks into. [`hashed_slab`]: what tables of very many
+//!   small entries are made of.
 //! - [`features`]: what peers announce, and what the router does.
 //! - [`meta`]: what the router tells of itself, and its own procedures.
 //! - [`letter`]: what shards tell one another. [`timers`], [`clock`], [`entropy`]: time and chance, both from outside.
@@ -21,6 +23,8 @@
 //! | SUBSCRIBED before the first EVENT | in one call, before any letter is taken: directory, roster, SUBSCRIBED queued |
 //! | no EVENT after UNSUBSCRIBED | in one call: roster left, UNSUBSCRIBED queued; delivery reads only the roster |
 //! | a PUBLISH made after SUBSCRIBED was seen is delivered | the generation is bumped before SUBSCRIBED is queued; the publisher's shard loads it at each publish |
+//! | what is retained or in the history when PUBLISHED is seen is found | the publisher's shard stores before it queues PUBLISHED |
+//! | who subscribes with `get_retained` misses no retained event | the publisher's shard stores and then looks in the directory; the subscriber's enters the directory and then looks in the store |
 //! | calls of one caller reach one callee in order | as for events; the exceptions, calls that wait and calls whose callee has gone, are in `dealer/choice.rs` |
 //! | calls of a shared registration take turns over all shards | the registration counts them; the one that replaces it goes on counting |
 //! | no callee has more invocations than its `concurrency`, and calls that wait are served in their order | counts and queue are one thing behind one lock, which is the registration's; see [`directory::Workload`] |
@@ -44,17 +48,21 @@ pub mod broker;
 pub mod clock;
 pub mod dealer;
 pub mod directory;
+pub mod eligibility;
 pub mod entropy;
 pub mod features;
 pub mod hashed_slab;
+pub mod history;
 pub mod letter;
 pub mod match_cache;
 pub mod meta;
+pub mod passthru;
 pub mod pattern;
 pub mod peer;
 pub mod publication;
 pub mod queue;
 pub mod realm;
+pub mod retained;
 pub mod roster;
 pub mod session;
 pub mod shard;
@@ -72,6 +80,7 @@ use crate::wamp::message::{self, code};
 use crate::wamp::{Dict, Message, RequestId, Serializer, Value};
 
 pub use clock::Clock;
+pub use history::HistoryRule;
 pub use letter::Letter;
 pub use realm::{Disclosure, ListenerSettings, RealmSettings, RequestIds, Role, Router, Settings};
 pub use shard::{Closing, Shard};

@@ -1,17 +1,21 @@
-//! A publication on its way: made once by the publisher's shard, read by every shard that has subscribers; and the
-//! frames of its EVENT, made once by each of those shards.
+//! A publication on its way: made once by the publisher's shard, read by every shard that has subscribers; the frames
+//! of its EVENT, made once by each of those shards; and a publication as it is kept for those who come later.
 
 use std::sync::{Arc, OnceLock};
 
+use smallvec::SmallVec;
+
 use super::directory::{Match, MatchedSubscription};
+use super::eligibility::Eligibility;
 use super::letter::{Attributes, details};
+use super::session::Identity;
 use super::{PeerKey, ShardIndex};
 use crate::codec::payload::{OwnedPayload, transcode};
 use crate::codec::{self, TranscodeError};
 use crate::transport::arena::{Arena, Span};
 use crate::transport::{self, Format};
 use crate::wamp::message::Event;
-use crate::wamp::{MatchPolicy, Message, Payload, PublicationId, Serializer, Value};
+use crate::wamp::{Dict, MatchPolicy, Message, Payload, PublicationId, Serializer, SessionId, Value};
 
 /// What all shards that deliver it share. The payload is held once; in another serializer it is made by the first
 /// shard that needs it, once for the router.
@@ -27,6 +31,8 @@ pub struct Publication {
     pub excluded: Option<(ShardIndex, PeerKey)>,
     /// Custom attributes of the PUBLISH.
     pub attributes: Option<Attributes>,
+    /// What few publications have.
+    pub particulars: Option<Arc<Particulars>>,
     payload: OwnedPayload,
     transcoded: [OnceLock<Result<OwnedPayload, TranscodeError>>; Serializer::COUNT],
 }
@@ -41,6 +47,7 @@ impl Publication {
             matched,
             excluded: None,
             attributes: None,
+            particulars: None,
             payload,
             transcoded: [const { OnceLock::new() }; Serializer::COUNT],
         }
@@ -49,6 +56,12 @@ impl Publication {
     /// The payload as it came.
     pub fn payload(&self) -> &OwnedPayload {
         &self.payload
+    }
+
+    /// The lists of who may get it, if there are any.
+    #[inline]
+    pub fn eligibility(&self) -> Option<&Eligibility> {
+        self.particulars.as_ref()?.eligibility.as_ref()
     }
 
     fn payload_in(&self, serializer: Serializer) -> Result<Payload<'_>, TranscodeError> {
@@ -69,14 +82,112 @@ impl Publication {
         out: &mut Vec<u8>,
     ) -> Result<(), TranscodeError> {
         let topic = self.topic.as_deref().filter(|_| subscription.policy != MatchPolicy::Exact);
-        let topic = topic.map(|topic| [("topic", Value::text(topic))]);
+        let pairs = pairs(topic, self.particulars.as_deref());
         let event = Event {
             subscription: subscription.id,
             publication: self.id,
-            details: details(topic.as_ref().map_or(&[], |pairs| &pairs[..]), &self.attributes),
+            details: details(&pairs, &self.attributes),
             payload: self.payload_in(serializer)?,
         };
         codec::encode(&Message::Event(event), serializer, out)
+    }
+}
+
+/// Whom a publication is for, and what its events tell of its publisher.
+#[derive(Debug, Default)]
+pub struct Particulars {
+    /// The lists of who may get it.
+    pub eligibility: Option<Eligibility>,
+    /// The publisher, if it is disclosed.
+    pub publisher: Option<Arc<Identity>>,
+    /// How far the publisher's role is trusted.
+    pub trust_level: Option<u64>,
+}
+
+impl Particulars {
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.eligibility.is_none() && self.publisher.is_none() && self.trust_level.is_none()
+    }
+
+    /// About how many octets they take.
+    pub fn bytes(&self) -> usize {
+        size_of::<Particulars>() + self.eligibility.as_ref().map_or(0, Eligibility::bytes)
+    }
+}
+
+/// A few details of an EVENT; none or the topic alone take no memory of their own.
+pub type Pairs<'a> = SmallVec<[(&'a str, Value<'a>); 1]>;
+
+fn pairs<'a>(topic: Option<&'a str>, particulars: Option<&'a Particulars>) -> Pairs<'a> {
+    let mut pairs = Pairs::new();
+    if let Some(topic) = topic {
+        pairs.push(("topic", Value::text(topic)));
+    }
+    if let Some(particulars) = particulars {
+        if let Some(publisher) = &particulars.publisher {
+            pairs.push(("publisher", Value::Unsigned(publisher.session.0)));
+            pairs.push(("publisher_authid", Value::text(&publisher.authid)));
+            pairs.push(("publisher_authrole", Value::text(&publisher.role.name)));
+        }
+        if let Some(level) = particulars.trust_level {
+            pairs.push(("trustlevel", Value::Unsigned(level)));
+        }
+    }
+    pairs
+}
+
+/// A publication as it is kept for those who come later: as the retained one of its topic, in an event history, or
+/// both.
+#[derive(Debug)]
+pub struct KeptPublication {
+    /// Its identifier, which it never changes.
+    pub id: PublicationId,
+    /// Its topic.
+    pub topic: Box<str>,
+    /// The session that published it, if that does not want its own event.
+    pub excluded: Option<SessionId>,
+    /// Custom attributes of the PUBLISH.
+    pub attributes: Option<Attributes>,
+    /// See [`Publication::particulars`].
+    pub particulars: Option<Arc<Particulars>>,
+    /// Its arguments, the same octets that are on their way.
+    pub payload: OwnedPayload,
+    /// When it was published, in milliseconds since 1970-01-01T00:00:00Z.
+    pub unix_ms: u64,
+}
+
+/// About what a kept publication takes beside what can be long.
+const KEPT_OVERHEAD_BYTES: usize = 256;
+
+impl KeptPublication {
+    /// The lists of who may get it, if there are any.
+    pub fn eligibility(&self) -> Option<&Eligibility> {
+        self.particulars.as_ref()?.eligibility.as_ref()
+    }
+
+    /// True if the lists of who may get it, if any, let the session have it.
+    pub fn eligible(&self, identity: &Identity) -> bool {
+        self.eligibility().is_none_or(|eligibility| eligibility.admits(identity))
+    }
+
+    /// The details of its EVENT to a subscription of this policy, attributes apart.
+    pub fn pairs(&self, policy: MatchPolicy) -> Pairs<'_> {
+        pairs((policy != MatchPolicy::Exact).then_some(&*self.topic), self.particulars.as_deref())
+    }
+
+    /// About how many octets it takes.
+    pub fn bytes(&self) -> usize {
+        KEPT_OVERHEAD_BYTES
+            + self.topic.len()
+            + self.payload.borrow().bytes().len()
+            + self.attributes.as_ref().map_or(0, Attributes::bytes)
+            + self.particulars.as_ref().map_or(0, |particulars| particulars.bytes())
+    }
+
+    /// These details, and the attributes.
+    pub fn details<'a>(&'a self, pairs: &'a [(&'a str, Value<'a>)]) -> Dict<'a> {
+        details(pairs, &self.attributes)
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::directory::Directory;
+use super::history::{History, HistoryRule};
 use super::meta::sessions::Details;
+use super::retained::RetainedEvents;
 use super::session::{Identity, Map};
 use super::{Clock, PeerKey, RealmKey, ShardIndex};
 use crate::error::Refusal;
@@ -25,6 +27,13 @@ pub struct RealmSettings {
     pub disclosure: Disclosure,
     /// What clients are that say nothing of themselves.
     pub anonymous: Arc<Role>,
+    /// Which publications are kept in the event history; none of them are without a rule.
+    pub event_history: Vec<HistoryRule>,
+    /// How many events the topics together retain. The oldest make room.
+    pub retained_count_max: usize,
+    /// How many octets those may take. The oldest make room. Who asks for all of them gets them in one turn, so this
+    /// should be well below what may wait for one peer.
+    pub retained_bytes_max: usize,
 }
 
 impl RealmSettings {
@@ -35,7 +44,20 @@ impl RealmSettings {
             uri_check: UriCheck::Loose,
             disclosure: Disclosure::default(),
             anonymous: Arc::new(Role { name: "anonymous".to_owned(), trust_level: None, administers: true }),
+            event_history: Vec::new(),
+            retained_count_max: 10_000,
+            retained_bytes_max: 8 << 20,
         }
+    }
+
+    /// True if a role of the realm has a trust level.
+    pub fn has_trust_levels(&self) -> bool {
+        self.anonymous.trust_level.is_some()
+    }
+
+    /// True if events tell of their publishers what those have not asked for.
+    pub fn adds_particulars(&self) -> bool {
+        self.disclosure == Disclosure::Always || self.has_trust_levels()
     }
 }
 
@@ -144,7 +166,8 @@ impl Router {
         self.realms.iter().find(|realm| realm.name == name)
     }
 
-    /// True if nobody has left anything behind: no session, subscription or registration in any realm.
+    /// True if nobody has left anything behind: no session, subscription or registration in any realm. What is retained
+    /// or kept as history is the realm's and stays.
     pub fn is_empty(&self) -> bool {
         self.realms.iter().all(|realm| realm.is_empty())
     }
@@ -165,6 +188,10 @@ pub struct Realm {
     pub home: ShardIndex,
     /// Who is interested in what.
     pub directory: Directory,
+    /// What its topics retain.
+    pub retained: RetainedEvents,
+    /// What is kept of its publications, if anything is.
+    pub history: Option<History>,
     sessions: Mutex<Sessions>,
 }
 
@@ -196,6 +223,8 @@ impl Realm {
             uri_check: settings.uri_check,
             home: ShardIndex((index % shard_count) as u8),
             directory: Directory::new(limits.pattern_shapes_max),
+            retained: RetainedEvents::new(settings.retained_count_max, settings.retained_bytes_max),
+            history: History::new(&settings.event_history),
             sessions: Mutex::default(),
         }
     }

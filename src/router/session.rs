@@ -11,7 +11,7 @@ use super::features::{Announced, Features};
 use super::letter::CallKey;
 use super::meta::testaments::Testaments;
 use super::roster::Places;
-use super::{RealmKey, RequestIds, Role, Router};
+use super::{RealmKey, RealmSettings, RequestIds, Role, Router};
 use crate::codec;
 use crate::error::Violation;
 use crate::wamp::message::Hello;
@@ -240,7 +240,7 @@ impl HelloDetails {
 /// Calls `send` with `WELCOME.Details`: the roles of this router with these features, and who the session is.
 pub fn welcome_details<T>(
     router: &Router,
-    realm: &str,
+    realm: &RealmSettings,
     identity: &Identity,
     announced: Announced,
     send: impl FnOnce(Dict<'_>) -> T,
@@ -255,7 +255,7 @@ pub fn welcome_details<T>(
     let roles =
         [("broker", Value::Dict(Dict::Pairs(&broker))), ("dealer", Value::Dict(Dict::Pairs(&dealer)))];
     let mut details = vec![
-        ("realm", Value::text(realm)),
+        ("realm", Value::text(&realm.name)),
         ("authid", Value::text(&identity.authid)),
         ("authrole", Value::text(&identity.role.name)),
         ("authmethod", Value::text(identity.authmethod)),

@@ -34,12 +34,13 @@ use super::entropy::Entropy;
 use super::features::{self, Announced};
 use super::letter::Letters;
 use super::meta::{procedures, sessions, testaments};
+use super::passthru;
 use super::peer::{Peers, Sent, State};
 use super::queue::Waiting;
 use super::realm::{Member, Realm};
 use super::session::{self, Admission, HelloRefusal, Identity, Session};
 use super::timers::{Timer, Timers};
-use super::{Context, Letter, ListenerIndex, PeerKey, RealmKey, Router, ShardIndex};
+use super::{Context, Letter, ListenerIndex, PeerKey, RealmKey, RealmSettings, Router, ShardIndex};
 use crate::codec::{self, DecodeError};
 use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
@@ -460,8 +461,12 @@ impl Shard {
         Ok(Next::Read)
     }
 
-    /// Holds the request id against the ones before it, where the message has one that counts.
+    /// Holds the message against what the peer has announced, and the request id against the ones before it, where the
+    /// message has one that counts.
     fn admit(&mut self, key: PeerKey, message: &Message<'_>) -> Result<(), Violation> {
+        if let Some(session) = self.peers.session(key) {
+            passthru::admit(session.features, message)?;
+        }
         let Some(request) = message.counted_request() else { return Ok(()) };
         let Some(listener) = self.peers.peer(key).map(|peer| peer.listener) else { return Ok(()) };
         let rule = self.router.settings.listeners[listener.0 as usize].request_ids;
@@ -517,14 +522,20 @@ impl Shard {
         self.peers.counters.sessions_joined += 1;
         let (LocalRealm { shared, .. }, mut cx) = self.lend(admission.realm);
         sessions::joined(shared, &mut cx, &identity);
-        match self.welcome(key, &realm.name, &identity, features::announced()) {
+        match self.welcome(key, &realm.settings, &identity, features::announced(&realm.settings)) {
             // A RawSocket peer may take so little that it must do without the names of the features.
-            Sent::TooLarge => self.welcome(key, &realm.name, &identity, Announced::default()),
+            Sent::TooLarge => self.welcome(key, &realm.settings, &identity, Announced::default()),
             sent => sent,
         }
     }
 
-    fn welcome(&mut self, key: PeerKey, realm: &str, identity: &Identity, announced: Announced) -> Sent {
+    fn welcome(
+        &mut self,
+        key: PeerKey,
+        realm: &RealmSettings,
+        identity: &Identity,
+        announced: Announced,
+    ) -> Sent {
         session::welcome_details(&self.router, realm, identity, announced, |details| {
             self.peers.send(key, &Message::Welcome(Welcome { session: identity.session, details }))
         })
@@ -602,6 +613,14 @@ impl Shard {
             Letter::Interrupt { callee, realm, call, mode } => {
                 let (realm, mut cx) = self.lend(realm);
                 realm.dealer.interrupt(&mut cx, callee, call, mode);
+            }
+            Letter::Passthru(answer) => {
+                let (realm, mut cx) = self.lend(answer.realm);
+                realm.dealer.passthru(&mut cx, &answer);
+            }
+            Letter::RefuseYield { realm, callee, request } => {
+                let (realm, mut cx) = self.lend(realm);
+                realm.dealer.refuse_yield(&mut cx, callee, request);
             }
             Letter::Draining { shard } => self.draining_shards |= 1 << shard.0,
             Letter::Meta { realm } => {

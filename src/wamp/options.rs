@@ -1,13 +1,13 @@
 //! The options a router reads, parsed once into plain fields.
 //!
 //! Unknown keys are ignored, as the specification asks. A known key with a value of the wrong type is refused
-//! ([`WrongOption`]): the request gets ERROR `wamp.error.invalid_argument`. Keys with an underscore in front are for
-//! others ([`custom_attribute`]); that there are some is noted, since they travel on to the receiver.
+//! ([`WrongOption`]): the request gets ERROR `wamp.error.invalid_argument`. Some keys are for the receiver, not for the
+//! router ([`forwarded`]); that there are some is noted, since they travel on.
 
 use std::num::NonZeroU32;
 
 use super::uri::MatchPolicy;
-use super::value::{Value, custom_attribute};
+use super::value::{Value, forwarded};
 
 /// A known option had a value that is not acceptable; the key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,13 +26,27 @@ pub struct PublishOptions {
     pub acknowledge: bool,
     /// The publisher does not get its own event (advanced profile, "Publisher Exclusion").
     pub exclude_me: bool,
-    /// Custom attributes are among the options.
+    /// The publisher wants its subscribers to know who it is (advanced profile, "Publisher Identification").
+    pub disclose_me: bool,
+    /// The event is kept for those who subscribe later (advanced profile, "Event Retention").
+    pub retain: bool,
+    /// Some of the lists that say who may get the event are there (advanced profile, "Subscriber Black- and
+    /// Whitelisting"). The lists themselves are read by who needs them.
+    pub restricted: bool,
+    /// Attributes that travel on are among the options.
     pub custom: bool,
 }
 
 impl Default for PublishOptions {
     fn default() -> Self {
-        PublishOptions { acknowledge: false, exclude_me: true, custom: false }
+        PublishOptions {
+            acknowledge: false,
+            exclude_me: true,
+            disclose_me: false,
+            retain: false,
+            restricted: false,
+            custom: false,
+        }
     }
 }
 
@@ -41,7 +55,11 @@ impl Options for PublishOptions {
         match key {
             "acknowledge" => self.acknowledge = bool(value, "acknowledge")?,
             "exclude_me" => self.exclude_me = bool(value, "exclude_me")?,
-            _ => self.custom |= custom_attribute(key),
+            "disclose_me" => self.disclose_me = bool(value, "disclose_me")?,
+            "retain" => self.retain = bool(value, "retain")?,
+            "exclude" | "exclude_authid" | "exclude_authrole" | "eligible" | "eligible_authid"
+            | "eligible_authrole" => self.restricted = true,
+            _ => self.custom |= forwarded(key),
         }
         Ok(())
     }
@@ -52,12 +70,16 @@ impl Options for PublishOptions {
 pub struct SubscribeOptions {
     /// How the topic is matched.
     pub match_policy: MatchPolicy,
+    /// The subscriber wants what is retained (advanced profile, "Event Retention").
+    pub get_retained: bool,
 }
 
 impl Options for SubscribeOptions {
     fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), WrongOption> {
-        if key == "match" {
-            self.match_policy = match_policy(value)?;
+        match key {
+            "match" => self.match_policy = match_policy(value)?,
+            "get_retained" => self.get_retained = bool(value, "get_retained")?,
+            _ => {}
         }
         Ok(())
     }
@@ -158,6 +180,58 @@ fn concurrency(value: &Value<'_>) -> Option<NonZeroU32> {
     }
 }
 
+/// What says how a payload is to be read that the router does not look into, of PUBLISH, CALL, YIELD and ERROR
+/// (advanced profile, "Payload Passthru Mode").
+///
+/// The values are the peers' own business: the specification lists those that its schemes know, and forbids the router
+/// to look into them. Only that they are texts, and that there is a scheme, is held against it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PassthruOptions {
+    /// `ppt_scheme` is there and not empty: the mode is in use.
+    scheme: bool,
+    /// One of the others is.
+    attribute: bool,
+}
+
+impl PassthruOptions {
+    /// True if the mode is in use. Refuses attributes without a scheme.
+    pub fn used(&self) -> Result<bool, WrongOption> {
+        if self.attribute && !self.scheme { Err(WrongOption("ppt_scheme")) } else { Ok(self.scheme) }
+    }
+}
+
+impl Options for PassthruOptions {
+    fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), WrongOption> {
+        let attribute = match key {
+            "ppt_scheme" => {
+                self.scheme = !text(value, "ppt_scheme")?.is_empty();
+                return Ok(());
+            }
+            "ppt_serializer" => "ppt_serializer",
+            "ppt_cipher" => "ppt_cipher",
+            "ppt_keyid" => "ppt_keyid",
+            _ => return Ok(()),
+        };
+        text(value, attribute)?;
+        self.attribute = true;
+        Ok(())
+    }
+}
+
+/// Options of a message of which the router reads none itself: CALL, YIELD, and the details of ERROR.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CustomOptions {
+    /// Attributes that travel on are among the options.
+    pub custom: bool,
+}
+
+impl Options for CustomOptions {
+    fn set(&mut self, key: &str, _value: &Value<'_>) -> Result<(), WrongOption> {
+        self.custom |= forwarded(key);
+        Ok(())
+    }
+}
+
 /// `CANCEL.Options.mode` (advanced profile, "Call Canceling").
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum CancelMode {
@@ -202,20 +276,6 @@ impl Options for CancelOptions {
     }
 }
 
-/// Options of a message of which the router reads none itself: CALL, YIELD, and the details of ERROR.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct CustomOptions {
-    /// Custom attributes are among the options.
-    pub custom: bool,
-}
-
-impl Options for CustomOptions {
-    fn set(&mut self, key: &str, _value: &Value<'_>) -> Result<(), WrongOption> {
-        self.custom |= custom_attribute(key);
-        Ok(())
-    }
-}
-
 fn bool(value: &Value<'_>, key: &'static str) -> Result<bool, WrongOption> {
     match value {
         Value::Bool(value) => Ok(*value),
@@ -244,10 +304,29 @@ mod tests {
         options.set("retain_for", &Value::Unsigned(3)).unwrap();
         options.set("acknowledge", &Value::Bool(true)).unwrap();
         options.set("exclude_me", &Value::Bool(false)).unwrap();
-        assert_eq!(options, PublishOptions { acknowledge: true, exclude_me: false, custom: false });
-        assert_eq!(options.set("acknowledge", &Value::text("yes")), Err(WrongOption("acknowledge")));
+        let expected = PublishOptions { acknowledge: true, exclude_me: false, ..PublishOptions::default() };
+        assert_eq!(options, expected);
+        for key in ["acknowledge", "exclude_me", "disclose_me", "retain"] {
+            assert_eq!(options.set(key, &Value::text("yes")), Err(WrongOption(key)));
+        }
         options.set("_trace", &Value::Unsigned(1)).unwrap();
-        assert!(options.custom);
+        assert!(options.custom && !options.restricted);
+        options.set("eligible_authrole", &Value::Null).unwrap();
+        assert!(options.restricted);
+    }
+
+    #[test]
+    fn passthru_attributes_are_texts_and_need_a_scheme() {
+        let mut options = PassthruOptions::default();
+        assert_eq!(options.used(), Ok(false));
+        for key in ["ppt_scheme", "ppt_serializer", "ppt_cipher", "ppt_keyid"] {
+            assert_eq!(options.set(key, &Value::Unsigned(1)), Err(WrongOption(key)));
+        }
+        options.set("ppt_keyid", &Value::text("k")).unwrap();
+        options.set("ppt_scheme", &Value::text("")).unwrap();
+        assert_eq!(options.used(), Err(WrongOption("ppt_scheme")));
+        options.set("ppt_scheme", &Value::text("x_mine")).unwrap();
+        assert_eq!(options.used(), Ok(true));
     }
 
     #[test]

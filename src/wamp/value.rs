@@ -118,21 +118,36 @@ pub enum Dict<'a> {
     Raw(Raw<'a>),
     /// To be written, in this order.
     Pairs(&'a [(&'a str, Value<'a>)]),
-    /// Pairs to be written, and then those entries of a dictionary that was read whose keys are custom attributes
-    /// (see [`custom_attribute`]): how `_name` travels from PUBLISH to EVENT.
+    /// Pairs to be written, and then those entries of a dictionary that was read whose keys are for the receiver (see
+    /// [`forwarded`]): how `_name` travels from PUBLISH to EVENT.
     Extended(&'a [(&'a str, Value<'a>)], Raw<'a>),
 }
 
 impl Dict<'_> {
     /// A dictionary without entries.
     pub const EMPTY: Dict<'static> = Dict::Pairs(&[]);
+
+    /// True if it is plain from its octets that it has no entries, as it is of most options: one octet, or `{}`.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Dict::Raw(raw) => raw.bytes.len() <= 2 && (raw.bytes.len() == 1 || raw.bytes == b"{}"),
+            Dict::Pairs(pairs) => pairs.is_empty(),
+            Dict::Extended(..) => false,
+        }
+    }
 }
 
 /// True for keys that implementations may add to options and details: `_[a-z0-9_]{3,}` (basic profile,
 /// "Extensibility").
-pub fn custom_attribute(key: &str) -> bool {
+fn custom_attribute(key: &str) -> bool {
     let key = key.as_bytes();
     key.len() >= 4 && key[0] == b'_' && key.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+}
+
+/// True for keys of options and details that travel on to the receiver: custom attributes, and what says how a payload
+/// is to be read that the router does not look into (advanced profile, "Payload Passthru Mode").
+pub fn forwarded(key: &str) -> bool {
+    custom_attribute(key) || matches!(key, "ppt_scheme" | "ppt_serializer" | "ppt_cipher" | "ppt_keyid")
 }
 
 /// Application payload: the arguments and keyword arguments at the end of a message, as checked bytes that stand just
@@ -193,5 +208,6 @@ mod tests {
         for bad in ["_ab", "abc_", "_Abc", "_a-c", "", "_"] {
             assert!(!custom_attribute(bad), "{bad}");
         }
+        assert!(forwarded("_abc") && forwarded("ppt_keyid") && !forwarded("ppt_other"));
     }
 }

@@ -1,11 +1,15 @@
 //! What the WAMP specification promises, file by file.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod history;
 mod limits;
 mod meta_registrations;
 mod meta_sessions;
 mod meta_subscriptions;
+mod passthru;
+mod publishing;
 mod pubsub;
+mod retention;
 mod rpc;
 mod sessions;
 mod shared;

@@ -26,15 +26,20 @@ fn welcome_names_roles_features_and_who_one_is() {
         assert_eq!(details["agent"], "Fanwire-test");
         assert!(!details["authid"].as_str().unwrap().is_empty());
         let broker = json!({"features": {
+            "event_retention": true,
             "pattern_based_subscription": true,
+            "payload_passthru_mode": true,
             "publisher_exclusion": true,
+            "publisher_identification": true,
             "session_meta_api": true,
+            "subscriber_blackwhite_listing": true,
             "subscription_meta_api": true,
             "subscription_revocation": true,
         }});
         let dealer = json!({"features": {
             "call_canceling": true,
             "pattern_based_registration": true,
+            "payload_passthru_mode": true,
             "registration_meta_api": true,
             "registration_revocation": true,
             "session_meta_api": true,

@@ -61,6 +61,15 @@ pub fn everywhere(test: impl Fn(Wire)) {
     }
 }
 
+/// The same with settings that differ from the usual.
+pub fn everywhere_with(change: impl Fn(&mut Settings), test: impl Fn(Wire)) {
+    for shards in [1, 2, 4] {
+        for kind in KINDS {
+            test(Wire::with(shards, kind, &change));
+        }
+    }
+}
+
 /// The clients of one router.
 pub struct Wire {
     pub router: Arc<Router>,
@@ -210,6 +219,23 @@ impl Wire {
         let callee = r#""callee":{"features":{"registration_revocation":true}}"#;
         let welcome = self.ask(client, &format!(r#"[1,"realm1",{{"roles":{{{subscriber},{callee}}}}}]"#));
         (client, welcome[1].as_u64().expect("a session id"))
+    }
+
+    /// A client in a session of `realm1` that has announced these roles; the details of its WELCOME.
+    pub fn join_with(&mut self, kind: Kind, roles: &str) -> (Client, Value) {
+        let client = self.connect_as(kind);
+        let welcome = self.ask(client, &format!(r#"[1,"realm1",{{"roles":{roles}}}]"#));
+        assert_eq!(welcome[0], 2, "{welcome}");
+        (client, welcome[2].clone())
+    }
+
+    /// A client as it usually is: its session id and its authid.
+    pub fn join_named(&mut self) -> (Client, u64, String) {
+        let client = self.connect();
+        let roles = r#"{"publisher":{},"subscriber":{},"caller":{},"callee":{}}"#;
+        let welcome = self.ask(client, &format!(r#"[1,"realm1",{{"roles":{roles}}}]"#));
+        let authid = welcome[2]["authid"].as_str().expect("an authid").to_owned();
+        (client, welcome[1].as_u64().expect("a session id"), authid)
     }
 
     /// Sends a message given as JSON.

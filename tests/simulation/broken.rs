@@ -318,6 +318,30 @@ const BROKEN: &[(&str, Breaks)] = &[
         let event = message(log, at).0.clone();
         hear_at_the_end(log, PUBLISHER, event);
     }),
+    ("retained_found", |log| {
+        let at = retention(log);
+        log.entries.remove(at);
+    }),
+    ("retained_if_asked", |log| {
+        let at = retention(log);
+        let event = log.entries[at].clone();
+        log.entries.push(event);
+    }),
+    ("retained_if_asked", |log| {
+        let at = retention(log);
+        let event = log.entries[at].clone();
+        log.entries.insert(at, event);
+    }),
+    ("retained_if_asked", |log| {
+        retention(log);
+        for entry in &mut log.entries {
+            if let What::Said(message) = &mut entry.what
+                && message.entry(2, "get_retained").is_some()
+            {
+                message.0[2] = dict! {};
+            }
+        }
+    }),
     ("requests_answered", |log| drop_heard(log, SUBSCRIBER, code::SUBSCRIBED, 0)),
     ("requests_answered", |log| drop_heard(log, PUBLISHER, code::PUBLISHED, 0)),
     ("requests_answered", |log| drop_heard(log, SUBSCRIBER, code::ERROR, 0)),
@@ -361,9 +385,27 @@ const BROKEN: &[(&str, Breaks)] = &[
     }),
 ];
 
+/// What is retained is found, at the end of a log in which all is well.
+fn retention(log: &mut Log) -> usize {
+    let mut script = Script(std::mem::take(log));
+    let s = &mut script;
+    let payload = tagged(SUBSCRIBER, 90, "t.r");
+    s.says(SUBSCRIBER, list![code::PUBLISH, 6, dict! { "retain": true }, "t.r", payload.clone()]);
+    s.says(WATCHER, list![code::SUBSCRIBE, 2, dict! { "get_retained": true }, "t.r"]);
+    s.hears(WATCHER, list![code::SUBSCRIBED, 2, 72]);
+    s.hears(WATCHER, list![code::EVENT, 72, 700, dict! { "retained": true }, payload]);
+    let at = s.0.entries.len() - 1;
+    s.quiet(true);
+    *log = script.0;
+    at
+}
+
 #[test]
 fn nothing_is_wrong_with_what_is_well() {
-    assert_eq!(check(&well()), Ok(()));
+    let mut log = well();
+    assert_eq!(check(&log), Ok(()));
+    retention(&mut log);
+    assert_eq!(check(&log), Ok(()));
 }
 
 #[test]

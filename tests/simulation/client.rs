@@ -91,6 +91,8 @@ pub struct Client {
     pub watcher: bool,
     /// If it is one, it may take them all with one pattern.
     pub watches_all: bool,
+    /// It publishes to be retained, and asks for what is.
+    pub retains: bool,
     /// Payload may be some kilobytes.
     pub big: bool,
     /// It answers no PING.
@@ -119,6 +121,7 @@ impl Client {
             ids,
             watcher,
             watches_all: false,
+            retains: false,
             big: chance.percent(25),
             mute: chance.percent(10),
             guilty: false,
@@ -136,9 +139,9 @@ impl Client {
 
     /// The next life on the same transport.
     pub fn again(&self, life: usize, realm: usize, chance: &mut Chance) -> Client {
-        let Client { big, mute, ids, watcher, watches_all, wild, .. } = *self;
+        let Client { big, mute, ids, watcher, watches_all, retains, wild, .. } = *self;
         let fresh = Client::new(life, realm, chance, ids, watcher);
-        Client { big, mute, watches_all, wild, stage: Stage::Opened, ..fresh }
+        Client { big, mute, watches_all, retains, wild, stage: Stage::Opened, ..fresh }
     }
 
     /// GOODBYE, then HELLO and the first requests of the next life, none of which waits for an answer: which life says
@@ -222,7 +225,10 @@ impl Client {
         }
         let message = match act {
             Act::Subscribe => {
-                let (uri, options) = pattern(&TOPICS, &PREFIXES, &WILDCARDS, chance);
+                let (uri, mut options) = pattern(&TOPICS, &PREFIXES, &WILDCARDS, chance);
+                if self.retains && self.request.is_multiple_of(2) {
+                    options.set("get_retained", true);
+                }
                 list![code::SUBSCRIBE, self.next(chance), options, uri]
             }
             Act::Unsubscribe => {
@@ -330,13 +336,16 @@ impl Client {
 
     fn publish(&mut self, chance: &mut Chance) -> Vec<Item> {
         let topic = concrete(&TOPICS, chance);
-        let options = match chance.below(6) {
+        let mut options = match chance.below(6) {
             0 | 1 => dict! {},
             2 => dict! { "acknowledge": true },
             3 => dict! { "exclude_me": false, "acknowledge": true },
             4 => dict! { "exclude_me": false },
             _ => dict! { "acknowledge": true, "unheard_of": 7, "_own": "kept" },
         };
+        if self.retains && self.sequence.is_multiple_of(3) {
+            options.set("retain", true);
+        }
         let mut message = list![code::PUBLISH, self.next(chance), options, topic];
         self.tag(topic, None, chance, &mut message);
         message

@@ -6,13 +6,15 @@ use fanwire::error::CloseReason;
 use fanwire::wamp::message::code;
 use fanwire::wamp::reason;
 
-use crate::checkers::{KILLED, interests, meta_event, publications, testament, topics};
+use crate::checkers::{KILLED, interests, is_retained, meta_event, publications, testament, topics};
 use crate::item::{Item, Tag};
 use crate::log::{Log, Misdeed, What, option};
 use crate::naive::matches;
 
 /// What must happen at least once in the seeds that are always run.
 pub const MUST_HAPPEN: &[&str] = &[
+    "a retained event was read",
+    "a retained event was read that was live as well",
     "an answer came too late",
     "a call crossed shards",
     "a callee left with calls open",
@@ -116,6 +118,7 @@ impl Coverage {
         let goodbyes = log.heard().filter(|(_, _, m)| m.code() == code::GOODBYE && m.text(2) == KILLED);
         let killed: BTreeSet<usize> = goodbyes.map(|(_, life, _)| life).collect();
         self.count_many("a session was killed", killed.len());
+        let mut retained: BTreeSet<(usize, u64, Tag)> = BTreeSet::new();
         for (_, life, message) in log.heard() {
             let uri = match message.code() {
                 code::ERROR => message.text(4),
@@ -139,7 +142,13 @@ impl Coverage {
             let (from, to) = (&log.lives[tag.life], &log.lives[life]);
             let crossed = from.shard != to.shard;
             match message.code() {
+                code::EVENT if is_retained(message) => {
+                    self.count("a retained event was read");
+                    retained.insert((life, message.number(1), tag));
+                }
                 code::EVENT => {
+                    let twice = retained.contains(&(life, message.number(1), tag));
+                    self.count_many("a retained event was read that was live as well", usize::from(twice));
                     self.count_many("an event crossed shards", usize::from(crossed));
                     let transcoded = from.serializer != to.serializer;
                     self.count_many("an event crossed serializers", usize::from(transcoded));

@@ -85,6 +85,13 @@ impl Item {
         }
     }
 
+    /// Adds an entry to a dictionary.
+    pub fn set(&mut self, key: &str, value: impl Into<Item>) {
+        if let Item::Dict(entries) = self {
+            entries.push((key.to_owned(), value.into()));
+        }
+    }
+
     /// Appends the value.
     pub fn write(&self, serializer: Serializer, out: &mut Vec<u8>) {
         match serializer {

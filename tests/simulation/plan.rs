@@ -92,6 +92,9 @@ pub struct Plan {
     pub long_turns: usize,
     /// The run ends with a shutdown of the router.
     pub drain: bool,
+    /// Clients publish to be retained and ask for what is: where no limit keeps it from them, and the naive router,
+    /// which retains nothing, is not asked.
+    pub retention: bool,
 }
 
 impl Plan {
@@ -127,8 +130,12 @@ impl Plan {
         let realm_counts = if rejoins == 0 { &[1, 1, 2, 3] } else { &[1, 2, 2, 3] };
         let testaments = *meta.pick(&[0, 0, 0, 4, 12]).expect("five are given");
         let kills = if testaments == 0 { 0 } else { *meta.pick(&[0, 1, 2, 5]).expect("four are given") };
+        let retention = !calm
+            && limits.outbound_bytes_max == Limits::DEFAULT.outbound_bytes_max
+            && limits.outbound_shard_bytes_max == Limits::DEFAULT.outbound_shard_bytes_max;
         Plan {
             calm,
+            retention,
             shard_count,
             realm_count: *chance.pick(realm_counts).expect("four are given"),
             clients_max: chance.between(3, 12),

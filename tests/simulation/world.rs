@@ -143,6 +143,7 @@ impl World {
         let mut client = Client::new(self.log.lives.len(), realm, &mut self.chance, ids, watcher);
         client.watches_all = !self.plan.calm && self.plan.testaments > 0;
         client.wild = !self.plan.calm;
+        client.retains = self.plan.retention;
         self.log.lives.push(Life {
             connection: peer,
             realm,

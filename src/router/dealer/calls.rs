@@ -8,7 +8,7 @@ use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::router::directory::Callee;
 use crate::router::letter::{Attributes, CallKey, Complete, Invoke, Letter, Outcome, details};
-use crate::router::{Context, PeerKey};
+use crate::router::{Context, PeerKey, passthru};
 use crate::wamp::message::{self, Call, Cancel};
 use crate::wamp::options::{CancelMode, CancelOptions, CustomOptions};
 use crate::wamp::{MatchPolicy, Message};
@@ -17,6 +17,9 @@ impl Dealer {
     /// CALL of a procedure that is not the router's own.
     pub fn on_call(&mut self, cx: &mut Context<'_>, key: PeerKey, message: &Call<'_>) -> Result<(), Refusal> {
         let CustomOptions { custom } = codec::options(&message.options)?;
+        if custom {
+            passthru::used(&message.options)?;
+        }
         let procedure = &*message.procedure;
         let limits = &cx.router.settings.limits;
         if procedure.len() > limits.uri_bytes_max || !self.realm.uri_check.uri(procedure) {

@@ -7,7 +7,7 @@ use crate::error::{Refusal, Violation};
 use crate::router::features::Feature;
 use crate::router::letter::{Attributes, CallKey, Complete, Invoke, Letter, Outcome, details};
 use crate::router::session::Session;
-use crate::router::{Context, PeerKey};
+use crate::router::{Context, PeerKey, passthru};
 use crate::wamp::message::{self, Invocation, Yield};
 use crate::wamp::options::{CancelMode, CustomOptions};
 use crate::wamp::{Dict, Message, RequestId, UriCheck, Value, reason};
@@ -32,6 +32,10 @@ impl Dealer {
         let session = session.ok_or(gone)?;
         if session.invocations.count() >= invocations_open_max {
             return Err(Refusal::Unavailable);
+        }
+        let passthru = invoke.attributes.as_ref().is_some_and(Attributes::passthru);
+        if passthru && !session.features.has(Feature::CalleePayloadPassthru) {
+            return Err(Refusal::FeatureNotSupported);
         }
         let request = session.invocation.next();
         let procedure = invoke.procedure.as_deref().map(|procedure| [("procedure", Value::text(procedure))]);
@@ -62,12 +66,14 @@ impl Dealer {
         message: &Yield<'_>,
     ) -> Result<(), Violation> {
         let Some(call) = self.close_invocation(cx, key, message.request)? else { return Ok(()) };
-        let attributes = custom_attributes(&message.options);
-        self.complete_with(
-            cx,
-            call,
-            Outcome::Result { attributes, payload: OwnedPayload::copy(message.payload) },
-        );
+        let outcome = match forwarded_attributes(&message.options) {
+            Ok(attributes) => {
+                self.ask_for_passthru(cx, key, (call, &attributes), Some(message.request));
+                Outcome::Result { attributes, payload: OwnedPayload::copy(message.payload) }
+            }
+            Err(refusal) => Outcome::Refused(refusal),
+        };
+        self.complete_with(cx, call, outcome);
         Ok(())
     }
 
@@ -85,9 +91,15 @@ impl Dealer {
         let uri_bytes_max = cx.router.settings.limits.uri_bytes_max;
         let valid = message.error.len() <= uri_bytes_max && UriCheck::Loose.uri(&message.error);
         let error = if valid { &*message.error } else { reason::INVALID_URI };
-        let attributes = custom_attributes(&message.details);
-        let payload = OwnedPayload::copy(message.payload);
-        self.complete_with(cx, call, Outcome::Error { error: error.into(), attributes, payload });
+        let outcome = match forwarded_attributes(&message.details) {
+            Ok(attributes) => {
+                self.ask_for_passthru(cx, key, (call, &attributes), None);
+                let payload = OwnedPayload::copy(message.payload);
+                Outcome::Error { error: error.into(), attributes, payload }
+            }
+            Err(refusal) => Outcome::Refused(refusal),
+        };
+        self.complete_with(cx, call, outcome);
         Ok(())
     }
 
@@ -147,7 +159,12 @@ impl Dealer {
     }
 }
 
-fn custom_attributes(options: &Dict<'_>) -> Option<Attributes> {
-    let CustomOptions { custom } = codec::options(options).expect("custom options refuse nothing");
-    Attributes::of(options, custom)
+/// What travels on with an answer. Attributes that mean nothing are refused, and the caller is told in the answer's
+/// place: YIELD and ERROR have no answer of their own.
+fn forwarded_attributes(options: &Dict<'_>) -> Result<Option<Attributes>, Refusal> {
+    let CustomOptions { custom } = codec::options(options)?;
+    if custom {
+        passthru::used(options)?;
+    }
+    Ok(Attributes::of(options, custom))
 }

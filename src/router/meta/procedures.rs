@@ -14,10 +14,11 @@ use crate::codec;
 use crate::codec::payload::{self, OwnedPayload};
 use crate::error::Refusal;
 use crate::limits::Limits;
+use crate::router::history::query;
 use crate::router::peer::Sent;
 use crate::router::session::Session;
 use crate::router::shard::LocalRealm;
-use crate::router::{Context, PeerKey, arguments};
+use crate::router::{Context, PeerKey, arguments, passthru};
 use crate::wamp::message::{self, Call, Text};
 use crate::wamp::{Dict, List, Message, RequestId, Serializer, Value};
 
@@ -60,6 +61,14 @@ pub(in crate::router) fn on_call(
     key: PeerKey,
     message: &Call<'_>,
 ) -> Result<(), Refusal> {
+    // The router cannot answer what it must not look into.
+    if passthru::used(&message.options)? {
+        return Err(Refusal::FeatureNotSupported);
+    }
+    // It writes its answer by what the caller takes, so it sends it itself.
+    if message.procedure == "wamp.subscription.get_events" {
+        return query::on_call(realm, cx, key, message);
+    }
     let arguments = Arguments::of(message);
     let Some(session) = cx.peers.session(key) else { return Ok(()) };
     match reply(realm, session, &cx.router.settings.limits, &message.procedure, &arguments)? {

@@ -6,6 +6,7 @@
 
 mod meta;
 mod pubsub;
+mod retention;
 mod rpc;
 mod sessions;
 
@@ -20,6 +21,7 @@ use crate::naive::matches;
 
 pub use meta::{EVERYTHING, KILLED, testament};
 pub use pubsub::{interests, meta_event, publications, topics};
+pub use retention::is_retained;
 
 /// The rule of each realm of a run, by its number.
 pub const REALM_CHECKS: [UriCheck; 3] = [UriCheck::Loose, UriCheck::Strict, UriCheck::Loose];
@@ -49,6 +51,8 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("payload_fidelity", payload_fidelity),
     ("publication_ids", pubsub::publication_ids),
     ("publisher_exclusion", pubsub::publisher_exclusion),
+    ("retained_found", retention::retained_found),
+    ("retained_if_asked", retention::retained_if_asked),
     ("requests_answered", sessions::requests_answered),
     ("right_errors", sessions::right_errors),
     ("violations_answered", sessions::violations_answered),
@@ -94,6 +98,7 @@ fn pair_order(log: &Log) -> Checked {
     };
     for (at, life, message) in log.heard() {
         let strictly = match message.code() {
+            code::EVENT if is_retained(message) => continue,
             code::EVENT => false,
             code::INVOCATION => true,
             _ => continue,
@@ -175,12 +180,13 @@ fn isolation(log: &Log) -> Checked {
     Ok(())
 }
 
-/// One EVENT for each publication, subscription and session; one INVOCATION for each CALL.
+/// One EVENT for each publication, subscription and session, retained ones apart; one INVOCATION for each CALL.
 fn delivered_once(log: &Log) -> Checked {
     let mut seen = BTreeMap::new();
     for (at, life, message) in log.heard() {
         let Some(tag) = message.tag() else { continue };
         let key = match message.code() {
+            code::EVENT if is_retained(message) => continue,
             code::EVENT => (life, message.number(1), tag),
             code::INVOCATION => (usize::MAX, 0, tag),
             _ => continue,

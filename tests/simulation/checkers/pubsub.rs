@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, Serializer, uri};
 
-use super::{Checked, Grant, REALM_CHECKS, ensure, granted_first, origins, silent_after_revoked};
+use super::{
+    Checked, Grant, REALM_CHECKS, ensure, granted_first, is_retained, origins, silent_after_revoked,
+};
 use crate::item::{Item, Message, Tag};
 use crate::log::{Log, What, option, policy};
 use crate::naive::matches;
@@ -107,6 +109,8 @@ pub struct Publication<'a> {
     pub message: &'a Message,
     /// It can have been handled from here on.
     pub from: usize,
+    /// It has been handled by then.
+    pub by: usize,
     /// All its letters had arrived by then.
     pub quiet: usize,
 }
@@ -129,7 +133,7 @@ pub fn publications(log: &Log) -> Vec<Publication<'_>> {
         // A session the router was about to end may have been ended already when the message arrived.
         let alive = departures[life].is_none_or(|d| d.at > if d.by_client { at } else { quiet });
         if alive {
-            found.push(Publication { life, tag, message, from, quiet });
+            found.push(Publication { life, tag, message, from, by, quiet });
         }
     }
     found
@@ -140,11 +144,11 @@ pub(super) fn no_lost_interest(log: &Log) -> Checked {
     let interests = interests(log);
     let delivered: BTreeSet<(usize, u64, Tag)> = log
         .heard()
-        .filter(|(_, _, message)| message.code() == code::EVENT)
+        .filter(|(_, _, message)| message.code() == code::EVENT && !is_retained(message))
         .filter_map(|(_, life, message)| Some((life, message.number(1), message.tag()?)))
         .collect();
     for publication in publications(log) {
-        let Publication { life, tag, message, from, quiet } = publication;
+        let Publication { life, tag, message, from, quiet, .. } = publication;
         let bytes = 2 * message.write(Serializer::Json).len() + 200;
         for interest in &interests {
             let due = interest.from < from

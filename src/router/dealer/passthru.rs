@@ -1,0 +1,61 @@
+//! Answers whose payload is not to be looked into, for callers that may not understand them (advanced profile, "Payload
+//! Passthru Mode").
+//!
+//! Whether a caller does is known in its shard, and the callee is to be told too if it does not. So such an answer is
+//! preceded by a letter that asks, and a refusal takes the call off the table before the answer comes.
+
+use super::Dealer;
+use crate::error::Refusal;
+use crate::router::directory::Callee;
+use crate::router::features::Feature;
+use crate::router::letter::{Attributes, CallKey, Complete, Letter, Outcome, PassthruAnswer};
+use crate::router::{Context, PeerKey};
+use crate::wamp::RequestId;
+use crate::wamp::message::code;
+
+impl Dealer {
+    /// The callee has answered with these attributes: by YIELD, if `yielded` says to which invocation, or else by
+    /// ERROR. To be called before the answer is posted.
+    pub(super) fn ask_for_passthru(
+        &self,
+        cx: &mut Context<'_>,
+        key: PeerKey,
+        (call, attributes): (CallKey, &Option<Attributes>),
+        yielded: Option<RequestId>,
+    ) {
+        if !attributes.as_ref().is_some_and(Attributes::passthru) {
+            return;
+        }
+        let Some(session) = cx.peers.session(key) else { return };
+        let callee = Callee { shard: cx.index, peer: key, session: session.id };
+        let answer = PassthruAnswer { realm: self.realm.key, call, callee, yielded };
+        cx.letters.post(call.shard, Letter::Passthru(Box::new(answer)));
+    }
+
+    /// An answer is coming whose payload is not to be looked into. A caller that has not announced the mode gets ERROR
+    /// in its place.
+    pub fn passthru(&mut self, cx: &mut Context<'_>, answer: &PassthruAnswer) {
+        let call = self.calls.get(answer.call.index as usize);
+        let Some(caller) = call.filter(|call| call.serial == answer.call.serial).map(|call| call.caller)
+        else {
+            return;
+        };
+        let features = cx.peers.session(caller).map(|session| session.features);
+        if features.is_some_and(|features| features.has(Feature::CallerPayloadPassthru)) {
+            return;
+        }
+        let outcome = Outcome::Refused(Refusal::FeatureNotSupported);
+        self.complete(cx, Complete { call: answer.call, realm: self.realm.key, outcome });
+        if let Some(request) = answer.yielded {
+            let (realm, callee) = (self.realm.key, answer.callee);
+            cx.letters.post(callee.shard, Letter::RefuseYield { realm, callee, request });
+        }
+    }
+
+    /// ERROR for a YIELD, unless the callee has left.
+    pub fn refuse_yield(&mut self, cx: &mut Context<'_>, callee: Callee, request: RequestId) {
+        if cx.peers.session(callee.peer).is_some_and(|session| session.id == callee.session) {
+            cx.refuse(callee.peer, code::YIELD, request, Refusal::FeatureNotSupported);
+        }
+    }
+}

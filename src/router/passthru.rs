@@ -1,0 +1,48 @@
+//! Payload passthru mode: payload that nobody on the way looks into (advanced profile, "Payload Passthru Mode").
+//!
+//! The attributes that say how such a payload is to be read travel with it like custom attributes do, and the payload
+//! travels like any other: as it is between peers of one serializer, as one binary between others. What is left to rule
+//! is who may use the mode:
+//!
+//! - A peer that has not announced it for the role in which it sends is breaking the protocol. The text says so of
+//!   PUBLISH, CALL and YIELD; a callee's ERROR is no other case.
+//! - A callee that has not announced it gets no such call; the caller is told `wamp.error.feature_not_supported`.
+//! - A caller that has not announced it gets no such result: it is told the same, and so is the callee, as an ERROR for
+//!   its YIELD. Nobody is told that his ERROR was not understood.
+//! - Subscribers get such events whatever they have announced, as the text has it.
+//!
+//! Whether the payload is one binary is not checked: the text demands that, and forbids to look.
+
+use super::features::{Feature, Features};
+use crate::codec;
+use crate::error::Violation;
+use crate::wamp::message::code;
+use crate::wamp::options::{PassthruOptions, WrongOption};
+use crate::wamp::{Dict, Message, Value};
+
+/// True if these options of a PUBLISH, CALL or YIELD, or details of an ERROR, say that the mode is in use.
+pub fn used(options: &Dict<'_>) -> Result<bool, WrongOption> {
+    codec::options::<PassthruOptions>(options)?.used()
+}
+
+/// Holds a message against what its sender has announced. Costs nothing for those who have announced the mode, and for
+/// messages without options.
+pub fn admit(features: Features, message: &Message<'_>) -> Result<(), Violation> {
+    let (options, feature) = match message {
+        Message::Publish(publish) => (&publish.options, Feature::PublisherPayloadPassthru),
+        Message::Call(call) => (&call.options, Feature::CallerPayloadPassthru),
+        Message::Yield(yielded) => (&yielded.options, Feature::CalleePayloadPassthru),
+        Message::Error(error) if error.request_type == code::INVOCATION => {
+            (&error.details, Feature::CalleePayloadPassthru)
+        }
+        _ => return Ok(()),
+    };
+    let announced = features.has(feature) || options.is_empty();
+    let scheme = |(key, value): (_, Value<'_>)| {
+        key == "ppt_scheme" && matches!(value, Value::Text(scheme) if !scheme.is_empty())
+    };
+    if announced || !codec::entries(options).any(scheme) {
+        return Ok(());
+    }
+    Err(Violation::PassthruUnannounced)
+}
