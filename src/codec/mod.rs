@@ -236,6 +236,21 @@ mod tests {
     }
 
     #[test]
+    fn empty_dictionaries_are_seen_to_be_in_every_serializer() {
+        for serializer in Serializer::ALL {
+            for (pairs, empty) in
+                [(&[][..], true), (&[("", Value::Null)], false), (&[("a", Value::Null)], false)]
+            {
+                let list = [Value::Dict(Dict::Pairs(pairs))];
+                let list = payload::OwnedPayload::from_values(serializer, &list, &[]).unwrap();
+                let (Value::List(list), _) = payload::values(list.borrow()) else { panic!("a list") };
+                let Some(Value::Dict(dict @ Dict::Raw(_))) = items(&list).next() else { panic!("a dict") };
+                assert_eq!(dict.is_empty(), empty, "{serializer:?} {pairs:?}");
+            }
+        }
+    }
+
+    #[test]
     fn options_are_read_from_raw_and_built_dictionaries() {
         let raw = check(Serializer::Json, br#"{"acknowledge":true,"_abc":[],"other":{}}"#).unwrap();
         let expected = PublishOptions { acknowledge: true, custom: true, ..PublishOptions::default() };

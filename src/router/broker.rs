@@ -13,6 +13,7 @@ mod publish;
 
 use std::sync::Arc;
 
+pub(super) use self::publish::check_options;
 use super::directory::Full;
 use super::eligibility::Eligibility;
 use super::features::Feature;

@@ -10,6 +10,8 @@
 //! - A caller that has not announced it gets no such result: it is told the same, and so is the callee, as an ERROR for
 //!   its YIELD. Nobody is told that his ERROR was not understood.
 //! - Subscribers get such events whatever they have announced, as the text has it.
+//! - The router's own procedures would have to look: CALL of one is refused with the same error. A testament with the
+//!   mode is refused to who has not announced it as a publisher.
 //!
 //! Whether the payload is one binary is not checked: the text demands that, and forbids to look.
 

@@ -127,7 +127,8 @@ impl Dict<'_> {
     /// A dictionary without entries.
     pub const EMPTY: Dict<'static> = Dict::Pairs(&[]);
 
-    /// True if it is plain from its octets that it has no entries, as it is of most options: one octet, or `{}`.
+    /// True if it is plain from its octets that it has no entries, as it is of most options: one octet (MessagePack,
+    /// CBOR), or `{}` (JSON, UBJSON). What is empty and written longer is not seen to be.
     pub fn is_empty(&self) -> bool {
         match self {
             Dict::Raw(raw) => raw.bytes.len() <= 2 && (raw.bytes.len() == 1 || raw.bytes == b"{}"),

@@ -183,3 +183,72 @@ fn attributes_that_mean_nothing_are_refused() {
         wire.finish();
     });
 }
+
+#[test]
+fn the_routers_own_procedures_do_not_take_it() {
+    everywhere(|mut wire| {
+        let caller = join(&mut wire, KINDS[5], ALL);
+        let error = wire.ask(caller, &format!(r#"[48,1,{PPT},"wamp.session.count",{OPAQUE}]"#));
+        assert_eq!(head(&error, 5), json!([8, 48, 1, {}, "wamp.error.feature_not_supported"]));
+        let error = wire.ask(caller, r#"[48,2,{"ppt_keyid":"k"},"wamp.session.count"]"#);
+        assert_eq!(head(&error, 5), json!([8, 48, 2, {}, "wamp.error.invalid_argument"]));
+        assert_eq!(wire.ask(caller, r#"[48,3,{},"wamp.session.count"]"#), json!([50, 3, {}, [1]]));
+        wire.finish();
+    });
+}
+
+/// One invocation at a time.
+const BOUNDED: &str = r#"[64,1,{"invoke":"roundrobin","concurrency":1},"a"]"#;
+
+#[test]
+fn a_call_that_a_callee_does_not_take_keeps_no_other_waiting() {
+    everywhere(|mut wire| {
+        let caller = join(&mut wire, KINDS[3], ALL);
+        let callee = join(&mut wire, KINDS[1], NONE);
+        assert_eq!(wire.ask(callee, BOUNDED)[0], 65);
+        for request in [1, 2] {
+            let error = wire.ask(caller, &format!(r#"[48,{request},{PPT},"a",{OPAQUE}]"#));
+            assert_eq!(error[4], "wamp.error.feature_not_supported");
+        }
+        wire.send(caller, r#"[48,3,{},"a"]"#);
+        assert_eq!(wire.receive_one(callee)[1], 1);
+        // These wait for the one before, and are ruled on in turn.
+        wire.send(caller, &format!(r#"[48,4,{PPT},"a",{OPAQUE}]"#));
+        wire.send(caller, r#"[48,5,{},"a"]"#);
+        assert_eq!(wire.receive(caller), Vec::<Value>::new());
+        wire.send(callee, "[70,1,{}]");
+        let answers = wire.receive(caller);
+        assert_eq!(answers[0], json!([50, 3, {}]));
+        assert_eq!(head(&answers[1], 5), json!([8, 48, 4, {}, "wamp.error.feature_not_supported"]));
+        assert_eq!(wire.receive_one(callee)[1], 2);
+        wire.send(callee, "[70,2,{}]");
+        assert_eq!(wire.receive_one(caller), json!([50, 5, {}]));
+        wire.finish();
+    });
+}
+
+#[test]
+fn an_answer_that_a_caller_does_not_take_keeps_no_call_waiting() {
+    everywhere(|mut wire| {
+        let caller = join(&mut wire, KINDS[3], NONE);
+        let callee = join(&mut wire, KINDS[1], ALL);
+        assert_eq!(wire.ask(callee, BOUNDED)[0], 65);
+        wire.send(caller, r#"[48,1,{},"a"]"#);
+        wire.send(caller, r#"[48,2,{},"a"]"#);
+        wire.send(caller, r#"[48,3,{},"a"]"#);
+        assert_eq!(wire.receive_one(callee)[1], 1, "the others wait");
+        wire.send(callee, &format!(r#"[70,1,{PPT},{OPAQUE}]"#));
+        let mut told: Vec<Value> = wire.receive(callee).iter().map(|message| head(message, 3)).collect();
+        told.sort_by_key(|message| message[0].as_u64());
+        assert_eq!(json!(told)[0], json!([8, 70, 1]));
+        assert_eq!((&told[1][0], &told[1][1]), (&json!(68), &json!(2)));
+        assert_eq!(wire.receive_one(caller)[4], "wamp.error.feature_not_supported");
+        // Refused as well, in another way: the attributes mean nothing.
+        wire.send(callee, r#"[70,2,{"ppt_keyid":"k"},[1]]"#);
+        assert_eq!(wire.receive_one(caller)[4], "wamp.error.invalid_argument");
+        assert_eq!(wire.receive_one(callee)[1], 3);
+        wire.send(callee, "[70,3,{}]");
+        assert_eq!(wire.receive_one(caller), json!([50, 3, {}]));
+        wire.finish();
+    });
+}

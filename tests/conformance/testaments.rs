@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use fanwire::router::{Disclosure, HistoryRule, Settings};
+use fanwire::wamp::MatchPolicy;
 use serde_json::{Value, json};
 
-use crate::wire::{Client, KINDS, Wire, everywhere, head};
+use crate::wire::{Client, KINDS, Wire, everywhere, everywhere_with, head};
 
 fn add(wire: &mut Wire, client: Client, request: u64, arguments: &str) {
     let call = format!(r#"[48,{request},{{}},"wamp.session.add_testament",{arguments}]"#);
@@ -114,6 +116,100 @@ fn the_options_are_those_of_publish_but_nobody_waits_for_an_acknowledgement() {
         assert_eq!(wire.receive_one(client)[0], 6, "no PUBLISHED");
         let event = wire.receive_one(heir);
         assert_eq!(event[3], json!({"topic": "com.a", "_trace": [7]}));
+        wire.finish();
+    });
+}
+
+fn with_history(settings: &mut Settings) {
+    settings.realms[0].event_history = vec![HistoryRule::new("com.", MatchPolicy::Prefix)];
+}
+
+#[test]
+fn a_testament_is_retained_and_kept_and_tells_of_its_publisher_like_any_publication() {
+    everywhere_with(with_history, |mut wire| {
+        let heir = heir(&mut wire);
+        let (client, session, authid) = wire.join_named();
+        let options = r#"{"publish_options":{"retain":true,"disclose_me":true,"_trace":7}}"#;
+        add(&mut wire, client, 1, &format!(r#"["com.a",[1],{{"x":2}}],{options}"#));
+        wire.reset(client);
+        let mut details = json!({
+            "topic": "com.a", "publisher": session, "publisher_authid": authid,
+            "publisher_authrole": "anonymous", "_trace": 7
+        });
+        let event = wire.receive_one(heir);
+        assert_eq!((&event[3], &event[4], &event[5]), (&details, &json!([1]), &json!({"x": 2})));
+        let get_events = format!(r#"[48,2,{{}},"wamp.subscription.get_events",[{}]]"#, event[1]);
+        let kept = &wire.ask(heir, &get_events)[3][0];
+        assert_eq!((&kept["publication"], &kept["details"]), (&event[2], &details));
+        let (late, _) = wire.join();
+        wire.send(late, r#"[32,1,{"match":"prefix","get_retained":true},"com."]"#);
+        let retained = &wire.receive(late)[1];
+        details["retained"] = json!(true);
+        assert_eq!((&retained[2], &retained[3]), (&event[2], &details));
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_testament_is_only_for_those_who_may_get_it() {
+    everywhere_with(with_history, |mut wire| {
+        let named: Vec<_> = (0..3).map(|_| wire.join_named()).collect();
+        for (client, ..) in &named {
+            wire.ask(*client, r#"[32,1,{"match":"prefix"},"com."]"#);
+        }
+        let [(one, session, _), (two, _, authid), (three, ..)] = &named[..] else { panic!("three clients") };
+        for (options, expected) in [
+            (format!(r#"{{"eligible":[{session}]}}"#), [1, 0, 0]),
+            (format!(r#"{{"exclude":[{session}],"exclude_authid":["{authid}"]}}"#), [0, 0, 1]),
+            (r#"{"exclude_authrole":["anonymous"]}"#.to_owned(), [0, 0, 0]),
+        ] {
+            let (client, _) = wire.join();
+            add(&mut wire, client, 1, &format!(r#"["com.a",[1]],{{"publish_options":{options}}}"#));
+            wire.reset(client);
+            let got = [one, two, three].map(|client| wire.receive(*client).len());
+            assert_eq!(got, expected, "{options}");
+        }
+        wire.finish();
+    });
+}
+
+#[test]
+fn options_that_a_publish_is_refused_for_are_refused_when_the_testament_is_added() {
+    let never = |settings: &mut Settings| settings.realms[0].disclosure = Disclosure::Never;
+    everywhere_with(never, |mut wire| {
+        let heir = heir(&mut wire);
+        let (client, _) = wire.join();
+        for (request, (options, uri)) in (1..).zip([
+            (r#"{"eligible":7}"#, "invalid_argument"),
+            (r#"{"exclude_authid":[7]}"#, "invalid_argument"),
+            (r#"{"retain":"yes"}"#, "invalid_argument"),
+            (r#"{"ppt_keyid":"k"}"#, "invalid_argument"),
+            (r#"{"ppt_scheme":"x_mine"}"#, "feature_not_supported"),
+            (r#"{"disclose_me":true}"#, "option_disallowed.disclose_me"),
+        ]) {
+            let call = format!(
+                r#"[48,{request},{{}},"wamp.session.add_testament",["com.a"],{{"publish_options":{options}}}]"#
+            );
+            assert_eq!(wire.ask(client, &call)[4], format!("wamp.error.{uri}"), "{options}");
+        }
+        wire.reset(client);
+        assert_eq!(events(&mut wire, heir), Vec::<Value>::new());
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_testament_may_carry_payload_that_nobody_looks_into() {
+    everywhere(|mut wire| {
+        let heir = heir(&mut wire);
+        let roles = r#"{"caller":{},"publisher":{"features":{"payload_passthru_mode":true}}}"#;
+        let (client, _) = wire.join_with(KINDS[4], roles);
+        let options = r#"{"publish_options":{"ppt_scheme":"x_mine"}}"#;
+        add(&mut wire, client, 1, &format!(r#"["com.a",["\u0000/8EAAP//ng=="]],{options}"#));
+        wire.reset(client);
+        let event = wire.receive_one(heir);
+        assert_eq!(event[3], json!({"topic": "com.a", "ppt_scheme": "x_mine"}));
+        assert_eq!(event[4], json!(["\u{0}/8EAAP//ng=="]));
         wire.finish();
     });
 }

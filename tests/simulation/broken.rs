@@ -389,9 +389,9 @@ const BROKEN: &[(&str, Breaks)] = &[
 fn retention(log: &mut Log) -> usize {
     let mut script = Script(std::mem::take(log));
     let s = &mut script;
-    let payload = tagged(SUBSCRIBER, 90, "t.r");
-    s.says(SUBSCRIBER, list![code::PUBLISH, 6, dict! { "retain": true }, "t.r", payload.clone()]);
-    s.says(WATCHER, list![code::SUBSCRIBE, 2, dict! { "get_retained": true }, "t.r"]);
+    let payload = tagged(SUBSCRIBER, 90, "r.a");
+    s.says(SUBSCRIBER, list![code::PUBLISH, 6, dict! { "retain": true }, "r.a", payload.clone()]);
+    s.says(WATCHER, list![code::SUBSCRIBE, 2, dict! { "get_retained": true }, "r.a"]);
     s.hears(WATCHER, list![code::SUBSCRIBED, 2, 72]);
     s.hears(WATCHER, list![code::EVENT, 72, 700, dict! { "retained": true }, payload]);
     let at = s.0.entries.len() - 1;

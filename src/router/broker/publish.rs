@@ -15,7 +15,7 @@ use crate::router::eligibility::Eligibility;
 use crate::router::letter::{Attributes, Letter};
 use crate::router::peer::Sent;
 use crate::router::publication::{KeptPublication, Particulars, Publication};
-use crate::router::{Context, Disclosure, PeerKey, ShardIndex, passthru};
+use crate::router::{Context, Disclosure, PeerKey, RealmSettings, ShardIndex, passthru};
 use crate::wamp::message::{Event, Publish, Published};
 use crate::wamp::options::PublishOptions;
 use crate::wamp::{Dict, MatchPolicy, Message, PublicationId, SubscriptionId, Value, uri};
@@ -60,8 +60,7 @@ impl Broker {
         Ok(())
     }
 
-    /// What most publications have not. Refuses lists that are none, attributes that mean nothing, and to disclose who
-    /// may not be disclosed.
+    /// What most publications have not.
     #[cold]
     fn particulars(
         &self,
@@ -70,16 +69,7 @@ impl Broker {
         message: &Publish<'_>,
         options: &PublishOptions,
     ) -> Result<Option<Arc<Particulars>>, Refusal> {
-        if options.custom {
-            passthru::used(&message.options)?;
-        }
-        let disclosed = match self.realm.settings.disclosure {
-            Disclosure::AsAsked => options.disclose_me,
-            Disclosure::Always => true,
-            Disclosure::Never if options.disclose_me => return Err(Refusal::DiscloseMe),
-            Disclosure::Never => false,
-        };
-        let eligibility = if options.restricted { Some(Eligibility::read(&message.options)?) } else { None };
+        let Asked { eligibility, disclosed } = asked(&self.realm.settings, &message.options, options)?;
         let publisher = cx.peers.session(key).map(|session| session.identity.clone());
         let trust_level = publisher.as_ref().and_then(|publisher| publisher.role.trust_level);
         let publisher = publisher.filter(|_| disclosed);
@@ -166,6 +156,32 @@ impl Broker {
             }
         }
     }
+}
+
+/// What a publisher asks for that is rare, as far as the realm grants it.
+struct Asked {
+    eligibility: Option<Eligibility>,
+    disclosed: bool,
+}
+
+/// Refuses lists that are none, attributes that mean nothing, and to disclose who may not be disclosed.
+fn asked(realm: &RealmSettings, raw: &Dict<'_>, options: &PublishOptions) -> Result<Asked, Refusal> {
+    if options.custom {
+        passthru::used(raw)?;
+    }
+    let disclosed = match realm.disclosure {
+        Disclosure::AsAsked => options.disclose_me,
+        Disclosure::Always => true,
+        Disclosure::Never if options.disclose_me => return Err(Refusal::DiscloseMe),
+        Disclosure::Never => false,
+    };
+    let eligibility = if options.restricted { Some(Eligibility::read(raw)?) } else { None };
+    Ok(Asked { eligibility, disclosed })
+}
+
+/// Refuses the options that a PUBLISH would be refused for. Who keeps them for later asks now.
+pub(in crate::router) fn check_options(realm: &RealmSettings, raw: &Dict<'_>) -> Result<(), Refusal> {
+    asked(realm, raw, &codec::options(raw)?).map(drop)
 }
 
 /// EVENT of a retained publication.

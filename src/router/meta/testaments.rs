@@ -4,6 +4,8 @@
 //! while it still is one and whatever the way it ends, before anything it has is taken away. There is no session
 //! resumption, so detached and destroyed are the same moment: the testaments of the first scope come first.
 //!
+//! Its options are held against all that a PUBLISH is, but when it is added: later nobody is left to be told.
+//!
 //! A testament goes to others only: by the time it is delivered its session stands in no roster. It is not ordered with
 //! the meta events about its session's leaving, which come by way of the realm's home shard.
 
@@ -12,12 +14,12 @@ use crate::codec;
 use crate::codec::payload::{self, OwnedPayload};
 use crate::error::Refusal;
 use crate::limits::Limits;
+use crate::router::features::Feature;
 use crate::router::realm::Realm;
 use crate::router::session::Session;
 use crate::router::shard::LocalRealm;
-use crate::router::{Context, PeerKey};
+use crate::router::{Context, PeerKey, broker, passthru};
 use crate::wamp::message::Publish;
-use crate::wamp::options::PublishOptions;
 use crate::wamp::{Dict, List, RequestId, Value, uri};
 
 /// The testaments of a session, each scope in the order of adding.
@@ -64,7 +66,7 @@ pub(super) fn add(
         Some(_) => return Err(Refusal::InvalidArgument("args")),
     };
     let kwargs = arguments.dict(2, "kwargs")?;
-    let options = publish_options(arguments)?;
+    let options = publish_options(realm, session, arguments)?;
     let scope = scope(arguments)?;
     if topic.len() > limits.uri_bytes_max || !realm.uri_check.uri(topic) || uri::reserved(topic) {
         return Err(Refusal::InvalidUri);
@@ -82,14 +84,22 @@ pub(super) fn add(
     Ok(Reply::Now(OwnedPayload::EMPTY))
 }
 
-/// The options of the publication, checked now: when it is published nobody is left to be told.
-fn publish_options(arguments: &Arguments<'_>) -> Result<OwnedPayload, Refusal> {
+/// The options of the publication. Payload passthru mode that was not announced is refused, where a PUBLISH would break
+/// the protocol: the message at hand is a CALL, and it breaks nothing.
+fn publish_options(
+    realm: &Realm,
+    session: &Session,
+    arguments: &Arguments<'_>,
+) -> Result<OwnedPayload, Refusal> {
     let options = match arguments.keyword("publish_options") {
         None => return Ok(OwnedPayload::EMPTY),
         Some(Value::Dict(options)) => options,
         Some(_) => return Err(Refusal::InvalidArgument("publish_options")),
     };
-    codec::options::<PublishOptions>(&options)?;
+    broker::check_options(&realm.settings, &options)?;
+    if passthru::used(&options)? && !session.features.has(Feature::PublisherPayloadPassthru) {
+        return Err(Refusal::FeatureNotSupported);
+    }
     let kept: Vec<_> = codec::entries(&options).filter(|(name, _)| name != "acknowledge").collect();
     let kept: Vec<_> = kept.iter().map(|(name, value)| (&**name, value.clone())).collect();
     let options = OwnedPayload::from_values(arguments.serializer, &[], &kept);

@@ -120,8 +120,11 @@ pub fn publications(log: &Log) -> Vec<Publication<'_>> {
     let departures = log.departures();
     let handled = log.handled();
     let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
+    // What a life says before it reads WELCOME may be said to a realm that there is none of.
+    let welcomes = log.heard().filter(|(_, _, message)| message.code() == code::WELCOME);
+    let joined: BTreeSet<usize> = welcomes.map(|(_, life, _)| life).collect();
     let mut found = Vec::new();
-    for (at, life, message) in log.said() {
+    for (at, life, message) in log.said().filter(|(_, life, _)| joined.contains(life)) {
         let (Some(tag), (Some(from), Some(by))) = (message.tag(), handled[at]) else { continue };
         let topic = message.text(3);
         let granted = REALM_CHECKS[log.lives[life].realm].uri(topic) && !uri::reserved(topic);
