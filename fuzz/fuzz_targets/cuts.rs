@@ -71,5 +71,6 @@ pub fn settings(message_bytes_max: usize) -> Settings {
         serializers: [true; 3],
         rawsocket: true,
         websocket: true,
+        longpoll: None,
     }
 }

@@ -81,6 +81,7 @@ impl World {
             serializers: [true; 3],
             rawsocket: true,
             websocket: true,
+            longpoll: None,
         });
         let settings = Settings {
             limits,

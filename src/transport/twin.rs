@@ -26,6 +26,7 @@ pub(super) fn settings() -> Settings {
         serializers: [true; 3],
         rawsocket: true,
         websocket: true,
+        longpoll: None,
     }
 }
 

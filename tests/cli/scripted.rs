@@ -30,6 +30,7 @@ impl<S: Read + Write> Peer<S> {
             serializers: [true; 3],
             rawsocket: true,
             websocket: true,
+            longpoll: None,
         };
         Peer { stream, transport: Transport::new(Arc::new(settings), false) }
     }

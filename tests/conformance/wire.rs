@@ -101,6 +101,7 @@ impl Wire {
                 serializers: [true; 3],
                 rawsocket: true,
                 websocket: true,
+                longpoll: None,
             }),
             request_ids: RequestIds::Strict,
         };

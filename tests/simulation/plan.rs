@@ -144,6 +144,7 @@ impl Plan {
             serializers: [true; 3],
             rawsocket: true,
             websocket: true,
+            longpoll: None,
         });
         let listener = |request_ids| ListenerSettings { transport: transport.clone(), request_ids };
         let realm =

@@ -1,0 +1,671 @@
+//! The HTTP long-poll transport: requests on any number of connections are one peer of a shard.
+//!
+//! ```text
+//!   POST <path>/open           a transport is made: its stream goes to a shard, its id to the client
+//!   POST <path>/<id>/send      messages for the shard; answered when its stream has taken them
+//!   POST <path>/<id>/receive   waits for messages; answered with one, or with all in a batch, or with nothing
+//!   POST <path>/<id>/close     the stream is shut down, the id is forgotten
+//! ```
+//!
+//! Sans-IO: the shell has a socket for each *end*, those of clients and those of streams to shards; it moves octets,
+//! and asks after each call which ends were touched and which are to be closed.
+//!
+//! Invariants: the requests of a connection are answered in their order, the next one is looked at when the answer to
+//! the one before is written; a connection that waits is named by exactly one transport, and names it; each end has
+//! one deadline at most; an id leads to its transport from `open` to `close`, and never again.
+//!
+//! What the specification leaves open. A second `receive` answers the first with nothing and takes its place: the
+//! connection of the first may be dead without anybody having noticed. A waiting `receive` is answered with nothing,
+//! too, when its transport ends; whatever asks later gets 404. Bodies that cannot be decoded get 400 and leave no
+//! trace; what breaks WAMP's rules is answered by the shard, with ABORT. Messages that were written to a connection
+//! which then fails are lost: there is no acknowledgment.
+//!
+//! Spec: advanced profile, "HTTP Longpoll Transport".
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+use slab::Slab;
+
+use super::connection::{
+    Connection, FULL, GONE, JSON, LATE, NO_COMMON_PROTOCOL, NO_PROTOCOLS, NOT_POST, State, Target,
+    UNDECODABLE, UNKNOWN, protocols, text,
+};
+use super::http::{Answer, Malformed, PREFLIGHT};
+use super::polled::{Life, Polled};
+use crate::codec;
+use crate::limits::{Limits, MESSAGE_BYTES_CEILING};
+use crate::transport::upgrade::SUBPROTOCOLS;
+use crate::transport::{Framing, Link, Settings};
+
+/// Octets of pipelined requests that are read ahead.
+const AHEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// A connection of a client.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ConnectionKey(pub u32);
+
+/// A transport, and so its stream.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TransportKey(pub u32);
+
+/// What the shell has a socket for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum End {
+    /// A connection of a client.
+    Client(ConnectionKey),
+    /// The stream of a transport.
+    Shard(TransportKey),
+}
+
+/// What the shell is to do.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Make a stream for this transport and say [`LongPoll::opened`].
+    Open {
+        /// The transport.
+        transport: TransportKey,
+        /// The connection that asked for it.
+        connection: ConnectionKey,
+        /// What its shard is to speak.
+        link: Link,
+    },
+    /// Shut the writing side down; all is written.
+    Shutdown(End),
+    /// Drop the socket. The key is dead.
+    Drop(End),
+    /// These octets are no request for the transport: the connection goes back to who speaks the rest. The key is dead.
+    Return(ConnectionKey, Vec<u8>),
+}
+
+/// All long-poll transports and the connections of their clients.
+#[derive(Debug)]
+pub struct LongPoll {
+    limits: Limits,
+    connections: Slab<Connection>,
+    transports: Slab<Polled>,
+    ids: HashMap<String, TransportKey>,
+    deadlines: BTreeSet<(Instant, End)>,
+    touched: Vec<End>,
+    actions: Vec<Action>,
+    entropy: StdRng,
+    /// Octets of memory that requests hold.
+    held: usize,
+    draining: bool,
+}
+
+impl LongPoll {
+    /// None yet. `seed` is where ids come from: who knows one may do what its client may.
+    pub fn new(limits: Limits, seed: [u8; 32]) -> LongPoll {
+        LongPoll {
+            limits,
+            connections: Slab::new(),
+            transports: Slab::new(),
+            ids: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            touched: Vec::new(),
+            actions: Vec::new(),
+            entropy: StdRng::from_seed(seed),
+            held: 0,
+            draining: false,
+        }
+    }
+
+    // Input.
+
+    /// A connection exists on a listener with these settings.
+    pub fn connect(&mut self, settings: Arc<Settings>, now: Instant) -> ConnectionKey {
+        let key = ConnectionKey(self.connections.insert(Connection::new(settings)) as u32);
+        self.rearm(key, now);
+        key
+    }
+
+    /// Octets came from a client, in any cut.
+    pub fn receive(&mut self, key: ConnectionKey, octets: &[u8], now: Instant) {
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
+        if connection.state == State::Closing {
+            return;
+        }
+        connection.reader.push(octets);
+        if connection.began.is_none() && !connection.reader.is_idle() {
+            connection.began = Some(now);
+        }
+        self.progress(key, now);
+    }
+
+    /// The client will send no more. A `receive` that waits is given up: clients that leave end their side like this.
+    pub fn input_ended(&mut self, key: ConnectionKey, now: Instant) {
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
+        connection.input_ended = true;
+        match connection.state {
+            State::Receiving(_) | State::Closing => self.disconnect(key, now),
+            _ => self.progress(key, now),
+        }
+    }
+
+    /// The connection has failed, or must go.
+    pub fn disconnect(&mut self, key: ConnectionKey, now: Instant) {
+        let state = self.forget(key);
+        if state.is_some() {
+            self.actions.push(Action::Drop(End::Client(key)));
+        }
+        match state {
+            Some(State::Receiving(transport)) => {
+                self.transports[transport.0 as usize].receiving = None;
+                self.await_request(transport, now);
+            }
+            Some(State::Sending(transport)) => {
+                self.transports[transport.0 as usize].sending.retain(|(_, waiting)| *waiting != key);
+                self.await_request(transport, now);
+            }
+            // Nobody will ever know its id.
+            Some(State::Opening(transport)) => self.remove(transport, now),
+            Some(State::Reading | State::Closing) | None => {}
+        }
+    }
+
+    /// The stream that [`Action::Open`] asked for exists, or there is no room for it.
+    pub fn opened(&mut self, key: TransportKey, opener: ConnectionKey, made: bool, now: Instant) {
+        let waits = self.connections.get(opener.0 as usize).map(|opener| opener.state);
+        let polled = self.transports.get_mut(key.0 as usize);
+        let Some(polled) = polled.filter(|_| waits == Some(State::Opening(key))) else { return };
+        if !made {
+            self.answer(opener, &FULL, now);
+            return self.remove(key, now);
+        }
+        polled.life = Life::Open;
+        // Neither name has anything that JSON escapes.
+        let body = format!("{{\"protocol\":\"{}\",\"transport\":\"{}\"}}", polled.protocol, polled.id);
+        let body = Cow::Owned(body.into_bytes());
+        self.answer(opener, &Answer { status: "200 OK", content_type: Some(JSON), headers: "", body }, now);
+        self.await_request(key, now);
+    }
+
+    /// Octets came from a shard.
+    pub fn shard_sent(&mut self, key: TransportKey, octets: &[u8], now: Instant) {
+        let Some(polled) = self.transports.get_mut(key.0 as usize) else { return };
+        let waiting = polled.outbound.waiting().len();
+        polled.take(octets);
+        let answered = polled.outbound.waiting().len() - waiting;
+        if answered > 0 {
+            self.held += answered;
+            self.touched.push(End::Shard(key));
+        }
+        self.deliver(key, now);
+    }
+
+    /// The shard has closed the stream, or it has failed. What has come before may still be fetched.
+    pub fn shard_ended(&mut self, key: TransportKey, now: Instant) {
+        let Some(polled) = self.transports.get_mut(key.0 as usize) else { return };
+        if polled.life == Life::Finishing || !polled.has_messages() {
+            return self.remove(key, now);
+        }
+        if polled.life != Life::Ended {
+            polled.life = Life::Ended;
+            self.answer_senders(key, u64::MAX, &GONE, now);
+            self.await_request(key, now);
+        }
+    }
+
+    /// Octets were written to an end.
+    pub fn advance(&mut self, end: End, bytes: usize, now: Instant) {
+        match end {
+            End::Client(key) => {
+                let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
+                connection.outbound.advance(bytes);
+                if connection.outbound.waiting().is_empty() {
+                    self.progress(key, now);
+                } else if bytes > 0 {
+                    self.rearm(key, now);
+                }
+            }
+            End::Shard(key) => {
+                let Some(polled) = self.transports.get_mut(key.0 as usize) else { return };
+                polled.outbound.advance(bytes);
+                self.held -= bytes;
+                let (written, _) = polled.outbound.written();
+                if polled.life == Life::Finishing && polled.outbound.waiting().is_empty() {
+                    self.actions.push(Action::Shutdown(end));
+                }
+                self.answer_senders(key, written, &Answer::nothing(), now);
+            }
+        }
+    }
+
+    /// Deadlines that have passed.
+    pub fn expire(&mut self, now: Instant) {
+        while let Some((at, end)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            self.deadlines.remove(&(at, end));
+            match end {
+                End::Client(key) => self.on_client_deadline(key, now),
+                End::Shard(key) => self.on_transport_deadline(key, now),
+            }
+        }
+    }
+
+    /// Begins the shutdown: no transport is opened any more, and connections end with the last one.
+    pub fn drain(&mut self, now: Instant) {
+        self.draining = true;
+        let ended: Vec<_> = self.transports.iter().filter(|(_, polled)| polled.life == Life::Ended).collect();
+        for key in ended.into_iter().map(|(place, _)| TransportKey(place as u32)).collect::<Vec<_>>() {
+            self.await_request(key, now);
+        }
+        self.end_connections(now);
+    }
+
+    // Output.
+
+    /// What is to be written to an end.
+    pub fn outbound(&self, end: End) -> &[u8] {
+        match end {
+            End::Client(key) => {
+                self.connections.get(key.0 as usize).map_or(&[], |end| end.outbound.waiting())
+            }
+            End::Shard(key) => self.transports.get(key.0 as usize).map_or(&[], |end| end.outbound.waiting()),
+        }
+    }
+
+    /// False if an end must not be read now; it is touched when it may be again.
+    pub fn wants_input(&self, end: End) -> bool {
+        match end {
+            End::Client(key) => self.connections.get(key.0 as usize).is_some_and(|connection| {
+                let held_back =
+                    connection.state != State::Reading || !connection.outbound.waiting().is_empty();
+                connection.state == State::Closing
+                    || !held_back
+                    || connection.reader.ahead_bytes() < AHEAD_BYTES_MAX
+            }),
+            End::Shard(key) => {
+                let polled = self.transports.get(key.0 as usize);
+                polled.is_some_and(|polled| polled.wants_input(self.limits.longpoll_queue_bytes_max))
+            }
+        }
+    }
+
+    /// Takes the ends that may have something to be written, or may be read again.
+    pub fn touched(&mut self, into: &mut Vec<End>) {
+        into.append(&mut self.touched);
+    }
+
+    /// Takes what is to be done, in its order.
+    pub fn actions(&mut self, into: &mut Vec<Action>) {
+        into.append(&mut self.actions);
+    }
+
+    /// How long the shell may sleep.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// True if there is no connection, no transport and no deadline.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+            && self.transports.is_empty()
+            && self.ids.is_empty()
+            && self.deadlines.is_empty()
+            && self.held == 0
+    }
+
+    // Requests.
+
+    /// Looks at the requests that have arrived, up to the first one that must wait.
+    fn progress(&mut self, key: ConnectionKey, now: Instant) {
+        loop {
+            let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
+            if connection.state != State::Reading || !connection.outbound.waiting().is_empty() {
+                break;
+            }
+            match connection.next_request() {
+                Ok(None) => break,
+                Ok(Some((Target::Elsewhere, _))) if !self.draining => return self.give_back(key),
+                Ok(Some((target, body))) => self.on_request(key, &target, &body, now),
+                Err(malformed) => self.refuse(key, malformed, now),
+            }
+        }
+        self.settle(key, now);
+    }
+
+    /// What is left to do for a connection when no request can be served.
+    fn settle(&mut self, key: ConnectionKey, now: Instant) {
+        if self.count_held(key) {
+            self.answer_last(key, &FULL, now);
+        }
+        let last = self.draining && self.transports.is_empty();
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
+        self.touched.push(End::Client(key));
+        if connection.outbound.waiting().is_empty() {
+            match connection.state {
+                // Nobody would hear of it any more, or ask for anything.
+                State::Reading if connection.input_ended || last => return self.disconnect(key, now),
+                State::Closing if connection.input_ended => return self.disconnect(key, now),
+                State::Closing if !connection.shut => {
+                    // The last answer would be lost to a reset if it was closed with octets unread.
+                    connection.shut = true;
+                    let deadline = now + Limits::ms(self.limits.goodbye_ms_max);
+                    set(&mut self.deadlines, &mut connection.deadline, Some(deadline), End::Client(key));
+                    self.actions.push(Action::Shutdown(End::Client(key)));
+                }
+                _ => {}
+            }
+        }
+        self.rearm(key, now);
+    }
+
+    fn on_request(&mut self, key: ConnectionKey, target: &Target, body: &[u8], now: Instant) {
+        match target {
+            Target::Preflight => {
+                self.answer(key, &Answer { headers: PREFLIGHT, ..Answer::nothing() }, now);
+            }
+            Target::NotPost => self.answer(key, &NOT_POST, now),
+            // It was left in the input, and there is nobody to give it to.
+            Target::Elsewhere => self.answer_last(key, &FULL, now),
+            Target::Unknown => self.answer(key, &UNKNOWN, now),
+            Target::Open => self.on_open(key, body, now),
+            Target::Receive(id) | Target::Send(id) | Target::Close(id) => match self.ids.get(id) {
+                None => self.answer(key, &GONE, now),
+                Some(&transport) => match target {
+                    Target::Receive(_) => self.on_receive(key, transport, now),
+                    Target::Send(_) => self.on_send(key, transport, body, now),
+                    _ => self.on_close(key, transport, now),
+                },
+            },
+        }
+    }
+
+    fn on_open(&mut self, key: ConnectionKey, body: &[u8], now: Instant) {
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
+        let Some(offered) = protocols(body) else {
+            return self.answer(key, &NO_PROTOCOLS, now);
+        };
+        let serializers = connection.settings.serializers;
+        let spoken = |name: &String| {
+            SUBPROTOCOLS.iter().find(|(known, of, _)| known == name && serializers[of.index()]).copied()
+        };
+        let Some(agreed) = offered.iter().find_map(spoken) else {
+            return self.answer(key, &NO_COMMON_PROTOCOL, now);
+        };
+        if self.draining || self.transports.len() >= self.limits.longpoll_transports_max {
+            return self.answer(key, &FULL, now);
+        }
+        let id = self.id();
+        let transport = TransportKey(self.transports.insert(Polled::new(id.clone(), agreed)) as u32);
+        self.ids.insert(id, transport);
+        self.wait(key, State::Opening(transport), now);
+        // Over HTTP a client cannot announce what it takes.
+        let link = Link {
+            serializer: agreed.1,
+            framing: Framing::RawSocket,
+            message_bytes_max: MESSAGE_BYTES_CEILING,
+        };
+        self.actions.push(Action::Open { transport, connection: key, link });
+    }
+
+    fn on_receive(&mut self, key: ConnectionKey, transport: TransportKey, now: Instant) {
+        let polled = &mut self.transports[transport.0 as usize];
+        if polled.life == Life::Ended && !polled.has_messages() {
+            self.remove(transport, now);
+            return self.answer(key, &GONE, now);
+        }
+        let before = polled.receiving.replace(key);
+        self.wait(key, State::Receiving(transport), now);
+        if let Some(before) = before {
+            self.answer(before, &Answer::nothing(), now);
+        }
+        self.deliver(transport, now);
+        self.await_request(transport, now);
+    }
+
+    fn on_send(&mut self, key: ConnectionKey, transport: TransportKey, body: &[u8], now: Instant) {
+        let polled = &mut self.transports[transport.0 as usize];
+        if polled.life == Life::Ended {
+            return self.answer(key, &GONE, now);
+        }
+        let decodes = |message: &&[u8]| codec::decode(polled.serializer, message).is_ok();
+        let Some(messages) = polled.messages(body).filter(|messages| messages.iter().all(decodes)) else {
+            self.await_request(transport, now);
+            return self.answer(key, &UNDECODABLE, now);
+        };
+        let waiting = polled.outbound.waiting().len();
+        for message in messages {
+            polled.send(message);
+        }
+        self.held += polled.outbound.waiting().len() - waiting;
+        let (_, last) = polled.outbound.written();
+        polled.sending.push_back((last, key));
+        self.wait(key, State::Sending(transport), now);
+        self.touched.push(End::Shard(transport));
+        self.await_request(transport, now);
+    }
+
+    fn on_close(&mut self, key: ConnectionKey, transport: TransportKey, now: Instant) {
+        self.finish(transport, now);
+        self.answer(key, &Answer::nothing(), now);
+    }
+
+    /// No request from here on is known to end where the client ends it: the answer is the last one.
+    fn refuse(&mut self, key: ConnectionKey, malformed: Malformed, now: Instant) {
+        let (status, sentence) = malformed.answer();
+        self.answer_last(key, &text(status, sentence), now);
+    }
+
+    fn give_back(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
+        let octets = connection.reader.take_octets();
+        self.forget(key);
+        self.actions.push(Action::Return(key, octets));
+    }
+
+    // Answers.
+
+    /// The same, and the connection ends behind it.
+    fn answer_last(&mut self, key: ConnectionKey, answer: &Answer<'_>, now: Instant) {
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
+        connection.answering.keep_alive = false;
+        self.answer(key, answer, now);
+    }
+
+    /// Queues the answer to the request in hand.
+    fn answer(&mut self, key: ConnectionKey, answer: &Answer<'_>, now: Instant) {
+        let last = self.draining && self.transports.is_empty();
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
+        connection.answer(answer, last, now);
+        self.touched.push(End::Client(key));
+        self.count_held(key);
+        self.rearm(key, now);
+    }
+
+    /// A request is to be answered later.
+    fn wait(&mut self, key: ConnectionKey, state: State, now: Instant) {
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
+        connection.state = state;
+        set(&mut self.deadlines, &mut connection.deadline, None, End::Client(key));
+        self.rearm(key, now);
+    }
+
+    /// Answers the waiting `receive` if there are messages.
+    fn deliver(&mut self, transport: TransportKey, now: Instant) {
+        let polled = &mut self.transports[transport.0 as usize];
+        if !polled.has_messages() {
+            return;
+        }
+        let Some(key) = polled.receiving.take() else { return };
+        let body = Cow::Owned(polled.next_body());
+        let content_type = Some(polled.content_type());
+        self.touched.push(End::Shard(transport));
+        self.answer(key, &Answer { status: "200 OK", content_type, headers: "", body }, now);
+        self.await_request(transport, now);
+    }
+
+    /// Answers each `send` whose messages were written.
+    fn answer_senders(&mut self, transport: TransportKey, written: u64, answer: &Answer<'_>, now: Instant) {
+        let due = |polled: &mut Polled| polled.sending.pop_front_if(|(last, _)| *last <= written);
+        while let Some((_, key)) = self.transports.get_mut(transport.0 as usize).and_then(due) {
+            self.answer(key, answer, now);
+            self.await_request(transport, now);
+        }
+    }
+
+    // Deadlines.
+
+    /// Sets the deadline that fits the state of a connection.
+    fn rearm(&mut self, key: ConnectionKey, now: Instant) {
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
+        let (limits, end) = (&self.limits, End::Client(key));
+        let after = |ms| Some(now + Limits::ms(ms));
+        let deadline = match connection.state {
+            _ if !connection.outbound.waiting().is_empty() => after(limits.outbound_stall_ms_max),
+            State::Reading => match connection.began {
+                Some(began) => Some(began + Limits::ms(limits.longpoll_request_ms_max)),
+                None => after(limits.longpoll_connection_idle_ms_max),
+            },
+            // What is read ahead does not make it wait longer.
+            State::Receiving(_) => connection.deadline.or_else(|| after(limits.longpoll_receive_ms_max)),
+            State::Closing => connection.deadline,
+            State::Opening(_) | State::Sending(_) => None,
+        };
+        set(&mut self.deadlines, &mut connection.deadline, deadline, end);
+    }
+
+    fn on_client_deadline(&mut self, key: ConnectionKey, now: Instant) {
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
+        connection.deadline = None;
+        match connection.state {
+            State::Receiving(transport) => {
+                self.transports[transport.0 as usize].receiving = None;
+                self.await_request(transport, now);
+                self.answer(key, &Answer::nothing(), now);
+            }
+            State::Reading if connection.outbound.waiting().is_empty() && connection.began.is_some() => {
+                self.answer_last(key, &LATE, now);
+            }
+            _ => self.disconnect(key, now),
+        }
+    }
+
+    /// The transport has been asked for something: it may now be idle for a while, unless somebody waits.
+    fn await_request(&mut self, key: TransportKey, now: Instant) {
+        let (limits, draining) = (&self.limits, self.draining);
+        let Some(polled) = self.transports.get_mut(key.0 as usize) else { return };
+        let idle = polled.receiving.is_none() && polled.sending.is_empty();
+        let after_ms = match polled.life {
+            Life::Ended if draining => limits.goodbye_ms_max.min(limits.longpoll_idle_ms_max),
+            Life::Finishing => limits.goodbye_ms_max,
+            _ => limits.longpoll_idle_ms_max,
+        };
+        let waits = !idle && polled.life != Life::Finishing;
+        let deadline = (!waits).then(|| now + Limits::ms(after_ms));
+        set(&mut self.deadlines, &mut polled.deadline, deadline, End::Shard(key));
+    }
+
+    fn on_transport_deadline(&mut self, key: TransportKey, now: Instant) {
+        let Some(polled) = self.transports.get_mut(key.0 as usize) else { return };
+        polled.deadline = None;
+        match polled.life {
+            Life::Opening | Life::Open => self.finish(key, now),
+            Life::Finishing | Life::Ended => self.remove(key, now),
+        }
+    }
+
+    // Ends.
+
+    /// The transport is no longer its client's: what it has sent is written, and the stream shut down. Its shard
+    /// closes it then, and that is its end.
+    fn finish(&mut self, key: TransportKey, now: Instant) {
+        let Some(polled) = self.transports.get_mut(key.0 as usize) else { return };
+        self.ids.remove(&polled.id);
+        if polled.life == Life::Ended {
+            return self.remove(key, now);
+        }
+        polled.life = Life::Finishing;
+        polled.forget_messages();
+        let receiving = polled.receiving.take();
+        if polled.outbound.waiting().is_empty() {
+            self.actions.push(Action::Shutdown(End::Shard(key)));
+        }
+        self.touched.push(End::Shard(key));
+        if let Some(receiving) = receiving {
+            self.answer(receiving, &Answer::nothing(), now);
+        }
+        self.await_request(key, now);
+    }
+
+    /// The transport is gone, and so is its stream; nobody waits for it any more.
+    fn remove(&mut self, key: TransportKey, now: Instant) {
+        if !self.transports.contains(key.0 as usize) {
+            return;
+        }
+        let mut polled = self.transports.remove(key.0 as usize);
+        set(&mut self.deadlines, &mut polled.deadline, None, End::Shard(key));
+        // A transport that finishes has lost its id before, and nobody else has it.
+        self.ids.remove(&polled.id);
+        self.held -= polled.outbound.waiting().len();
+        self.actions.push(Action::Drop(End::Shard(key)));
+        for (_, sending) in polled.sending {
+            self.answer(sending, &GONE, now);
+        }
+        if let Some(receiving) = polled.receiving {
+            self.answer(receiving, &Answer::nothing(), now);
+        }
+        self.end_connections(now);
+    }
+
+    /// When the router shuts down and the last transport is gone, connections are of no use.
+    fn end_connections(&mut self, now: Instant) {
+        if !self.draining || !self.transports.is_empty() {
+            return;
+        }
+        let keys: Vec<_> = self.connections.iter().map(|(place, _)| ConnectionKey(place as u32)).collect();
+        for key in keys {
+            self.settle(key, now);
+        }
+    }
+
+    /// Takes a connection out. What it waits for must be told.
+    fn forget(&mut self, key: ConnectionKey) -> Option<State> {
+        let mut connection = self.connections.try_remove(key.0 as usize)?;
+        set(&mut self.deadlines, &mut connection.deadline, None, End::Client(key));
+        self.held -= connection.held;
+        Some(connection.state)
+    }
+
+    /// Counts the memory of a connection's requests. True if it holds more than its share while all hold too much, and
+    /// can be told so: requests that are begun and never finished must not fill the memory.
+    fn count_held(&mut self, key: ConnectionKey) -> bool {
+        let (count, most) = (self.connections.len(), self.limits.longpoll_inbound_bytes_max);
+        let Some(connection) = self.connections.get_mut(key.0 as usize) else { return false };
+        let held = connection.reader.memory();
+        self.held = self.held + held - connection.held;
+        connection.held = held;
+        let told = connection.state == State::Reading && connection.outbound.waiting().is_empty();
+        told && self.held > most && held > most / count
+    }
+
+    /// 120 bits of chance in letters and digits that are hard to confuse.
+    fn id(&mut self) -> String {
+        const ALPHABET: &[u8; 32] = b"3479ACEFGHJKLMNPQRSTUVWXYabcdefh";
+        (0..24).map(|_| char::from(ALPHABET[(self.entropy.next_u32() >> 27) as usize])).collect()
+    }
+}
+
+/// Changes a deadline, of which each end has one at most.
+fn set(
+    deadlines: &mut BTreeSet<(Instant, End)>,
+    deadline: &mut Option<Instant>,
+    to: Option<Instant>,
+    end: End,
+) {
+    if *deadline == to {
+        return;
+    }
+    if let Some(at) = deadline.take() {
+        deadlines.remove(&(at, end));
+    }
+    if let Some(at) = to {
+        deadlines.insert((at, end));
+    }
+    *deadline = to;
+}
