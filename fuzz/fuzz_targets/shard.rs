@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use fanwire::error::CloseReason;
 use fanwire::limits::Limits;
 use fanwire::router::{
-    Clock, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard, ShardIndex,
+    Clock, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard,
+    ShardIndex,
 };
 use fanwire::transport;
 use fanwire::wamp::UriCheck;

@@ -207,7 +207,7 @@ impl LongPoll {
         if polled.life != Life::Ended {
             polled.life = Life::Ended;
             self.answer_senders(key, u64::MAX, &GONE, now);
-            self.await_request(key, now);
+            self.rearm_transport(key);
         }
     }
 
@@ -250,9 +250,9 @@ impl LongPoll {
     /// Begins the shutdown: no transport is opened any more, and connections end with the last one.
     pub fn drain(&mut self, now: Instant) {
         self.draining = true;
-        let ended: Vec<_> = self.transports.iter().filter(|(_, polled)| polled.life == Life::Ended).collect();
-        for key in ended.into_iter().map(|(place, _)| TransportKey(place as u32)).collect::<Vec<_>>() {
-            self.await_request(key, now);
+        let keys: Vec<_> = self.transports.iter().map(|(place, _)| TransportKey(place as u32)).collect();
+        for key in keys {
+            self.rearm_transport(key);
         }
         self.end_connections(now);
     }
@@ -392,7 +392,7 @@ impl LongPoll {
             return self.answer(key, &FULL, now);
         }
         let id = self.id();
-        let transport = TransportKey(self.transports.insert(Polled::new(id.clone(), agreed)) as u32);
+        let transport = TransportKey(self.transports.insert(Polled::new(id.clone(), agreed, now)) as u32);
         self.ids.insert(id, transport);
         self.wait(key, State::Opening(transport), now);
         // Over HTTP a client cannot announce what it takes.
@@ -407,8 +407,8 @@ impl LongPoll {
     fn on_receive(&mut self, key: ConnectionKey, transport: TransportKey, now: Instant) {
         let polled = &mut self.transports[transport.0 as usize];
         if polled.life == Life::Ended && !polled.has_messages() {
-            self.remove(transport, now);
-            return self.answer(key, &GONE, now);
+            self.answer(key, &GONE, now);
+            return self.remove(transport, now);
         }
         let before = polled.receiving.replace(key);
         self.wait(key, State::Receiving(transport), now);
@@ -442,8 +442,8 @@ impl LongPoll {
     }
 
     fn on_close(&mut self, key: ConnectionKey, transport: TransportKey, now: Instant) {
-        self.finish(transport, now);
         self.answer(key, &Answer::nothing(), now);
+        self.finish(transport, now);
     }
 
     /// No request from here on is known to end where the client ends it: the answer is the last one.
@@ -546,18 +546,26 @@ impl LongPoll {
         }
     }
 
-    /// The transport has been asked for something: it may now be idle for a while, unless somebody waits.
+    /// The transport was asked for something: it may now be idle for a while.
     fn await_request(&mut self, key: TransportKey, now: Instant) {
+        if let Some(polled) = self.transports.get_mut(key.0 as usize) {
+            polled.asked = now;
+            self.rearm_transport(key);
+        }
+    }
+
+    /// Sets the deadline that fits the state of a transport. While somebody waits for it, it has none.
+    fn rearm_transport(&mut self, key: TransportKey) {
         let (limits, draining) = (&self.limits, self.draining);
         let Some(polled) = self.transports.get_mut(key.0 as usize) else { return };
-        let idle = polled.receiving.is_none() && polled.sending.is_empty();
+        let waits = polled.receiving.is_some() || !polled.sending.is_empty();
         let after_ms = match polled.life {
             Life::Ended if draining => limits.goodbye_ms_max.min(limits.longpoll_idle_ms_max),
             Life::Finishing => limits.goodbye_ms_max,
             _ => limits.longpoll_idle_ms_max,
         };
-        let waits = !idle && polled.life != Life::Finishing;
-        let deadline = (!waits).then(|| now + Limits::ms(after_ms));
+        let due = !waits || polled.life == Life::Finishing;
+        let deadline = due.then(|| polled.asked + Limits::ms(after_ms));
         set(&mut self.deadlines, &mut polled.deadline, deadline, End::Shard(key));
     }
 
@@ -668,4 +676,253 @@ fn set(
         deadlines.insert((at, end));
     }
     *deadline = to;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const HELLO: &str = r#"[1,"realm1",{"roles":{"caller":{}}}]"#;
+
+    fn settings() -> Arc<Settings> {
+        Arc::new(Settings {
+            message_bytes_max: 1000,
+            peer_message_bytes_min: 512,
+            serializers: [true; 3],
+            rawsocket: true,
+            websocket: true,
+            longpoll: Some("/lp".into()),
+        })
+    }
+
+    fn post(path: &str, body: &str) -> String {
+        format!("POST /lp/{path} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    }
+
+    /// The transports with everything a shell does, but without sockets.
+    struct Shell {
+        core: LongPoll,
+        now: Instant,
+        /// What was written to each end, in order; ends that were dropped have lost nothing.
+        written: Vec<(End, Vec<u8>)>,
+        dropped: Vec<End>,
+        shut: Vec<End>,
+        returned: Vec<Vec<u8>>,
+    }
+
+    impl Shell {
+        fn new() -> Shell {
+            let limits = Limits { longpoll_queue_bytes_max: 10, ..Limits::DEFAULT };
+            let core = LongPoll::new(limits, [7; 32]);
+            let (written, dropped, shut, returned) = Default::default();
+            Shell { core, now: Instant::now(), written, dropped, shut, returned }
+        }
+
+        fn connect(&mut self) -> ConnectionKey {
+            self.core.connect(settings(), self.now)
+        }
+
+        /// Does what is asked and writes at most `most` octets to each end at once.
+        fn act(&mut self, most: usize) {
+            loop {
+                let (mut actions, mut touched) = (Vec::new(), Vec::new());
+                self.core.actions(&mut actions);
+                self.core.touched(&mut touched);
+                if actions.is_empty() && touched.is_empty() {
+                    return;
+                }
+                for action in actions {
+                    match action {
+                        Action::Open { transport, connection, .. } => {
+                            self.core.opened(transport, connection, true, self.now);
+                        }
+                        Action::Shutdown(end) => self.shut.push(end),
+                        Action::Drop(end) => self.dropped.push(end),
+                        Action::Return(_, octets) => self.returned.push(octets),
+                    }
+                }
+                for end in touched {
+                    while !self.core.outbound(end).is_empty() {
+                        let octets = self.core.outbound(end);
+                        let octets = octets[..octets.len().min(most)].to_vec();
+                        self.core.advance(end, octets.len(), self.now);
+                        self.written.push((end, octets));
+                    }
+                }
+            }
+        }
+
+        fn receive(&mut self, key: ConnectionKey, octets: &str) {
+            self.core.receive(key, octets.as_bytes(), self.now);
+            self.act(usize::MAX);
+        }
+
+        /// What was written to an end since the last question.
+        fn take(&mut self, end: End) -> String {
+            let (mine, others) = self.written.drain(..).partition(|(to, _)| *to == end);
+            self.written = others;
+            let mine: Vec<(End, Vec<u8>)> = mine;
+            String::from_utf8(mine.into_iter().flat_map(|(_, octets)| octets).collect()).unwrap()
+        }
+
+        /// The status of each answer to a client.
+        fn statuses(&mut self, key: ConnectionKey) -> Vec<u16> {
+            let text = self.take(End::Client(key));
+            let heads = text.split("HTTP/1.1 ").skip(1);
+            heads.map(|head| head[..3].parse().unwrap()).collect()
+        }
+
+        /// Opens a transport; returns its id.
+        fn open(&mut self, key: ConnectionKey, protocol: &str) -> String {
+            self.receive(key, &post("open", &format!("{{\"protocols\":[\"{protocol}\"]}}")));
+            let answer = self.take(End::Client(key));
+            answer.rsplit('"').nth(1).unwrap().to_owned()
+        }
+
+        fn pass(&mut self, ms: u64) {
+            self.now += Duration::from_millis(ms);
+            self.core.expire(self.now);
+            self.act(usize::MAX);
+        }
+    }
+
+    #[test]
+    fn cuts_change_nothing() {
+        let id = {
+            let mut shell = Shell::new();
+            let key = shell.connect();
+            shell.open(key, "wamp.2.json")
+        };
+        let stream = [
+            post("open", r#"{"protocols":["wamp.2.x","wamp.2.json"]}"#),
+            post(&format!("{id}/send"), HELLO),
+            post(&format!("{id}/send"), "[1"),
+            "OPTIONS /lp/open HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+            post(&format!("{id}/close"), ""),
+            post(&format!("{id}/receive"), ""),
+            "GET /page HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(),
+        ]
+        .concat();
+        let mut outcomes = Vec::new();
+        for (piece, most) in
+            [(stream.len(), usize::MAX), (1, usize::MAX), (stream.len(), 1), (7, 3), (64, 64)]
+        {
+            let mut shell = Shell::new();
+            let key = shell.connect();
+            for octets in stream.as_bytes().chunks(piece) {
+                if shell.returned.is_empty() {
+                    shell.core.receive(key, octets, shell.now);
+                    shell.act(most);
+                } else {
+                    shell.returned[0].extend_from_slice(octets);
+                }
+            }
+            let to_shard = shell.take(End::Shard(TransportKey(0)));
+            outcomes.push((to_shard, shell.take(End::Client(key)), shell.returned));
+        }
+        let statuses: Vec<_> = outcomes[0].1.split("HTTP/1.1 ").skip(1).map(|head| &head[..3]).collect();
+        assert_eq!(statuses, ["200", "204", "400", "204", "204", "404"]);
+        assert!(outcomes[0].0.ends_with(HELLO));
+        assert_eq!(outcomes[0].2, [b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n"]);
+        assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]));
+    }
+
+    #[test]
+    fn the_shard_is_held_back_while_its_client_does_not_poll() {
+        let mut shell = Shell::new();
+        let key = shell.connect();
+        let id = shell.open(key, "wamp.2.json");
+        let stream = End::Shard(TransportKey(0));
+        shell.core.shard_sent(TransportKey(0), b"\0\0\0\x09[1,2,3,4]\0\0\0\x03[5]", shell.now);
+        assert!(!shell.core.wants_input(stream));
+        shell.receive(key, &post(&format!("{id}/receive"), ""));
+        assert!(shell.take(End::Client(key)).ends_with("\r\n\r\n[1,2,3,4]"));
+        assert!(shell.core.wants_input(stream));
+        shell.core.shard_ended(TransportKey(0), shell.now);
+        assert_eq!(shell.dropped, [], "one message is left");
+        shell.receive(key, &post(&format!("{id}/send"), HELLO));
+        shell.receive(key, &post(&format!("{id}/receive"), ""));
+        shell.receive(key, &post(&format!("{id}/receive"), ""));
+        assert_eq!(shell.statuses(key), [404, 200, 404]);
+        assert_eq!(shell.dropped, [stream]);
+        shell.core.disconnect(key, shell.now);
+        assert!(shell.core.is_empty());
+    }
+
+    #[test]
+    fn what_nobody_asks_for_ends_by_itself() {
+        let limits = Limits::DEFAULT;
+        let mut shell = Shell::new();
+        let key = shell.connect();
+        let id = shell.open(key, "wamp.2.json");
+        shell.receive(key, &post(&format!("{id}/receive"), ""));
+        shell.pass(limits.longpoll_receive_ms_max - 1);
+        assert_eq!(shell.statuses(key), [0u16; 0]);
+        shell.pass(1);
+        assert_eq!(shell.statuses(key), [204]);
+        shell.pass(limits.longpoll_idle_ms_max - 1);
+        assert_eq!(shell.shut, []);
+        shell.pass(1);
+        assert_eq!(shell.shut, [End::Shard(TransportKey(0))], "the client is taken to be gone");
+        shell.receive(key, &post(&format!("{id}/receive"), ""));
+        assert_eq!(shell.statuses(key), [404]);
+        shell.pass(limits.goodbye_ms_max);
+        assert_eq!(shell.dropped, [End::Shard(TransportKey(0))], "its shard has not closed it in time");
+        shell.receive(key, "POST /lp");
+        shell.pass(limits.longpoll_request_ms_max);
+        assert_eq!(shell.statuses(key), [408]);
+        assert_eq!(shell.shut[1..], [End::Client(key)]);
+        shell.pass(limits.goodbye_ms_max);
+        assert!(shell.core.is_empty());
+    }
+
+    #[test]
+    fn who_waits_is_answered_when_the_transport_goes() {
+        let mut shell = Shell::new();
+        let (opener, first, second) = (shell.connect(), shell.connect(), shell.connect());
+        let id = shell.open(opener, "wamp.2.json");
+        shell.receive(first, &post(&format!("{id}/receive"), ""));
+        // The stream takes nothing, so this one waits.
+        shell.core.receive(second, post(&format!("{id}/send"), HELLO).as_bytes(), shell.now);
+        shell.core.shard_ended(TransportKey(0), shell.now);
+        shell.act(usize::MAX);
+        assert_eq!(shell.statuses(first), [204]);
+        assert_eq!(shell.statuses(second), [404]);
+        for key in [opener, first, second] {
+            shell.core.input_ended(key, shell.now);
+        }
+        assert!(shell.core.is_empty());
+    }
+
+    #[test]
+    fn a_client_that_goes_while_it_opens_leaves_no_transport() {
+        let mut shell = Shell::new();
+        let key = shell.connect();
+        shell.core.receive(key, post("open", r#"{"protocols":["wamp.2.cbor"]}"#).as_bytes(), shell.now);
+        shell.core.disconnect(key, shell.now);
+        shell.act(usize::MAX);
+        assert_eq!(shell.dropped, [End::Client(key), End::Shard(TransportKey(0))]);
+        assert!(shell.core.is_empty());
+    }
+
+    #[test]
+    fn the_shutdown_ends_connections_with_the_last_transport() {
+        let mut shell = Shell::new();
+        let (key, idle) = (shell.connect(), shell.connect());
+        let id = shell.open(key, "wamp.2.json.batched");
+        shell.core.drain(shell.now);
+        shell.receive(idle, &post("open", r#"{"protocols":["wamp.2.json"]}"#));
+        assert_eq!(shell.statuses(idle), [503]);
+        shell.core.shard_sent(TransportKey(0), b"\0\0\0\x03[6]", shell.now);
+        shell.core.shard_ended(TransportKey(0), shell.now);
+        shell.receive(key, &post(&format!("{id}/receive"), ""));
+        assert!(shell.take(End::Client(key)).ends_with("[6]\u{1e}"));
+        shell.receive(key, &post(&format!("{id}/receive"), ""));
+        let last = shell.take(End::Client(key));
+        assert!(last.starts_with("HTTP/1.1 404"), "{last}");
+        assert_eq!(shell.dropped, [End::Shard(TransportKey(0)), End::Client(idle), End::Client(key)]);
+        assert!(shell.core.is_empty());
+    }
 }

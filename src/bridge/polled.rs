@@ -85,6 +85,8 @@ pub(super) struct Polled {
     pub receiving: Option<ConnectionKey>,
     /// The connections on which `send` waits, and what must have been written before it is answered.
     pub sending: VecDeque<(u64, ConnectionKey)>,
+    /// When its client last asked for something, or got its answer.
+    pub asked: Instant,
     /// When something must be done about it.
     pub deadline: Option<Instant>,
     inbound: Vec<u8>,
@@ -94,7 +96,11 @@ pub(super) struct Polled {
 
 impl Polled {
     /// A transport whose stream is still to be made.
-    pub fn new(id: String, (protocol, serializer, framing): (&'static str, Serializer, Framing)) -> Polled {
+    pub fn new(
+        id: String,
+        (protocol, serializer, framing): (&'static str, Serializer, Framing),
+        now: Instant,
+    ) -> Polled {
         Polled {
             id,
             protocol,
@@ -104,6 +110,7 @@ impl Polled {
             outbound: Outbound::default(),
             receiving: None,
             sending: VecDeque::new(),
+            asked: now,
             deadline: None,
             inbound: Vec::new(),
             queue: VecDeque::new(),
@@ -208,7 +215,8 @@ mod tests {
     use super::*;
 
     fn polled(framing: Framing) -> Polled {
-        let mut polled = Polled::new("id".to_owned(), ("wamp.2.json", Serializer::Json, framing));
+        let mut polled =
+            Polled::new("id".to_owned(), ("wamp.2.json", Serializer::Json, framing), Instant::now());
         polled.life = Life::Open;
         polled
     }

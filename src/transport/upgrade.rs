@@ -166,12 +166,12 @@ fn wants_longpoll(request: &Request<'_, '_>, settings: &Settings) -> bool {
 /// The path of a request's target: without the query, and without what a proxy may put before it (RFC 9112, section
 /// 3.2.2).
 pub(crate) fn path(target: &str) -> &str {
-    let origin = target.strip_prefix("http://").or_else(|| target.strip_prefix("https://"));
-    let target = match origin {
+    let target = target.split('?').next().unwrap_or(target);
+    let rest = target.strip_prefix("http://").or_else(|| target.strip_prefix("https://"));
+    match rest {
         Some(rest) => rest.find('/').map_or("/", |slash| &rest[slash..]),
         None => target,
-    };
-    target.split('?').next().unwrap_or(target)
+    }
 }
 
 /// What follows `base` in a path that is `base` or below it.
@@ -384,6 +384,48 @@ mod tests {
         let outcome = outcome(request);
         assert!(reply(&outcome).starts_with(&format!("HTTP/1.1 {status}")), "{request}{}", reply(&outcome));
         assert_eq!(outcome.violation, Some(Violation::Upgrade), "{request}");
+    }
+
+    /// What becomes of a request where long-poll is spoken, fed in pieces: the octets that are left for it, if any.
+    fn longpoll(stream: &str, piece: usize, full: bool) -> (Option<Vec<u8>>, Vec<u8>) {
+        let settings = Arc::new(Settings { longpoll: Some("/lp".into()), ..settings() });
+        let (mut transport, mut reply) = (Transport::new(settings, full), Vec::new());
+        let mut handed_over = false;
+        for octets in stream.as_bytes().chunks(piece) {
+            let mut octets = octets.to_vec();
+            let mut input = &mut octets[..];
+            match transport.next(&mut input, &mut reply) {
+                Ok(Inbound::LongPoll) => {
+                    assert!(input.is_empty(), "all of it is kept");
+                    handed_over = true;
+                }
+                Ok(Inbound::Incomplete) => {}
+                _ => break,
+            }
+        }
+        (handed_over.then(|| transport.take_octets()), reply)
+    }
+
+    #[test]
+    fn requests_for_longpoll_are_left_as_they_are() {
+        for path in ["/lp", "/lp/open?x=1", "/lp/a/send", "http://router.example/lp/open"] {
+            let stream = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n{{\n\n}}\nGET");
+            for piece in [1, 2, 30, stream.len()] {
+                let (octets, reply) = longpoll(&stream, piece, false);
+                assert_eq!((octets.as_deref(), &*reply), (Some(stream.as_bytes()), &b""[..]), "{path}");
+                let (octets, reply) = longpoll(&stream, piece, true);
+                assert!(octets.is_none() && reply.starts_with(b"HTTP/1.1 503 "), "there are too many");
+            }
+        }
+        for path in ["/", "/lpx", "/l", "/a/lp", "http://router.example?/lp"] {
+            let (octets, reply) = longpoll(&format!("POST {path} HTTP/1.1\r\nHost: a\r\n\r\n"), 9, false);
+            assert!(octets.is_none() && reply.starts_with(b"HTTP/1.1 405 "), "{path}");
+        }
+        let (octets, reply) = longpoll(&GOOD.replace("/ws", "/lp"), 1000, false);
+        assert!(
+            octets.is_none() && reply.starts_with(b"HTTP/1.1 101 "),
+            "WebSocket may be opened on any path"
+        );
     }
 
     #[test]
