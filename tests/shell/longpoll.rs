@@ -83,6 +83,14 @@ impl Http {
         Some(answer)
     }
 
+    /// True if octets have come that were not read.
+    fn has_answer(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        peeked.is_ok()
+    }
+
     fn read_more(&mut self) -> Option<()> {
         let mut octets = [0; 4096];
         match self.stream.read(&mut octets) {
@@ -331,6 +339,13 @@ fn a_second_receive_takes_the_place_of_the_first() {
     assert_eq!(second.post("/lp/nobody/receive", b"").status, 404);
     polling.await_message();
     second.write(&request(&polling.path("receive"), b""));
+    // Which of two connections is read first is not promised.
+    while !polling.down.has_answer() && !second.has_answer() {
+        std::thread::yield_now();
+    }
+    if second.has_answer() {
+        std::mem::swap(&mut polling.down, &mut second);
+    }
     assert_eq!(polling.down.answer().status, 204);
     polling.send(&json!([32, 1, {}, "com.example.topic"]));
     assert_eq!(second.answer().json()[0], 33);
@@ -705,14 +720,11 @@ fn requests_in_pieces_do_not_fill_the_memory() {
         crowd.push(http);
     }
     for http in &mut crowd {
-        http.stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
-        let mut octets = [0; 12];
-        match http.stream.read_exact(&mut octets) {
-            Ok(()) => {
-                assert_eq!(octets, *b"HTTP/1.1 503");
-                refused += 1;
-            }
-            Err(error) => assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)),
+        // It fails where nobody reads any more.
+        let _ = http.stream.write_all(&[b' '; 100_000]);
+        match http.answer().status {
+            503 => refused += 1,
+            status => assert_eq!(status, 400, "nothing but spaces"),
         }
     }
     assert!((5..10).contains(&refused), "{refused}");
@@ -825,7 +837,8 @@ fn it_may_be_elsewhere_or_off() {
 #[test]
 fn a_listener_without_rawsocket_has_it_too() {
     let listens = vec!["ws://127.0.0.1:0".parse().unwrap()];
-    let server = Server::start(Config { listens, ..Config::default() }.server().unwrap()).unwrap();
+    let server =
+        Server::start(Config { listens, limits: limits(), ..Config::default() }.server().unwrap()).unwrap();
     let Some((_, &Address::Tcp(address))) = server.addresses().next() else { panic!("a port") };
     let mut polling = Polling::join(address);
     polling.subscribe("com.example.topic");
