@@ -93,9 +93,9 @@ pub struct Limits {
     /// Octets of messages that wait for a long-poll client, above which its shard is not read for it any more; one
     /// message is always taken. What waits in the shard is bounded as for every peer, and so is the time.
     pub longpoll_queue_bytes_max: usize,
-    /// Octets of requests of long-poll clients that are not whole yet, over all connections. Above: connections that
-    /// hold more than their share are answered with 503 and closed.
-    pub longpoll_inbound_bytes_max: usize,
+    /// Octets of memory held for long-poll clients: requests that are not whole yet, messages that wait, answers that
+    /// are not taken. Above: transports and connections that hold more than their share are closed.
+    pub longpoll_bytes_max: usize,
     /// How long `receive` waits for a message; then it is answered with nothing. autobahn-js gives up after 12 s, and
     /// takes that for the end of the transport.
     pub longpoll_receive_ms_max: u64,
@@ -138,8 +138,8 @@ impl Limits {
         goodbye_ms_max: 5_000,
         drain_ms_max: 10_000,
         longpoll_transports_max: 10_000,
-        longpoll_queue_bytes_max: 1 << 20,
-        longpoll_inbound_bytes_max: 256 << 20,
+        longpoll_queue_bytes_max: 64 << 10,
+        longpoll_bytes_max: 256 << 20,
         longpoll_receive_ms_max: 10_000,
         longpoll_idle_ms_max: 30_000,
         longpoll_request_ms_max: 30_000,

@@ -40,7 +40,7 @@ pub(super) struct Connection {
     pub shut: bool,
     /// When the first octet of the request came.
     pub began: Option<Instant>,
-    /// Octets of memory for requests, as counted.
+    /// Octets of memory, as counted.
     pub held: usize,
     /// When something must be done about it.
     pub deadline: Option<Instant>,
@@ -99,6 +99,11 @@ impl Connection {
             held: 0,
             deadline: None,
         }
+    }
+
+    /// Octets of memory held for requests and answers.
+    pub fn memory(&self) -> usize {
+        self.reader.memory() + self.outbound.memory()
     }
 
     /// Queues the answer to the request in hand; the `last` one ends the connection.

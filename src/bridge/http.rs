@@ -117,8 +117,9 @@ impl Malformed {
 pub struct RequestReader {
     /// What has arrived and is not used.
     input: Vec<u8>,
-    /// Octets of `input` up to the end of its last whole line, as far as the head was looked for.
-    lines_end: usize,
+    /// Octets of `input` in which the end of the head was looked for: a head is parsed again for each line that has
+    /// arrived, and not for each octet.
+    seen: usize,
     head: Option<Head>,
     body: Vec<u8>,
     progress: Progress,
@@ -165,9 +166,10 @@ impl RequestReader {
     pub fn head(&mut self) -> Result<Option<&Head>, Malformed> {
         if self.head.is_none() {
             let front = &self.input[..self.input.len().min(UPGRADE_BYTES_MAX)];
-            let end = front.iter().rposition(|octet| *octet == b'\n').map_or(0, |last| last + 1);
-            if end > self.lines_end {
-                self.lines_end = end;
+            let new = front[self.seen..].iter().rposition(|octet| *octet == b'\n');
+            let end = new.map_or(0, |last| self.seen + last + 1);
+            self.seen = front.len();
+            if end > 0 {
                 self.head = read_head(&front[..end])?;
             }
             if self.head.is_none() && front.len() == UPGRADE_BYTES_MAX {
@@ -201,7 +203,7 @@ impl RequestReader {
             // A connection between two requests holds no buffer.
             self.input = Vec::new();
         }
-        self.lines_end = 0;
+        self.seen = 0;
         self.progress = Progress::Head;
         Ok(self.head.take().map(|head| (head, std::mem::take(&mut self.body))))
     }

@@ -93,7 +93,7 @@ pub struct LongPoll {
     touched: Vec<End>,
     actions: Vec<Action>,
     entropy: StdRng,
-    /// Octets of memory that requests hold.
+    /// Octets of memory that all ends hold.
     held: usize,
     draining: bool,
 }
@@ -188,14 +188,15 @@ impl LongPoll {
     /// Octets came from a shard.
     pub fn shard_sent(&mut self, key: TransportKey, octets: &[u8], now: Instant) {
         let Some(polled) = self.transports.get_mut(key.0 as usize) else { return };
-        let waiting = polled.outbound.waiting().len();
         polled.take(octets);
-        let answered = polled.outbound.waiting().len() - waiting;
-        if answered > 0 {
-            self.held += answered;
+        if !polled.outbound.waiting().is_empty() {
             self.touched.push(End::Shard(key));
         }
         self.deliver(key, now);
+        if self.count_transport(key) {
+            // A slow consumer: nobody fetches what waits.
+            self.finish(key, now);
+        }
     }
 
     /// The shard has closed the stream, or it has failed. What has come before may still be fetched.
@@ -220,18 +221,18 @@ impl LongPoll {
                 if connection.outbound.waiting().is_empty() {
                     self.progress(key, now);
                 } else if bytes > 0 {
-                    self.rearm(key, now);
+                    self.settle(key, now);
                 }
             }
             End::Shard(key) => {
                 let Some(polled) = self.transports.get_mut(key.0 as usize) else { return };
                 polled.outbound.advance(bytes);
-                self.held -= bytes;
                 let (written, _) = polled.outbound.written();
                 if polled.life == Life::Finishing && polled.outbound.waiting().is_empty() {
                     self.actions.push(Action::Shutdown(end));
                 }
                 self.answer_senders(key, written, &Answer::nothing(), now);
+                self.count_transport(key);
             }
         }
     }
@@ -331,8 +332,11 @@ impl LongPoll {
 
     /// What is left to do for a connection when no request can be served.
     fn settle(&mut self, key: ConnectionKey, now: Instant) {
-        if self.count_held(key) {
-            self.answer_last(key, &FULL, now);
+        if self.count_connection(key) {
+            match self.outbound(End::Client(key)) {
+                [] => self.answer_last(key, &FULL, now),
+                _ => return self.disconnect(key, now),
+            }
         }
         let last = self.draining && self.transports.is_empty();
         let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
@@ -429,16 +433,17 @@ impl LongPoll {
             self.await_request(transport, now);
             return self.answer(key, &UNDECODABLE, now);
         };
-        let waiting = polled.outbound.waiting().len();
         for message in messages {
             polled.send(message);
         }
-        self.held += polled.outbound.waiting().len() - waiting;
         let (_, last) = polled.outbound.written();
         polled.sending.push_back((last, key));
         self.wait(key, State::Sending(transport), now);
         self.touched.push(End::Shard(transport));
         self.await_request(transport, now);
+        if self.count_transport(transport) {
+            self.finish(transport, now);
+        }
     }
 
     fn on_close(&mut self, key: ConnectionKey, transport: TransportKey, now: Instant) {
@@ -474,7 +479,7 @@ impl LongPoll {
         let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
         connection.answer(answer, last, now);
         self.touched.push(End::Client(key));
-        self.count_held(key);
+        self.count_connection(key);
         self.rearm(key, now);
     }
 
@@ -497,6 +502,7 @@ impl LongPoll {
         let content_type = Some(polled.content_type());
         self.touched.push(End::Shard(transport));
         self.answer(key, &Answer { status: "200 OK", content_type, headers: "", body }, now);
+        self.count_transport(transport);
         self.await_request(transport, now);
     }
 
@@ -598,6 +604,7 @@ impl LongPoll {
         if let Some(receiving) = receiving {
             self.answer(receiving, &Answer::nothing(), now);
         }
+        self.count_transport(key);
         self.await_request(key, now);
     }
 
@@ -610,7 +617,7 @@ impl LongPoll {
         set(&mut self.deadlines, &mut polled.deadline, None, End::Shard(key));
         // A transport that finishes has lost its id before, and nobody else has it.
         self.ids.remove(&polled.id);
-        self.held -= polled.outbound.waiting().len();
+        self.held -= polled.held;
         self.actions.push(Action::Drop(End::Shard(key)));
         for (_, sending) in polled.sending {
             self.answer(sending, &GONE, now);
@@ -640,16 +647,26 @@ impl LongPoll {
         Some(connection.state)
     }
 
-    /// Counts the memory of a connection's requests. True if it holds more than its share while all hold too much, and
-    /// can be told so: requests that are begun and never finished must not fill the memory.
-    fn count_held(&mut self, key: ConnectionKey) -> bool {
-        let (count, most) = (self.connections.len(), self.limits.longpoll_inbound_bytes_max);
+    /// Counts the memory of a connection. True if it holds more than its share while all hold too much: requests that
+    /// are begun and never finished, and answers that nobody takes, must not fill the memory.
+    fn count_connection(&mut self, key: ConnectionKey) -> bool {
         let Some(connection) = self.connections.get_mut(key.0 as usize) else { return false };
-        let held = connection.reader.memory();
-        self.held = self.held + held - connection.held;
-        connection.held = held;
-        let told = connection.state == State::Reading && connection.outbound.waiting().is_empty();
-        told && self.held > most && held > most / count
+        let held = connection.memory();
+        self.held = self.held + held - std::mem::replace(&mut connection.held, held);
+        connection.state != State::Closing && self.above_share(held)
+    }
+
+    /// The same for a transport, which holds what its client does not fetch, and what its shard does not take.
+    fn count_transport(&mut self, key: TransportKey) -> bool {
+        let Some(polled) = self.transports.get_mut(key.0 as usize) else { return false };
+        let held = polled.memory();
+        self.held = self.held + held - std::mem::replace(&mut polled.held, held);
+        polled.life != Life::Finishing && self.above_share(held)
+    }
+
+    fn above_share(&self, held: usize) -> bool {
+        let most = self.limits.longpoll_bytes_max;
+        self.held > most && held > most / (self.connections.len() + self.transports.len()).max(1)
     }
 
     /// 120 bits of chance in letters and digits that are hard to confuse.
@@ -848,6 +865,30 @@ mod tests {
         assert_eq!(shell.statuses(key), [404, 200, 404]);
         assert_eq!(shell.dropped, [stream]);
         shell.core.disconnect(key, shell.now);
+        assert!(shell.core.is_empty());
+    }
+
+    #[test]
+    fn who_holds_more_than_its_share_is_closed_when_all_hold_too_much() {
+        let mut shell = Shell::new();
+        shell.core.limits.longpoll_bytes_max = 4000;
+        let (opener, begun) = (shell.connect(), shell.connect());
+        shell.open(opener, "wamp.2.json");
+        shell.open(opener, "wamp.2.json");
+        shell.core.shard_sent(TransportKey(0), b"\0\0\0\x03[1]", shell.now);
+        let frame = [&[0, 0, 0xf0, 0][..], &[b' '; 3000]].concat();
+        shell.core.shard_sent(TransportKey(1), &frame, shell.now);
+        shell.act(usize::MAX);
+        assert_eq!(shell.shut, [], "there is room for that");
+        shell.receive(begun, &post("x/send", &" ".repeat(400))[..200]);
+        shell.core.shard_sent(TransportKey(1), &[b' '; 2000], shell.now);
+        shell.act(usize::MAX);
+        assert_eq!(shell.shut, [End::Shard(TransportKey(1))], "and none for more, but for the others");
+        shell.core.shard_ended(TransportKey(1), shell.now);
+        shell.core.shard_ended(TransportKey(0), shell.now);
+        shell.pass(Limits::DEFAULT.longpoll_idle_ms_max);
+        shell.core.disconnect(begun, shell.now);
+        shell.core.disconnect(opener, shell.now);
         assert!(shell.core.is_empty());
     }
 

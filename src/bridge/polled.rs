@@ -42,6 +42,11 @@ impl Outbound {
         (self.written, self.written + self.waiting().len() as u64)
     }
 
+    /// Octets of memory held.
+    pub fn memory(&self) -> usize {
+        self.octets.capacity()
+    }
+
     /// Octets were written.
     pub fn advance(&mut self, bytes: usize) {
         self.start += bytes;
@@ -85,6 +90,8 @@ pub(super) struct Polled {
     pub receiving: Option<ConnectionKey>,
     /// The connections on which `send` waits, and what must have been written before it is answered.
     pub sending: VecDeque<(u64, ConnectionKey)>,
+    /// Octets of memory, as counted.
+    pub held: usize,
     /// When its client last asked for something, or got its answer.
     pub asked: Instant,
     /// When something must be done about it.
@@ -110,6 +117,7 @@ impl Polled {
             outbound: Outbound::default(),
             receiving: None,
             sending: VecDeque::new(),
+            held: 0,
             asked: now,
             deadline: None,
             inbound: Vec::new(),
@@ -152,6 +160,11 @@ impl Polled {
             rest = after;
         }
         self.inbound = rest.to_vec();
+    }
+
+    /// Octets of memory held for both directions.
+    pub fn memory(&self) -> usize {
+        self.inbound.capacity() + self.queue_bytes + self.outbound.memory()
     }
 
     /// True if messages wait for the client.

@@ -4,13 +4,14 @@
 //!   acceptor ---Adopt, Drain, Stop---> worker 0 (shard 0) <---letters---> worker 1 (shard 1) ...
 //!   listeners, signals, clock          sockets                            sockets
 //!                                        |  ^
-//!                              HandedOver v  | Adopt
-//!                                       bridge   sockets of long-poll clients
+//!                             HandedOver v  | Adopt
+//!                                      bridge
+//!                                      sockets of long-poll clients
 //! ```
 //!
-//! One thread accepts, one thread drives each shard, and one serves long-poll clients, if they are served at all. [`Server::start`] binds every listener before it starts anything,
-//! so a server that cannot listen leaves no trace. What peers are told, when and how fast, is the router's business;
-//! the shell moves octets, letters and time.
+//! One thread accepts, one thread drives each shard, and one serves long-poll clients, if they are served at all.
+//! [`Server::start`] binds every listener before it starts anything, so a server that cannot listen leaves no trace.
+//! What peers are told, when and how fast, is the router's business; the shell moves octets, letters and time.
 
 mod acceptor;
 mod bridge;

@@ -706,7 +706,7 @@ fn requests_that_do_not_end_are_ended() {
 
 #[test]
 fn requests_in_pieces_do_not_fill_the_memory() {
-    let limits = Limits { longpoll_inbound_bytes_max: 1 << 20, ..limits() };
+    let limits = Limits { longpoll_bytes_max: 1 << 20, ..limits() };
     let fixture = serve(1, limits);
     let polling = Polling::join(fixture.address);
     let begun =
