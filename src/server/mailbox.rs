@@ -30,7 +30,7 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 /// What the acceptor asks of a worker.
 #[derive(Debug)]
 pub enum Errand {
-    /// Serve this socket. It is counted in [`Mailbox::connections`] already.
+    /// Serve this socket. It is counted in [`Errands::connections`] already.
     Adopt(Arrival),
     /// Begin the shutdown. An `Adopt` that follows is the bridge's, and is turned away.
     Drain,
