@@ -13,6 +13,8 @@ use libfuzzer_sys::fuzz_target;
 /// The id of the first transport, which follows from the seed.
 const ID: &[u8] = b"\x01ID";
 
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 fuzz_target!(|input: &[u8]| {
     let Some((plan, requests)) = input.split_at_checked(4) else { return };
     let offer = b"{\"protocols\":[\"wamp.2.json.batched\"]}";
@@ -61,6 +63,10 @@ fn run(stream: &[u8], plan: &[u8]) -> Vec<u8> {
     core.expire(now + Duration::from_secs(100));
     core.expire(now + Duration::from_secs(200));
     assert!(core.is_empty());
+    // Only a client whose body is not there yet is told to send it.
+    while let Some(place) = to_client.windows(CONTINUE.len()).position(|octets| octets == CONTINUE) {
+        to_client.drain(place..place + CONTINUE.len());
+    }
     to_client.extend_from_slice(&to_shard);
     to_client.extend_from_slice(&returned.unwrap_or_default());
     to_client

@@ -4,8 +4,8 @@
 //! the fewest, where the kernel would only hash. It holds no connection itself.
 //!
 //! Invariants: no `Adopt` of an accepted connection follows `Drain`; `Stop` is sent when neither a worker nor the
-//! bridge has a connection any more, or when the shutdown has taken too long; the thread ends after `Stop`. Without file
-//! descriptors it rests, it does not spin.
+//! bridge has a connection any more, or when the shutdown has taken too long; the thread ends after `Stop`. Without
+//! file descriptors it rests, it does not spin.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
