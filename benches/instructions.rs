@@ -201,6 +201,7 @@ fn deframing(framing: Framing, serializer: Serializer) -> (Transport, Vec<u8>) {
         serializers: [true; Serializer::COUNT],
         rawsocket: true,
         websocket: true,
+        longpoll: None,
     };
     let speech = Speech { framing, serializer };
     let (mut transport, mut handshake) = (Transport::new(Arc::new(settings), false), speech.handshake());

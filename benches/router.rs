@@ -44,6 +44,7 @@ impl Bench {
             serializers: [true; Serializer::COUNT],
             rawsocket: true,
             websocket: true,
+            longpoll: None,
         };
         // Request ids are not checked, so that one PUBLISH can be sent again and again.
         let listener = ListenerSettings { transport: Arc::new(transport), request_ids: RequestIds::Any };

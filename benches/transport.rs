@@ -134,6 +134,7 @@ fn opened(mut handshake: Vec<u8>) -> Transport {
         serializers: [true; Serializer::COUNT],
         rawsocket: true,
         websocket: true,
+        longpoll: None,
     };
     let mut transport = Transport::new(Arc::new(settings), false);
     let opened = transport.next(&mut &mut handshake[..], &mut Vec::new());

@@ -21,6 +21,9 @@ pub const PORT: u16 = 8080;
 /// The realm without any setting.
 pub const REALM: &str = "realm1";
 
+/// The path of the long-poll transport without any setting, the one people know from other routers.
+pub const LONGPOLL: &str = "/lp";
+
 /// The smallest value of `message_bytes_max`: what every RawSocket peer can announce.
 pub const MESSAGE_BYTES_MIN: usize = 512;
 
@@ -43,6 +46,8 @@ pub struct Config {
     pub request_ids: RequestIds,
     /// RawSocket peers that announce less are refused; [`MESSAGE_BYTES_MIN`] refuses none.
     pub peer_message_bytes_min: usize,
+    /// The path of the long-poll transport, on every listener that speaks WebSocket; none if it is not spoken.
+    pub longpoll: Option<String>,
     /// The bounds.
     pub limits: Limits,
 }
@@ -95,6 +100,8 @@ pub enum ConfigError {
     HistoryTwice(String),
     /// Below [`MESSAGE_BYTES_MIN`] or above [`MESSAGE_BYTES_CEILING`].
     MessageBytes(usize),
+    /// Not a path that a request can name.
+    LongPollPath(String),
     /// A queue that cannot hold the largest message; the least it must hold.
     OutboundBytes(usize),
 }
@@ -115,6 +122,7 @@ impl Default for Config {
             event_history: Vec::new(),
             request_ids: RequestIds::Strict,
             peer_message_bytes_min: MESSAGE_BYTES_MIN,
+            longpoll: Some(LONGPOLL.to_owned()),
             limits: Limits::DEFAULT,
         }
     }
@@ -124,7 +132,8 @@ impl Config {
     /// Checks everything. Signals are left alone; whoever owns the process may say otherwise.
     pub fn server(self) -> Result<server::Config, ConfigError> {
         self.check()?;
-        let Config { listens, shards, realms, request_ids, limits, .. } = self;
+        let Config { listens, shards, realms, request_ids, .. } = self;
+        let (longpoll, limits) = (self.longpoll.map(Arc::from), self.limits);
         let listeners = listens.iter().map(|listen| ListenerSettings {
             transport: Arc::new(transport::Settings {
                 message_bytes_max: limits.message_bytes_max,
@@ -132,6 +141,7 @@ impl Config {
                 serializers: [true; Serializer::COUNT],
                 rawsocket: listen.rawsocket,
                 websocket: listen.websocket,
+                longpoll: longpoll.clone().filter(|_| listen.websocket),
             }),
             request_ids: listen.request_ids.unwrap_or(request_ids),
         });
@@ -178,6 +188,9 @@ impl Config {
         }
         if !(MESSAGE_BYTES_MIN..=MESSAGE_BYTES_CEILING).contains(&self.peer_message_bytes_min) {
             return Err(ConfigError::MessageBytes(self.peer_message_bytes_min));
+        }
+        if let Some(path) = self.longpoll.as_deref().filter(|path| !is_path(path)) {
+            return Err(ConfigError::LongPollPath(path.to_owned()));
         }
         let outbound_bytes_min = limits.outbound_bytes_soft.max(limits.message_bytes_max) + 1;
         if limits.outbound_bytes_max < outbound_bytes_min {
@@ -286,6 +299,13 @@ impl FromStr for Listen {
     }
 }
 
+/// True for `/a` or `/a/b`: nothing that is written differently in a request, and not the page at `/`.
+fn is_path(path: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    let segments = path.strip_prefix('/').map(|rest| rest.split('/'));
+    segments.is_some_and(|mut segments| segments.all(|part| !part.is_empty() && part.chars().all(plain)))
+}
+
 /// A count of octets as people write it: `65536`, `64k`, `1M`, each unit 1,024 of the one before.
 pub fn bytes(text: &str) -> Option<usize> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
@@ -342,6 +362,9 @@ impl fmt::Display for ConfigError {
                 f,
                 "messages of {bytes} octets; the limit must be {MESSAGE_BYTES_MIN} to {MESSAGE_BYTES_CEILING}"
             ),
+            ConfigError::LongPollPath(path) => {
+                write!(f, "`{path}` cannot be the path of long-poll; write one such as {LONGPOLL}, or off")
+            }
             ConfigError::OutboundBytes(least) => write!(
                 f,
                 "the outbound queue is too short for the messages allowed; it must hold {least} octets or more"
@@ -466,6 +489,10 @@ mod tests {
                 ["a?events=1", "a?match=prefix", "a"].map(|rule| history_rule(rule).unwrap()).into()),
             ConfigError::HistoryTwice("a".into())
         );
+        for path in ["", "/", "lp", "/lp/", "/l p", "/a//b", "/lp?x"] {
+            let config = Config { longpoll: Some(path.to_owned()), ..Config::default() };
+            assert_eq!(config.server().expect_err("refused"), ConfigError::LongPollPath(path.to_owned()));
+        }
         let twice = refused(|c| c.listens.push(c.listens[0].clone()));
         assert_eq!(twice, ConfigError::ListenTwice("tcp://127.0.0.1:8080".into()));
     }

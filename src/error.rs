@@ -226,4 +226,6 @@ pub enum CloseReason {
     Shutdown,
     /// A plain HTTP request was answered.
     HttpAnswered,
+    /// It speaks HTTP for the long-poll transport, and the connection is served elsewhere.
+    LongPoll,
 }

@@ -51,6 +51,7 @@
 //!
 //! ```text
 //! main -> cli -> server -> router -> transport -> codec -> wamp
+//!                  |---> bridge -----|
 //!          |---> client ------------|
 //!          \---> load --------------/
 //! ```
@@ -59,9 +60,11 @@
 //!   stream to serialized messages, for one peer. [`router`]: all routing state, sans-IO and deterministic.
 //! - [`measured`]: why it is as it is, in figures. [`client`]: a small blocking client. [`load`]: a load
 //!   generator, which is `fanwire bench`.
+//! - [`bridge`]: what is no byte stream of its own becomes peers: the long-poll transport, sans-IO too.
 //! - [`server`]: the shell, everything that blocks, fails or sleeps. [`config`]: what an operator may set. [`cli`]:
 //!   one file for each subcommand.
 
+pub mod bridge;
 pub mod cli;
 pub mod client;
 pub mod codec;

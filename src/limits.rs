@@ -107,6 +107,25 @@ pub struct Limits {
     pub goodbye_ms_max: u64,
     /// From SIGTERM to the end of the process.
     pub drain_ms_max: u64,
+    /// Long-poll transports of the whole router. Above: 503 to `open`. Each is a connection of its own as well, so
+    /// `connections_max` holds too.
+    pub longpoll_transports_max: usize,
+    /// Octets of messages that wait for a long-poll client, above which its shard is not read for it any more; one
+    /// message is always taken. What waits in the shard is bounded as for every peer, and so is the time.
+    pub longpoll_queue_bytes_max: usize,
+    /// Octets of memory held for long-poll clients: requests that are not whole yet, messages that wait, answers that
+    /// are not taken. Above: transports and connections that hold more than their share are closed.
+    pub longpoll_bytes_max: usize,
+    /// How long `receive` waits for a message; then it is answered with nothing. autobahn-js gives up after 12 s, and
+    /// takes that for the end of the transport.
+    pub longpoll_receive_ms_max: u64,
+    /// How long a long-poll transport lives without a request. Then: closed.
+    pub longpoll_idle_ms_max: u64,
+    /// From the first octet of a request to a long-poll transport to its last. Then: 408, and closed.
+    pub longpoll_request_ms_max: u64,
+    /// How long a connection of a long-poll client may be without a request. Then: closed. Longer than what proxies
+    /// keep a connection for, so that they end it, and not we under their next request.
+    pub longpoll_connection_idle_ms_max: u64,
 }
 
 impl Limits {
@@ -145,6 +164,13 @@ impl Limits {
         busy_poll_us: 0,
         goodbye_ms_max: 5_000,
         drain_ms_max: 10_000,
+        longpoll_transports_max: 10_000,
+        longpoll_queue_bytes_max: 64 << 10,
+        longpoll_bytes_max: 256 << 20,
+        longpoll_receive_ms_max: 10_000,
+        longpoll_idle_ms_max: 30_000,
+        longpoll_request_ms_max: 30_000,
+        longpoll_connection_idle_ms_max: 75_000,
     };
 
     /// Milliseconds of a limit as a duration.
@@ -170,6 +196,8 @@ const _: () = {
     // The overshoot of a congested mailbox is one turn's reading for each sending shard.
     assert!(limits.read_bytes_per_turn <= limits.mailbox_bytes_max / 16);
     assert!(limits.read_bytes_per_peer_turn <= limits.read_bytes_per_turn);
+    // A client that polls as it should is never taken for an idle one.
+    assert!(limits.longpoll_receive_ms_max < limits.longpoll_idle_ms_max);
     // What one turn adds must not make a crowd of peers that were not given the time to take it.
     assert!(limits.queued_bytes_per_turn <= limits.outbound_shard_bytes_max / 8);
 };

@@ -52,6 +52,7 @@ fn feed(
     loop {
         match transport.next(&mut input, &mut outcome.reply) {
             Ok(Inbound::Opened) => {}
+            Ok(Inbound::LongPoll) => panic!("the settings do not have it"),
             Ok(Inbound::Message(message)) => outcome.messages.push(message.to_vec()),
             Ok(Inbound::Incomplete) => return assert!(input.is_empty()),
             Ok(Inbound::Finished) => return outcome.finished = true,
@@ -72,5 +73,6 @@ pub fn settings(message_bytes_max: usize) -> Settings {
         serializers: [true; Serializer::COUNT],
         rawsocket: true,
         websocket: true,
+        longpoll: None,
     }
 }

@@ -82,6 +82,7 @@ impl World {
             serializers: [true; Serializer::COUNT],
             rawsocket: true,
             websocket: true,
+            longpoll: None,
         });
         let settings = Settings {
             limits,

@@ -23,6 +23,9 @@ use crate::wamp::UriCheck;
 /// The variable that sets what is logged if `--log` does not.
 const LOG_VARIABLE: &str = "FANWIRE_LOG";
 
+/// What stands for no path of the long-poll transport.
+const LONGPOLL_OFF: &str = "off";
+
 /// Run a router.
 ///
 /// Without options it listens on 127.0.0.1:8080 for WebSocket (every path) and RawSocket, told apart by the first
@@ -88,6 +91,24 @@ pub struct Serve {
     #[arg(long, value_name = "MICROSECONDS", default_value_t = Limits::DEFAULT.busy_poll_us,
         value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
     busy_poll_micros: u64,
+
+    /// The path of the HTTP long-poll transport, for clients that cannot open a WebSocket; off: it is not spoken
+    #[arg(long, value_name = "PATH", default_value = config::LONGPOLL)]
+    longpoll: String,
+
+    /// Seconds that a long-poll request waits for a message; autobahn-js expects less than 12
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::DEFAULT.longpoll_receive_ms_max / 1000,
+        value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    longpoll_receive_seconds: u64,
+
+    /// Seconds without a request after which a long-poll client is taken to be gone
+    #[arg(long, value_name = "SECONDS", default_value_t = Limits::DEFAULT.longpoll_idle_ms_max / 1000,
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    longpoll_idle_seconds: u64,
+
+    /// Long-poll clients at the same time; those above are told that the router is full
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::DEFAULT.longpoll_transports_max)]
+    longpoll_max: usize,
 
     /// Seconds that a shutdown may take; calls may finish in the first half of them
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::DEFAULT.drain_ms_max / 1000,
@@ -177,6 +198,9 @@ impl Serve {
             rawsocket_silence_ms_max: self.rawsocket_ping_seconds * 1000,
             busy_poll_us: self.busy_poll_micros,
             drain_ms_max: self.drain_seconds * 1000,
+            longpoll_receive_ms_max: self.longpoll_receive_seconds * 1000,
+            longpoll_idle_ms_max: self.longpoll_idle_seconds * 1000,
+            longpoll_transports_max: self.longpoll_max,
             ..Limits::DEFAULT
         };
         Config {
@@ -195,6 +219,7 @@ impl Serve {
             event_history: self.event_history,
             request_ids: self.request_ids,
             peer_message_bytes_min: self.peer_message_bytes_min,
+            longpoll: Some(self.longpoll).filter(|path| path != LONGPOLL_OFF),
             limits,
         }
     }
@@ -298,18 +323,27 @@ mod tests {
     }
 
     #[test]
+    fn longpoll_may_be_off() {
+        assert_eq!(config("serve --longpoll off").longpoll, None);
+    }
+
+    #[test]
     fn every_option_arrives() {
         let config = config(
             "serve --listen :1 --listen unix:/x --shards 3 --realm a --realm b --request-ids any --uri strict \
              --ping-seconds 0 --handshake-seconds 7 --stall-seconds 8 --drain-seconds 9 --message-bytes-max 2M \
              --outbound-bytes-max 4M --connections-max 5 --disclose never --event-history a?match=prefix \
-             --event-history b",
+             --event-history b --longpoll /a/b --longpoll-receive-seconds 6 --longpoll-idle-seconds 11 \
+             --longpoll-max 12",
         );
         assert_eq!(config.listens.len(), 2);
         assert_eq!((config.shards, config.realms), (3, vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!((config.uri_check, config.request_ids), (UriCheck::Strict, RequestIds::Any));
         assert_eq!((config.disclosure, config.event_history.len()), (Disclosure::Never, 2));
+        assert_eq!(config.longpoll.as_deref(), Some("/a/b"));
         let limits = config.limits;
+        assert_eq!((limits.longpoll_receive_ms_max, limits.longpoll_idle_ms_max), (6_000, 11_000));
+        assert_eq!(limits.longpoll_transports_max, 12);
         assert_eq!((limits.silence_ms_max, limits.handshake_ms_max), (0, 7_000));
         assert_eq!((limits.outbound_stall_ms_max, limits.drain_ms_max), (8_000, 9_000));
         assert_eq!((limits.message_bytes_max, limits.outbound_bytes_max), (2 << 20, 4 << 20));

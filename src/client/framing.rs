@@ -294,6 +294,7 @@ mod tests {
             serializers: [true; Serializer::COUNT],
             rawsocket: true,
             websocket: true,
+            longpoll: None,
         };
         let mut router = Transport::new(Arc::new(settings), false);
         let (opening, mut request) = Opening::begin(&url.parse().unwrap(), serializer);

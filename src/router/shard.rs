@@ -45,7 +45,7 @@ use crate::codec::{self, DecodeError};
 use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
 use crate::limits::Limits;
-use crate::transport::{Inbound, Transport};
+use crate::transport::{Inbound, Link, Transport};
 use crate::wamp::message::{Abort, Goodbye, Hello, Publish, Welcome, code};
 use crate::wamp::{Dict, Message, Payload, Value, reason, uri};
 
@@ -75,6 +75,8 @@ pub struct Shard {
     rounds_open: usize,
     /// Letters of this shard to itself, while they are taken.
     own_letters: Vec<Letter>,
+    /// Connections that are served elsewhere, until the shell takes them.
+    handed_over: Vec<(PeerKey, Vec<u8>)>,
     drain: Drain,
     /// The other shards that have begun their shutdown, as a set.
     draining_shards: u64,
@@ -117,6 +119,7 @@ impl Shard {
             invocations_open: 0,
             rounds_open: 0,
             own_letters: Vec::new(),
+            handed_over: Vec::new(),
             drain: Drain::No,
             draining_shards: 0,
             router,
@@ -130,6 +133,21 @@ impl Shard {
         self.now = now;
         let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
         let key = self.peers.open(listener, Transport::new(settings, full), now);
+        self.await_opening(key, now);
+        key
+    }
+
+    /// A connection exists on which nothing is left to be agreed on: the router's own end of a long-poll transport.
+    pub fn open_linked(&mut self, listener: ListenerIndex, link: Link, now: Instant) -> PeerKey {
+        self.now = now;
+        let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
+        let key = self.peers.open(listener, Transport::linked(settings, link), now);
+        self.peers.set_link(key, link);
+        self.await_opening(key, now);
+        key
+    }
+
+    fn await_opening(&mut self, key: PeerKey, now: Instant) {
         self.await_handshake(key, now);
         match self.drain {
             Drain::No => {}
@@ -139,7 +157,6 @@ impl Shard {
                 self.peers.finish(key, CloseReason::Shutdown, &mut self.timers, now);
             }
         }
-        key
     }
 
     /// Bytes came, cut anywhere; unmasks in place. Handles whole messages while [`Shard::wants_input`] holds, keeps
@@ -256,6 +273,12 @@ impl Shard {
         self.peers.take_closing(into);
     }
 
+    /// Takes the connections that speak the long-poll transport, each with all its octets. Their keys are dead; the
+    /// sockets are the shell's to hand over.
+    pub fn handed_over(&mut self, into: &mut Vec<(PeerKey, Vec<u8>)>) {
+        into.append(&mut self.handed_over);
+    }
+
     /// Takes the peers that [`Shard::wants_input`] had refused and that want input again. The shell calls `receive`
     /// with no bytes (there may be kept ones) and then reads on.
     pub fn resumed(&mut self, into: &mut Vec<PeerKey>) {
@@ -328,6 +351,11 @@ impl Shard {
             match inbound? {
                 Inbound::Incomplete => return Ok(Next::Read),
                 Inbound::Finished => return Ok(self.on_finished(key)),
+                Inbound::LongPoll => {
+                    self.peers.remove(key, CloseReason::LongPoll, &mut self.timers);
+                    self.handed_over.push((key, transport.take_octets()));
+                    return Ok(Next::Read);
+                }
                 Inbound::Opened => {}
                 Inbound::Message(message) => match self.on_message(key, message, now)? {
                     // What it has begotten here is queued before the next message: only then is known how much it was.

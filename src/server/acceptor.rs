@@ -3,11 +3,13 @@
 //! One thread accepts for all workers, since WAMP's connections are few, long and unequal: it can see which shard has
 //! the fewest, where the kernel would only hash. It holds no connection itself.
 //!
-//! Invariants: no `Adopt` follows `Drain`; `Stop` is sent when no worker has a connection any more, or when the
-//! shutdown has taken too long; the thread ends after `Stop`. Without file descriptors it rests, it does not spin.
+//! Invariants: no `Adopt` of an accepted connection follows `Drain`; `Stop` is sent when neither a worker nor the
+//! bridge has a connection any more, or when the shutdown has taken too long; the thread ends after `Stop`. Without
+//! file descriptors it rests, it does not spin.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
@@ -16,11 +18,11 @@ use rustix::io::Errno;
 use signal_hook_mio::v1_0::Signals;
 use tracing::{debug, error, info, warn};
 
-use super::connection::Arrival;
+use super::connection::{Arrival, Stage};
 use super::listener::Listener;
-use super::mailbox::{Errand, Mailboxes};
+use super::mailbox::{self, BridgeErrand, Errand, Errands, Mailboxes};
 use crate::limits::Limits;
-use crate::router::ListenerIndex;
+use crate::router::{ListenerIndex, ShardIndex};
 
 /// The token of the acceptor's waker; listeners use their position.
 pub const WAKER: Token = Token(usize::MAX);
@@ -57,6 +59,7 @@ pub struct Acceptor {
     signals: Option<Signals>,
     commands: Receiver<Command>,
     mailboxes: Mailboxes,
+    bridge: Option<Arc<Errands<BridgeErrand>>>,
     limits: Limits,
     spare: Option<File>,
     /// Accepting rests until then.
@@ -94,6 +97,7 @@ impl Acceptor {
         mut signals: Option<Signals>,
         commands: Receiver<Command>,
         mailboxes: Mailboxes,
+        bridge: Option<Arc<Errands<BridgeErrand>>>,
         limits: Limits,
     ) -> io::Result<Acceptor> {
         let mut sources = Vec::with_capacity(listeners.len());
@@ -110,6 +114,7 @@ impl Acceptor {
             signals,
             commands,
             mailboxes,
+            bridge,
             limits,
             spare: spare(),
             resting_until: None,
@@ -145,7 +150,10 @@ impl Acceptor {
             self.accept(now);
         }
         for mailbox in &*self.mailboxes {
-            mailbox.send(Errand::Stop);
+            mailbox.errands().send(Errand::Stop);
+        }
+        if let Some(bridge) = &self.bridge {
+            bridge.send(BridgeErrand::Stop);
         }
     }
 
@@ -188,7 +196,10 @@ impl Acceptor {
         self.drain_deadline = Some(now + Limits::ms(self.limits.drain_ms_max) + DRAIN_GRACE);
         self.sources.clear();
         for mailbox in &*self.mailboxes {
-            mailbox.send(Errand::Drain);
+            mailbox.errands().send(Errand::Drain);
+        }
+        if let Some(bridge) = &self.bridge {
+            bridge.send(BridgeErrand::Drain);
         }
     }
 
@@ -215,7 +226,7 @@ impl Acceptor {
         let batch = self.place_batch(place, &mut placed);
         for (worker, mailbox) in self.mailboxes.iter().enumerate() {
             if placed & 1 << worker != 0 {
-                mailbox.wake();
+                mailbox.errands().wake();
             }
         }
         batch
@@ -228,8 +239,8 @@ impl Acceptor {
         for _ in 0..ACCEPT_BATCH {
             match self.sources[place].listener.accept() {
                 Ok((socket, origin)) => {
-                    let arrival = Arrival { socket, origin, listener: index, full: false };
-                    *placed |= self.place(arrival).map_or(0, |worker| 1 << worker);
+                    let arrival = Arrival { socket, origin, listener: index, stage: Stage::New };
+                    *placed |= self.place(arrival).map_or(0, |worker| 1 << worker.0);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Batch::Drained,
                 Err(error) if exhausted(&error) => return Batch::Exhausted(error),
@@ -247,17 +258,15 @@ impl Acceptor {
     }
 
     /// Leaves a connection with the worker that has the fewest. `None` if nobody is to have it.
-    fn place(&self, mut arrival: Arrival) -> Option<usize> {
+    fn place(&self, mut arrival: Arrival) -> Option<ShardIndex> {
         let open = self.connections();
         if open >= self.limits.connections_max.saturating_add(REFUSALS_MAX) {
             return None;
         }
-        arrival.full = open >= self.limits.connections_max;
-        let mailboxes = self.mailboxes.iter().enumerate();
-        let (worker, mailbox) = mailboxes.min_by_key(|(_, mailbox)| mailbox.connections())?;
-        mailbox.connection_added();
-        mailbox.deposit(Errand::Adopt(arrival));
-        Some(worker)
+        if open >= self.limits.connections_max {
+            arrival.stage = Stage::Refused;
+        }
+        mailbox::place(&self.mailboxes, arrival)
     }
 
     /// Turns one batch away with the spare descriptor, so that those peers learn it now instead of waiting in the
@@ -281,9 +290,9 @@ impl Acceptor {
         self.resting_until = Some(now + EXHAUSTED_REST);
     }
 
-    /// Connections of all workers.
+    /// Connections of all workers and the bridge.
     fn connections(&self) -> usize {
-        self.mailboxes.iter().map(|mailbox| mailbox.connections()).sum()
+        mailbox::connections(&self.mailboxes) + self.bridge.as_ref().map_or(0, |bridge| bridge.connections())
     }
 }
 

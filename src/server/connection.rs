@@ -14,6 +14,7 @@ use mio::event::Event;
 
 use super::socket::{Origin, Socket};
 use crate::router::{ListenerIndex, PeerKey};
+use crate::transport::Link;
 
 /// Slices given to one `writev`.
 const SLICES_MAX: usize = 64;
@@ -38,8 +39,34 @@ pub struct Arrival {
     pub origin: Origin,
     /// Where it came in.
     pub listener: ListenerIndex,
+    /// What came before.
+    pub stage: Stage,
+}
+
+/// How far a connection is when a worker gets it.
+#[derive(Debug)]
+pub enum Stage {
+    /// Nothing was read.
+    New,
     /// There are too many connections: the peer is to be told so, and no more.
-    pub full: bool,
+    Refused,
+    /// These octets came behind requests for the long-poll transport, and are none for it.
+    Returned(Vec<u8>),
+    /// It is the router's own end of a long-poll transport: all is agreed on.
+    Linked(Link),
+}
+
+/// A connection that speaks the long-poll transport, as a worker has found out.
+#[derive(Debug)]
+pub struct HandedOver {
+    /// The stream, registered nowhere.
+    pub socket: Socket,
+    /// Where it came from.
+    pub origin: Origin,
+    /// Where it came in.
+    pub listener: ListenerIndex,
+    /// What was read of it, which is all that has come before.
+    pub octets: Vec<u8>,
 }
 
 /// One connection.
@@ -47,6 +74,8 @@ pub struct Arrival {
 pub struct Connection {
     /// Its peer in the shard.
     pub key: PeerKey,
+    /// Where it came in.
+    pub listener: ListenerIndex,
     /// Where it came from.
     pub origin: Origin,
     socket: Socket,
@@ -75,9 +104,10 @@ pub enum Input {
 impl Connection {
     /// A connection whose socket has not been tried. It is taken to be writable; the first edge tells if there is
     /// anything to read.
-    pub fn new(key: PeerKey, socket: Socket, origin: Origin) -> Connection {
+    pub fn new(key: PeerKey, listener: ListenerIndex, socket: Socket, origin: Origin) -> Connection {
         Connection {
             key,
+            listener,
             origin,
             socket,
             readable: false,
@@ -169,6 +199,11 @@ impl Connection {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// The socket, to be served by somebody else.
+    pub fn into_socket(self) -> Socket {
+        self.socket
     }
 
     /// The socket.
@@ -331,7 +366,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let socket = Socket::from(mio::net::UnixStream::from_std(ours));
-        (Connection::new(KEY, socket, Origin::Unix), theirs)
+        (Connection::new(KEY, ListenerIndex(0), socket, Origin::Unix), theirs)
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //!   acceptor --send-------> errands ------------->
 //! ```
 //!
+//! The bridge has [`Errands`] too, though no letters: it is no shard.
+//!
 //! Invariants: letters of one sender stay in order; the owner is woken when the queue stops being empty, and only
 //! then, so a batch costs one system call however long it is; no lock is held across a call to anything else.
 //!
@@ -19,90 +21,58 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use crossbeam::utils::CachePadded;
 use mio::Waker;
 
-use super::connection::Arrival;
+use super::connection::{Arrival, HandedOver};
 use crate::limits::Limits;
-use crate::router::Letter;
+use crate::router::{Letter, ShardIndex};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// What the acceptor asks of a worker.
 #[derive(Debug)]
 pub enum Errand {
-    /// Serve this socket. It is counted in [`Mailbox::connections`] already.
+    /// Serve this socket. It is counted in [`Errands::connections`] already.
     Adopt(Arrival),
-    /// Begin the shutdown. No `Adopt` follows.
+    /// Begin the shutdown. An `Adopt` that follows is the bridge's, and is turned away.
     Drain,
     /// End, whatever is open.
     Stop,
 }
 
-/// The mailboxes of all workers, by the index of their shards; each on cache lines of its own.
-pub type Mailboxes = Arc<[CachePadded<Mailbox>]>;
-
-/// The mailbox of one worker.
+/// What a thread that serves connections is asked to do, how many of them it has, and what wakes it.
 #[derive(Debug)]
-pub struct Mailbox {
-    letters: Queue<Letter>,
-    errands: (Sender<Errand>, Receiver<Errand>),
+pub struct Errands<E> {
+    waiting: (Sender<E>, Receiver<E>),
     connections: AtomicUsize,
     waker: Waker,
 }
 
-impl Mailbox {
-    /// An empty mailbox; `waker` wakes the worker that takes from it.
-    pub fn new(limits: &Limits, waker: Waker) -> Mailbox {
-        Mailbox {
-            letters: Queue::new(limits.mailbox_letters_max, limits.mailbox_bytes_max),
-            errands: unbounded(),
-            connections: AtomicUsize::new(0),
-            waker,
-        }
-    }
-
-    /// Moves all of `batch` here, in order.
-    pub fn append(&self, batch: &mut Vec<Letter>) {
-        let bytes = batch.iter().map(Letter::bytes).sum();
-        if self.letters.append(batch, bytes) {
-            self.wake();
-        }
-    }
-
-    /// Takes all letters; `into` must be empty, its buffer is used for those that come next.
-    pub fn take(&self, into: &mut Vec<Letter>) {
-        self.letters.take(into);
-    }
-
-    /// See [`Queue::congested`].
-    pub fn congested(&self) -> bool {
-        self.letters.congested()
-    }
-
-    /// See [`Queue::relieved`].
-    pub fn relieved(&self) -> bool {
-        self.letters.relieved()
+impl<E> Errands<E> {
+    /// None; `waker` wakes the thread that takes them.
+    pub fn new(waker: Waker) -> Errands<E> {
+        Errands { waiting: unbounded(), connections: AtomicUsize::new(0), waker }
     }
 
     /// Hands over an errand, and wakes the owner.
-    pub fn send(&self, errand: Errand) {
+    pub fn send(&self, errand: E) {
         self.deposit(errand);
         self.wake();
     }
 
-    /// Hands over an errand without waking the owner: [`Mailbox::wake`] must follow, after the last one. Their number
+    /// Hands over an errand without waking the owner: [`Errands::wake`] must follow, after the last one. Their number
     /// is bounded by that of connections.
-    pub fn deposit(&self, errand: Errand) {
-        self.errands
+    pub fn deposit(&self, errand: E) {
+        self.waiting
             .0
             .send(errand)
-            .expect("the receiver lives as long as the sender: both are in this mailbox");
+            .expect("the receiver lives as long as the sender: both are in this struct");
     }
 
     /// Takes the next errand.
-    pub fn errand(&self) -> Option<Errand> {
-        self.errands.1.try_recv().ok()
+    pub fn errand(&self) -> Option<E> {
+        self.waiting.1.try_recv().ok()
     }
 
-    /// Connections of the worker, those still on their way to it included. A hint for whoever places the next one.
+    /// Connections of the owner, those still on their way to it included. A hint for whoever places the next one.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Acquire)
     }
@@ -121,6 +91,80 @@ impl Mailbox {
     pub fn wake(&self) {
         self.waker.wake().expect("writing to an eventfd fails only if the descriptor is bad");
     }
+}
+
+/// What is asked of the bridge, which serves the connections of long-poll clients.
+#[derive(Debug)]
+pub enum BridgeErrand {
+    /// Serve this socket. It is counted in [`Errands::connections`] already.
+    Serve(HandedOver),
+    /// Begin the shutdown.
+    Drain,
+    /// End, whatever is open.
+    Stop,
+}
+
+/// The mailboxes of all workers, by the index of their shards; each on cache lines of its own.
+pub type Mailboxes = Arc<[CachePadded<Mailbox>]>;
+
+/// The mailbox of one worker.
+#[derive(Debug)]
+pub struct Mailbox {
+    letters: Queue<Letter>,
+    errands: Errands<Errand>,
+}
+
+impl Mailbox {
+    /// An empty mailbox; `waker` wakes the worker that takes from it.
+    pub fn new(limits: &Limits, waker: Waker) -> Mailbox {
+        Mailbox {
+            letters: Queue::new(limits.mailbox_letters_max, limits.mailbox_bytes_max),
+            errands: Errands::new(waker),
+        }
+    }
+
+    /// Moves all of `batch` here, in order.
+    pub fn append(&self, batch: &mut Vec<Letter>) {
+        let bytes = batch.iter().map(Letter::bytes).sum();
+        if self.letters.append(batch, bytes) {
+            self.errands.wake();
+        }
+    }
+
+    /// Errands and connections.
+    pub fn errands(&self) -> &Errands<Errand> {
+        &self.errands
+    }
+
+    /// Takes all letters; `into` must be empty, its buffer is used for those that come next.
+    pub fn take(&self, into: &mut Vec<Letter>) {
+        self.letters.take(into);
+    }
+
+    /// See [`Queue::congested`].
+    pub fn congested(&self) -> bool {
+        self.letters.congested()
+    }
+
+    /// See [`Queue::relieved`].
+    pub fn relieved(&self) -> bool {
+        self.letters.relieved()
+    }
+}
+
+/// Leaves a connection with the worker that has the fewest, and counts it there; the worker is to be woken. `None` if
+/// there is no worker.
+pub fn place(mailboxes: &Mailboxes, arrival: Arrival) -> Option<ShardIndex> {
+    let places = (0..).map(ShardIndex).zip(&**mailboxes);
+    let (index, mailbox) = places.min_by_key(|(_, mailbox)| mailbox.errands.connections())?;
+    mailbox.errands.connection_added();
+    mailbox.errands.deposit(Errand::Adopt(arrival));
+    Some(index)
+}
+
+/// Connections of all workers.
+pub fn connections(mailboxes: &Mailboxes) -> usize {
+    mailboxes.iter().map(|mailbox| mailbox.errands.connections()).sum()
 }
 
 /// The queue itself. It knows no waker, so that it can be model-checked.

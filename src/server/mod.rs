@@ -3,13 +3,18 @@
 //! ```text
 //!   acceptor ---Adopt, Drain, Stop---> worker 0 (shard 0) <---letters---> worker 1 (shard 1) ...
 //!   listeners, signals, clock          sockets                            sockets
+//!                                        |  ^
+//!                             HandedOver v  | Adopt
+//!                                      bridge
+//!                                      sockets of long-poll clients
 //! ```
 //!
-//! One thread accepts, one thread drives each shard. [`Server::start`] binds every listener before it starts anything,
-//! so a server that cannot listen leaves no trace. What peers are told, when and how fast, is the router's business;
-//! the shell moves octets, letters and time.
+//! One thread accepts, one thread drives each shard, and one serves long-poll clients, if they are served at all.
+//! [`Server::start`] binds every listener before it starts anything, so a server that cannot listen leaves no trace.
+//! What peers are told, when and how fast, is the router's business; the shell moves octets, letters and time.
 
 mod acceptor;
+mod bridge;
 mod connection;
 mod farewell;
 mod listener;
@@ -33,8 +38,9 @@ use signal_hook_mio::v1_0::Signals;
 pub use self::listener::Address;
 
 use self::acceptor::{Acceptor, Command};
+use self::bridge::Bridge;
 use self::listener::Listener;
-use self::mailbox::{Mailbox, Mailboxes};
+use self::mailbox::{BridgeErrand, Errands, Mailbox, Mailboxes};
 use self::worker::Worker;
 use crate::counters::Counters;
 use crate::limits::Limits;
@@ -94,13 +100,15 @@ impl Server {
         let waker = Arc::new(waker);
         let limits = settings.limits.clone();
         let (polls, mailboxes) = mailboxes(shards, &limits)?;
-        let workers = workers(&Router::new(settings, shards, clock()), polls, &mailboxes, &waker)?;
+        let bridge = bridge(&settings, &mailboxes, &waker)?;
+        let errands = bridge.as_ref().map(Bridge::errands);
+        let workers = workers(&Router::new(settings, shards, clock()), polls, &mailboxes, &waker, &errands)?;
         let (commands, received) = unbounded();
-        let acceptor = Acceptor::new(poll, listeners, signals, received, mailboxes, limits)
+        let acceptor = Acceptor::new(poll, listeners, signals, received, mailboxes, errands, limits)
             .map_err(system("an event queue"))?;
 
         let mut server =
-            Server { addresses: bound, commands, waker, threads: Vec::with_capacity(shards + 1) };
+            Server { addresses: bound, commands, waker, threads: Vec::with_capacity(shards + 2) };
         // If a thread cannot be started, those before it must end: the acceptor goes first, since it stops the others.
         server.spawn("fanwire-accept".to_owned(), move || {
             acceptor.run();
@@ -108,6 +116,12 @@ impl Server {
         })?;
         for (place, worker) in workers.into_iter().enumerate() {
             server.spawn(format!("fanwire-{place}"), move || worker.run())?;
+        }
+        if let Some(bridge) = bridge {
+            server.spawn("fanwire-bridge".to_owned(), move || {
+                bridge.run();
+                Counters::default()
+            })?;
         }
         Ok(server)
     }
@@ -181,20 +195,39 @@ fn mailboxes(count: usize, limits: &Limits) -> Result<(Vec<Poll>, Mailboxes), St
     Ok((polls, mailboxes.into()))
 }
 
+/// Who serves long-poll clients, if any listener takes them.
+fn bridge(
+    settings: &Settings,
+    mailboxes: &Mailboxes,
+    acceptor: &Arc<Waker>,
+) -> Result<Option<Bridge>, StartError> {
+    if settings.listeners.iter().all(|listener| listener.transport.longpoll.is_none()) {
+        return Ok(None);
+    }
+    let poll = Poll::new().map_err(system("an event queue"))?;
+    let waker = Waker::new(poll.registry(), bridge::WAKER).map_err(system("a waker"))?;
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| system("random numbers")(error.into()))?;
+    let (mailboxes, acceptor) = (Arc::clone(mailboxes), Arc::clone(acceptor));
+    Ok(Some(Bridge::new(settings, seed, mailboxes, acceptor, poll, waker)))
+}
+
 /// A worker for each shard.
 fn workers(
     router: &Arc<Router>,
     polls: Vec<Poll>,
     mailboxes: &Mailboxes,
     acceptor: &Arc<Waker>,
+    bridge: &Option<Arc<Errands<BridgeErrand>>>,
 ) -> Result<Vec<Worker>, StartError> {
     let mut workers = Vec::with_capacity(polls.len());
     for (index, poll) in (0..).map(ShardIndex).zip(polls) {
         let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| StartError::System("random numbers", error.into()))?;
+        getrandom::fill(&mut seed).map_err(|error| system("random numbers")(error.into()))?;
         let shard = Shard::new(Arc::clone(router), index, seed);
         let (mailboxes, acceptor) = (Arc::clone(mailboxes), Arc::clone(acceptor));
-        workers.push(Worker::new(shard, index, mailboxes, acceptor, router.settings.limits.clone(), poll));
+        let limits = router.settings.limits.clone();
+        workers.push(Worker::new(shard, index, mailboxes, acceptor, bridge.clone(), limits, poll));
     }
     Ok(workers)
 }

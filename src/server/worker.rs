@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
 
-use super::connection::{Arrival, Connection, Connections, Input};
+use super::connection::{Arrival, Connection, Connections, HandedOver, Input, Stage};
 use super::farewell::Farewells;
-use super::mailbox::{Errand, Mailboxes};
+use super::mailbox::{BridgeErrand, Errand, Errands, Mailboxes};
 use crate::counters::Counters;
 use crate::error::CloseReason;
 use crate::limits::Limits;
@@ -44,6 +44,8 @@ pub struct Worker {
     mailboxes: Mailboxes,
     /// Of the acceptor, who waits for the last connection when the router drains.
     acceptor: Arc<Waker>,
+    /// Who serves the connections of long-poll clients, if anybody does.
+    bridge: Option<Arc<Errands<BridgeErrand>>>,
     limits: Limits,
     poll: Poll,
     connections: Connections,
@@ -64,6 +66,7 @@ pub struct Worker {
     letters_wait: bool,
     dirty: Vec<PeerKey>,
     closing: Vec<(PeerKey, Closing)>,
+    handed_over: Vec<(PeerKey, Vec<u8>)>,
 }
 
 impl Worker {
@@ -73,6 +76,7 @@ impl Worker {
         index: ShardIndex,
         mailboxes: Mailboxes,
         acceptor: Arc<Waker>,
+        bridge: Option<Arc<Errands<BridgeErrand>>>,
         limits: Limits,
         poll: Poll,
     ) -> Worker {
@@ -81,6 +85,7 @@ impl Worker {
             index,
             mailboxes,
             acceptor,
+            bridge,
             limits,
             poll,
             connections: Connections::default(),
@@ -95,6 +100,7 @@ impl Worker {
             letters_wait: false,
             dirty: Vec::new(),
             closing: Vec::new(),
+            handed_over: Vec::new(),
         }
     }
 
@@ -178,7 +184,7 @@ impl Worker {
     }
 
     fn take_errands(&mut self, now: Instant) -> bool {
-        while let Some(errand) = self.mailboxes[self.index.index()].errand() {
+        while let Some(errand) = self.errands().errand() {
             match errand {
                 Errand::Adopt(arrival) => self.adopt(arrival, now),
                 Errand::Drain => {
@@ -192,13 +198,24 @@ impl Worker {
     }
 
     fn adopt(&mut self, arrival: Arrival, now: Instant) {
-        let Arrival { mut socket, origin, listener, full } = arrival;
-        let key = self.shard.open(listener, full, now);
+        let Arrival { mut socket, origin, listener, stage } = arrival;
+        let key = match stage {
+            Stage::Linked(link) => self.shard.open_linked(listener, link, now),
+            Stage::Refused => self.shard.open(listener, true, now),
+            Stage::New | Stage::Returned(_) => self.shard.open(listener, false, now),
+        };
         let registered = socket.register(self.poll.registry(), Token(key.index as usize));
-        self.connections.insert(Connection::new(key, socket, origin));
+        self.connections.insert(Connection::new(key, listener, socket, origin));
         if registered.is_err() {
-            self.fail(key, now);
+            return self.fail(key, now);
         }
+        if let Stage::Returned(mut octets) = stage {
+            self.shard.receive(key, &mut octets, now);
+        }
+    }
+
+    fn errands(&self) -> &Errands<Errand> {
+        self.mailboxes[self.index.index()].errands()
     }
 
     /// Takes letters up to a turn's share of octets, the same as for reading; the rest waits for the next turn.
@@ -332,6 +349,26 @@ impl Worker {
             }
         }
         self.closing = closing;
+        let mut handed_over = std::mem::take(&mut self.handed_over);
+        self.shard.handed_over(&mut handed_over);
+        for (key, octets) in handed_over.drain(..) {
+            self.hand_over(key, octets);
+        }
+        self.handed_over = handed_over;
+    }
+
+    /// The connection is the bridge's from here on. It is counted there before it is no longer counted here, so that
+    /// nobody takes the last one for gone.
+    fn hand_over(&mut self, key: PeerKey, octets: Vec<u8>) {
+        let Some(mut connection) = self.connections.remove(key) else { return };
+        let _ = connection.socket().deregister(self.poll.registry());
+        if let Some(bridge) = &self.bridge {
+            let (origin, listener) = (connection.origin, connection.listener);
+            let socket = connection.into_socket();
+            bridge.connection_added();
+            bridge.send(BridgeErrand::Serve(HandedOver { socket, origin, listener, octets }));
+        }
+        self.errands().connection_removed();
     }
 
     fn shutdown(&mut self, key: PeerKey) {
@@ -352,14 +389,14 @@ impl Worker {
         let Some(mut connection) = self.connections.remove(key) else { return };
         // Closing the socket would do as well, as long as no other descriptor refers to it; this does not depend on it.
         let _ = connection.socket().deregister(self.poll.registry());
-        self.mailboxes[self.index.index()].connection_removed();
+        self.errands().connection_removed();
         self.farewells.tell(connection.origin, reason, now);
     }
 
     /// What must be known before sleeping: who may be read again, and whether the shutdown has come to its end.
     fn look_ahead(&mut self) {
         self.shard.resumed(&mut self.resumed);
-        if self.draining && self.mailboxes[self.index.index()].connections() == 0 {
+        if self.draining && self.errands().connections() == 0 {
             self.acceptor.wake().expect("writing to an eventfd fails only if the descriptor is bad");
         }
     }

@@ -50,6 +50,12 @@ impl Kept {
         self.gather_cut(count, held, input)
     }
 
+    /// Takes all that is kept.
+    pub fn take_all(&mut self) -> Vec<u8> {
+        self.drop_used();
+        mem::take(&mut self.bytes)
+    }
+
     /// Octets of memory held.
     pub fn memory(&self) -> usize {
         self.bytes.capacity()

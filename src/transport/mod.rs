@@ -9,6 +9,7 @@
 //!   Opening --0x7F--------> RawSocket ---------------------> (the peer just closes)
 //!      '----HTTP token----> WebSocket ----close frame------> Finished
 //!                '--------> Finished, after a page
+//!                '--------> LongPoll: the connection is served elsewhere, with all its octets
 //! ```
 //!
 //! Whatever the cuts between inputs are, the same octets give the same messages, the same replies and the same
@@ -48,6 +49,9 @@ pub struct Settings {
     pub rawsocket: bool,
     /// WebSocket may be opened.
     pub websocket: bool,
+    /// Where HTTP requests for the long-poll transport go: a path that begins with `/` and does not end with one. None
+    /// if it is not spoken.
+    pub longpoll: Option<Arc<str>>,
 }
 
 /// How messages are put into frames.
@@ -112,6 +116,8 @@ pub enum Inbound<'a> {
     /// The peer has ended its side in good order (a close handshake, or a page that was asked for): write what is
     /// queued, then close. Further input is ignored.
     Finished,
+    /// It is HTTP for the long-poll transport, which is not spoken here: [`Transport::take_octets`] has all of it.
+    LongPoll,
 }
 
 /// The receiving half of one connection.
@@ -135,6 +141,8 @@ enum State {
     WebSocket(Box<WebSocket>),
     /// A page was asked for and answered: nothing more is read.
     Finished,
+    /// A request for the long-poll transport has come; it is kept.
+    LongPoll,
 }
 
 impl Transport {
@@ -142,6 +150,13 @@ impl Transport {
     /// many connections: RawSocket error 4, HTTP 503.
     pub fn new(settings: Arc<Settings>, full: bool) -> Transport {
         Transport { settings, kept: Kept::default(), state: State::Opening { full, lines_end: 0 } }
+    }
+
+    /// The router's end of a stream whose other end is the router's as well: there is no handshake, and RawSocket is
+    /// spoken whether or not the listener takes it from others.
+    pub fn linked(settings: Arc<Settings>, link: Link) -> Transport {
+        let state = State::RawSocket(RawSocket::linked(link, &settings));
+        Transport { settings, kept: Kept::default(), state }
     }
 
     /// Cuts the next thing out of `input`, which it advances, or out of what it has kept from before. Unmasks in
@@ -166,7 +181,17 @@ impl Transport {
             State::RawSocket(ref mut rawsocket) => rawsocket.next(&mut self.kept, input, reply),
             State::WebSocket(ref mut websocket) => websocket.next(&mut self.kept, input, reply),
             State::Finished => Ok(Inbound::Finished),
+            State::LongPoll => {
+                self.kept.keep(input);
+                *input = &mut [];
+                Ok(Inbound::LongPoll)
+            }
         }
+    }
+
+    /// All octets of a connection that [`Inbound::LongPoll`] was said of.
+    pub fn take_octets(&mut self) -> Vec<u8> {
+        self.kept.take_all()
     }
 
     /// Keeps input that is not to be handled now; `next` begins with it.
@@ -190,7 +215,7 @@ impl Transport {
         match &self.state {
             State::RawSocket(rawsocket) => Some(rawsocket.link()),
             State::WebSocket(websocket) => Some(websocket.link()),
-            State::Opening { .. } | State::Finished => None,
+            State::Opening { .. } | State::Finished | State::LongPoll => None,
         }
     }
 
@@ -199,7 +224,7 @@ impl Transport {
         match &self.state {
             State::RawSocket(rawsocket) => rawsocket.ping(reply),
             State::WebSocket(websocket) => websocket.ping(reply),
-            State::Opening { .. } | State::Finished => {}
+            State::Opening { .. } | State::Finished | State::LongPoll => {}
         }
     }
 
@@ -213,7 +238,7 @@ impl Transport {
 
     fn finished(&self) -> bool {
         match &self.state {
-            State::Opening { .. } | State::RawSocket(_) => false,
+            State::Opening { .. } | State::RawSocket(_) | State::LongPoll => false,
             State::WebSocket(websocket) => websocket.finished(),
             State::Finished => true,
         }
@@ -239,6 +264,11 @@ impl Transport {
                 match upgrade::answer(&mut self.kept, lines_end, input, settings, *full, reply)? {
                     Answered::Incomplete => return Ok(Inbound::Incomplete),
                     Answered::Page => State::Finished,
+                    Answered::LongPoll => {
+                        self.kept.keep(input);
+                        *input = &mut [];
+                        State::LongPoll
+                    }
                     Answered::Upgraded(link) => {
                         State::WebSocket(Box::new(WebSocket::new(link, settings.message_bytes_max)))
                     }
@@ -249,6 +279,7 @@ impl Transport {
         self.state = opened;
         match self.state {
             State::Finished => Ok(Inbound::Finished),
+            State::LongPoll => Ok(Inbound::LongPoll),
             _ => Ok(Inbound::Opened),
         }
     }

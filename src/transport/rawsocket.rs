@@ -196,6 +196,12 @@ impl RawSocket {
         }
     }
 
+    /// The router's own end of a stream whose other end is the router's as well: nothing is to be agreed on.
+    pub fn linked(link: Link, settings: &Settings) -> RawSocket {
+        let payload_bytes_max = settings.message_bytes_max.min(MESSAGE_BYTES_CEILING) as u32;
+        RawSocket { link, payload_bytes_max }
+    }
+
     /// The next message; answers PINGs on the way.
     #[inline]
     pub fn next<'a, 'b: 'a>(

@@ -26,6 +26,7 @@ pub(super) fn settings() -> Settings {
         serializers: [true; Serializer::COUNT],
         rawsocket: true,
         websocket: true,
+        longpoll: None,
     }
 }
 
@@ -52,6 +53,7 @@ pub(super) fn run_keeping<'p>(
         loop {
             match transport.next(&mut input, &mut outcome.reply) {
                 Ok(Inbound::Opened) => {}
+                Ok(Inbound::LongPoll) => panic!("the settings of these runs do not have it"),
                 Ok(Inbound::Message(message)) => outcome.messages.push(message.to_vec()),
                 Ok(Inbound::Incomplete) => {
                     assert!(input.is_empty(), "what is incomplete must be kept");

@@ -2,7 +2,8 @@
 //!
 //! A request that asks for WebSocket on any path is checked and answered with 101; from its last octet on the
 //! connection is [`super::websocket`]'s. Everything else gets a short answer that says what to do instead, a page
-//! for people at `/`, and the connection ends: this is no web server. Bodies are not read. The head may be cut
+//! for people at `/`, and the connection ends: this is no web server. Only a request for the long-poll transport is
+//! left as it is, for whoever speaks that. Bodies are not read. The head may be cut
 //! anywhere; it is parsed again for each line that has arrived, which the bound on the number of headers keeps cheap.
 //!
 //! Spec: RFC 6455, section 4.2; basic profile, "WebSocket Transport".
@@ -63,6 +64,8 @@ pub(super) enum Answered {
     Upgraded(Link),
     /// It was plain HTTP, and the connection ends.
     Page,
+    /// It is for the long-poll transport, and was not taken from the input.
+    LongPoll,
 }
 
 /// Reads the request at the front and answers it. `lines_end` remembers between calls how far lines have been seen.
@@ -85,6 +88,9 @@ pub(super) fn answer(
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut request = Request::new(&mut headers);
         match request.parse(&front[..end]) {
+            Ok(Status::Complete(_)) if !full && wants_longpoll(&request, settings) => {
+                return Ok(Answered::LongPoll);
+            }
             Ok(Status::Complete(head_bytes)) => {
                 let answered = answer_request(&request, settings, full, reply);
                 kept.take(head_bytes, input);
@@ -116,6 +122,13 @@ const HEAD_TOO_LARGE: Response =
     refusal("431 Request Header Fields Too Large", "The request is too large.\n");
 const MALFORMED: Response = refusal("400 Bad Request", "This is not an HTTP/1.1 request.\n");
 
+const FULL: Response = Response {
+    status: "503 Service Unavailable",
+    headers: TEXT,
+    body: Cow::Borrowed("The router has too many connections; try again later.\n"),
+    violation: Some(Violation::ConnectionLimit),
+};
+
 const fn refusal(status: &'static str, text: &'static str) -> Response {
     Response { status, headers: TEXT, body: Cow::Borrowed(text), violation: Some(Violation::Upgrade) }
 }
@@ -142,15 +155,42 @@ impl Response {
     }
 }
 
+/// True if the request asks for WebSocket, however badly.
+pub(crate) fn wants_websocket(request: &Request<'_, '_>) -> bool {
+    lists(request, "upgrade", "websocket") || one(request, "sec-websocket-key").is_some()
+}
+
+fn wants_longpoll(request: &Request<'_, '_>, settings: &Settings) -> bool {
+    let (Some(target), Some(base)) = (request.path, &settings.longpoll) else { return false };
+    below(path(target), base).is_some() && !wants_websocket(request)
+}
+
+/// The path of a request's target: without the query, and without what a proxy may put before it (RFC 9112, section
+/// 3.2.2).
+pub(crate) fn path(target: &str) -> &str {
+    let target = target.split('?').next().unwrap_or(target);
+    let rest = target.strip_prefix("http://").or_else(|| target.strip_prefix("https://"));
+    match rest {
+        Some(rest) => rest.find('/').map_or("/", |slash| &rest[slash..]),
+        None => target,
+    }
+}
+
+/// What follows `base` in a path that is `base` or below it.
+pub(crate) fn below<'p>(path: &'p str, base: &str) -> Option<&'p str> {
+    path.strip_prefix(base).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 fn answer_request(
     request: &Request<'_, '_>,
     settings: &Settings,
     full: bool,
     reply: &mut Vec<u8>,
 ) -> Result<Answered, Violation> {
-    let wants_websocket =
-        lists(request, "upgrade", "websocket") || one(request, "sec-websocket-key").is_some();
-    if !wants_websocket {
+    if !wants_websocket(request) {
+        if full && wants_longpoll(request, settings) {
+            return FULL.send(false, reply);
+        }
         return plain(request, settings).send(request.method == Some("HEAD"), reply);
     }
     match upgrade(request, settings, full) {
@@ -210,11 +250,7 @@ fn upgrade(request: &Request<'_, '_>, settings: &Settings, full: bool) -> Result
         });
     };
     if full {
-        let text = "The router has too many connections; try again later.\n";
-        return Err(Response {
-            violation: Some(Violation::ConnectionLimit),
-            ..refusal("503 Service Unavailable", text)
-        });
+        return Err(FULL);
     }
     // A WebSocket peer cannot announce what it takes.
     let link = Link { serializer, framing, message_bytes_max: MESSAGE_BYTES_CEILING };
@@ -225,7 +261,7 @@ fn upgrade(request: &Request<'_, '_>, settings: &Settings, full: bool) -> Result
 fn plain(request: &Request<'_, '_>, settings: &Settings) -> Response {
     let host = one(request, "host");
     let reads = matches!(request.method, Some("GET" | "HEAD"));
-    let path = request.path.map(|path| path.split('?').next().unwrap_or(path));
+    let path = request.path.map(path);
     if host.is_none() && request.version == Some(1) {
         return bad_request("A request has exactly one Host.\n");
     }
@@ -298,23 +334,24 @@ fn is_key(key: &[u8]) -> bool {
 }
 
 /// The values of all headers of that name, without the white space around them.
-fn values<'r>(request: &'r Request<'_, '_>, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
+pub(crate) fn values<'r>(request: &'r Request<'_, '_>, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
     let named = request.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
     named.map(|header| header.value.trim_ascii())
 }
 
 /// The value of the header of that name, if there is exactly one.
-fn one<'r>(request: &'r Request<'_, '_>, name: &'r str) -> Option<&'r [u8]> {
+pub(crate) fn one<'r>(request: &'r Request<'_, '_>, name: &'r str) -> Option<&'r [u8]> {
     let mut values = values(request, name);
     values.next().filter(|_| values.next().is_none())
 }
 
 /// The items of a list header, which may stand on several lines.
-fn tokens<'r>(request: &'r Request<'_, '_>, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
+pub(crate) fn tokens<'r>(request: &'r Request<'_, '_>, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
     values(request, name).flat_map(|value| value.split(|octet| *octet == b',')).map(<[u8]>::trim_ascii)
 }
 
-fn lists(request: &Request<'_, '_>, name: &str, token: &str) -> bool {
+/// True if the list header has the token, in any case.
+pub(crate) fn lists(request: &Request<'_, '_>, name: &str, token: &str) -> bool {
     tokens(request, name).any(|item| item.eq_ignore_ascii_case(token.as_bytes()))
 }
 
@@ -349,6 +386,48 @@ mod tests {
         let outcome = outcome(request);
         assert!(reply(&outcome).starts_with(&format!("HTTP/1.1 {status}")), "{request}{}", reply(&outcome));
         assert_eq!(outcome.violation, Some(Violation::Upgrade), "{request}");
+    }
+
+    /// What becomes of a request where long-poll is spoken, fed in pieces: the octets that are left for it, if any.
+    fn longpoll(stream: &str, piece: usize, full: bool) -> (Option<Vec<u8>>, Vec<u8>) {
+        let settings = Arc::new(Settings { longpoll: Some("/lp".into()), ..settings() });
+        let (mut transport, mut reply) = (Transport::new(settings, full), Vec::new());
+        let mut handed_over = false;
+        for octets in stream.as_bytes().chunks(piece) {
+            let mut octets = octets.to_vec();
+            let mut input = &mut octets[..];
+            match transport.next(&mut input, &mut reply) {
+                Ok(Inbound::LongPoll) => {
+                    assert!(input.is_empty(), "all of it is kept");
+                    handed_over = true;
+                }
+                Ok(Inbound::Incomplete) => {}
+                _ => break,
+            }
+        }
+        (handed_over.then(|| transport.take_octets()), reply)
+    }
+
+    #[test]
+    fn requests_for_longpoll_are_left_as_they_are() {
+        for path in ["/lp", "/lp/open?x=1", "/lp/a/send", "http://router.example/lp/open"] {
+            let stream = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n{{\n\n}}\nGET");
+            for piece in [1, 2, 30, stream.len()] {
+                let (octets, reply) = longpoll(&stream, piece, false);
+                assert_eq!((octets.as_deref(), &*reply), (Some(stream.as_bytes()), &b""[..]), "{path}");
+                let (octets, reply) = longpoll(&stream, piece, true);
+                assert!(octets.is_none() && reply.starts_with(b"HTTP/1.1 503 "), "there are too many");
+            }
+        }
+        for path in ["/", "/lpx", "/l", "/a/lp", "http://router.example?/lp"] {
+            let (octets, reply) = longpoll(&format!("POST {path} HTTP/1.1\r\nHost: a\r\n\r\n"), 9, false);
+            assert!(octets.is_none() && reply.starts_with(b"HTTP/1.1 405 "), "{path}");
+        }
+        let (octets, reply) = longpoll(&GOOD.replace("/ws", "/lp"), 1000, false);
+        assert!(
+            octets.is_none() && reply.starts_with(b"HTTP/1.1 101 "),
+            "WebSocket may be opened on any path"
+        );
     }
 
     #[test]

@@ -28,6 +28,7 @@ impl<S: Read + Write> Peer<S> {
             serializers: [true; Serializer::COUNT],
             rawsocket: true,
             websocket: true,
+            longpoll: None,
         };
         Peer { stream, transport: Transport::new(Arc::new(settings), false) }
     }
@@ -40,7 +41,7 @@ impl<S: Read + Write> Peer<S> {
             let mut reply = Vec::new();
             let received = match self.transport.next(&mut input, &mut reply).unwrap() {
                 Inbound::Message(bytes) => Some(bytes.to_vec()),
-                Inbound::Finished => return None,
+                Inbound::Finished | Inbound::LongPoll => return None,
                 Inbound::Opened => Some(Vec::new()),
                 Inbound::Incomplete => None,
             };

@@ -113,6 +113,7 @@ impl Wire {
                 serializers: [true; Serializer::COUNT],
                 rawsocket: true,
                 websocket: true,
+                longpoll: None,
             }),
             request_ids: RequestIds::Strict,
         };

@@ -9,5 +9,6 @@ mod client;
 mod connections;
 mod drain;
 mod flow;
+mod longpoll;
 mod process;
 mod setup;

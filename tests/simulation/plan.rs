@@ -161,6 +161,7 @@ impl Plan {
             serializers: [true; Serializer::COUNT],
             rawsocket: true,
             websocket: true,
+            longpoll: None,
         });
         let listener = |request_ids| ListenerSettings { transport: transport.clone(), request_ids };
         let realm =

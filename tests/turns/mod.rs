@@ -73,6 +73,7 @@ impl Shards {
             serializers: [true; Serializer::COUNT],
             rawsocket: true,
             websocket: true,
+            longpoll: None,
         };
         let settings = Settings {
             limits: limits.clone(),

@@ -415,7 +415,7 @@ mod tests {
                         _ => message.name().to_owned(),
                     });
                 }
-                Inbound::Incomplete | Inbound::Finished => return (reply, names),
+                Inbound::Incomplete | Inbound::Finished | Inbound::LongPoll => return (reply, names),
             }
         }
     }
@@ -443,6 +443,7 @@ mod tests {
                     serializers: [true; Serializer::COUNT],
                     rawsocket: true,
                     websocket: true,
+                    longpoll: None,
                 };
                 let mut router = Transport::new(Arc::new(settings), false);
                 let mut session = wamp.session(Role::Subscriber { first: 41, count: 2 }, 0);
