@@ -63,6 +63,7 @@ pub struct Serve {
 
     /// Keep an event history of a topic, for wamp.subscription.get_events. May be given again; the first that matches a
     /// topic keeps its events. Options follow the topic: 'com.example.?match=prefix&events=1000&seconds=3600&bytes=16M'
+    /// [default: none is kept]
     #[arg(long, value_name = "TOPIC", value_parser = config::history_rule)]
     event_history: Vec<HistoryRule>,
 

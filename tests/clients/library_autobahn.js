@@ -43,28 +43,38 @@ class Peer {
     return publication?.id;
   }
 
-  async subscribe(topic, onEvent) {
-    const subscription = await refusing(this.session.subscribe(topic, (args, kwargs) => onEvent({ args, kwargs })));
+  async subscribe(topic, onEvent, options) {
+    const received = (args, kwargs, details) => onEvent({ args, kwargs }, details);
+    const subscription = await refusing(this.session.subscribe(topic, received, options));
     return () => refusing(this.session.unsubscribe(subscription));
   }
 
-  async register(procedure, answer) {
-    const registration = await refusing(this.session.register(procedure, async (args, kwargs) => {
+  async register(procedure, answer, options) {
+    const registration = await refusing(this.session.register(procedure, async (args, kwargs, details) => {
       try {
-        const result = await answer({ args, kwargs });
+        const result = await answer({ args, kwargs }, details);
         return new autobahn.Result(result.args, result.kwargs);
       } catch (error) {
         throw new autobahn.Error(error.uri, error.args, error.kwargs);
       }
-    }));
+    }, options));
     return () => refusing(this.session.unregister(registration));
   }
 
   // The library hands a single positional result out bare, and none as null.
-  async call(procedure, { args, kwargs }) {
-    const result = await refusing(this.session.call(procedure, args, kwargs));
-    if (result instanceof autobahn.Result) return { args: result.args, kwargs: result.kwargs };
-    return { args: result === null ? [] : [result], kwargs: {} };
+  async call(procedure, payload, options) {
+    return this.begin(procedure, payload, options).result;
+  }
+
+  // A call that can be canceled: `{result, cancel}`.
+  begin(procedure, { args, kwargs }, options) {
+    const call = this.session.call(procedure, args, kwargs, options);
+    return { result: refusing(call).then(payloadOf), cancel: (mode) => call.cancel({ mode }) };
+  }
+
+  // The connection ends without a GOODBYE.
+  lose() {
+    this.session._socket.close(1000);
   }
 
   // Resolves with the reason of the router's GOODBYE once the transport is closed.
@@ -74,6 +84,11 @@ class Peer {
     if (reason !== 'closed') throw new Error(`the transport ended as ${reason}`);
     return details.reason;
   }
+}
+
+function payloadOf(result) {
+  if (result instanceof autobahn.Result) return { args: result.args, kwargs: result.kwargs };
+  return { args: result === null ? [] : [result], kwargs: {} };
 }
 
 async function refusing(request) {

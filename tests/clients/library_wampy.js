@@ -31,24 +31,35 @@ class Peer {
     return publicationId;
   }
 
-  async subscribe(topic, onEvent) {
-    const { subscriptionKey } = await refusing(this.wampy.subscribe(topic, (event) => onEvent(received(event))));
+  async subscribe(topic, onEvent, options) {
+    const taken = (event) => onEvent(received(event), event.details);
+    const { subscriptionKey } = await refusing(this.wampy.subscribe(topic, taken, options));
     return () => refusing(this.wampy.unsubscribe(subscriptionKey));
   }
 
-  async register(procedure, answer) {
+  async register(procedure, answer, options) {
     await refusing(this.wampy.register(procedure, async (invocation) => {
       try {
-        return sent(await answer(received(invocation)));
+        return sent(await answer(received(invocation), invocation.details));
       } catch (error) {
         throw { error: error.uri, argsList: error.args, argsDict: error.kwargs };
       }
-    }));
+    }, options));
     return () => refusing(this.wampy.unregister(procedure));
   }
 
-  async call(procedure, payload) {
-    return received(await refusing(this.wampy.call(procedure, sent(payload))));
+  async call(procedure, payload, options) {
+    return this.begin(procedure, payload, options).result;
+  }
+
+  begin(procedure, payload, options) {
+    const call = this.wampy.call(procedure, sent(payload), options);
+    const { reqId } = this.wampy.getOpStatus();
+    return { result: refusing(call).then(received), cancel: (mode) => this.wampy.cancel(reqId, { mode }) };
+  }
+
+  lose() {
+    this.wampy._ws.close();
   }
 
   // The library keeps the reason of the router's GOODBYE to itself.

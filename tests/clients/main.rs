@@ -1,13 +1,14 @@
 //! Client libraries that others wrote against the real binary.
 //!
 //! Each library has a script that plays both sides of every scenario and reports on it; `scenario.rs` lists what must
-//! be reported. `cross.rs` lets all libraries, transports and serializers meet on one router, and `examples.rs` runs
-//! the examples that newcomers are given. The libraries are installed by the tests (`install.rs`), pinned by
-//! `requirements.txt` and `package.json`.
+//! be reported; `advanced.rs` does so for the features of the Advanced Profile. `cross.rs` lets all libraries, transports
+//! and serializers meet on one router, and `examples.rs` runs the examples that newcomers are given. The libraries are
+//! installed by the tests (`install.rs`), pinned by `requirements.txt` and `package.json`.
 //!
 //! Each test starts a router of its own on a free port. `FANWIRE_TEST_URL=ws://host:port/ws` has them use one that runs
 //! already, of any make, which must offer `realm1` to anonymous clients there, with RawSocket on the same port.
 
+mod advanced;
 mod cross;
 mod examples;
 mod install;

@@ -416,4 +416,5 @@ def main():
     asyncio.run(asyncio.wait_for(work, SCENARIO_SECONDS_MAX))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+//! The features of the Advanced Profile, each with every library that has it.
+//!
+//! `advanced.py` and `advanced.js` report on the checks under these names.
+
+use crate::router::Router;
+use crate::{node, python, scenario};
+
+const SHARDS: usize = 2;
+
+/// Every feature with its checks.
+const FEATURES: [(&str, &[&str]); 8] = [
+    (
+        "progressive_results",
+        &["parts_come_before_the_result", "parts_only_where_they_are_asked_for", "an_error_ends_the_parts"],
+    ),
+    ("canceling", &["the_callee_is_interrupted", "the_caller_is_told", "both_go_on"]),
+    ("call_timeouts", &["a_call_of_nobody_times_out"]),
+    ("pattern_registrations", &["the_callee_learns_the_procedure", "exact_before_prefix_before_wildcard"]),
+    (
+        "shared_registrations",
+        &["first", "last", "round_robin", "random", "policies_do_not_mix", "one_goes_and_the_other_answers"],
+    ),
+    ("retained_events", &["the_last_retained_event_comes_first", "only_who_asks_gets_it"]),
+    ("testaments", &["published_when_the_connection_is_lost", "scopes_are_flushed_apart"]),
+    (
+        "meta_api",
+        &[
+            "sessions_are_listed_and_described",
+            "joining_and_leaving_are_events",
+            "subscriptions_are_found",
+            "registrations_are_found",
+            "a_session_is_killed",
+        ],
+    ),
+];
+
+/// autobahn-python hides the answer to a call that it has canceled.
+const PYTHON_UNABLE: [&str; 1] = ["the_caller_is_told"];
+
+/// Neither library in JavaScript heeds an INTERRUPT, or hands out the reason of a GOODBYE it has not asked for.
+const NODE_UNABLE: [&str; 2] = ["the_callee_is_interrupted", "a_session_is_killed"];
+
+fn checks(feature: &str) -> Vec<&'static str> {
+    let (_, checks) = FEATURES.iter().find(|(name, _)| *name == feature).expect("it is one of the features");
+    [&["joined"], *checks, &["done"]].concat()
+}
+
+fn passes_python(feature: &'static str, url: fn(&Router) -> String, serializer: &str) {
+    let Some(mut command) = python::script("advanced.py") else { return };
+    let router = Router::start(SHARDS);
+    command.args([&url(&router), serializer, &format!("com.example.python.{serializer}.{feature}"), feature]);
+    scenario::passes_all(&checks(feature), feature, &mut command, &PYTHON_UNABLE);
+}
+
+fn passes_node(library: &str, feature: &'static str, serializer: &str) {
+    let Some(mut command) = node::script("advanced.js") else { return };
+    let router = Router::start(SHARDS);
+    let prefix = format!("com.example.{library}.{serializer}.{feature}");
+    command.args([library, &router.websocket_url(), serializer, &prefix, feature]);
+    command.args(NODE_UNABLE);
+    scenario::passes_all(&checks(feature), feature, &mut command, &NODE_UNABLE);
+}
+
+/// wampy.js does not send the option `retain`.
+fn with_all(feature: &'static str) {
+    passes_python(feature, Router::websocket_url, "msgpack");
+    passes_python(feature, Router::rawsocket_url, "cbor");
+    passes_node("autobahn", feature, "json");
+    if feature != "retained_events" {
+        passes_node("wampy", feature, "msgpack");
+    }
+}
+
+/// A callee that announces no call canceling, as those in JavaScript, is one without progressive results.
+#[test]
+#[ignore = "the router does not announce progressive results"]
+fn progressive_results() {
+    passes_python("progressive_results", Router::websocket_url, "msgpack");
+    passes_python("progressive_results", Router::rawsocket_url, "json");
+}
+
+#[test]
+fn canceling() {
+    with_all("canceling");
+}
+
+#[test]
+#[ignore = "the router does not announce call timeouts"]
+fn call_timeouts() {
+    with_all("call_timeouts");
+}
+
+#[test]
+fn pattern_registrations() {
+    with_all("pattern_registrations");
+}
+
+#[test]
+fn shared_registrations() {
+    with_all("shared_registrations");
+}
+
+#[test]
+fn retained_events() {
+    with_all("retained_events");
+}
+
+#[test]
+fn testaments() {
+    with_all("testaments");
+}
+
+#[test]
+fn meta_api() {
+    with_all("meta_api");
+}
