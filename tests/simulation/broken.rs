@@ -322,6 +322,14 @@ const BROKEN: &[(&str, Breaks)] = &[
         let at = retention(log);
         log.entries.remove(at);
     }),
+    ("retained_found", |log| {
+        let at = retained_testament(log);
+        log.entries.remove(at);
+    }),
+    ("retained_if_asked", |log| {
+        let at = retained_testament(log);
+        message(log, at).0[4] = list!["testament", HEIR, 1, 9].into();
+    }),
     ("retained_if_asked", |log| {
         let at = retention(log);
         let event = log.entries[at].clone();
@@ -400,11 +408,34 @@ fn retention(log: &mut Log) -> usize {
     at
 }
 
+/// The same for a testament.
+fn retained_testament(log: &mut Log) -> usize {
+    let mut script = Script(std::mem::take(log));
+    let s = &mut script;
+    let what = list!["testament", HEIR, 1, 1];
+    let keywords = dict! { "publish_options": dict! { "retain": true } };
+    let arguments = list!["r.b", what.clone()];
+    s.says(HEIR, list![code::CALL, 4, dict! {}, "wamp.session.add_testament", arguments, keywords]);
+    s.hears(HEIR, list![code::RESULT, 4, dict! {}]);
+    s.says(HEIR, list![code::GOODBYE, dict! {}, reason::CLOSE_REALM]);
+    s.hears(HEIR, list![code::GOODBYE, dict! {}, reason::GOODBYE_AND_OUT]);
+    s.quiet(true);
+    s.says(WATCHER, list![code::SUBSCRIBE, 3, dict! { "get_retained": true }, "r.b"]);
+    s.hears(WATCHER, list![code::SUBSCRIBED, 3, 73]);
+    s.hears(WATCHER, list![code::EVENT, 73, 701, dict! { "retained": true }, what]);
+    let at = s.0.entries.len() - 1;
+    s.quiet(true);
+    *log = script.0;
+    at
+}
+
 #[test]
 fn nothing_is_wrong_with_what_is_well() {
     let mut log = well();
     assert_eq!(check(&log), Ok(()));
     retention(&mut log);
+    assert_eq!(check(&log), Ok(()));
+    retained_testament(&mut log);
     assert_eq!(check(&log), Ok(()));
 }
 

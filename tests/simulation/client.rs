@@ -264,7 +264,7 @@ impl Client {
 
     /// Adds a testament, or flushes those of a scope.
     pub fn bequeath(&mut self, chance: &mut Chance) -> Message {
-        let (scope, options) = match chance.below(3) {
+        let (scope, mut options) = match chance.below(3) {
             0 => (0, dict! { "scope": "detached" }),
             1 => (1, dict! { "scope": "destroyed" }),
             _ => (1, dict! {}),
@@ -284,6 +284,9 @@ impl Client {
         self.sequence += 1;
         let topic = *chance.pick(&["t.a", "t.b", "t.a.b", "t.b.b"]).expect("four are given");
         let arguments = list![topic, list!["testament", self.life, scope, self.sequence]];
+        if self.retains && self.sequence.is_multiple_of(2) {
+            options.set("publish_options", dict! { "retain": true });
+        }
         Message(list![code::CALL, request, dict! {}, "wamp.session.add_testament", arguments, options])
     }
 

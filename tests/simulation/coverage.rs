@@ -15,6 +15,7 @@ use crate::naive::matches;
 pub const MUST_HAPPEN: &[&str] = &[
     "a retained event was read",
     "a retained event was read that was live as well",
+    "a retained testament was read",
     "an answer came too late",
     "a call crossed shards",
     "a callee left with calls open",
@@ -133,6 +134,7 @@ impl Coverage {
                 self.count("a testament was read");
                 let killed = killed.contains(&of);
                 self.count_many("a testament of a killed session was read", usize::from(killed));
+                self.count_many("a retained testament was read", usize::from(is_retained(message)));
             }
             if let Some((_, verb)) = meta_event(&topics, life, message).split_once('.') {
                 self.count("a meta event of a realm was read");

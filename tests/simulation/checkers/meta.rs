@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fanwire::wamp::message::code;
 
-use super::{Checked, ensure, interests, meta_event, topics};
+use super::{Checked, ensure, interests, is_retained, meta_event, topics};
 use crate::item::{Item, Message};
 use crate::log::{Log, What};
 use crate::naive::matches;
@@ -21,7 +21,7 @@ fn results(log: &Log) -> BTreeMap<(usize, u64), usize> {
 }
 
 /// The arguments of a message.
-fn arguments(message: &Message) -> &[Item] {
+pub(super) fn arguments(message: &Message) -> &[Item] {
     message.payload().first().and_then(Item::list).unwrap_or(&[])
 }
 
@@ -40,19 +40,28 @@ pub fn testament(arguments: &[Item]) -> Option<(usize, u64, u64)> {
 }
 
 /// A testament that was added.
-struct Testament<'a> {
-    what: (usize, u64, u64),
-    topic: &'a str,
+pub(super) struct Testament<'a> {
+    pub(super) what: (usize, u64, u64),
+    pub(super) topic: &'a str,
+    /// It is to be retained.
+    pub(super) retain: bool,
     added: usize,
     /// It was surely added.
-    granted: bool,
+    pub(super) granted: bool,
     /// It may have been flushed.
-    flushing: bool,
+    pub(super) flushing: bool,
     /// It surely was.
     flushed: bool,
 }
 
-fn testaments(log: &Log) -> Vec<Testament<'_>> {
+/// True if the testament is to be retained.
+fn retain(call: &Message) -> bool {
+    let options = call.payload().get(1).and_then(|keywords| keywords.entry("publish_options"));
+    options.and_then(|options| options.entry("retain")) == Some(&Item::Bool(true))
+}
+
+/// The testaments that were added, or may have been.
+pub(super) fn testaments(log: &Log) -> Vec<Testament<'_>> {
     let results = results(log);
     let flushes: Vec<_> = calls(log, "wamp.session.flush_testaments").collect();
     let added = calls(log, "wamp.session.add_testament").filter_map(|(added, life, call)| {
@@ -63,6 +72,7 @@ fn testaments(log: &Log) -> Vec<Testament<'_>> {
         Some(Testament {
             what,
             topic: topic.text()?,
+            retain: retain(call),
             added,
             granted: results.contains_key(&(life, call.number(1))),
             flushing: later.clone().next().is_some(),
@@ -79,7 +89,8 @@ pub(super) fn testaments_published(log: &Log) -> Checked {
     let departures = log.departures();
     let mut got = BTreeSet::new();
     let mut last: BTreeMap<(usize, usize), (u64, u64)> = BTreeMap::new();
-    for (at, life, message) in log.heard().filter(|(_, _, message)| message.code() == code::EVENT) {
+    let live = |message: &Message| message.code() == code::EVENT && !is_retained(message);
+    for (at, life, message) in log.heard().filter(|(_, _, message)| live(message)) {
         let Some(what) = testament(arguments(message)) else { continue };
         let (of, scope, number) = what;
         let known = by_name.get(&what).ok_or_else(|| format!("entry {at}: nobody said {what:?}"))?;

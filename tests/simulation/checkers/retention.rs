@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use fanwire::wamp::Serializer;
 use fanwire::wamp::message::code;
 
+use super::meta::{Testament, arguments, testament, testaments};
 use super::{Checked, ensure, origins, publications};
-use crate::item::{Item, Message};
+use crate::item::{Item, Message, Tag};
 use crate::log::{Log, What, option, policy};
 use crate::naive::matches;
 
@@ -52,30 +53,83 @@ fn replays(log: &Log) -> Result<Vec<Replay<'_>>, String> {
     Ok(found)
 }
 
+/// What there is to be retained, by what its events say.
+struct Retained<'a> {
+    publishes: BTreeMap<Tag, (usize, Message)>,
+    testaments: BTreeMap<(usize, u64, u64), Testament<'a>>,
+}
+
+impl<'a> Retained<'a> {
+    fn of(log: &'a Log) -> Retained<'a> {
+        let testaments = testaments(log).into_iter().map(|testament| (testament.what, testament));
+        Retained { publishes: origins(log, &[code::PUBLISH]), testaments: testaments.collect() }
+    }
+
+    /// The topic of an event, and whether it was to be retained.
+    fn origin(&self, event: &Message) -> Option<(&str, bool)> {
+        if let Some(tag) = event.tag() {
+            let (_, publish) = self.publishes.get(&tag)?;
+            return Some((publish.text(3), option(publish, "retain", false)));
+        }
+        let testament = self.testaments.get(&testament(arguments(event))?)?;
+        Some((testament.topic, testament.retain))
+    }
+}
+
 /// Retained events come right behind the SUBSCRIBED of who asked for them, one for each topic, and were to be retained.
 pub(super) fn retained_if_asked(log: &Log) -> Checked {
-    let said = origins(log, &[code::PUBLISH]);
+    let retained = Retained::of(log);
     for replay in replays(log)? {
         let asked = option(replay.said.1, "get_retained", false);
         let mut topics = BTreeSet::new();
         for (at, event) in replay.events {
             ensure(asked, || format!("entry {at} was not asked for"))?;
             ensure(event.number(1) == replay.subscription, || format!("entry {at} is of another one"))?;
-            let origin = event.tag().and_then(|tag| said.get(&tag));
-            let Some((_, origin)) = origin else { return Err(format!("entry {at} was said by nobody")) };
-            ensure(option(origin, "retain", false), || format!("entry {at} was not to be retained"))?;
-            ensure(topics.insert(origin.text(3)), || format!("entry {at} is a second one of its topic"))?;
+            let origin = retained.origin(event);
+            let Some((topic, retain)) = origin else { return Err(format!("entry {at} was said by nobody")) };
+            ensure(retain, || format!("entry {at} was not to be retained"))?;
+            ensure(topics.insert(topic), || format!("entry {at} is a second one of its topic"))?;
         }
     }
     Ok(())
 }
 
+/// Something that was stored between two moments of a run.
+struct Stored<'a> {
+    what: String,
+    life: usize,
+    topic: &'a str,
+    from: usize,
+    by: usize,
+}
+
+/// All that was surely stored.
+fn stored<'a>(log: &'a Log, retained: &Retained<'a>, quiet: &[usize]) -> Vec<Stored<'a>> {
+    let publications =
+        publications(log).into_iter().filter(|publication| option(publication.message, "retain", false));
+    let published = publications.map(|publication| Stored {
+        what: format!("{:?}", publication.tag),
+        life: publication.life,
+        topic: publication.message.text(3),
+        from: publication.from,
+        by: publication.by,
+    });
+    let departures = log.departures();
+    let sure = retained.testaments.values().filter(|known| known.retain && known.granted && !known.flushing);
+    let bequeathed = sure.filter_map(|testament| {
+        let life = testament.what.0;
+        let from = departures[life]?.at;
+        let by = *quiet.iter().find(|quiet| **quiet > from)?;
+        Some(Stored { what: format!("{:?}", testament.what), life, topic: testament.topic, from, by })
+    });
+    published.chain(bequeathed).collect()
+}
+
 /// Who asks for what is retained finds what was stored before it asked, or what was stored later still.
 pub(super) fn retained_found(log: &Log) -> Checked {
-    let (said, handled, departures) = (origins(log, &[code::PUBLISH]), log.handled(), log.departures());
+    let (retained, handled, departures) = (Retained::of(log), log.handled(), log.departures());
     let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
-    let retained: Vec<_> =
-        publications(log).into_iter().filter(|p| option(p.message, "retain", false)).collect();
+    let stored = stored(log, &retained, &quiet);
     for replay in replays(log)? {
         let Replay { life, said: (at, subscribe), events, .. } = replay;
         let (Some(from), Some(by)) = handled[at] else { continue };
@@ -84,26 +138,27 @@ pub(super) fn retained_found(log: &Log) -> Checked {
         if !stays || !option(subscribe, "get_retained", false) {
             continue;
         }
-        for publication in &retained {
-            let topic = publication.message.text(3);
+        for Stored { what, life: of, topic, from: stored_from, by: stored_by } in &stored {
             // What is in its place may be the subscriber's own, or too large for it.
-            let replaced = said.iter().any(|(tag, (_, message))| {
-                message.text(3) == topic
+            let replaced = retained.publishes.iter().any(|(tag, (_, message))| {
+                message.text(3) == *topic
                     && (tag.life == life && option(message, "exclude_me", true)
                         || 2 * message.write(Serializer::Json).len() + 200
                             > log.lives[life].message_bytes_max)
             });
-            let due = publication.by < from
+            let due = *stored_by < from
                 && !replaced
-                && log.lives[publication.life].realm == log.lives[life].realm
+                && log.lives[*of].realm == log.lives[life].realm
                 && matches(policy(subscribe), subscribe.text(3), topic);
+            // A testament is as late as its session's end, which has no place in the log that is certain.
+            let late = |event: &Message| match event.tag().and_then(|tag| retained.publishes.get(&tag)) {
+                Some((at, _)) => handled[*at].1.is_none_or(|by| by >= *stored_from),
+                None => true,
+            };
             let found = events.iter().any(|(_, event)| {
-                let origin = event.tag().and_then(|tag| said.get(&tag));
-                origin.is_some_and(|(at, message)| {
-                    message.text(3) == topic && handled[*at].1.is_none_or(|by| by >= publication.from)
-                })
+                retained.origin(event).is_some_and(|(known, _)| known == *topic) && late(event)
             });
-            ensure(!due || found, || format!("{:?} was not found by entry {at}", publication.tag))?;
+            ensure(!due || found, || format!("{what} was not found by entry {at}"))?;
         }
     }
     Ok(())
