@@ -92,9 +92,10 @@ fn pair_order(log: &Log) -> Checked {
     let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
     let began_anew = |tag: Tag, at: usize| {
         let Some((said, _)) = calls.get(&tag) else { return false };
-        let until = quiet.iter().find(|quiet| **quiet > at).copied().unwrap_or(usize::MAX);
+        // The router sees a callee go at any time until it is quiet.
+        let until = |at: usize| quiet.iter().find(|quiet| **quiet > at).copied().unwrap_or(usize::MAX);
         let realm = log.lives[tag.life].realm;
-        gone.iter().any(|(when, of)| *of == realm && *said < *when && *when < until)
+        gone.iter().any(|(when, of)| *of == realm && *said < until(*when) && *when < until(at))
     };
     for (at, life, message) in log.heard() {
         let strictly = match message.code() {
