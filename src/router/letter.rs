@@ -1,12 +1,12 @@
 //! What one shard tells another, and the outboxes in which that waits for the end of the turn.
 //!
 //! Letters between a pair of shards are first in, first out; a shard writes to itself too. Chains are short: an
-//! `Invoke` begets at most one `Complete` or `Return`, a `Passthru` at most one `RefuseYield` and one `Release`, a `Meta`
-//! at most one `Deliver` for each interested shard and record. A `Complete` or `Release` begets one `Grant` if calls
-//! wait, and that an `Invoke` of a call that has waited, or the next `Grant` if it has been canceled; a `Return` or
-//! `Desert` begets an `Invoke` for each call it is about, to a callee that came after the one that has gone. A `Round`
-//! begets itself once for each shard and, for each session it ends, what the end of a session begets. The others beget
-//! nothing, so one input causes bounded work.
+//! `Invoke` begets at most one `Complete` or `Return`, a `Passthru` at most one `RefuseYield` and one `Release`, a
+//! `Meta` at most one `Deliver` for each interested shard and record. A `Complete` or `Release` begets one `Grant` if
+//! calls wait, and that an `Invoke` of a call that has waited, or the next `Grant` if it has been canceled; a `Return`
+//! or `Desert` begets an `Invoke` for each call it is about, to a callee that came after the one that has gone. A
+//! `Round` begets itself once for each shard and, for each session it ends, what the end of a session begets. The
+//! others beget nothing, so one input causes bounded work.
 
 use std::sync::Arc;
 

@@ -22,6 +22,7 @@
 
 mod deadlines;
 mod drain;
+mod joining;
 mod killing;
 
 use std::sync::Arc;
@@ -31,22 +32,20 @@ use self::drain::Drain;
 use super::broker::Broker;
 use super::dealer::Dealer;
 use super::entropy::Entropy;
-use super::features::{self, Announced};
 use super::letter::Letters;
-use super::meta::{procedures, sessions, testaments};
+use super::meta::procedures;
 use super::passthru;
-use super::peer::{Peers, Sent, State};
+use super::peer::{Peers, State};
 use super::queue::Waiting;
-use super::realm::{Member, Realm};
-use super::session::{self, Admission, HelloRefusal, Identity, Session};
+use super::realm::Realm;
 use super::timers::{Timer, Timers};
-use super::{Context, Letter, ListenerIndex, PeerKey, RealmKey, RealmSettings, Router, ShardIndex};
+use super::{Context, Letter, ListenerIndex, PeerKey, RealmKey, Router, ShardIndex};
 use crate::codec::{self, DecodeError};
 use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
 use crate::limits::Limits;
 use crate::transport::{Inbound, Link, Transport};
-use crate::wamp::message::{Abort, Goodbye, Hello, Publish, Welcome, code};
+use crate::wamp::message::{Abort, Publish, code};
 use crate::wamp::{Dict, Message, Payload, Value, reason, uri};
 
 /// What must be done to a connection.
@@ -505,101 +504,10 @@ impl Shard {
         session.admit(request, rule)
     }
 
-    fn on_hello(&mut self, key: PeerKey, hello: &Hello<'_>, now: Instant) -> Result<Next, Violation> {
-        match session::admit(&self.router, self.drain != Drain::No, hello)? {
-            Ok(admission) => {
-                if self.join(key, &admission) != Sent::Queued {
-                    // A RawSocket peer may announce to take less than WELCOME is.
-                    self.leave(key);
-                    self.send_abort(
-                        key,
-                        reason::PAYLOAD_SIZE_EXCEEDED,
-                        "WELCOME is too large for this peer.",
-                    );
-                    return Ok(Next::Finish(CloseReason::Aborted));
-                }
-                self.await_silence(key, now);
-                Ok(Next::Read)
-            }
-            Err(HelloRefusal { reason, message }) => {
-                self.send_abort(key, reason, message);
-                Ok(Next::Finish(CloseReason::Aborted))
-            }
-        }
-    }
-
-    /// Enters the session, and sends WELCOME.
-    fn join(&mut self, key: PeerKey, admission: &Admission) -> Sent {
-        let realm = self.realms[admission.realm.0 as usize].shared.clone();
-        let authid: Box<str> = self.entropy.authid().into();
-        let identity = loop {
-            let identity = Arc::new(Identity {
-                session: self.entropy.session(),
-                authid: authid.clone(),
-                role: realm.settings.anonymous.clone(),
-                authmethod: "anonymous",
-                authprovider: "static",
-            });
-            if realm.enter(Member { shard: self.index, peer: key, identity: identity.clone() }) {
-                break identity;
-            }
-        };
-        if let Some(peer) = self.peers.peer_mut(key) {
-            peer.state = State::Joined(Box::new(Session::new(identity.clone(), admission)));
-        }
-        self.peers.counters.sessions_joined += 1;
-        let (LocalRealm { shared, .. }, mut cx) = self.lend(admission.realm);
-        sessions::joined(shared, &mut cx, &identity);
-        match self.welcome(key, &realm.settings, &identity, features::announced(&realm.settings)) {
-            // A RawSocket peer may take so little that it must do without the names of the features.
-            Sent::TooLarge => self.welcome(key, &realm.settings, &identity, Announced::default()),
-            sent => sent,
-        }
-    }
-
-    fn welcome(
-        &mut self,
-        key: PeerKey,
-        realm: &RealmSettings,
-        identity: &Identity,
-        announced: Announced,
-    ) -> Sent {
-        session::welcome_details(&self.router, realm, identity, announced, |details| {
-            self.peers.send(key, &Message::Welcome(Welcome { session: identity.session, details }))
-        })
-    }
-
-    /// GOODBYE: all is given back before the answer, and the transport waits for another HELLO.
-    fn on_goodbye(&mut self, key: PeerKey, now: Instant) -> Next {
-        self.leave(key);
-        let goodbye = Goodbye { details: Dict::EMPTY, reason: reason::GOODBYE_AND_OUT.into() };
-        self.peers.send_outside(key, &Message::Goodbye(goodbye));
-        self.await_handshake(key, now);
-        if self.drain == Drain::No { Next::Read } else { Next::Finish(CloseReason::Shutdown) }
-    }
-
     fn send_abort(&mut self, key: PeerKey, reason: &str, text: &str) {
         let details = [("message", Value::text(text))];
         let abort = Abort { details: Dict::Pairs(&details), reason: reason.into(), payload: Payload::EMPTY };
         self.peers.send_outside(key, &Message::Abort(abort));
-    }
-
-    /// Ends the session, if there is one: testaments, rosters and directory, registrations, open invocations, open
-    /// calls, and last the list of sessions. The peer is left without a session.
-    fn leave(&mut self, key: PeerKey) {
-        let Some(peer) = self.peers.peer_mut(key) else { return };
-        let State::Joined(session) = &peer.state else { return };
-        let realm = session.realm;
-        let (local, mut cx) = self.lend(realm);
-        testaments::publish(local, &mut cx, key);
-        let Some(peer) = self.peers.peer_mut(key) else { return };
-        let State::Joined(mut session) = std::mem::replace(&mut peer.state, State::Idle) else { return };
-        let (LocalRealm { shared, broker, dealer }, mut cx) = self.lend(session.realm);
-        broker.leave(&mut cx, &mut session);
-        dealer.leave(&mut cx, &mut session);
-        *cx.rounds_open -= session.rounds_open as usize;
-        shared.leave(session.id);
-        sessions::left(shared, &mut cx, &session.identity);
     }
 
     // Letters.
