@@ -27,24 +27,27 @@
 //!
 //! `perf/RESULTS.md` has what was to be reached. On this machine it is not in these places:
 //!
-//! - **Joining, 16 k sessions/s instead of 42.5 k.** The limit is the machine's: a relay that does nothing but accept
-//!   and answer twice, with the same load generator, gets 21 k. The generator's one thread is 96 % busy, 96 % of that
-//!   in the kernel: `connect` alone, which does both ends' work on loopback, takes 21 µs of its 57 µs a session,
-//!   closing 7 µs. Of the router's 44 µs (the relay's: 34 µs) 82 % are the kernel's; what it has over the relay is
-//!   the hand-over from the thread that accepts to the worker, two context switches and a write.
-//! - **Latency at half the highest rate: p99 21 ms instead of a write to each (7.5 ms) and 2 ms.** So does the relay:
-//!   17 ms. One publication to 1,000 is due each 460 µs and takes 5 ms and more to write to each alone, so a dozen
-//!   must share a write; one that comes just after a turn has begun waits for the end of it and of its own. The
-//!   generator, which reads 1,000 sockets, is busy all the time too. Writing and reading in smaller steps would
-//!   halve the wait, and would keep frames beyond their turn, which is what makes a turn cheap.
-//! - **Two shards: 1.2 times one with 64 under way, 1.7 (1.0 to 3.2) with 512**, by the CPU of the busier one. Two
-//!   workers and the generator share two cores. With 64 under way each worker finds fewer publications in a turn, so
-//!   that a `send` carries less; with 512 there are always enough. What a second shard adds for each publication is
-//!   one letter, counted in `tests/scaling.rs`.
-//! - **4 times NATS by CPU: 3.9 (3.5 to 4.3) over WebSocket in MessagePack, 3.8 in JSON, 4.9 over RawSocket.** Of an
-//!   event's CPU 94 % are `send` on both sides' behalf, which NATS, too, shares among events.
-//! - **An event to 1,000 subscribers costs 1.17 times (1.0 to 1.3) one to 100, and one to 9,000 0.9 times that.** 1,000
-//!   sockets' buffers no longer fit the second level cache; the relay's event costs 1.18 times as much.
+//! - **Joining: 15 k sessions/s instead of 42.5 k.** Most of it is the machine's limit: a relay that only accepts and
+//!   answers twice, as RawSocket does, gets 21 k with the same load generator, whose one thread is 96 % busy then, 96 %
+//!   of that in the kernel. `connect` alone, which does both ends' work on loopback, takes 21 µs of its 57 µs a
+//!   session (`perf record -g` of `fanwire bench conns --churn`). A quarter is ours: 44 µs of CPU a session against
+//!   the relay's 34 µs, which is the hand-over from the thread that accepts to the worker with the fewest
+//!   connections, two context switches and a write.
+//! - **Latency at half the highest rate: p99 24 ms instead of a write to each (7.7 ms) and 2 ms.** The relay has 27 ms
+//!   at half of its own rate, with which it is fully busy as well. One publication to 1,000 is due each 460 µs and
+//!   takes 5 ms and more to write to each alone, so a dozen must share a write; one that comes just after a turn has
+//!   begun waits for the end of it and of its own. Writing and reading in smaller steps would halve the wait, and
+//!   would keep frames beyond their turn, which is what makes a turn cheap.
+//! - **A publication to a topic taken at random of 1,000,000: 6.7 times one to a single topic, of 10,000 patterns 4.7
+//!   times.** Always to the same one of them it is 1.02 and 1.03 times, so no search grows. What grows is that events
+//!   to 250 sessions share no `send`, which events to one do: among as many sessions it is 1.56 and 1.20 times. The
+//!   rest is memory that no cache holds: without sockets 0.37 µs become 1.8 µs (0.89 µs with the patterns), about
+//!   fifteen misses for the remembered match, the directory's entry, the roster and the session (`cargo bench --bench
+//!   router -- topics`).
+//! - **Two shards: 1.67 times one by the CPU of the busier one (1.3 to 3.2) with 64 under way, 1.66 (1.5 to 3.5) with
+//!   512, instead of 1.7.** In total they deliver 6 % and 22 % less here than one, since two workers and the generator
+//!   share two cores: each worker finds fewer publications in a turn, so that a `send` carries less. What a second
+//!   shard adds for each publication is one letter, counted in `tests/scaling.rs`.
 //!
 //! # Kept
 //!
@@ -57,12 +60,13 @@
 //! | subscription tables that hold one octet-exact copy of each URI | a map for each use | 145 against 497 octets a subscription ([`crate::router::directory`]) |
 //! | session tables that are a pointer until first use | five maps in the session | 522 against 669 octets a session |
 //! | options of TCP set on the listener and inherited; one wake for a batch of accepted sockets | `setsockopt` and a wake for each | 6 system calls to join instead of 15 |
+//! | a generation for each bucket of the directory | one for all | not measured against one: a subscription in one of 64 buckets makes the others' cached matches no older |
 //! | one pass over a URI's octets to check it | by component and character | 690 of 5,400 instructions of a publication to one subscriber |
 //!
 //! # Offered, and off
 //!
-//! - **Asking for input before sleeping** (`--busy-poll-micros 50`). One call at a time: 55 µs instead of 153 µs
-//!   at the median, and the router's CPU a call falls from 70 to 55 µs, since waking a core up costs this machine
+//! - **Asking for input before sleeping** (`--busy-poll-micros 50`). One call at a time: 55 µs instead of 145 µs
+//!   at the median, and the router's CPU a call falls from 61 to 56 µs, since waking a core up costs this machine
 //!   more than asking does. But a shard with little to do then takes a whole core while messages come in less than
 //!   50 µs apart, which surprises who shares the machine. Fan-out and pipelined calls gain nothing.
 //!
@@ -85,5 +89,3 @@
 //!   is less than 150 (callgrind).
 //! - **Placing a session on the shard of its realm's hot topics.** A letter costs 2 to 13 ns and is shared by all
 //!   subscribers of the other shard; `tests/scaling.rs` counts that nothing grows with shards that are not interested.
-//! - **A generation for each bucket instead of one**: is there ([`crate::router::directory`]); a subscription in
-//!   one of 64 buckets makes the others' cached matches no older.

@@ -8,8 +8,9 @@
 //! memory once, however many peers have not taken it yet: a crowd that is given something large is no crowd of slow
 //! ones.
 //!
-//! Invariants: a queue that was pushed to is in `dirty` until the shell takes it; `copied_bytes` is the sum of all
-//! queues', `outliving` are the segments of which somebody may hold a part; between turns no queue refers to the arena.
+//! Invariants: a queue that was pushed to is in `dirty` until the shell takes it; `outliving` are the segments of which
+//! somebody may hold a part, and `held_bytes` is their memory and that of all queues' copies; between turns no queue
+//! refers to the arena.
 
 use super::PeerKey;
 use crate::limits::Limits;
@@ -89,12 +90,10 @@ pub struct Queues {
     /// Who has been given to the shell to be written in this turn, and may hold ranges of the arena.
     given: Vec<PeerKey>,
     open: usize,
-    /// Octets that queues hold each for itself.
-    copied_bytes: usize,
-    /// What queues hold together, and what they may have held.
+    /// Octets of memory that queues hold beyond the turn, each for itself or together.
+    held_bytes: usize,
+    /// What queues hold together, or have held.
     outliving: Vec<Shared>,
-    /// The memory of those.
-    shared_bytes: usize,
     /// Where the next look at `outliving` begins.
     looked_at: usize,
     /// Octets queued since peers were last written.
@@ -137,9 +136,8 @@ impl Queues {
             dirty: Vec::new(),
             given: Vec::new(),
             open: 0,
-            copied_bytes: 0,
+            held_bytes: 0,
             outliving: Vec::new(),
-            shared_bytes: 0,
             looked_at: 0,
             queued_bytes: 0,
             outbound_bytes_max: limits.outbound_bytes_max,
@@ -179,7 +177,7 @@ impl Queues {
         queue.key.serial = queue.key.serial.wrapping_add(1);
         let forgotten = std::mem::take(&mut queue.outbound);
         queue.replies = 0;
-        self.copied_bytes -= forgotten.copied_bytes();
+        self.held_bytes -= forgotten.copied_bytes();
         self.open -= 1;
     }
 
@@ -241,7 +239,7 @@ impl Queues {
         }
         let (octets, waiting) = (frame.len(), queue.outbound.len());
         let mut bytes_max = self.outbound_bytes_max;
-        if self.copied_bytes + self.shared_bytes + self.arena.bytes() > self.outbound_shard_bytes_max {
+        if self.held_bytes + self.arena.bytes() > self.outbound_shard_bytes_max {
             bytes_max = bytes_max.min(self.outbound_shard_bytes_max / self.open);
         }
         if waiting + octets > bytes_max {
@@ -276,14 +274,12 @@ impl Queues {
         // Those that became dirty since they were asked for hold ranges as well.
         for key in self.given.drain(..).chain(self.dirty.iter().copied()) {
             let outbound = &mut self.queues[key.index as usize].outbound;
-            let before = outbound.copied_bytes();
-            outbound.set_apart(&mut self.arena);
-            self.copied_bytes += outbound.copied_bytes() - before;
+            self.held_bytes += outbound.set_apart(&mut self.arena);
         }
         self.release();
         let known = self.outliving.len();
         self.arena.clear(&mut self.outliving);
-        self.shared_bytes += self.outliving[known..].iter().map(|shared| shared.memory_bytes).sum::<usize>();
+        self.held_bytes += self.outliving[known..].iter().map(|shared| shared.memory_bytes).sum::<usize>();
         self.queued_bytes = 0;
     }
 
@@ -296,7 +292,7 @@ impl Queues {
         for _ in 0..RELEASED_PER_TURN {
             let Some(shared) = self.outliving.get(self.looked_at) else { return };
             if shared.octets.is_unique() {
-                self.shared_bytes -= self.outliving.swap_remove(self.looked_at).memory_bytes;
+                self.held_bytes -= self.outliving.swap_remove(self.looked_at).memory_bytes;
             } else {
                 self.looked_at += 1;
             }
@@ -320,9 +316,12 @@ impl Queues {
             let left = queue.outbound.len() as u64;
             queue.replies -= (u64::from(queue.replies) * bytes as u64 / left.max(1)) as u32;
         }
-        let before = queue.outbound.copied_bytes();
+        // Who takes what it gets has no backlog, and holds nothing.
+        let before = queue.outbound.has_backlog().then(|| queue.outbound.copied_bytes());
         queue.outbound.advance(bytes, &mut self.arena);
-        self.copied_bytes = self.copied_bytes - before + queue.outbound.copied_bytes();
+        if let Some(before) = before {
+            self.held_bytes = self.held_bytes - before + queue.outbound.copied_bytes();
+        }
         match queue.outbound.is_empty() {
             false => Advanced::Part,
             true if queue.mute || queue.paused || queue.watched => Advanced::AllAwaited,
@@ -340,7 +339,7 @@ impl Queues {
     pub fn is_settled(&self) -> bool {
         let copied: usize = self.queues.iter().map(|queue| queue.outbound.copied_bytes()).sum();
         let shared: usize = self.outliving.iter().map(|shared| shared.memory_bytes).sum();
-        (copied, shared) == (self.copied_bytes, self.shared_bytes)
+        copied + shared == self.held_bytes
     }
 }
 
@@ -446,17 +445,17 @@ mod tests {
         };
         assert_eq!(everybody(&mut queues, &[1; 90_000]), [Pushed::Queued]);
         queues.flushed();
-        assert_eq!(queues.shared_bytes, 90_000 + 512, "a segment of its own");
+        assert_eq!(queues.held_bytes, 90_000 + 512, "a segment of its own");
         assert_eq!(everybody(&mut queues, &[2; 100]), [Pushed::Queued], "they wait for 9 MB, and hold 90 kB");
         queues.flushed();
-        assert_eq!((queues.copied_bytes, queues.outliving.len()), (100 * 100, 1));
+        assert_eq!((queues.held_bytes, queues.outliving.len()), (90_512 + 100 * 100, 1));
         assert_eq!(everybody(&mut queues, &[3; 120_000]), [Pushed::Slow], "now it is too much");
         for index in 0..PEERS {
             queues.advance(key(index, 0), if index == 0 { 85_000 } else { 90_100 });
         }
         queues.flushed();
-        assert_eq!(queues.copied_bytes, 5_000 + 100, "who has little left holds a copy of that");
-        assert_eq!((queues.shared_bytes, queues.outliving.len()), (0, 0));
+        assert_eq!(queues.held_bytes, 5_000 + 100, "who has little left holds a copy of that");
+        assert_eq!(queues.outliving.len(), 0);
         assert!(queues.is_settled());
     }
 

@@ -53,6 +53,12 @@ impl Outbound {
         self.len == 0
     }
 
+    /// True if earlier turns have left something.
+    #[inline]
+    pub fn has_backlog(&self) -> bool {
+        self.backlog.is_some()
+    }
+
     /// Octets of memory that this queue alone holds, beyond the turn.
     #[inline]
     pub fn copied_bytes(&self) -> usize {
@@ -119,10 +125,18 @@ impl Outbound {
         }
     }
 
-    /// The turn ends: what it has not written of the arena is kept apart from it.
-    pub fn set_apart(&mut self, arena: &mut Arena) {
+    /// The turn ends: what it has not written of the arena is kept apart from it. Returns the octets that were copied.
+    #[inline]
+    pub fn set_apart(&mut self, arena: &mut Arena) -> usize {
         let (first, open) = (self.first, self.open);
         (self.first, self.last, self.open) = (NO_NODE, NO_NODE, Span::default());
+        // Most have written everything.
+        if first == NO_NODE && open.is_empty() { 0 } else { self.keep_all(first, open, arena) }
+    }
+
+    #[cold]
+    fn keep_all(&mut self, first: u32, open: Span, arena: &mut Arena) -> usize {
+        let before = self.copied_bytes();
         let mut next = first;
         while next != NO_NODE {
             let node = *arena.node(next);
@@ -130,6 +144,7 @@ impl Outbound {
             next = node.next;
         }
         self.keep(open, arena);
+        self.copied_bytes() - before
     }
 
     fn keep(&mut self, span: Span, arena: &mut Arena) {
