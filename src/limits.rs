@@ -65,6 +65,11 @@ pub struct Limits {
     pub calls_open_per_session_max: usize,
     /// Invocations a callee has not answered. Above: the caller gets ERROR `wamp.error.unavailable`.
     pub invocations_open_per_session_max: usize,
+    /// Octets of the options of progressive calls that a shard keeps for a realm, and of calls that may yet be sent to
+    /// another callee. Above: a progressive call gets ERROR `wamp.error.unavailable`, any other is not sent again.
+    pub call_kept_bytes_max: usize,
+    /// The longest timeout of a call; a longer one is taken as this. A call without a timeout has none.
+    pub call_timeout_ms_max: u64,
     /// Topics a shard remembers for a realm, and as many procedures. Above: the memory is cleared and built anew.
     pub match_cache_entries_max: usize,
     /// Shapes (prefix lengths, wildcard masks) of the subscribed patterns of a realm, and as many of the registered
@@ -109,6 +114,8 @@ impl Limits {
         registrations_per_session_max: 4_096,
         calls_open_per_session_max: 4_096,
         invocations_open_per_session_max: 4_096,
+        call_kept_bytes_max: 64 << 20,
+        call_timeout_ms_max: 24 * 60 * 60 * 1_000,
         match_cache_entries_max: 8_192,
         pattern_shapes_max: 256,
         connections_max: 1_000_000,

@@ -8,21 +8,28 @@
 //! ```text
 //!   caller's shard                                   callee's shard
 //!   on_call    calls.insert    -- Invoke -->         invoke      invocations.insert, INVOCATION
+//!   on_further_call            -- Invoke -->         invoke      INVOCATION with the same request id
+//!   progress   RESULT          <-- Progress --       on_yield    YIELD of which more will come
 //!   complete   calls.remove    <-- Complete --       on_yield, on_error, leave   invocations.remove
-//!   on_cancel, leave           -- Interrupt -->      interrupt   INTERRUPT
+//!   on_cancel, on_timeout, leave  -- Interrupt -->   interrupt   INTERRUPT
 //! ```
 //!
-//! Invariants: a call stands in `calls` exactly if it stands in its caller's session. An invocation stands in both
-//! maps of its callee's session or in neither. `complete` is the only way a call is answered.
+//! Invariants: a call stands in `calls` exactly if it stands in its caller's session; while it does and has a timeout
+//! here, its deadline is set. An invocation stands in both maps of its callee's session or in neither. `complete` is
+//! the only way a call is answered for good.
 
 mod calls;
 mod invocations;
+mod kept;
 mod registrations;
+mod timeouts;
 
 use std::sync::Arc;
 
 use slab::Slab;
 
+use self::kept::{Kept, KeptBytes};
+use self::timeouts::Timeout;
 use super::directory::{Callee, DirectoryKey};
 use super::letter::{CallKey, Complete, Letter, Outcome};
 use super::match_cache::MatchCache;
@@ -34,6 +41,8 @@ use crate::error::Refusal;
 use crate::wamp::options::CancelMode;
 use crate::wamp::{RegistrationId, RequestId};
 
+pub use self::calls::call_options;
+
 /// The dealer.
 #[derive(Debug)]
 pub struct Dealer {
@@ -43,6 +52,7 @@ pub struct Dealer {
     registrations: Map<RegistrationId, DirectoryKey>,
     calls: Slab<OpenCall>,
     serial: u64,
+    kept_bytes: KeptBytes,
 }
 
 /// A call of a peer here that waits for its answer.
@@ -54,13 +64,22 @@ struct OpenCall {
     callee: Callee,
     /// The caller has canceled it and waits for the callee's answer.
     canceled: bool,
+    /// The caller takes progressive results.
+    receives_progress: bool,
+    /// The caller has got one: no other callee can begin anew.
+    progressed: bool,
+    /// What is needed to invoke again, if that may be.
+    kept: Option<Box<Kept>>,
+    /// The time the callee has left, if it is kept here.
+    timeout: Option<Box<Timeout>>,
 }
 
 impl Dealer {
     /// A dealer without registrations.
     pub fn new(realm: Arc<Realm>, match_cache_entries_max: usize) -> Dealer {
         let cache = MatchCache::new(match_cache_entries_max);
-        Dealer { realm, cache, registrations: Map::default(), calls: Slab::new(), serial: 0 }
+        let kept_bytes = KeptBytes::default();
+        Dealer { realm, cache, registrations: Map::default(), calls: Slab::new(), serial: 0, kept_bytes }
     }
 
     // Leaving.
@@ -69,7 +88,7 @@ impl Dealer {
     pub fn leave(&mut self, cx: &mut Context<'_>, key: PeerKey, session: &mut Session) {
         let callee = Callee { shard: cx.index, peer: key, session: session.id };
         let mut recorded = false;
-        for registration in sorted(session.registrations.take().map(|(registration, ())| registration)) {
+        for registration in sorted(session.registrations.take().map(|(registration, _)| registration)) {
             recorded |= self.unregister(registration, callee);
         }
         self.nudge(cx, recorded);
@@ -79,8 +98,8 @@ impl Dealer {
             self.complete_with(cx, call, Outcome::Refused(Refusal::Canceled));
         }
         for (_, call) in sorted(session.calls.take()) {
-            let open = self.calls.remove(call.index as usize);
-            self.interrupt_callee(cx, call, open.callee, CancelMode::KillNoWait);
+            let open = self.close_call(cx, call);
+            self.interrupt_callee(cx, call, open.callee, CancelMode::KillNoWait, Refusal::Canceled);
         }
     }
 
@@ -117,7 +136,7 @@ impl Dealer {
 
     /// True if nothing is registered or called here.
     pub fn is_empty(&self) -> bool {
-        self.registrations.is_empty() && self.calls.is_empty()
+        self.registrations.is_empty() && self.calls.is_empty() && self.kept_bytes.is_empty()
     }
 }
 

@@ -3,6 +3,7 @@
 //! A feature belongs to a role: a session may be a callee that can be interrupted and a caller that cannot cancel.
 //! What the router announces is exactly what is on: WELCOME is written from [`announced`] and from nothing else.
 
+use super::RealmSettings;
 use crate::codec;
 use crate::wamp::{Dict, Value};
 
@@ -11,6 +12,8 @@ use crate::wamp::{Dict, Value};
 pub enum Feature {
     /// `callee`: takes INTERRUPT.
     CalleeCallCanceling,
+    /// `callee`: says `wamp.error.unavailable` of a call that another callee may take.
+    CalleeCallReroute,
     /// `callee`: keeps `timeout` itself, if its registration asks for that.
     CalleeCallTimeout,
     /// `callee`: takes several INVOCATIONs of one call.
@@ -32,8 +35,9 @@ pub enum Feature {
 }
 
 /// The role and the names under which each is announced. The second name is one that libraries write instead.
-const NAMES: [(Feature, &str, &[&str]); 10] = [
+const NAMES: [(Feature, &str, &[&str]); 11] = [
     (Feature::CalleeCallCanceling, "callee", &["call_canceling", "call_cancelling"]),
+    (Feature::CalleeCallReroute, "callee", &["call_reroute"]),
     (Feature::CalleeCallTimeout, "callee", &["call_timeout"]),
     (Feature::CalleeProgressiveCallInvocations, "callee", &["progressive_call_invocations"]),
     (Feature::CalleeProgressiveCallResults, "callee", &["progressive_call_results"]),
@@ -53,6 +57,17 @@ impl Features {
     /// True if the peer has announced the feature.
     pub fn has(self, feature: Feature) -> bool {
         self.0 & bit(feature) != 0
+    }
+
+    /// True if the callee may send progressive results. One that cannot be interrupted may not: nobody could stop it
+    /// when its caller is gone.
+    pub fn yields_progress(self) -> bool {
+        self.has(Feature::CalleeProgressiveCallResults) && self.has(Feature::CalleeCallCanceling)
+    }
+
+    /// True if the callee takes calls in parts, of which the same holds.
+    pub fn takes_parts(self) -> bool {
+        self.has(Feature::CalleeProgressiveCallInvocations) && self.has(Feature::CalleeCallCanceling)
     }
 
     /// Reads the attributes of one role, of which `features` is one. What is not `true` is not announced.
@@ -86,11 +101,21 @@ pub struct Announced {
 }
 
 /// What is on in a realm.
-pub fn announced() -> Announced {
-    Announced {
-        broker: vec!["pattern_based_subscription", "publisher_exclusion"],
-        dealer: vec!["call_canceling", "pattern_based_registration"],
+pub fn announced(realm: &RealmSettings) -> Announced {
+    let mut dealer = vec![
+        "call_canceling",
+        "call_reroute",
+        "call_timeout",
+        "caller_identification",
+        "pattern_based_registration",
+        "progressive_call_invocations",
+        "progressive_call_results",
+    ];
+    if realm.anonymous.trust_level.is_some() {
+        dealer.push("call_trustlevels");
     }
+    dealer.sort_unstable();
+    Announced { broker: vec!["pattern_based_subscription", "publisher_exclusion"], dealer }
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! What one shard tells another, and the outboxes in which that waits for the end of the turn.
 //!
 //! Letters between a pair of shards are first in, first out; a shard writes to itself too. Chains are short: an
-//! `Invoke` begets at most one `Complete`, a `Meta` at most one `Deliver` for each interested shard and record, and
-//! the others beget nothing, so one input causes bounded work.
+//! `Invoke` begets at most one `Complete` or `TimeoutForwarded`, a `Complete` at most one `Invoke` of a callee that was
+//! not asked yet, a `Progress` at most one `Interrupt`, a `Meta` at most one `Deliver` for each interested shard and
+//! record, and the others beget nothing, so one input causes bounded work.
 
 use std::sync::Arc;
 
 use super::publication::Publication;
+use super::session::Identity;
 use super::{PeerKey, RealmKey, ShardIndex};
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
@@ -35,16 +37,25 @@ pub enum Letter {
         /// It knows its subscriptions.
         publication: Arc<Publication>,
     },
-    /// To a callee's shard: send INVOCATION.
-    Invoke(Box<Invoke>),
+    /// To a callee's shard: send INVOCATION. Shared with the caller's shard where that may need it again.
+    Invoke(Arc<Invoke>),
     /// To a caller's shard: answer the call.
     Complete(Box<Complete>),
+    /// To a caller's shard: a result came, and more will.
+    Progress(Box<Progress>),
+    /// To a caller's shard: the callee keeps the time of the call itself.
+    TimeoutForwarded {
+        /// Its realm.
+        realm: RealmKey,
+        /// The call.
+        call: CallKey,
+    },
     /// From a shard that has begun its shutdown, to every other: no `Invoke` of its peers follows.
     Draining {
         /// Who has begun.
         shard: ShardIndex,
     },
-    /// To a callee's shard: the call was canceled, or its caller has left; send INTERRUPT if the invocation is open.
+    /// To a callee's shard: the call was given up; send INTERRUPT if the invocation is open.
     Interrupt {
         /// The callee, as the caller's shard knew it.
         callee: PeerKey,
@@ -54,6 +65,8 @@ pub enum Letter {
         call: CallKey,
         /// What the caller asked for.
         mode: CancelMode,
+        /// Why: what the caller is told, or would be.
+        reason: Refusal,
     },
     /// To a realm's home shard: the directory has records to publish.
     Meta {
@@ -81,18 +94,22 @@ impl Letter {
                 }
                 Letter::Invoke(invoke) => carried(&invoke.payload, &invoke.attributes),
                 Letter::Complete(complete) => match &complete.outcome {
-                    Outcome::Result { attributes, payload } | Outcome::Error { attributes, payload, .. } => {
-                        carried(payload, attributes)
-                    }
+                    Outcome::Result { attributes, payload }
+                    | Outcome::Error { attributes, payload, .. }
+                    | Outcome::Declined { attributes, payload } => carried(payload, attributes),
                     Outcome::Refused(_) => 0,
                 },
-                Letter::Draining { .. } | Letter::Interrupt { .. } | Letter::Meta { .. } => 0,
+                Letter::Progress(progress) => carried(&progress.payload, &progress.attributes),
+                Letter::Draining { .. }
+                | Letter::Interrupt { .. }
+                | Letter::Meta { .. }
+                | Letter::TimeoutForwarded { .. } => 0,
             }
     }
 }
 
 /// What a callee's shard needs to send INVOCATION.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Invoke {
     /// Where the answer goes.
     pub call: CallKey,
@@ -104,9 +121,42 @@ pub struct Invoke {
     pub registration: RegistrationId,
     /// The procedure called, if the registration is a pattern.
     pub procedure: Option<Box<str>>,
+    /// What holds for every INVOCATION of the call.
+    pub terms: CallTerms,
+    /// It goes on with an invocation that the callee has.
+    pub further: bool,
+    /// More of the call follows.
+    pub progress: bool,
     /// Custom attributes of the CALL.
     pub attributes: Option<Attributes>,
     /// Arguments of the CALL.
+    pub payload: OwnedPayload,
+}
+
+/// What the first CALL of a call and the realm of its caller say about all of it (advanced profile, "Progressive Call
+/// Invocations": the options of further CALLs do not count).
+#[derive(Clone, Debug)]
+pub struct CallTerms {
+    /// Who calls.
+    pub caller: Arc<Identity>,
+    /// The callee is told that, even if it does not ask.
+    pub disclosed: bool,
+    /// The caller takes progressive results.
+    pub receive_progress: bool,
+    /// How long the answer may take; 0: however long it takes.
+    pub timeout_ms: u64,
+}
+
+/// What a caller's shard needs to send a RESULT that is not the last.
+#[derive(Debug)]
+pub struct Progress {
+    /// The call.
+    pub call: CallKey,
+    /// Its realm.
+    pub realm: RealmKey,
+    /// Custom attributes of the YIELD.
+    pub attributes: Option<Attributes>,
+    /// Its arguments.
     pub payload: OwnedPayload,
 }
 
@@ -140,12 +190,19 @@ pub enum Outcome {
         /// Its arguments.
         payload: OwnedPayload,
     },
+    /// The callee's ERROR `wamp.error.unavailable`, if it has announced that another callee may take the call then.
+    Declined {
+        /// Custom attributes of the ERROR.
+        attributes: Option<Attributes>,
+        /// Its arguments.
+        payload: OwnedPayload,
+    },
     /// The router's own word.
     Refused(Refusal),
 }
 
 /// Options that have custom attributes among them, to be forwarded (see [`Dict::Extended`]).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Attributes {
     serializer: Serializer,
     bytes: Box<[u8]>,
@@ -160,6 +217,11 @@ impl Attributes {
             }
             _ => None,
         }
+    }
+
+    /// Octets they take.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// As it is taken by [`Dict::Extended`].

@@ -23,6 +23,8 @@ pub struct RealmSettings {
     pub disclosure: Disclosure,
     /// What clients are that say nothing of themselves.
     pub anonymous: Arc<Role>,
+    /// How long the answer of a call may take that says nothing of it; 0: however long it takes.
+    pub call_timeout_ms: u64,
 }
 
 impl RealmSettings {
@@ -33,6 +35,7 @@ impl RealmSettings {
             uri_check: UriCheck::Loose,
             disclosure: Disclosure::default(),
             anonymous: Arc::new(Role { name: "anonymous".to_owned(), trust_level: None, administers: true }),
+            call_timeout_ms: 0,
         }
     }
 }
@@ -41,12 +44,12 @@ impl RealmSettings {
 /// Identification", "Caller Identification").
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Disclosure {
-    /// If the sender asks for it with `disclose_me`.
+    /// If the sender asks for it with `disclose_me`, or the callee with `disclose_caller`.
     #[default]
     AsAsked,
     /// Whatever the sender asks for.
     Always,
-    /// Never; who asks for it is refused with `wamp.error.option_disallowed.disclose_me`.
+    /// Never; who asks for it, as a sender or as a callee, is refused with `wamp.error.option_disallowed.disclose_me`.
     Never,
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::features::{self, Announced, Features};
 use super::letter::CallKey;
 use super::roster::Places;
-use super::{RealmKey, RequestIds, Role, Router};
+use super::{RealmKey, RealmSettings, RequestIds, Role, Router};
 use crate::codec;
 use crate::error::Violation;
 use crate::wamp::message::Hello;
@@ -75,6 +75,15 @@ pub struct Identity {
     pub authprovider: &'static str,
 }
 
+/// What a callee has asked for with REGISTER, about every call of the registration that comes to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CalleeWishes {
+    /// It is told who calls.
+    pub disclose_caller: bool,
+    /// It is told the timeout, and keeps the time itself.
+    pub forward_timeout: bool,
+}
+
 /// What a joined peer has.
 #[derive(Debug)]
 pub struct Session {
@@ -92,10 +101,12 @@ pub struct Session {
     pub features: Features,
     /// See [`Admission::counts_on`].
     pub counts_on: bool,
+    /// It has sent a CALL of which it said that more would follow.
+    pub calls_in_parts: bool,
     /// Its subscriptions, as its places in the rosters.
     pub places: Places,
     /// Its registrations.
-    pub registrations: LazyMap<RegistrationId, ()>,
+    pub registrations: LazyMap<RegistrationId, CalleeWishes>,
     /// Its calls that wait for their result.
     pub calls: LazyMap<RequestId, CallKey>,
     /// Invocations it has not answered.
@@ -115,6 +126,7 @@ impl Session {
             invocation: RequestId::NONE,
             features: admission.features,
             counts_on: admission.counts_on,
+            calls_in_parts: false,
             places: Places::default(),
             registrations: LazyMap::default(),
             calls: LazyMap::default(),
@@ -123,7 +135,24 @@ impl Session {
         }
     }
 
-    /// Takes the request id of a SUBSCRIBE, UNSUBSCRIBE, PUBLISH, REGISTER, UNREGISTER or CALL.
+    /// Takes the request id of a CALL. One that was seen before goes on with that call, from a caller that sends calls
+    /// in parts; such a caller may not know yet that the call is over. Which calls those were is not kept: a part of
+    /// none of them is dropped as a late one is (advanced profile, "Progressive Call Invocations", allows that).
+    ///
+    /// Where ids come in any order a part that comes too late cannot be told from a new call, and is one.
+    pub fn admit_call(&mut self, request: RequestId, rule: RequestIds) -> Result<Admitted, Violation> {
+        let open = self.calls.contains_key(&request);
+        let seen = open || (rule != RequestIds::Any && request <= self.request);
+        if !seen {
+            return self.admit(request, rule).map(|()| Admitted::New);
+        }
+        if !self.calls_in_parts {
+            return Err(Violation::RequestOutOfOrder);
+        }
+        Ok(Admitted::Again)
+    }
+
+    /// Takes the request id of a SUBSCRIBE, UNSUBSCRIBE, PUBLISH, REGISTER or UNREGISTER, or of a CALL that is new.
     pub fn admit(&mut self, request: RequestId, rule: RequestIds) -> Result<(), Violation> {
         let follows = match rule {
             RequestIds::Strict => {
@@ -138,6 +167,15 @@ impl Session {
         self.request = request;
         Ok(())
     }
+}
+
+/// Which request it is that has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admitted {
+    /// One that was not there before.
+    New,
+    /// A CALL with the request id of an earlier one.
+    Again,
 }
 
 /// What a HELLO asks for that the router grants.
@@ -233,21 +271,21 @@ impl HelloDetails {
 /// session is.
 pub fn welcome_details<T>(
     router: &Router,
-    realm: &str,
+    realm: &RealmSettings,
     identity: &Identity,
     send: impl FnOnce(Dict<'_>) -> T,
 ) -> T {
     let on = |names: Vec<&'static str>| -> Vec<_> {
         names.into_iter().map(|name| (name, Value::Bool(true))).collect()
     };
-    let Announced { broker, dealer } = features::announced();
+    let Announced { broker, dealer } = features::announced(realm);
     let (broker, dealer) = (on(broker), on(dealer));
     let broker = [("features", Value::Dict(Dict::Pairs(&broker)))];
     let dealer = [("features", Value::Dict(Dict::Pairs(&dealer)))];
     let roles =
         [("broker", Value::Dict(Dict::Pairs(&broker))), ("dealer", Value::Dict(Dict::Pairs(&dealer)))];
     let mut details = vec![
-        ("realm", Value::text(realm)),
+        ("realm", Value::text(&realm.name)),
         ("authid", Value::text(&identity.authid)),
         ("authrole", Value::text(&identity.role.name)),
         ("authmethod", Value::text(identity.authmethod)),

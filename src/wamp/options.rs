@@ -66,12 +66,82 @@ impl Options for SubscribeOptions {
 pub struct RegisterOptions {
     /// How the procedure is matched.
     pub match_policy: MatchPolicy,
+    /// The callee wants to know who calls (advanced profile, "Caller Identification").
+    pub disclose_caller: bool,
+    /// The callee keeps the time of calls itself (advanced profile, "Call Timeouts").
+    pub forward_timeout: bool,
 }
 
 impl Options for RegisterOptions {
     fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), WrongOption> {
-        if key == "match" {
-            self.match_policy = match_policy(value)?;
+        match key {
+            "match" => self.match_policy = match_policy(value)?,
+            "disclose_caller" => self.disclose_caller = bool(value, "disclose_caller")?,
+            "forward_timeout" => self.forward_timeout = bool(value, "forward_timeout")?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// `CALL.Options`
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CallOptions {
+    /// The caller wants the callee to know who calls (advanced profile, "Caller Identification").
+    pub disclose_me: bool,
+    /// More CALLs with the same request id follow (advanced profile, "Progressive Call Invocations").
+    pub progress: bool,
+    /// The caller takes more RESULTs than one (advanced profile, "Progressive Call Results").
+    pub receive_progress: bool,
+    /// How long the answer may take; 0: however long it takes. `None`: not said (advanced profile, "Call Timeouts").
+    pub timeout_ms: Option<u64>,
+    /// Custom attributes are among the options.
+    pub custom: bool,
+}
+
+impl Options for CallOptions {
+    fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), WrongOption> {
+        match key {
+            "disclose_me" => self.disclose_me = bool(value, "disclose_me")?,
+            "progress" => self.progress = bool(value, "progress")?,
+            "receive_progress" => self.receive_progress = bool(value, "receive_progress")?,
+            "timeout" => self.timeout_ms = Some(unsigned(value, "timeout")?),
+            _ => self.custom |= custom_attribute(key),
+        }
+        Ok(())
+    }
+}
+
+/// Options of a CALL that goes on with a call: all others are those of the first.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FurtherCallOptions {
+    /// More CALLs follow even this one.
+    pub progress: bool,
+}
+
+impl Options for FurtherCallOptions {
+    fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), WrongOption> {
+        if key == "progress" {
+            self.progress = bool(value, "progress")?;
+        }
+        Ok(())
+    }
+}
+
+/// `YIELD.Options`
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct YieldOptions {
+    /// More YIELDs follow (advanced profile, "Progressive Call Results").
+    pub progress: bool,
+    /// Custom attributes are among the options.
+    pub custom: bool,
+}
+
+impl Options for YieldOptions {
+    fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), WrongOption> {
+        match key {
+            "progress" => self.progress = bool(value, "progress")?,
+            _ => self.custom |= custom_attribute(key),
         }
         Ok(())
     }
@@ -121,7 +191,7 @@ impl Options for CancelOptions {
     }
 }
 
-/// Options of a message of which the router reads none itself: CALL, YIELD, and the details of ERROR.
+/// Options of a message of which the router reads none itself: the details of ERROR.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CustomOptions {
     /// Custom attributes are among the options.
@@ -138,6 +208,13 @@ impl Options for CustomOptions {
 fn bool(value: &Value<'_>, key: &'static str) -> Result<bool, WrongOption> {
     match value {
         Value::Bool(value) => Ok(*value),
+        _ => Err(WrongOption(key)),
+    }
+}
+
+fn unsigned(value: &Value<'_>, key: &'static str) -> Result<u64, WrongOption> {
+    match value {
+        Value::Unsigned(value) => Ok(*value),
         _ => Err(WrongOption(key)),
     }
 }
@@ -167,6 +244,26 @@ mod tests {
         assert_eq!(options.set("acknowledge", &Value::text("yes")), Err(WrongOption("acknowledge")));
         options.set("_trace", &Value::Unsigned(1)).unwrap();
         assert!(options.custom);
+    }
+
+    #[test]
+    fn a_timeout_is_a_whole_number_that_is_not_negative() {
+        let mut options = CallOptions::default();
+        for wrong in [Value::Signed(-1), Value::Float(1.0), Value::text("1"), Value::Bool(true)] {
+            assert_eq!(options.set("timeout", &wrong), Err(WrongOption("timeout")));
+        }
+        options.set("timeout", &Value::Unsigned(u64::MAX)).unwrap();
+        options.set("_trace", &Value::Null).unwrap();
+        assert_eq!(options, CallOptions { timeout_ms: Some(u64::MAX), custom: true, ..Default::default() });
+    }
+
+    #[test]
+    fn a_further_call_has_one_option() {
+        let mut options = FurtherCallOptions::default();
+        options.set("timeout", &Value::text("never read")).unwrap();
+        assert_eq!(options.set("progress", &Value::Unsigned(1)), Err(WrongOption("progress")));
+        options.set("progress", &Value::Bool(true)).unwrap();
+        assert!(options.progress);
     }
 
     #[test]

@@ -138,7 +138,10 @@ fn a_caller_that_leaves_interrupts_its_callees() {
     everywhere(|mut wire| {
         let (caller, callee) = open_call(&mut wire);
         wire.reset(caller);
-        assert_eq!(wire.receive_one(callee), json!([69, 1, {"mode": "killnowait"}]));
+        assert_eq!(
+            wire.receive_one(callee),
+            json!([69, 1, {"mode": "killnowait", "reason": "wamp.error.canceled"}])
+        );
         // The answer had been on its way: it is nobody's.
         wire.send(callee, "[70,1,{}]");
         assert!(wire.receive(callee).is_empty() && !wire.ended(callee));
@@ -182,7 +185,10 @@ fn cancel_skip_kill_and_killnowait() {
         let (caller, callee) = open_call(&mut wire);
         wire.send(caller, r#"[49,1,{"mode":"kill"}]"#);
         assert!(wire.receive(caller).is_empty());
-        assert_eq!(wire.receive_one(callee), json!([69, 1, {"mode": "kill"}]));
+        assert_eq!(
+            wire.receive_one(callee),
+            json!([69, 1, {"mode": "kill", "reason": "wamp.error.canceled"}])
+        );
         wire.send(caller, r#"[49,1,{"mode":"kill"}]"#);
         assert!(wire.receive(callee).is_empty(), "a second CANCEL of the same kind says nothing new");
         wire.send(callee, r#"[8,68,1,{},"wamp.error.canceled",["stopped"]]"#);
@@ -191,7 +197,10 @@ fn cancel_skip_kill_and_killnowait() {
 
         let (caller, callee) = open_call(&mut wire);
         assert_eq!(head(&wire.ask(caller, "[49,1,{}]"), 5), canceled);
-        assert_eq!(wire.receive_one(callee), json!([69, 1, {"mode": "killnowait"}]));
+        assert_eq!(
+            wire.receive_one(callee),
+            json!([69, 1, {"mode": "killnowait", "reason": "wamp.error.canceled"}])
+        );
         wire.send(callee, "[70,1,{}]");
         assert!(wire.receive(caller).is_empty() && !wire.ended(callee));
         // Nothing is open any more: there is nothing to cancel, and that is no error.

@@ -5,7 +5,8 @@ use super::Dealer;
 use crate::codec;
 use crate::error::Refusal;
 use crate::router::directory::{Callee, RegisterRefusal};
-use crate::router::{Context, PeerKey};
+use crate::router::session::CalleeWishes;
+use crate::router::{Context, Disclosure, PeerKey};
 use crate::wamp::message::{Register, Registered, Unregister, Unregistered};
 use crate::wamp::options::RegisterOptions;
 use crate::wamp::{Message, RegistrationId, uri};
@@ -18,13 +19,17 @@ impl Dealer {
         key: PeerKey,
         message: &Register<'_>,
     ) -> Result<(), Refusal> {
-        let RegisterOptions { match_policy: policy } = codec::options(&message.options)?;
+        let RegisterOptions { match_policy: policy, disclose_caller, forward_timeout } =
+            codec::options(&message.options)?;
         let procedure = &*message.procedure;
         let limits = &cx.router.settings.limits;
         let valid =
             procedure.len() <= limits.uri_bytes_max && self.realm.uri_check.pattern(procedure, policy);
         if !valid || uri::reserved(procedure) {
             return Err(Refusal::InvalidUri);
+        }
+        if disclose_caller && self.realm.settings.disclosure == Disclosure::Never {
+            return Err(Refusal::DiscloseMe);
         }
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
         if session.registrations.count() >= limits.registrations_per_session_max {
@@ -37,7 +42,7 @@ impl Dealer {
             Err(RegisterRefusal::Full) => return Err(Refusal::Unavailable),
         };
         let registration = registered.registration;
-        session.registrations.insert(registration, ());
+        session.registrations.insert(registration, CalleeWishes { disclose_caller, forward_timeout });
         self.registrations.insert(registration, registered.key);
         // Queued before any letter is taken, and so before the first INVOCATION.
         cx.peers.send(key, &Message::Registered(Registered { request: message.request, registration }));
