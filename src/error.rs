@@ -113,7 +113,8 @@ pub enum Refusal {
     Canceled,
     /// The realm does not tell who publishes or calls.
     DiscloseMe,
-    /// The payload is not to be looked into, or the call comes in parts, which its sender or receiver has not announced.
+    /// The payload is not to be looked into, or the call comes in parts, and its sender or receiver has not announced
+    /// that.
     FeatureNotSupported,
     /// A known option has the wrong type or an unknown value, or the payload has no form in the receiver's serializer;
     /// what it is about.

@@ -24,6 +24,9 @@
 //! | REGISTERED before the first INVOCATION | directory and REGISTERED in one call; `Invoke` waits in the mailbox |
 //! | no INVOCATION after UNREGISTERED | `invoke` looks in the callee's own session |
 //! | one final answer for each CALL | `complete` is the only gate, and it takes the call off the table |
+//! | progressive results come in order, before the final answer and never after it | `Progress` and `Complete` in one outbox; `progress` and `complete` ask the same table |
+//! | the parts of a call reach one invocation, in order | the call knows its callee, who knows the invocation by its call |
+//! | a call's deadline is set only while the call is open | `close_call` is the only way off the table, and takes it back |
 //! | INTERRUPT follows its INVOCATION, and only while that is open | `Invoke` then `Interrupt` in one outbox; the callee's session is asked |
 //! | request ids to a peer count 1, 2, 3 | the counter lives in its session and is spent when INVOCATION is queued |
 //! | on_create, on_subscribe, ..., on_delete of a subscription in this order | the directory records under the lock that orders the changes; one shard publishes the records |

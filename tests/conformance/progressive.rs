@@ -137,7 +137,7 @@ fn a_result_its_caller_does_not_take_ends_the_call() {
     let caller = small(&mut wire, "caller");
     open(&mut wire, (caller, callee), RECEIVE);
     wire.send(callee, r#"[70,1,{"progress":true},[1]]"#);
-    wire.send(callee, &format!(r#"[70,1,{{"progress":true}},["{}"]]"#, "x".repeat(2_000)));
+    wire.send(callee, &format!(r#"[70,1,{{"progress":true}},["{}"]]"#, "x".repeat(3_000)));
     let results = wire.receive(caller);
     assert_eq!(results[0], json!([50, 1, {"progress": true}, [1]]));
     assert_eq!(head(&results[1], 5), json!([8, 48, 1, {}, "wamp.error.payload_size_exceeded"]));
@@ -336,7 +336,7 @@ fn a_part_that_cannot_be_sent_ends_the_call() {
     let callee = small(&mut wire, "callee");
     register(&mut wire, callee, "{}", "com.example.slow");
     open(&mut wire, (caller, callee), r#"{"progress":true}"#);
-    let large = "x".repeat(2_000);
+    let large = "x".repeat(3_000);
     wire.send(caller, &format!(r#"[48,1,{{"progress":true}},"com.example.slow",["{large}"]]"#));
     let error = wire.receive_one(caller);
     assert_eq!(head(&error, 5), json!([8, 48, 1, {}, "wamp.error.payload_size_exceeded"]));

@@ -26,7 +26,15 @@ fn welcome_names_roles_features_and_who_one_is() {
         assert_eq!(details["agent"], "Fanwire-test");
         assert!(!details["authid"].as_str().unwrap().is_empty());
         let broker = json!({"features": {"pattern_based_subscription": true, "publisher_exclusion": true}});
-        let dealer = json!({"features": {"call_canceling": true, "pattern_based_registration": true}});
+        let dealer = json!({"features": {
+            "call_canceling": true,
+            "call_reroute": true,
+            "call_timeout": true,
+            "caller_identification": true,
+            "pattern_based_registration": true,
+            "progressive_call_invocations": true,
+            "progressive_call_results": true,
+        }});
         assert_eq!(details["roles"], json!({"broker": broker, "dealer": dealer}));
         wire.finish();
     });

@@ -1,5 +1,5 @@
-//! The caller's side: CALL, CANCEL, the progressive results and the one answer of each call (basic profile, "Calling and
-//! Invocations"; advanced profile, "Call Canceling", "Progressive Call Results", "Progressive Call Invocations",
+//! The caller's side: CALL, CANCEL, the progressive results and the one answer of each call (basic profile, "Calling
+//! and Invocations"; advanced profile, "Call Canceling", "Progressive Call Results", "Progressive Call Invocations",
 //! "Caller Identification").
 
 use std::sync::Arc;
