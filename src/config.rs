@@ -37,6 +37,8 @@ pub struct Config {
     pub uri_check: UriCheck,
     /// Which request ids are taken where a listener does not say.
     pub request_ids: RequestIds,
+    /// How long the answer of a call may take that says nothing of it; 0: however long it takes.
+    pub call_timeout_ms: u64,
     /// RawSocket peers that announce less are refused; [`MESSAGE_BYTES_MIN`] refuses none.
     pub peer_message_bytes_min: usize,
     /// The bounds.
@@ -102,6 +104,7 @@ impl Default for Config {
             realms: vec![REALM.to_owned()],
             uri_check: UriCheck::Loose,
             request_ids: RequestIds::Strict,
+            call_timeout_ms: 0,
             peer_message_bytes_min: MESSAGE_BYTES_MIN,
             limits: Limits::DEFAULT,
         }
@@ -112,7 +115,16 @@ impl Config {
     /// Checks everything. Signals are left alone; whoever owns the process may say otherwise.
     pub fn server(self) -> Result<server::Config, ConfigError> {
         self.check()?;
-        let Config { listens, shards, realms, uri_check, request_ids, peer_message_bytes_min, limits } = self;
+        let Config {
+            listens,
+            shards,
+            realms,
+            uri_check,
+            request_ids,
+            call_timeout_ms,
+            peer_message_bytes_min,
+            limits,
+        } = self;
         let listeners = listens.iter().map(|listen| ListenerSettings {
             transport: Arc::new(transport::Settings {
                 message_bytes_max: limits.message_bytes_max,
@@ -127,7 +139,7 @@ impl Config {
             listeners: listeners.collect(),
             realms: realms
                 .into_iter()
-                .map(|name| RealmSettings { uri_check, ..RealmSettings::open(name) })
+                .map(|name| RealmSettings { uri_check, call_timeout_ms, ..RealmSettings::open(name) })
                 .collect(),
             agent: concat!("fanwire-", env!("CARGO_PKG_VERSION")).to_owned(),
             limits,

@@ -53,6 +53,11 @@ pub struct Serve {
     #[arg(long, value_name = "RULE", default_value = "loose")]
     uri: Uri,
 
+    /// Seconds that the answer of a call may take whose caller does not say how long; 0: however long it takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 0,
+        value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    call_timeout_seconds: u64,
+
     /// Seconds of silence after which a WebSocket peer is pinged; as long again, and it is dropped. 0 sends no pings
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::DEFAULT.silence_ms_max / 1000,
         value_parser = clap::value_parser!(u64).range(0..=86_400))]
@@ -171,6 +176,7 @@ impl Serve {
                 Uri::Strict => UriCheck::Strict,
             },
             request_ids: self.request_ids,
+            call_timeout_ms: self.call_timeout_seconds * 1000,
             peer_message_bytes_min: self.peer_message_bytes_min,
             limits,
         }
@@ -278,12 +284,13 @@ mod tests {
     fn every_option_arrives() {
         let config = config(
             "serve --listen :1 --listen unix:/x --shards 3 --realm a --realm b --request-ids any --uri strict \
-             --ping-seconds 0 --handshake-seconds 7 --stall-seconds 8 --drain-seconds 9 --message-bytes-max 2M \
+             --call-timeout-seconds 6 --ping-seconds 0 --handshake-seconds 7 --stall-seconds 8 --drain-seconds 9 --message-bytes-max 2M \
              --outbound-bytes-max 4M --connections-max 5",
         );
         assert_eq!(config.listens.len(), 2);
         assert_eq!((config.shards, config.realms), (3, vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!((config.uri_check, config.request_ids), (UriCheck::Strict, RequestIds::Any));
+        assert_eq!(config.call_timeout_ms, 6_000);
         let limits = config.limits;
         assert_eq!((limits.silence_ms_max, limits.handshake_ms_max), (0, 7_000));
         assert_eq!((limits.outbound_stall_ms_max, limits.drain_ms_max), (8_000, 9_000));

@@ -37,8 +37,13 @@ pub enum Letter {
         /// It knows its subscriptions.
         publication: Arc<Publication>,
     },
-    /// To a callee's shard: send INVOCATION. Shared with the caller's shard where that may need it again.
-    Invoke(Arc<Invoke>),
+    /// To a callee's shard: send INVOCATION.
+    Invoke {
+        /// The callee.
+        callee: PeerKey,
+        /// Shared with the caller's shard where that may need it again.
+        invoke: Arc<Invoke>,
+    },
     /// To a caller's shard: answer the call.
     Complete(Box<Complete>),
     /// To a caller's shard: a result came, and more will.
@@ -92,7 +97,7 @@ impl Letter {
                 Letter::Deliver { publication, .. } => {
                     carried(publication.payload(), &publication.attributes)
                 }
-                Letter::Invoke(invoke) => carried(&invoke.payload, &invoke.attributes),
+                Letter::Invoke { invoke, .. } => carried(&invoke.payload, &invoke.attributes),
                 Letter::Complete(complete) => match &complete.outcome {
                     Outcome::Result { attributes, payload }
                     | Outcome::Error { attributes, payload, .. }
@@ -115,8 +120,6 @@ pub struct Invoke {
     pub call: CallKey,
     /// The realm of caller and callee.
     pub realm: RealmKey,
-    /// The callee.
-    pub callee: PeerKey,
     /// Under which of its registrations.
     pub registration: RegistrationId,
     /// The procedure called, if the registration is a pattern.

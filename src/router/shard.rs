@@ -543,9 +543,9 @@ impl Shard {
                 let (realm, mut cx) = self.lend(realm);
                 realm.broker.deliver(&mut cx, &publication);
             }
-            Letter::Invoke(invoke) => {
+            Letter::Invoke { callee, invoke } => {
                 let (realm, mut cx) = self.lend(invoke.realm);
-                realm.dealer.invoke(&mut cx, &invoke);
+                realm.dealer.invoke(&mut cx, callee, &invoke);
             }
             Letter::Complete(complete) => {
                 let (realm, mut cx) = self.lend(complete.realm);

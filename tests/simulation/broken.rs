@@ -63,6 +63,7 @@ fn well() -> Log {
             framing: Framing::WebSocket,
             message_bytes_max: usize::MAX,
             cancelable: true,
+            progressive: true,
         });
         script.says(life, list![code::HELLO, "realm", dict! {}]);
         script.hears(life, list![code::WELCOME, 1000 + life, dict! {}]);
@@ -112,16 +113,24 @@ fn calls(s: &mut Script) {
     s.hears(SUBSCRIBER, list![code::ERROR, code::UNSUBSCRIBE, 3, dict! {}, reason::NO_SUCH_SUBSCRIPTION]);
     for (invocation, sequence) in [(1usize, 3usize), (2, 4)] {
         let payload = tagged(PUBLISHER, sequence, "p.a");
-        s.says(PUBLISHER, list![code::CALL, sequence, dict! {}, "p.a", payload.clone()]);
+        let options = dict! { "receive_progress": true };
+        s.says(PUBLISHER, list![code::CALL, sequence, options, "p.a", payload.clone()]);
         s.hears(SUBSCRIBER, list![code::INVOCATION, invocation, 81, dict! {}, payload]);
     }
-    let answer = list![SUBSCRIBER, 1, "answer", PUBLISHER, 3];
-    s.says(SUBSCRIBER, list![code::YIELD, 1, dict! {}, answer.clone()]);
-    s.hears(PUBLISHER, list![code::RESULT, 3, dict! {}, answer]);
+    for (sequence, options) in
+        [(1usize, dict! { "progress": true }), (2, dict! { "progress": true }), (3, dict! {})]
+    {
+        let answer = list![SUBSCRIBER, sequence, "answer", PUBLISHER, 3];
+        s.says(SUBSCRIBER, list![code::YIELD, 1, options.clone(), answer.clone()]);
+        s.hears(PUBLISHER, list![code::RESULT, 3, options, answer]);
+    }
     s.quiet(false);
     s.says(PUBLISHER, list![code::CANCEL, 4, dict! {}]);
     s.hears(PUBLISHER, list![code::ERROR, code::CALL, 4, dict! {}, reason::CANCELED]);
-    s.hears(SUBSCRIBER, list![code::INTERRUPT, 2, dict! { "mode": "killnowait" }]);
+    s.hears(
+        SUBSCRIBER,
+        list![code::INTERRUPT, 2, dict! { "mode": "killnowait", "reason": reason::CANCELED }],
+    );
     s.quiet(true);
 }
 
@@ -179,13 +188,24 @@ const BROKEN: &[(&str, Breaks)] = &[
     ("no_lost_interest", |log| drop_heard(log, SUBSCRIBER, code::EVENT, 1)),
     ("registered_first", |log| swap_heard(log, SUBSCRIBER, code::REGISTERED, code::INVOCATION, 0)),
     ("silent_after_unregistered", |log| repeat_heard(log, SUBSCRIBER, code::INVOCATION)),
-    ("one_answer", |log| drop_heard(log, PUBLISHER, code::RESULT, 0)),
+    ("one_answer", |log| drop_heard(log, PUBLISHER, code::RESULT, 2)),
+    // A part behind the answer.
     ("one_answer", |log| repeat_heard(log, PUBLISHER, code::RESULT)),
     ("one_answer", |log| replace(log, PUBLISHER, code::RESULT, 1, 77)),
     ("one_answer", |log| {
         // Canceled and answered.
         let answer = list![SUBSCRIBER, 1, "answer", PUBLISHER, 4];
         hear_at_the_end(log, PUBLISHER, list![code::RESULT, 4, dict! {}, answer]);
+    }),
+    ("progress_order", |log| swap_heard(log, PUBLISHER, code::RESULT, code::RESULT, 1)),
+    ("progress_order", |log| swap_heard(log, PUBLISHER, code::RESULT, code::RESULT, 2)),
+    ("progress_order", |log| drop_heard(log, PUBLISHER, code::RESULT, 0)),
+    ("progress_order", |log| drop_heard(log, PUBLISHER, code::RESULT, 1)),
+    ("progress_order", |log| log.lives[PUBLISHER].progressive = false),
+    ("progress_order", |log| log.lives[SUBSCRIBER].progressive = false),
+    ("interrupt_open", |log| {
+        let interrupt = dict! { "mode": "killnowait", "reason": reason::TIMEOUT };
+        replace(log, SUBSCRIBER, code::INTERRUPT, 2, interrupt);
     }),
     ("interrupt_open", |log| replace(log, SUBSCRIBER, code::INTERRUPT, 1, 1)),
     ("interrupt_open", |log| replace(log, SUBSCRIBER, code::INTERRUPT, 1, 3)),

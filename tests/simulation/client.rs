@@ -10,7 +10,7 @@ use fanwire::wamp::{Serializer, reason};
 
 use crate::chance::Chance;
 use crate::item::{Item, Message, Tag};
-use crate::log::Misdeed;
+use crate::log::{Misdeed, option};
 use crate::wire::{Wire, rawsocket_frame};
 use crate::{dict, list};
 
@@ -84,6 +84,8 @@ pub struct Client {
     pub realm: usize,
     pub stage: Stage,
     pub cancelable: bool,
+    /// It announces progressive results, as a caller and as a callee.
+    pub progressive: bool,
     /// Which request ids its listener takes.
     pub ids: RequestIds,
     /// It subscribes to the router's own events and does nothing else.
@@ -109,6 +111,7 @@ impl Client {
             realm,
             stage: Stage::Opening,
             cancelable: chance.percent(60),
+            progressive: chance.percent(60),
             ids,
             watcher,
             big: chance.percent(25),
@@ -158,11 +161,15 @@ impl Client {
 
     /// HELLO.
     pub fn hello(&self, realm: &str) -> Message {
-        let features = dict! { "call_canceling": self.cancelable };
+        let progressive = dict! { "progressive_call_results": self.progressive };
+        let features = dict! {
+            "call_canceling": self.cancelable,
+            "progressive_call_results": self.progressive,
+        };
         let roles = dict! {
             "publisher": dict! {},
             "subscriber": dict! {},
-            "caller": dict! {},
+            "caller": dict! { "features": progressive },
             "callee": dict! { "features": features },
         };
         Message(list![code::HELLO, realm, dict! { "roles": roles, "agent": "simulation" }])
@@ -183,6 +190,7 @@ impl Client {
                 let tag = message.tag().unwrap_or(Tag { life: usize::MAX, sequence: 0 });
                 self.owed.push(Owed { request: message.number(1), tag });
             }
+            code::RESULT if option(message, "progress", false) => {}
             code::RESULT => self.finish(message.number(1)),
             code::ERROR if message.number(1) == code::CALL => self.finish(message.number(2)),
             _ => {}
@@ -274,17 +282,37 @@ impl Client {
         let procedure = concrete(&PROCEDURES, chance);
         let request = self.next(chance);
         self.calls.push(request);
-        let mut message = list![code::CALL, request, own_options(chance), procedure];
+        let mut options = own_options(chance);
+        if let Item::Dict(entries) = &mut options {
+            if chance.percent(30) {
+                entries.push(("receive_progress".to_owned(), Item::from(true)));
+            }
+            if chance.percent(10) {
+                entries.push(("timeout".to_owned(), Item::from(chance.between(1, 500))));
+            }
+        }
+        let mut message = list![code::CALL, request, options, procedure];
         self.tag(procedure, None, chance, &mut message);
         message
     }
 
-    /// Answers the oldest or any invocation that is owed.
+    /// Answers any invocation that is owed, or says that it is at work, whether it was asked to or not.
     pub fn answer(&mut self, chance: &mut Chance) -> Option<Message> {
         if self.owed.is_empty() {
             return None;
         }
-        let owed = self.owed.remove(chance.below(self.owed.len()));
+        let at = chance.below(self.owed.len());
+        let owed = self.owed[at];
+        if chance.percent(30) {
+            let mut options = own_options(chance);
+            if let Item::Dict(entries) = &mut options {
+                entries.push(("progress".to_owned(), Item::from(true)));
+            }
+            let mut message = list![code::YIELD, owed.request, options];
+            self.tag("part", Some(owed.tag), chance, &mut message);
+            return Some(Message(message));
+        }
+        self.owed.remove(at);
         let mut message = match chance.percent(75) {
             true => list![code::YIELD, owed.request, own_options(chance)],
             false => {

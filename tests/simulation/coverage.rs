@@ -21,6 +21,8 @@ pub const MUST_HAPPEN: &[&str] = &[
     "a letter found that its subscriber had gone",
     "a meta event of a realm was read",
     "a meta event told of on_delete",
+    "a progressive result crossed shards",
+    "a progressive result was dropped",
     "a publisher got its own event",
     "an event crossed shards",
     "an event crossed serializers",
@@ -62,6 +64,7 @@ pub const MUST_HAPPEN: &[&str] = &[
     "wamp.error.payload_size_exceeded",
     "wamp.error.procedure_already_exists",
     "wamp.error.protocol_violation",
+    "wamp.error.timeout",
     "wamp.error.unavailable",
     "64 shards",
 ];
@@ -135,6 +138,9 @@ impl Coverage {
                     let both = "an event reached a pattern and a topic of one session";
                     self.count_many(both, usize::from(*times == 2));
                 }
+                code::RESULT if option(message, "progress", false) => {
+                    self.count_many("a progressive result crossed shards", usize::from(crossed));
+                }
                 code::INVOCATION => self.count_many("a call crossed shards", usize::from(crossed)),
                 _ => {}
             }
@@ -186,7 +192,7 @@ impl Coverage {
                 What::Heard(m) if m.code() == code::INVOCATION => {
                     m.tag().map(|tag| invoked.insert((life, m.number(1)), tag));
                 }
-                What::Heard(m) if m.code() == code::RESULT => {
+                What::Heard(m) if m.code() == code::RESULT && !option(m, "progress", false) => {
                     answered.insert((life, m.number(1)));
                 }
                 What::Heard(m) if m.code() == code::ERROR && m.number(1) == code::CALL => {

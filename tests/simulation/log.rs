@@ -25,6 +25,15 @@ pub struct Life {
     pub message_bytes_max: usize,
     /// The client announces `call_canceling` as a callee.
     pub cancelable: bool,
+    /// The client announces progressive results as a caller and as a callee.
+    pub progressive: bool,
+}
+
+impl Life {
+    /// It may send progressive results: those of a callee that cannot be interrupted are not taken.
+    pub fn yields_progress(&self) -> bool {
+        self.cancelable && self.progressive
+    }
 }
 
 /// How a dishonest client breaks the protocol.
@@ -208,6 +217,11 @@ pub fn option(message: &Message, key: &str, default: bool) -> bool {
         Some(Item::Bool(value)) => *value,
         _ => default,
     }
+}
+
+/// True if a CALL allows itself a time, which may then be over.
+pub fn is_hurried(call: &Message) -> bool {
+    call.entry(2, "timeout").is_some()
 }
 
 /// True if a message ends the session for good.

@@ -9,6 +9,7 @@ use fanwire::router::RequestIds;
 use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, UriCheck, reason, uri};
 
+use crate::client::Client;
 use crate::item::{Item, Message, Tag};
 use crate::log::{option, policy};
 use crate::{dict, list};
@@ -41,6 +42,7 @@ fn precedence(policy: MatchPolicy, pattern: &str) -> (u8, usize, Vec<usize>) {
 struct Session {
     realm: usize,
     cancelable: bool,
+    progressive: bool,
     ids: RequestIds,
     request: u64,
     invocation: u64,
@@ -67,6 +69,8 @@ struct Call {
     request: u64,
     callee: usize,
     invocation: u64,
+    /// The caller takes progressive results.
+    receives: bool,
 }
 
 /// The router.
@@ -109,11 +113,13 @@ impl Naive {
     }
 
     /// A life joins a realm; `None` is a realm that does not exist.
-    pub fn join(&mut self, life: usize, realm: Option<usize>, cancelable: bool, ids: RequestIds) {
+    pub fn join(&mut self, client: &Client, life: usize, realm: Option<usize>) {
+        let Client { cancelable, progressive, ids, .. } = *client;
         let Some(realm) = realm else {
             return self.send(life, list![code::ABORT, dict! {}, reason::NO_SUCH_REALM]);
         };
-        self.sessions.insert(life, Session { realm, cancelable, ids, request: 0, invocation: 0 });
+        self.sessions
+            .insert(life, Session { realm, cancelable, progressive, ids, request: 0, invocation: 0 });
         let id = self.id();
         self.send(life, list![code::WELCOME, id, dict! {}]);
     }
@@ -306,17 +312,22 @@ impl Naive {
         let Some(chosen) = chosen else {
             return self.error(life, message, reason::NO_SUCH_PROCEDURE);
         };
+        let receives = option(message, "receive_progress", false) && self.sessions[&life].progressive;
         let callee = self.sessions.get_mut(&chosen.callee).expect("registrations leave with their callee");
         callee.invocation += 1;
-        let details = match chosen.policy {
-            MatchPolicy::Exact => dict! {},
-            _ => dict! { "procedure": procedure },
-        };
+        let mut details = Vec::new();
+        if chosen.policy != MatchPolicy::Exact {
+            details.push(("procedure".to_owned(), Item::from(procedure)));
+        }
+        if receives && callee.cancelable && callee.progressive {
+            details.push(("receive_progress".to_owned(), Item::from(true)));
+        }
         let mut invocation = list![code::INVOCATION, callee.invocation, chosen.id];
-        invocation.push(details);
+        invocation.push(Item::Dict(details));
         invocation.extend_from_slice(message.payload());
         let (callee, number) = (chosen.callee, callee.invocation);
-        self.calls.push(Call { caller: life, request: message.number(1), callee, invocation: number });
+        let request = message.number(1);
+        self.calls.push(Call { caller: life, request, callee, invocation: number, receives });
         self.send(callee, invocation);
     }
 
@@ -346,6 +357,16 @@ impl Naive {
         let Some(at) = self.calls.iter().position(|c| c.callee == life && c.invocation == invocation) else {
             return;
         };
+        if message.code() == code::YIELD && option(message, "progress", false) {
+            let (callee, call) = (&self.sessions[&life], &self.calls[at]);
+            if callee.cancelable && callee.progressive && call.receives {
+                let (caller, request) = (call.caller, call.request);
+                let mut result = list![code::RESULT, request, dict! { "progress": true }];
+                result.extend_from_slice(message.payload());
+                self.send(caller, result);
+            }
+            return;
+        }
         let call = self.calls.remove(at);
         let mut answer = match message.code() {
             code::YIELD => list![code::RESULT, call.request, dict! {}],
@@ -434,10 +455,13 @@ impl Essence {
             code::INVOCATION => {
                 let (procedure, payload) = (message.entry(3, "procedure"), message.payload());
                 let name = name(self, Kind::Registration, message.number(2));
-                format!("INVOCATION {request} {name} {procedure:?} {payload:?}")
+                let receives = message.entry(3, "receive_progress");
+                format!("INVOCATION {request} {name} {procedure:?} {receives:?} {payload:?}")
             }
             code::INTERRUPT => format!("INTERRUPT {request} {:?}", message.entry(2, "mode")),
-            code::RESULT => format!("RESULT {request} {:?}", message.payload()),
+            code::RESULT => {
+                format!("RESULT {request} {:?} {:?}", message.entry(2, "progress"), message.payload())
+            }
             code::ERROR => {
                 let (about, request, uri) = (message.number(1), message.number(2), message.text(4));
                 let payload = if message.tag().is_some() { message.payload() } else { &[] };

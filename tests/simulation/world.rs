@@ -149,6 +149,7 @@ impl World {
             framing,
             message_bytes_max: wire.message_bytes_max(),
             cancelable: client.cancelable,
+            progressive: client.progressive,
         });
         let handshake = wire.handshake();
         self.peers.push(Peer {
@@ -189,9 +190,9 @@ impl World {
             let realm = self.chance.below(self.plan.realm_count);
             let next = self.log.lives.len();
             let client = self.peers[peer].client.again(next, realm, &mut self.chance);
-            let cancelable = client.cancelable;
+            let (cancelable, progressive) = (client.cancelable, client.progressive);
             self.peers[peer].client = client;
-            self.log.lives.push(Life { realm, cancelable, ..self.log.lives[life].clone() });
+            self.log.lives.push(Life { realm, cancelable, progressive, ..self.log.lives[life].clone() });
             self.coverage.count("joined again on the same transport");
         }
         let client = &mut self.peers[peer].client;
@@ -210,7 +211,12 @@ impl World {
         let mut next = client.again(life, realm, &mut self.chance);
         let name = if stray { "nowhere".to_owned() } else { realm_name(realm) };
         let messages = client.rejoin(&mut next, &name, self.plan.calm, &mut self.chance)?;
-        self.log.lives.push(Life { realm, cancelable: next.cancelable, ..before });
+        self.log.lives.push(Life {
+            realm,
+            cancelable: next.cancelable,
+            progressive: next.progressive,
+            ..before
+        });
         self.peers[peer].next = Some(next);
         self.pipeline(peer, messages.clone());
         self.coverage.count("joined again before GOODBYE was answered");
@@ -430,7 +436,7 @@ impl World {
     pub fn invoked(&self, peer: usize) -> bool {
         let p = &self.peers[peer];
         let mut letters = self.letters.iter().filter(|(pair, _)| pair.1 == p.shard).flat_map(|(_, all)| all);
-        letters.any(|letter| matches!(letter, Letter::Invoke(invoke) if invoke.callee == p.key))
+        letters.any(|letter| matches!(letter, Letter::Invoke { callee, .. } if *callee == p.key))
     }
 
     /// After input: whatever the shard has is handled if it wants more, and may be kept if not.

@@ -85,7 +85,6 @@ impl Dealer {
         let invoke = Arc::new(Invoke {
             call,
             realm: self.realm.key,
-            callee: callee.peer,
             registration,
             procedure: is_pattern.then(|| procedure.into()),
             terms,
@@ -116,7 +115,7 @@ impl Dealer {
         session.calls.insert(message.request, call);
         cx.peers.counters.calls += 1;
         self.begin_timeout(cx, call, invoke.terms.timeout_ms);
-        cx.letters.post(callee.shard, Letter::Invoke(invoke));
+        cx.letters.post(callee.shard, Letter::Invoke { callee: callee.peer, invoke });
         Ok(())
     }
 
@@ -178,7 +177,8 @@ impl Dealer {
             cx.peers.counters.calls_too_late += 1;
             return Ok(());
         }
-        cx.letters.post(callee.shard, Letter::Invoke(Arc::new(invoke)));
+        let letter = Letter::Invoke { callee: callee.peer, invoke: Arc::new(invoke) };
+        cx.letters.post(callee.shard, letter);
         Ok(())
     }
 

@@ -19,20 +19,20 @@ use crate::wamp::{Dict, Message, RequestId, UriCheck, Value, reason};
 
 impl Dealer {
     /// Sends INVOCATION, or completes the call with the reason why not.
-    pub fn invoke(&mut self, cx: &mut Context<'_>, invoke: &Invoke) {
+    pub fn invoke(&mut self, cx: &mut Context<'_>, callee: PeerKey, invoke: &Invoke) {
         if invoke.further {
-            return self.invoke_further(cx, invoke);
+            return self.invoke_further(cx, callee, invoke);
         }
-        if let Err(refusal) = self.try_invoke(cx, invoke) {
+        if let Err(refusal) = self.try_invoke(cx, callee, invoke) {
             self.complete_with(cx, invoke.call, Outcome::Refused(refusal));
         }
     }
 
-    fn try_invoke(&mut self, cx: &mut Context<'_>, invoke: &Invoke) -> Result<(), Refusal> {
+    fn try_invoke(&mut self, cx: &mut Context<'_>, callee: PeerKey, invoke: &Invoke) -> Result<(), Refusal> {
         let invocations_open_max = cx.router.settings.limits.invocations_open_per_session_max;
         // Unregistered, or left, after the caller's shard looked.
         let gone = if cx.draining { Refusal::Unavailable } else { Refusal::NoSuchProcedure };
-        let session = self.callee_session(cx, invoke.callee).ok_or(gone)?;
+        let session = self.callee_session(cx, callee).ok_or(gone)?;
         let wishes = *session.registrations.get(&invoke.registration).ok_or(gone)?;
         if session.invocations.count() >= invocations_open_max {
             return Err(Refusal::Unavailable);
@@ -41,11 +41,13 @@ impl Dealer {
             return Err(Refusal::FeatureNotSupported);
         }
         let (request, features) = (session.invocation.next(), session.features);
-        if let Some(refusal) = unsendable(self.send_invocation(cx, invoke, request, wishes, features)) {
+        if let Some(refusal) =
+            unsendable(self.send_invocation(cx, callee, invoke, request, (wishes, features)))
+        {
             return Err(refusal);
         }
         // The request id is spent only now: ids of what was not sent would leave gaps.
-        let session = cx.peers.session(invoke.callee).expect("seen above");
+        let session = cx.peers.session(callee).expect("seen above");
         session.invocation = request;
         session.invocations.insert(request, invoke.call);
         session.invocations_by_call.insert(invoke.call, request);
@@ -59,15 +61,15 @@ impl Dealer {
 
     /// Sends the next part of an invocation that is open. If it is not, the callee has answered and the caller will be
     /// told. A part that does not fit ends the call: the callee would go on with a gap.
-    fn invoke_further(&mut self, cx: &mut Context<'_>, invoke: &Invoke) {
-        let Some(session) = self.callee_session(cx, invoke.callee) else { return };
+    fn invoke_further(&mut self, cx: &mut Context<'_>, callee: PeerKey, invoke: &Invoke) {
+        let Some(session) = self.callee_session(cx, callee) else { return };
         let Some(&request) = session.invocations_by_call.get(&invoke.call) else { return };
         // Unregistered meanwhile: what it began it ends.
         let wishes = session.registrations.get(&invoke.registration).copied().unwrap_or_default();
         let features = session.features;
-        let sent = self.send_invocation(cx, invoke, request, wishes, features);
+        let sent = self.send_invocation(cx, callee, invoke, request, (wishes, features));
         if let Some(refusal) = unsendable(sent).filter(|_| sent != Sent::Gone) {
-            self.interrupt(cx, invoke.callee, invoke.call, CancelMode::KillNoWait, refusal);
+            self.interrupt(cx, callee, invoke.call, CancelMode::KillNoWait, refusal);
             self.complete_with(cx, invoke.call, Outcome::Refused(refusal));
         }
     }
@@ -75,10 +77,10 @@ impl Dealer {
     fn send_invocation(
         &self,
         cx: &mut Context<'_>,
+        callee: PeerKey,
         invoke: &Invoke,
         request: RequestId,
-        wishes: CalleeWishes,
-        features: Features,
+        (wishes, features): (CalleeWishes, Features),
     ) -> Sent {
         let Invoke { terms, .. } = invoke;
         let identity = &terms.caller;
@@ -110,7 +112,7 @@ impl Dealer {
             details: details(&pairs, &invoke.attributes),
             payload: invoke.payload.borrow(),
         };
-        cx.peers.send(invoke.callee, &Message::Invocation(invocation))
+        cx.peers.send(callee, &Message::Invocation(invocation))
     }
 
     /// YIELD. One whose options cannot be read is the last all the same: the caller is told in its place, since YIELD

@@ -114,14 +114,12 @@ impl Dealer {
         };
         kept.asked.push(callee);
         open.callee = callee;
-        let invoke = Arc::new(Invoke { callee: callee.peer, ..Invoke::clone(&kept.invoke) });
-        // The new part of what is kept is the same, but for who is asked.
-        kept.invoke = invoke.clone();
+        let invoke = kept.invoke.clone();
         // The one before kept the time itself; nobody says how much of it is left.
         if open.timeout.is_none() {
             self.begin_timeout(cx, call, invoke.terms.timeout_ms);
         }
-        cx.letters.post(callee.shard, Letter::Invoke(invoke));
+        cx.letters.post(callee.shard, Letter::Invoke { callee: callee.peer, invoke });
         None
     }
 }

@@ -36,6 +36,7 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("registered_first", rpc::registered_first),
     ("silent_after_unregistered", rpc::silent_after_unregistered),
     ("one_answer", rpc::one_answer),
+    ("progress_order", rpc::progress_order),
     ("interrupt_open", rpc::interrupt_open),
     ("sequential_ids", rpc::sequential_ids),
     ("ids_name_one_thing", sessions::ids_name_one_thing),

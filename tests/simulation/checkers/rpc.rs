@@ -1,12 +1,13 @@
 //! Calls: one answer each, invocations that count, interruptions with a cause.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fanwire::wamp::message::code;
+use fanwire::wamp::reason;
 
 use super::{Checked, Grant, ensure, granted_first, silent_after_revoked};
-use crate::item::{Item, Tag};
-use crate::log::{Log, What, is_last};
+use crate::item::{Item, Message, Tag};
+use crate::log::{Log, What, is_hurried, is_last, option};
 
 const REGISTRATION: Grant = Grant {
     granted: code::REGISTERED,
@@ -41,6 +42,11 @@ pub(super) fn one_answer(log: &Log) -> Checked {
             _ => continue,
         };
         ensure(calls.contains_key(&(life, request)), || format!("entry {at} answers no CALL"))?;
+        if is_part(message) {
+            let over = answers.get(&(life, request));
+            ensure(over.is_none(), || format!("entry {at} goes on after the answer of {over:?}"))?;
+            continue;
+        }
         let before = answers.insert((life, request), at);
         ensure(before.is_none(), || format!("entry {at}: a second answer after {before:?}"))?;
     }
@@ -56,12 +62,67 @@ pub(super) fn one_answer(log: &Log) -> Checked {
     Ok(())
 }
 
+/// True of a RESULT or YIELD after which more comes.
+fn is_part(message: &Message) -> bool {
+    matches!(message.code(), code::RESULT | code::YIELD) && option(message, "progress", false)
+}
+
+/// The call that an answer of a callee is for, as it says itself.
+fn call_of(answer: &Message) -> Option<Tag> {
+    let arguments = answer.payload().first()?.list()?;
+    let (life, sequence) = (arguments.get(3)?.number()?, arguments.get(4)?.number()?);
+    Some(Tag { life: life as usize, sequence })
+}
+
+/// Progressive results come to callers that asked for them and from callees that may send them, in the order in which
+/// they were yielded, each once, and all before the callee's own last word.
+pub(super) fn progress_order(log: &Log) -> Checked {
+    let asked: BTreeSet<Tag> = log
+        .said()
+        .filter(|(_, life, message)| {
+            let asks = message.code() == code::CALL && option(message, "receive_progress", false);
+            asks && log.lives[*life].progressive
+        })
+        .filter_map(|(_, _, message)| message.tag())
+        .collect();
+    let mut yielded: BTreeMap<Tag, Vec<Tag>> = BTreeMap::new();
+    for (_, life, message) in log.said().filter(|(_, _, message)| is_part(message)) {
+        if let (Some(call), Some(tag)) = (call_of(message), message.tag())
+            && log.lives[life].yields_progress()
+        {
+            yielded.entry(call).or_default().push(tag);
+        }
+    }
+    let mut parts: BTreeMap<Tag, usize> = BTreeMap::new();
+    for (at, _, message) in log.heard() {
+        let answers = message.code() == code::RESULT
+            || (message.code() == code::ERROR && message.number(1) == code::CALL);
+        let (Some(call), Some(tag), true) = (call_of(message), message.tag(), answers) else { continue };
+        let yielded = yielded.get(&call).map_or(&[][..], Vec::as_slice);
+        let part = parts.entry(call).or_default();
+        if is_part(message) {
+            ensure(asked.contains(&call), || format!("entry {at}: nobody asked for parts"))?;
+            ensure(yielded.get(*part) == Some(&tag), || format!("entry {at} is not part {part}"))?;
+            *part += 1;
+        } else if asked.contains(&call) {
+            let before = yielded.iter().filter(|yielded| yielded.sequence < tag.sequence).count();
+            ensure(*part == before, || format!("entry {at} comes after {part} parts of {before}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// INTERRUPT follows its INVOCATION, goes only to who announced it, only while the invocation is open, and only because
-/// its caller canceled the call or left.
+/// its caller canceled the call or left, its time is over, or one of its results was too large.
 pub(super) fn interrupt_open(log: &Log) -> Checked {
     let mut invocations: BTreeMap<(usize, u64), (Tag, Option<usize>)> = BTreeMap::new();
     let (handled, departures) = (log.handled(), log.departures());
     let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
+    let hurried: BTreeSet<Tag> = log
+        .said()
+        .filter(|(_, _, message)| message.code() == code::CALL && is_hurried(message))
+        .filter_map(|(_, _, message)| message.tag())
+        .collect();
     for (at, entry) in log.entries.iter().enumerate() {
         let life = entry.life;
         match &entry.what {
@@ -69,7 +130,7 @@ pub(super) fn interrupt_open(log: &Log) -> Checked {
                 let tag = message.tag().ok_or_else(|| format!("entry {at} is nobody's"))?;
                 invocations.insert((life, message.number(1)), (tag, None));
             }
-            What::Said(message) if message.code() == code::YIELD => {
+            What::Said(message) if message.code() == code::YIELD && !is_part(message) => {
                 invocations.entry((life, message.number(1))).and_modify(|(_, by)| *by = handled[at].1);
             }
             What::Said(message) if message.code() == code::ERROR => {
@@ -84,13 +145,24 @@ pub(super) fn interrupt_open(log: &Log) -> Checked {
                 let mode = message.entry(2, "mode").and_then(Item::text).unwrap_or("");
                 // What the router decides shows in the log later than what follows from it.
                 let left = departures[tag.life].is_some_and(|departure| !departure.by_client);
-                let caused = (left && mode == "killnowait") || was_given_up(log, *tag, mode, at);
+                let reason = message.entry(2, "reason").and_then(Item::text).unwrap_or("");
+                let caused = match reason {
+                    reason::CANCELED => (left && mode == "killnowait") || was_given_up(log, *tag, mode, at),
+                    reason::TIMEOUT => mode == "killnowait" && hurried.contains(tag),
+                    reason::PAYLOAD_SIZE_EXCEEDED => mode == "killnowait" && left_a_part(log, *tag, at),
+                    _ => false,
+                };
                 ensure(caused, || format!("entry {at}: nobody gave {tag:?} up"))?;
             }
             _ => {}
         }
     }
     Ok(())
+}
+
+/// True if a part of that call's result was yielded before that entry.
+fn left_a_part(log: &Log, call: Tag, before: usize) -> bool {
+    log.said().any(|(at, _, message)| at < before && is_part(message) && call_of(message) == Some(call))
 }
 
 /// True if the caller has canceled the call in that mode before that entry, or has left.
