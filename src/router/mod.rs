@@ -22,7 +22,7 @@
 //! | a PUBLISH made after SUBSCRIBED was seen is delivered | the generation is bumped before SUBSCRIBED is queued; the publisher's shard loads it at each publish |
 //! | calls of one caller reach one callee in order | as for events |
 //! | REGISTERED before the first INVOCATION | directory and REGISTERED in one call; `Invoke` waits in the mailbox |
-//! | no INVOCATION after UNREGISTERED | `invoke` looks in the callee's own session |
+//! | no INVOCATION of a new call after UNREGISTERED | `invoke` looks in the callee's own session |
 //! | one final answer for each CALL | `complete` is the only gate, and it takes the call off the table |
 //! | progressive results come in order, before the final answer and never after it | `Progress` and `Complete` in one outbox; `progress` and `complete` ask the same table |
 //! | the parts of a call reach one invocation, in order | the call knows its callee, who knows the invocation by its call |

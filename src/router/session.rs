@@ -84,6 +84,15 @@ pub struct CalleeWishes {
     pub forward_timeout: bool,
 }
 
+/// An invocation that its callee has not answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OpenInvocation {
+    /// Its request id.
+    pub request: RequestId,
+    /// Those of its registration, which may be gone before the last part of the call has come.
+    pub wishes: CalleeWishes,
+}
+
 /// What a joined peer has.
 #[derive(Debug)]
 pub struct Session {
@@ -111,8 +120,8 @@ pub struct Session {
     pub calls: LazyMap<RequestId, CallKey>,
     /// Invocations it has not answered.
     pub invocations: LazyMap<RequestId, CallKey>,
-    /// The same by call, for INTERRUPT.
-    pub invocations_by_call: LazyMap<CallKey, RequestId>,
+    /// The same by call, for INTERRUPT and for the further parts of the call.
+    pub invocations_by_call: LazyMap<CallKey, OpenInvocation>,
 }
 
 impl Session {

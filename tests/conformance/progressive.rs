@@ -221,6 +221,23 @@ fn the_options_of_the_first_part_hold_for_all() {
 }
 
 #[test]
+fn a_callee_that_unregisters_gets_the_rest_of_what_it_began() {
+    everywhere(|mut wire| {
+        let (caller, session) = join_with(&mut wire, CALLER, &[]);
+        let callee = join(&mut wire);
+        let registration = register(&mut wire, callee, r#"{"disclose_caller":true}"#, "com.example.slow");
+        open(&mut wire, (caller, callee), r#"{"progress":true}"#);
+        assert_eq!(wire.ask(callee, &format!("[66,2,{registration}]")), json!([67, 2]));
+        wire.send(caller, r#"[48,1,{},"com.example.slow",[2]]"#);
+        let part = wire.receive_one(callee);
+        assert_eq!((&part[1], &part[3]["caller"]), (&json!(1), &json!(session)));
+        wire.send(callee, "[70,1,{}]");
+        assert_eq!(wire.receive_one(caller), json!([50, 1, {}]));
+        wire.finish();
+    });
+}
+
+#[test]
 fn results_and_parts_may_go_both_ways_at_once() {
     everywhere(|mut wire| {
         let (caller, callee) = pair(&mut wire);

@@ -113,10 +113,13 @@ fn calls(s: &mut Script) {
     s.hears(SUBSCRIBER, list![code::ERROR, code::UNSUBSCRIBE, 3, dict! {}, reason::NO_SUCH_SUBSCRIPTION]);
     for (invocation, sequence) in [(1usize, 3usize), (2, 4)] {
         let payload = tagged(PUBLISHER, sequence, "p.a");
-        let options = dict! { "receive_progress": true };
+        let options = dict! { "receive_progress": true, "progress": true };
         s.says(PUBLISHER, list![code::CALL, sequence, options, "p.a", payload.clone()]);
-        s.hears(SUBSCRIBER, list![code::INVOCATION, invocation, 81, dict! {}, payload]);
+        s.hears(SUBSCRIBER, list![code::INVOCATION, invocation, 81, dict! { "progress": true }, payload]);
     }
+    let last = tagged(PUBLISHER, 5, "p.a");
+    s.says(PUBLISHER, list![code::CALL, 3, dict! {}, "p.a", last.clone()]);
+    s.hears(SUBSCRIBER, list![code::INVOCATION, 1, 81, dict! {}, last]);
     for (sequence, options) in
         [(1usize, dict! { "progress": true }), (2, dict! { "progress": true }), (3, dict! {})]
     {
@@ -196,6 +199,18 @@ const BROKEN: &[(&str, Breaks)] = &[
         // Canceled and answered.
         let answer = list![SUBSCRIBER, 1, "answer", PUBLISHER, 4];
         hear_at_the_end(log, PUBLISHER, list![code::RESULT, 4, dict! {}, answer]);
+    }),
+    ("parts_together", |log| {
+        let at = heard(log, SUBSCRIBER, code::INVOCATION, 2);
+        message(log, at).0[1] = Item::from(2);
+    }),
+    ("parts_together", |log| {
+        let at = heard(log, SUBSCRIBER, code::INVOCATION, 2);
+        message(log, at).0[3] = dict! { "receive_progress": true };
+    }),
+    ("parts_together", |log| {
+        let at = heard(log, SUBSCRIBER, code::INVOCATION, 2);
+        log.entries[at].life = WATCHER;
     }),
     ("progress_order", |log| swap_heard(log, PUBLISHER, code::RESULT, code::RESULT, 1)),
     ("progress_order", |log| swap_heard(log, PUBLISHER, code::RESULT, code::RESULT, 2)),

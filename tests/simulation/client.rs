@@ -84,7 +84,7 @@ pub struct Client {
     pub realm: usize,
     pub stage: Stage,
     pub cancelable: bool,
-    /// It announces progressive results, as a caller and as a callee.
+    /// It announces progressive results and invocations, as a caller and as a callee.
     pub progressive: bool,
     /// Which request ids its listener takes.
     pub ids: RequestIds,
@@ -101,7 +101,11 @@ pub struct Client {
     registrations: Vec<u64>,
     pub owed: Vec<Owed>,
     calls: Vec<u64>,
+    /// Calls of which it has said that more follows, as far as it knows, and their procedures.
+    unfinished: Vec<(u64, &'static str)>,
     finished: Vec<u64>,
+    /// The last INVOCATION that was a new one.
+    invoked: u64,
 }
 
 impl Client {
@@ -123,7 +127,9 @@ impl Client {
             registrations: Vec::new(),
             owed: Vec::new(),
             calls: Vec::new(),
+            unfinished: Vec::new(),
             finished: Vec::new(),
+            invoked: 0,
         }
     }
 
@@ -161,10 +167,14 @@ impl Client {
 
     /// HELLO.
     pub fn hello(&self, realm: &str) -> Message {
-        let progressive = dict! { "progressive_call_results": self.progressive };
+        let progressive = dict! {
+            "progressive_call_results": self.progressive,
+            "progressive_call_invocations": self.progressive,
+        };
         let features = dict! {
             "call_canceling": self.cancelable,
             "progressive_call_results": self.progressive,
+            "progressive_call_invocations": self.progressive,
         };
         let roles = dict! {
             "publisher": dict! {},
@@ -186,7 +196,10 @@ impl Client {
                 self.subscriptions.push(message.number(2));
             }
             code::REGISTERED => self.registrations.push(message.number(2)),
+            // Another part of an invocation, which may be answered already.
+            code::INVOCATION if message.number(1) <= self.invoked => {}
             code::INVOCATION => {
+                self.invoked = message.number(1);
                 let tag = message.tag().unwrap_or(Tag { life: usize::MAX, sequence: 0 });
                 self.owed.push(Owed { request: message.number(1), tag });
             }
@@ -199,6 +212,7 @@ impl Client {
 
     fn finish(&mut self, request: u64) {
         self.calls.retain(|call| *call != request);
+        self.unfinished.retain(|(call, _)| *call != request);
         self.finished.push(request);
     }
 
@@ -279,6 +293,9 @@ impl Client {
     }
 
     fn call(&mut self, chance: &mut Chance) -> Vec<Item> {
+        if !self.unfinished.is_empty() && chance.percent(60) {
+            return self.further_call(chance);
+        }
         let procedure = concrete(&PROCEDURES, chance);
         let request = self.next(chance);
         self.calls.push(request);
@@ -290,7 +307,26 @@ impl Client {
             if chance.percent(10) {
                 entries.push(("timeout".to_owned(), Item::from(chance.between(1, 500))));
             }
+            // Where ids come in any order a part that comes too late is a new call.
+            if self.progressive && self.ids != RequestIds::Any && chance.percent(20) {
+                entries.push(("progress".to_owned(), Item::from(true)));
+                self.unfinished.push((request, procedure));
+            }
         }
+        let mut message = list![code::CALL, request, options, procedure];
+        self.tag(procedure, None, chance, &mut message);
+        message
+    }
+
+    /// Another part of a call; its options but for `progress` are nobody's.
+    fn further_call(&mut self, chance: &mut Chance) -> Vec<Item> {
+        let at = chance.below(self.unfinished.len());
+        let (request, procedure) = self.unfinished[at];
+        let more = chance.percent(60);
+        if !more {
+            self.unfinished.remove(at);
+        }
+        let options = dict! { "progress": more, "_own": "ignored", "timeout": 1, "receive_progress": true };
         let mut message = list![code::CALL, request, options, procedure];
         self.tag(procedure, None, chance, &mut message);
         message

@@ -18,6 +18,8 @@ pub const MUST_HAPPEN: &[&str] = &[
     "a callee left with calls open",
     "a callee joined another realm while a letter invoked it",
     "a caller left and its callee was interrupted",
+    "a further part of a call crossed shards",
+    "a further part of a call came too late",
     "a letter found that its subscriber had gone",
     "a meta event of a realm was read",
     "a meta event told of on_delete",
@@ -56,6 +58,7 @@ pub const MUST_HAPPEN: &[&str] = &[
     "the router said GOODBYE",
     "the router was shut down",
     "wamp.error.canceled",
+    "wamp.error.feature_not_supported",
     "wamp.error.invalid_uri",
     "wamp.error.no_such_procedure",
     "wamp.error.no_such_realm",
@@ -109,7 +112,7 @@ impl Coverage {
     }
 
     fn read_messages(&mut self, log: &Log) {
-        let topics = topics(log);
+        let (topics, further) = (topics(log), log.further_calls());
         let mut events: BTreeMap<(usize, Tag), usize> = BTreeMap::new();
         for (_, life, message) in log.heard() {
             let uri = match message.code() {
@@ -140,6 +143,9 @@ impl Coverage {
                 }
                 code::RESULT if option(message, "progress", false) => {
                     self.count_many("a progressive result crossed shards", usize::from(crossed));
+                }
+                code::INVOCATION if further.contains_key(&tag) => {
+                    self.count_many("a further part of a call crossed shards", usize::from(crossed));
                 }
                 code::INVOCATION => self.count_many("a call crossed shards", usize::from(crossed)),
                 _ => {}

@@ -44,6 +44,8 @@ struct Session {
     cancelable: bool,
     progressive: bool,
     ids: RequestIds,
+    /// It has sent a CALL of which more would follow.
+    in_parts: bool,
     request: u64,
     invocation: u64,
 }
@@ -71,6 +73,11 @@ struct Call {
     invocation: u64,
     /// The caller takes progressive results.
     receives: bool,
+    /// It has been asked to stop.
+    killed: bool,
+    registration: u64,
+    /// Of every INVOCATION.
+    details: Vec<(String, Item)>,
 }
 
 /// The router.
@@ -118,8 +125,10 @@ impl Naive {
         let Some(realm) = realm else {
             return self.send(life, list![code::ABORT, dict! {}, reason::NO_SUCH_REALM]);
         };
-        self.sessions
-            .insert(life, Session { realm, cancelable, progressive, ids, request: 0, invocation: 0 });
+        self.sessions.insert(
+            life,
+            Session { realm, cancelable, progressive, ids, in_parts: false, request: 0, invocation: 0 },
+        );
         let id = self.id();
         self.send(life, list![code::WELCOME, id, dict! {}]);
     }
@@ -171,6 +180,9 @@ impl Naive {
                 | code::UNREGISTER
                 | code::CALL
         );
+        if message.code() == code::CALL && session.in_parts && message.number(1) <= session.request {
+            return self.further_call(life, message);
+        }
         if counted {
             let before = std::mem::replace(&mut session.request, message.number(1));
             let follows = match session.ids {
@@ -300,6 +312,11 @@ impl Naive {
 
     fn call(&mut self, life: usize, realm: usize, message: &Message) {
         let procedure = message.text(3);
+        let in_parts = option(message, "progress", false);
+        self.sessions.get_mut(&life).expect("it has joined").in_parts |= in_parts;
+        if in_parts && uri::reserved(procedure) {
+            return self.error(life, message, reason::FEATURE_NOT_SUPPORTED);
+        }
         if !self.checks[realm].uri(procedure) {
             return self.error(life, message, reason::INVALID_URI);
         }
@@ -314,6 +331,9 @@ impl Naive {
         };
         let receives = option(message, "receive_progress", false) && self.sessions[&life].progressive;
         let callee = self.sessions.get_mut(&chosen.callee).expect("registrations leave with their callee");
+        if in_parts && !(callee.cancelable && callee.progressive) {
+            return self.error(life, message, reason::FEATURE_NOT_SUPPORTED);
+        }
         callee.invocation += 1;
         let mut details = Vec::new();
         if chosen.policy != MatchPolicy::Exact {
@@ -322,13 +342,41 @@ impl Naive {
         if receives && callee.cancelable && callee.progressive {
             details.push(("receive_progress".to_owned(), Item::from(true)));
         }
-        let mut invocation = list![code::INVOCATION, callee.invocation, chosen.id];
+        let call = Call {
+            caller: life,
+            request: message.number(1),
+            callee: chosen.callee,
+            invocation: callee.invocation,
+            receives,
+            killed: false,
+            registration: chosen.id,
+            details,
+        };
+        self.invoke(&call, message);
+        self.calls.push(call);
+    }
+
+    fn invoke(&mut self, call: &Call, message: &Message) {
+        let mut details = call.details.clone();
+        if option(message, "progress", false) {
+            details.push(("progress".to_owned(), Item::from(true)));
+        }
+        let mut invocation = list![code::INVOCATION, call.invocation, call.registration];
         invocation.push(Item::Dict(details));
         invocation.extend_from_slice(message.payload());
-        let (callee, number) = (chosen.callee, callee.invocation);
+        self.send(call.callee, invocation);
+    }
+
+    fn further_call(&mut self, life: usize, message: &Message) {
         let request = message.number(1);
-        self.calls.push(Call { caller: life, request, callee, invocation: number, receives });
-        self.send(callee, invocation);
+        let Some(at) = self.calls.iter().position(|c| c.caller == life && c.request == request) else {
+            return;
+        };
+        let call = self.calls.remove(at);
+        if !call.killed {
+            self.invoke(&call, message);
+        }
+        self.calls.insert(at, call);
     }
 
     fn cancel(&mut self, life: usize, message: &Message) {
@@ -339,7 +387,8 @@ impl Naive {
         let mode = message.entry(2, "mode").and_then(Item::text).unwrap_or("killnowait").to_owned();
         let cancelable = self.sessions.get(&self.calls[at].callee).is_some_and(|callee| callee.cancelable);
         if mode == "kill" && cancelable {
-            let call = self.calls.remove(at);
+            let mut call = self.calls.remove(at);
+            call.killed = true;
             self.interrupt(&call, "kill");
             return self.calls.insert(at, call);
         }
@@ -455,8 +504,8 @@ impl Essence {
             code::INVOCATION => {
                 let (procedure, payload) = (message.entry(3, "procedure"), message.payload());
                 let name = name(self, Kind::Registration, message.number(2));
-                let receives = message.entry(3, "receive_progress");
-                format!("INVOCATION {request} {name} {procedure:?} {receives:?} {payload:?}")
+                let (receives, more) = (message.entry(3, "receive_progress"), message.entry(3, "progress"));
+                format!("INVOCATION {request} {name} {procedure:?} {receives:?} {more:?} {payload:?}")
             }
             code::INTERRUPT => format!("INTERRUPT {request} {:?}", message.entry(2, "mode")),
             code::RESULT => {

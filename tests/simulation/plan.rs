@@ -180,6 +180,7 @@ fn draw_limits(limits: &mut Limits, chance: &mut Chance) {
     small(&mut limits.registrations_per_session_max, 15, 1, 4);
     small(&mut limits.calls_open_per_session_max, 15, 1, 3);
     small(&mut limits.invocations_open_per_session_max, 15, 1, 3);
+    small(&mut limits.call_kept_bytes_max, 15, 600, 2_000);
     small(&mut limits.pattern_shapes_max, 15, 1, 3);
     if chance.percent(30) {
         limits.goodbye_ms_max = 60_000;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fanwire::router::RequestIds;
+use fanwire::router::{RequestIds, Shard};
 use fanwire::wamp::message::code;
 
 use crate::chance::Chance;
@@ -27,9 +27,12 @@ pub fn run(seed: u64) -> Outcome {
     let mut world = World::new(seed);
     let went = if world.plan.calm { calm(&mut world) } else { wild(&mut world) };
     let verdict = went.and_then(|()| finish(&mut world)).and_then(|()| check(&world.log));
-    let unasked: u64 = world.shards.iter().map(|shard| shard.counters().results_unasked).sum();
+    let counters: Vec<_> = world.shards.iter().map(Shard::counters).collect();
+    let unasked: u64 = counters.iter().map(|counters| counters.results_unasked).sum();
+    let late: u64 = counters.iter().map(|counters| counters.calls_too_late).sum();
     let World { mut coverage, log, .. } = world;
     coverage.count_many("a progressive result was dropped", unasked as usize);
+    coverage.count_many("a further part of a call came too late", late as usize);
     coverage.read(&log);
     Outcome { coverage, log, verdict }
 }

@@ -11,7 +11,7 @@ use crate::error::{Refusal, Violation};
 use crate::router::features::{Feature, Features};
 use crate::router::letter::{Attributes, CallKey, Complete, Invoke, Letter, Outcome, Progress, details};
 use crate::router::peer::Sent;
-use crate::router::session::{CalleeWishes, Session};
+use crate::router::session::{CalleeWishes, OpenInvocation, Session};
 use crate::router::{Context, PeerKey};
 use crate::wamp::message::{self, Invocation, Yield};
 use crate::wamp::options::{CancelMode, CustomOptions, YieldOptions};
@@ -50,7 +50,7 @@ impl Dealer {
         let session = cx.peers.session(callee).expect("seen above");
         session.invocation = request;
         session.invocations.insert(request, invoke.call);
-        session.invocations_by_call.insert(invoke.call, request);
+        session.invocations_by_call.insert(invoke.call, OpenInvocation { request, wishes });
         *cx.invocations_open += 1;
         if invoke.terms.timeout_ms > 0 && keeps_time(wishes, features) {
             let letter = Letter::TimeoutForwarded { realm: self.realm.key, call: invoke.call };
@@ -60,12 +60,11 @@ impl Dealer {
     }
 
     /// Sends the next part of an invocation that is open. If it is not, the callee has answered and the caller will be
-    /// told. A part that does not fit ends the call: the callee would go on with a gap.
+    /// told. The registration does not matter: who has given it up ends what it has begun. A part that does not fit ends the call: the callee would go on with a gap.
     fn invoke_further(&mut self, cx: &mut Context<'_>, callee: PeerKey, invoke: &Invoke) {
         let Some(session) = self.callee_session(cx, callee) else { return };
-        let Some(&request) = session.invocations_by_call.get(&invoke.call) else { return };
-        // Unregistered meanwhile: what it began it ends.
-        let wishes = session.registrations.get(&invoke.registration).copied().unwrap_or_default();
+        let open = session.invocations_by_call.get(&invoke.call);
+        let Some(&OpenInvocation { request, wishes }) = open else { return };
         let features = session.features;
         let sent = self.send_invocation(cx, callee, invoke, request, (wishes, features));
         if let Some(refusal) = unsendable(sent).filter(|_| sent != Sent::Gone) {
@@ -221,7 +220,7 @@ impl Dealer {
         reason: Refusal,
     ) {
         let Some(session) = self.callee_session(cx, callee) else { return };
-        let Some(&request) = session.invocations_by_call.get(&call) else { return };
+        let Some(&OpenInvocation { request, .. }) = session.invocations_by_call.get(&call) else { return };
         let told = session.features.has(Feature::CalleeCallCanceling) && mode != CancelMode::Skip;
         if !told || mode == CancelMode::KillNoWait {
             session.invocations.remove(&request);

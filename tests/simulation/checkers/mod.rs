@@ -37,6 +37,7 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("silent_after_unregistered", rpc::silent_after_unregistered),
     ("one_answer", rpc::one_answer),
     ("progress_order", rpc::progress_order),
+    ("parts_together", rpc::parts_together),
     ("interrupt_open", rpc::interrupt_open),
     ("sequential_ids", rpc::sequential_ids),
     ("ids_name_one_thing", sessions::ids_name_one_thing),
@@ -115,9 +116,9 @@ fn granted_first(log: &Log, grant: &Grant) -> Checked {
     Ok(())
 }
 
-/// An id is not used after it was taken away, until it is granted again.
+/// An id is not used after it was taken away, until it is granted again; but what has begun before goes on.
 fn silent_after_revoked(log: &Log, grant: &Grant) -> Checked {
-    let mut asked = BTreeMap::new();
+    let (mut asked, further) = (BTreeMap::new(), log.further_calls());
     let mut revoked = BTreeSet::new();
     for (at, entry) in log.entries.iter().enumerate() {
         let life = entry.life;
@@ -135,6 +136,9 @@ fn silent_after_revoked(log: &Log, grant: &Grant) -> Checked {
             }
             What::Heard(message) if message.code() == grant.used => {
                 let id = message.number(grant.index);
+                if message.tag().is_some_and(|tag| further.contains_key(&tag)) {
+                    continue;
+                }
                 ensure(!revoked.contains(&(life, id)), || format!("entry {at}: {life} had given up {id}"))?;
             }
             _ => {}
@@ -176,10 +180,12 @@ fn payload_fidelity(log: &Log) -> Checked {
     let mut granted: BTreeMap<(u64, usize, u64), &Message> = BTreeMap::new();
     let mut asked: BTreeMap<(usize, u64), &Message> = BTreeMap::new();
     let said = origins(log, &[code::PUBLISH, code::CALL, code::YIELD, code::ERROR]);
+    let further = log.further_calls();
     let calls: BTreeMap<(usize, u64), Tag> = log
         .said()
         .filter(|(_, _, message)| message.code() == code::CALL)
         .filter_map(|(_, life, message)| Some(((life, message.number(1)), message.tag()?)))
+        .filter(|(_, tag)| !further.contains_key(tag))
         .collect();
     for (at, entry) in log.entries.iter().enumerate() {
         let message = match &entry.what {
@@ -203,8 +209,10 @@ fn payload_fidelity(log: &Log) -> Checked {
         ensure(origin.payload() == message.payload(), || {
             format!("entry {at}: {:?} was said", origin.payload())
         })?;
-        ensure(attributes(origin) == attributes(message), || {
-            format!("entry {at}: {:?} were said", attributes(origin))
+        // Those of a call's first part are those of all.
+        let first = further.get(&tag).and_then(|first| said.get(first)).map_or(origin, |(_, first)| first);
+        ensure(attributes(first) == attributes(message), || {
+            format!("entry {at}: {:?} were said", attributes(first))
         })?;
         let (asked_for, granted) = match message.code() {
             code::EVENT => (code::PUBLISH, granted.get(&(code::SUBSCRIBED, entry.life, message.number(1)))),

@@ -29,11 +29,10 @@ pub(super) fn silent_after_unregistered(log: &Log) -> Checked {
 
 /// One final RESULT or ERROR for each CALL of a session that stays; never two, never one for no CALL.
 pub(super) fn one_answer(log: &Log) -> Checked {
-    let calls: BTreeMap<(usize, u64), usize> = log
-        .said()
-        .filter(|(_, _, message)| message.code() == code::CALL)
-        .map(|(at, life, message)| ((life, message.number(1)), at))
-        .collect();
+    let mut calls: BTreeMap<(usize, u64), usize> = BTreeMap::new();
+    for (at, life, message) in log.said().filter(|(_, _, message)| message.code() == code::CALL) {
+        calls.entry((life, message.number(1))).or_insert(at);
+    }
     let mut answers: BTreeMap<(usize, u64), usize> = BTreeMap::new();
     for (at, life, message) in log.heard() {
         let request = match message.code() {
@@ -88,7 +87,7 @@ pub(super) fn progress_order(log: &Log) -> Checked {
     let mut yielded: BTreeMap<Tag, Vec<Tag>> = BTreeMap::new();
     for (_, life, message) in log.said().filter(|(_, _, message)| is_part(message)) {
         if let (Some(call), Some(tag)) = (call_of(message), message.tag())
-            && log.lives[life].yields_progress()
+            && log.lives[life].is_progressive_callee()
         {
             yielded.entry(call).or_default().push(tag);
         }
@@ -128,7 +127,7 @@ pub(super) fn interrupt_open(log: &Log) -> Checked {
         match &entry.what {
             What::Heard(message) if message.code() == code::INVOCATION => {
                 let tag = message.tag().ok_or_else(|| format!("entry {at} is nobody's"))?;
-                invocations.insert((life, message.number(1)), (tag, None));
+                invocations.entry((life, message.number(1))).or_insert((tag, None));
             }
             What::Said(message) if message.code() == code::YIELD && !is_part(message) => {
                 invocations.entry((life, message.number(1))).and_modify(|(_, by)| *by = handled[at].1);
@@ -187,12 +186,45 @@ fn was_given_up(log: &Log, call: Tag, mode: &str, before: usize) -> bool {
     false
 }
 
-/// Requests of INVOCATION count 1, 2, 3 in each session.
+/// Requests of INVOCATION count 1, 2, 3 in each session, but for further parts of one that was there before.
 pub(super) fn sequential_ids(log: &Log) -> Checked {
     let mut last: BTreeMap<usize, u64> = BTreeMap::new();
+    let further = log.further_calls();
     for (at, life, message) in log.heard().filter(|(_, _, message)| message.code() == code::INVOCATION) {
+        if message.tag().is_some_and(|tag| further.contains_key(&tag)) {
+            continue;
+        }
         let before = last.insert(life, message.number(1)).unwrap_or(0);
         ensure(message.number(1) == before + 1, || format!("entry {at} follows INVOCATION {before}"))?;
     }
     Ok(())
+}
+
+/// All parts of a call reach the callee that got the first, under its request id and with its details, unless the call
+/// was over.
+pub(super) fn parts_together(log: &Log) -> Checked {
+    let further = log.further_calls();
+    let mut invocations: BTreeMap<Tag, (usize, u64, Vec<(String, Item)>)> = BTreeMap::new();
+    for (at, life, message) in log.heard().filter(|(_, _, message)| message.code() == code::INVOCATION) {
+        let Some(tag) = message.tag() else { continue };
+        let invocation = (life, message.number(1), frozen(message));
+        match further.get(&tag) {
+            None => {
+                invocations.insert(tag, invocation);
+            }
+            Some(first) => {
+                let expected = invocations.get(first);
+                ensure(expected == Some(&invocation), || {
+                    format!("entry {at} does not go on with {first:?}")
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The details of an INVOCATION that are the same for all of its parts.
+fn frozen(invocation: &Message) -> Vec<(String, Item)> {
+    let Some(Item::Dict(details)) = invocation.0.get(3) else { return Vec::new() };
+    details.iter().filter(|(key, _)| key != "progress").cloned().collect()
 }
