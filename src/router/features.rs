@@ -3,7 +3,7 @@
 //! A feature belongs to a role: a session may be a callee that can be interrupted and a caller that cannot cancel.
 //! What the router announces is exactly what is on: WELCOME is written from [`announced`] and from nothing else.
 
-use super::RealmSettings;
+use super::{Disclosure, RealmSettings};
 use crate::codec;
 use crate::wamp::{Dict, Value};
 
@@ -106,11 +106,13 @@ pub fn announced(realm: &RealmSettings) -> Announced {
         "call_canceling",
         "call_reroute",
         "call_timeout",
-        "caller_identification",
         "pattern_based_registration",
         "progressive_call_invocations",
         "progressive_call_results",
     ];
+    if realm.disclosure != Disclosure::Never {
+        dealer.push("caller_identification");
+    }
     if realm.anonymous.trust_level.is_some() {
         dealer.push("call_trustlevels");
     }

@@ -108,4 +108,9 @@ fn what_is_on_is_announced_and_trust_only_where_there_is_any() {
         }
         wire.finish();
     }
+    let mut wire = wire(1, KINDS[0], Disclosure::Never, None);
+    let client = wire.connect();
+    let welcome = wire.ask(client, r#"[1,"realm1",{"roles":{"caller":{}}}]"#);
+    assert_eq!(welcome[2]["roles"]["dealer"]["features"]["caller_identification"], Value::Null);
+    wire.finish();
 }

@@ -298,7 +298,9 @@ fn request_ids_that_go_on_with_nothing_are_violations() {
             let other = join(&mut wire);
             register(&mut wire, other, "{}", "com.example.other");
             before.iter().for_each(|message| wire.send(caller, message));
-            (wire.receive(caller), wire.receive(callee), wire.receive(other));
+            for client in [caller, callee, other] {
+                wire.receive(client);
+            }
             let wrong = match request {
                 "" => r#"[48,1,{},"com.example.slow"]"#.to_owned(),
                 // The other procedure's own call goes on under the first one's name.

@@ -94,7 +94,7 @@ impl Dealer {
             payload: OwnedPayload::copy(message.payload),
         });
         let kept = match options.progress || others {
-            true => self.keep(limits.call_kept_bytes_max, procedure, &invoke, callee),
+            true => self.keep(limits.call_kept_bytes_max, procedure, &invoke),
             false => None,
         };
         if options.progress && kept.is_none() {

@@ -60,7 +60,8 @@ impl Dealer {
     }
 
     /// Sends the next part of an invocation that is open. If it is not, the callee has answered and the caller will be
-    /// told. The registration does not matter: who has given it up ends what it has begun. A part that does not fit ends the call: the callee would go on with a gap.
+    /// told. The registration does not matter: who has given it up ends what it has begun. A part that does not fit
+    /// ends the call: the callee would go on with a gap.
     fn invoke_further(&mut self, cx: &mut Context<'_>, callee: PeerKey, invoke: &Invoke) {
         let Some(session) = self.callee_session(cx, callee) else { return };
         let open = session.invocations_by_call.get(&invoke.call);

@@ -26,8 +26,8 @@ pub(super) struct Kept {
     pub(super) more_follows: bool,
     /// More than one part was sent, so that no other callee can begin anew.
     pub(super) in_parts: bool,
-    /// The callees that were asked, in this order.
-    pub(super) asked: Vec<Callee>,
+    /// The callees that were unavailable, in the order in which they were asked.
+    pub(super) unavailable: Vec<Callee>,
 }
 
 impl Kept {
@@ -69,14 +69,13 @@ impl Dealer {
         bytes_max: usize,
         procedure: &str,
         invoke: &Arc<Invoke>,
-        callee: Callee,
     ) -> Option<Box<Kept>> {
         let kept = Kept {
             procedure: procedure.into(),
             invoke: invoke.clone(),
             more_follows: invoke.progress,
             in_parts: false,
-            asked: vec![callee],
+            unavailable: Vec::new(),
         };
         self.kept_bytes.add(&kept, bytes_max).then(|| Box::new(kept))
     }
@@ -106,13 +105,13 @@ impl Dealer {
         let Some(kept) = open.kept.as_mut().filter(|kept| !kept.in_parts && !cx.draining) else {
             return NOBODY;
         };
+        kept.unavailable.push(open.callee);
         let registration = self.cache.procedure(&self.realm.directory, &kept.procedure);
         let registration = registration.filter(|registration| registration.id == kept.invoke.registration);
-        let Some(callee) = registration.and_then(|registration| next_callee(registration, &kept.asked))
+        let Some(callee) = registration.and_then(|registration| next_callee(registration, &kept.unavailable))
         else {
             return NOBODY;
         };
-        kept.asked.push(callee);
         open.callee = callee;
         let invoke = kept.invoke.clone();
         // The one before kept the time itself; nobody says how much of it is left.
@@ -124,13 +123,14 @@ impl Dealer {
     }
 }
 
-/// Who is asked after the last of those asked: the next in the order of registering, and after the last one the first.
-fn next_callee(registration: &Registration, asked: &[Callee]) -> Option<Callee> {
+/// Who is asked after the last of those that were unavailable: the next in the order of registering, and after the last
+/// one the first.
+fn next_callee(registration: &Registration, unavailable: &[Callee]) -> Option<Callee> {
     let callees = &registration.callees;
-    let last = asked.last()?;
+    let last = unavailable.last()?;
     let after = callees.iter().position(|callee| callee == last).map_or(0, |place| place + 1);
     let (before, behind) = callees.split_at(after);
-    behind.iter().chain(before).find(|callee| !asked.contains(callee)).copied()
+    behind.iter().chain(before).find(|callee| !unavailable.contains(callee)).copied()
 }
 
 #[cfg(test)]

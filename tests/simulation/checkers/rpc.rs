@@ -204,7 +204,7 @@ pub(super) fn sequential_ids(log: &Log) -> Checked {
 /// was over.
 pub(super) fn parts_together(log: &Log) -> Checked {
     let further = log.further_calls();
-    let mut invocations: BTreeMap<Tag, (usize, u64, Vec<(String, Item)>)> = BTreeMap::new();
+    let mut invocations = BTreeMap::new();
     for (at, life, message) in log.heard().filter(|(_, _, message)| message.code() == code::INVOCATION) {
         let Some(tag) = message.tag() else { continue };
         let invocation = (life, message.number(1), frozen(message));
