@@ -115,7 +115,7 @@ impl Client {
             realm,
             stage: Stage::Opening,
             cancelable: chance.percent(60),
-            progressive: chance.percent(60),
+            progressive: chance.percent(75),
             ids,
             watcher,
             big: chance.percent(25),
@@ -301,14 +301,14 @@ impl Client {
         self.calls.push(request);
         let mut options = own_options(chance);
         if let Item::Dict(entries) = &mut options {
-            if chance.percent(30) {
+            if chance.percent(60) {
                 entries.push(("receive_progress".to_owned(), Item::from(true)));
             }
             if chance.percent(10) {
                 entries.push(("timeout".to_owned(), Item::from(chance.between(1, 500))));
             }
             // Where ids come in any order a part that comes too late is a new call.
-            if self.progressive && self.ids != RequestIds::Any && chance.percent(20) {
+            if self.progressive && self.ids != RequestIds::Any && chance.percent(25) {
                 entries.push(("progress".to_owned(), Item::from(true)));
                 self.unfinished.push((request, procedure));
             }

@@ -112,7 +112,7 @@ pub(super) fn progress_order(log: &Log) -> Checked {
 }
 
 /// INTERRUPT follows its INVOCATION, goes only to who announced it, only while the invocation is open, and only because
-/// its caller canceled the call or left, its time is over, or one of its results was too large.
+/// its caller canceled the call or left, its time is over, or a part of it or of its result was too large.
 pub(super) fn interrupt_open(log: &Log) -> Checked {
     let mut invocations: BTreeMap<(usize, u64), (Tag, Option<usize>)> = BTreeMap::new();
     let (handled, departures) = (log.handled(), log.departures());
@@ -148,7 +148,7 @@ pub(super) fn interrupt_open(log: &Log) -> Checked {
                 let caused = match reason {
                     reason::CANCELED => (left && mode == "killnowait") || was_given_up(log, *tag, mode, at),
                     reason::TIMEOUT => mode == "killnowait" && hurried.contains(tag),
-                    reason::PAYLOAD_SIZE_EXCEEDED => mode == "killnowait" && left_a_part(log, *tag, at),
+                    reason::PAYLOAD_SIZE_EXCEEDED => mode == "killnowait" && came_in_parts(log, *tag, at),
                     _ => false,
                 };
                 ensure(caused, || format!("entry {at}: nobody gave {tag:?} up"))?;
@@ -159,9 +159,13 @@ pub(super) fn interrupt_open(log: &Log) -> Checked {
     Ok(())
 }
 
-/// True if a part of that call's result was yielded before that entry.
-fn left_a_part(log: &Log, call: Tag, before: usize) -> bool {
-    log.said().any(|(at, _, message)| at < before && is_part(message) && call_of(message) == Some(call))
+/// True if a part of that call's result was yielded before that entry, or a further part of the call itself was sent.
+fn came_in_parts(log: &Log, call: Tag, before: usize) -> bool {
+    let further = log.further_calls();
+    log.said().take_while(|(at, ..)| *at < before).any(|(_, _, message)| {
+        let yielded = is_part(message) && call_of(message) == Some(call);
+        yielded || message.tag().is_some_and(|tag| further.get(&tag) == Some(&call))
+    })
 }
 
 /// True if the caller has canceled the call in that mode before that entry, or has left.
