@@ -62,14 +62,8 @@ impl Dealer {
         message: &Call<'_>,
         options: &CallOptions,
     ) -> Result<(), Refusal> {
-        let procedure = &*message.procedure;
         let limits = &cx.router.settings.limits;
-        if procedure.len() > limits.uri_bytes_max || !self.realm.uri_check.uri(procedure) {
-            return Err(Refusal::InvalidUri);
-        }
-        if options.disclose_me && self.realm.settings.disclosure == Disclosure::Never {
-            return Err(Refusal::DiscloseMe);
-        }
+        let procedure = self.callable(limits, message, options)?;
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
         if cx.draining || session.calls.count() >= limits.calls_open_per_session_max {
             return Err(Refusal::Unavailable);
@@ -117,6 +111,23 @@ impl Dealer {
         self.begin_timeout(cx, call, invoke.terms.timeout_ms);
         cx.letters.post(callee.shard, Letter::Invoke { callee: callee.peer, invoke });
         Ok(())
+    }
+
+    /// The procedure, if such a CALL of it may be made in this realm.
+    fn callable<'m>(
+        &self,
+        limits: &Limits,
+        message: &'m Call<'_>,
+        options: &CallOptions,
+    ) -> Result<&'m str, Refusal> {
+        let procedure = &*message.procedure;
+        if procedure.len() > limits.uri_bytes_max || !self.realm.uri_check.uri(procedure) {
+            return Err(Refusal::InvalidUri);
+        }
+        if options.disclose_me && self.realm.settings.disclosure == Disclosure::Never {
+            return Err(Refusal::DiscloseMe);
+        }
+        Ok(procedure)
     }
 
     fn terms(&self, session: &Session, options: &CallOptions, limits: &Limits) -> CallTerms {

@@ -87,9 +87,10 @@ impl Dealer {
         }
     }
 
-    /// A callee is unavailable: the next one is asked, each at most once. `Some`: there is none, or the call has begun
-    /// or was given up, so that this is the answer. A call of which nothing is kept has no other callee either: its
-    /// registration had but one, its parts are gone, or there was no room.
+    /// A callee is unavailable: the next one is asked, each at most once. A callee whose shard refuses the call without
+    /// asking it (it has gone, or has too many open) is no such case: that is the answer. `Some`: there is none, or the
+    /// call has begun or was given up, so that this is the answer. A call of which nothing is kept has no other callee
+    /// either: its registration had but one, its parts are gone, or there was no room.
     pub(super) fn declined(
         &mut self,
         cx: &mut Context<'_>,
