@@ -30,7 +30,9 @@ fn directory() -> Directory {
 }
 
 fn subscribe(directory: &Directory, topic: &str, policy: MatchPolicy, shard: ShardIndex) {
-    directory.subscribe(topic, policy, shard, SESSION).expect("the benches stay below the limit of shapes");
+    directory
+        .subscribe(topic, policy, shard, SESSION, 0)
+        .expect("the benches stay below the limit of shapes");
 }
 
 fn lookups(criterion: &mut Criterion) {
@@ -86,7 +88,7 @@ fn changes(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let (topic, policy, shard) = (black_box(topic.as_str()), MatchPolicy::Exact, ShardIndex(7));
                 let subscribed =
-                    directory.subscribe(topic, policy, shard, SESSION).expect("exact URIs always fit");
+                    directory.subscribe(topic, policy, shard, SESSION, 0).expect("exact URIs always fit");
                 directory.unsubscribe(subscribed.key, subscribed.subscription, shard, true, SESSION)
             });
         });

@@ -61,6 +61,15 @@ pub struct Limits {
     pub subscriptions_per_session_max: usize,
     /// Registrations of a session. Above: ERROR `wamp.error.unavailable`.
     pub registrations_per_session_max: usize,
+    /// Callees of a shared registration. Above: ERROR `wamp.error.unavailable`. Each who comes or goes copies the list.
+    pub callees_per_registration_max: usize,
+    /// Calls that wait until a callee of one registration is below its `concurrency`, over all shards. Above: ERROR
+    /// `wamp.error.unavailable`.
+    pub calls_waiting_per_registration_max: usize,
+    /// The same of a realm. Above: as for a registration.
+    pub calls_waiting_per_realm_max: usize,
+    /// Octets those calls keep. Above: as for a registration.
+    pub call_bytes_waiting_per_realm_max: usize,
     /// Calls of a session that wait for their result. Above: ERROR `wamp.error.unavailable`.
     pub calls_open_per_session_max: usize,
     /// Invocations a callee has not answered. Above: the caller gets ERROR `wamp.error.unavailable`.
@@ -112,6 +121,10 @@ impl Limits {
         write_bytes_per_peer_turn: 256 << 10,
         subscriptions_per_session_max: 4_096,
         registrations_per_session_max: 4_096,
+        callees_per_registration_max: 4_096,
+        calls_waiting_per_registration_max: 1_024,
+        calls_waiting_per_realm_max: 16_384,
+        call_bytes_waiting_per_realm_max: 64 << 20,
         calls_open_per_session_max: 4_096,
         invocations_open_per_session_max: 4_096,
         call_kept_bytes_max: 64 << 20,

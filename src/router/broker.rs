@@ -71,7 +71,7 @@ impl Broker {
             return Err(Refusal::Unavailable);
         }
         let joined = directory
-            .subscribe(&message.topic, policy, cx.index, session.id)
+            .subscribe(&message.topic, policy, cx.index, session.id, cx.router.clock.unix_ms(cx.now))
             .map_err(|Full| Refusal::Unavailable)?;
         let subscription = joined.subscription;
         let (roster, position) = self.rosters.enroll(subscription, joined.key, key.index);

@@ -1,5 +1,5 @@
 //! The dealer of one realm in one shard (basic profile, "Remote Procedure Calls"; advanced profile, "Call Canceling",
-//! "Pattern-based Registrations").
+//! "Pattern-based Registrations", "Shared Registration", "Registration Revocation").
 //!
 //! A call is two promises, and so two tables. The *caller's* shard owns the call: exactly one final answer, and its
 //! cancel. The *callee's* shard owns the invocation: request ids that count 1, 2, 3 for that callee, and INTERRUPT only
@@ -12,30 +12,38 @@
 //!   progress   RESULT          <-- Progress --       on_yield    YIELD of which more will come
 //!   complete   calls.remove    <-- Complete --       on_yield, on_error, leave   invocations.remove
 //!   on_cancel, on_timeout, leave  -- Interrupt -->   interrupt   INTERRUPT
+//!   returned                   <-- Return --         invoke      the callee has gone
 //! ```
 //!
+//! Which of several callees is called, and what waits until one is free: see `choice.rs`; who is called after one that
+//! is unavailable: see `kept.rs`.
+//!
 //! Invariants: a call stands in `calls` exactly if it stands in its caller's session; while it does and has a timeout
-//! here, its deadline is set. An invocation stands in both maps of its callee's session or in neither. `complete` is
-//! the only way a call is answered for good.
+//! here, its deadline is set, whether it has a callee or waits for one. An invocation stands in both maps of its
+//! callee's session or in neither. `complete` is the only way a call is answered for good, and `close_call` the only
+//! way off the table.
 
 mod calls;
+mod choice;
 mod invocations;
 mod kept;
 mod registrations;
 mod timeouts;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use slab::Slab;
 
+use self::choice::Line;
 use self::kept::{Kept, KeptBytes};
 use self::timeouts::Timeout;
-use super::directory::{Callee, DirectoryKey};
+use super::directory::{Callee, Registration, Slot};
 use super::letter::{CallKey, Complete, Letter, Outcome};
 use super::match_cache::MatchCache;
 use super::peer::Sent;
 use super::realm::Realm;
-use super::session::{LazyMap, Map, Session};
+use super::session::{LazyMap, Session};
 use super::{Context, PeerKey};
 use crate::error::Refusal;
 use crate::wamp::options::CancelMode;
@@ -48,9 +56,9 @@ pub use self::calls::call_options;
 pub struct Dealer {
     realm: Arc<Realm>,
     cache: MatchCache,
-    /// The registrations of peers here, and where the directory has each.
-    registrations: Map<RegistrationId, DirectoryKey>,
     calls: Slab<OpenCall>,
+    /// Calls that wait for a callee.
+    lines: BTreeMap<RegistrationId, Line>,
     serial: u64,
     kept_bytes: KeptBytes,
 }
@@ -61,7 +69,12 @@ struct OpenCall {
     serial: u64,
     caller: PeerKey,
     request: RequestId,
-    callee: Callee,
+    /// `None` while it waits for one.
+    callee: Option<Callee>,
+    /// Where its invocation is counted.
+    slot: Option<Slot>,
+    /// See [`Choice::registration`](choice::Choice).
+    registration: Option<Arc<Registration>>,
     /// The caller has canceled it and waits for the callee's answer.
     canceled: bool,
     /// The caller takes progressive results.
@@ -79,27 +92,25 @@ impl Dealer {
     pub fn new(realm: Arc<Realm>, match_cache_entries_max: usize) -> Dealer {
         let cache = MatchCache::new(match_cache_entries_max);
         let kept_bytes = KeptBytes::default();
-        Dealer { realm, cache, registrations: Map::default(), calls: Slab::new(), serial: 0, kept_bytes }
+        Dealer { realm, cache, calls: Slab::new(), lines: BTreeMap::new(), serial: 0, kept_bytes }
     }
 
     // Leaving.
 
     /// Takes all of a leaving session's: its registrations, then the invocations it owes, then the calls it waits for.
-    pub fn leave(&mut self, cx: &mut Context<'_>, key: PeerKey, session: &mut Session) {
-        let callee = Callee { shard: cx.index, peer: key, session: session.id };
-        let mut recorded = false;
-        for registration in sorted(session.registrations.take().map(|(registration, _)| registration)) {
-            recorded |= self.unregister(registration, callee);
+    pub fn leave(&mut self, cx: &mut Context<'_>, session: &mut Session) {
+        for (registration, held) in sorted(session.registrations.take()) {
+            self.unregister(cx, held.place, registration, session.id);
         }
-        self.nudge(cx, recorded);
         session.invocations_by_call = LazyMap::default();
         for (_, call) in sorted(session.invocations.take()) {
             *cx.invocations_open -= 1;
             self.complete_with(cx, call, Outcome::Refused(Refusal::Canceled));
         }
         for (_, call) in sorted(session.calls.take()) {
-            let open = self.close_call(cx, call);
-            self.interrupt_callee(cx, call, open.callee, CancelMode::KillNoWait, Refusal::Canceled);
+            let callee = self.calls[call.index as usize].callee;
+            self.interrupt_callee(cx, call, callee, CancelMode::KillNoWait, Refusal::Canceled);
+            self.close_call(cx, call, false);
         }
     }
 
@@ -134,16 +145,16 @@ impl Dealer {
         self.cache.misses()
     }
 
-    /// True if nothing is registered or called here.
+    /// True if nothing is called here. What is registered, the directory knows.
     pub fn is_empty(&self) -> bool {
-        self.registrations.is_empty() && self.calls.is_empty() && self.kept_bytes.is_empty()
+        self.calls.is_empty() && self.lines.is_empty() && self.kept_bytes.is_empty()
     }
 }
 
 /// In order: nothing a peer sees may depend on the order of a map.
-fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
-    let mut items: Vec<T> = items.collect();
-    items.sort_unstable();
+fn sorted<K: Ord + Copy, V>(items: impl Iterator<Item = (K, V)>) -> Vec<(K, V)> {
+    let mut items: Vec<_> = items.collect();
+    items.sort_unstable_by_key(|(key, _)| *key);
     items
 }
 

@@ -6,32 +6,46 @@
 //! shard's roster; a session's own list of what it holds is the session's. URIs stand here and nowhere else: who must
 //! come back to an entry keeps its [`DirectoryKey`].
 //!
-//! Topics and procedures are two `Table`s of the same make: exact URIs in `BUCKETS` partitions by hash, all
-//! patterns in one more. A partition is a lock, what it guards, and a generation. Invariants:
+//! Topics and procedures are two `Table`s of the same make (`table.rs`): exact URIs in partitions by hash, all
+//! patterns in one more. A partition is a lock, what it guards, and a generation. Here is what changes them and what
+//! every PUBLISH and CALL asks; `listing.rs` has what only the meta API asks, `records.rs` what is told of changes,
+//! `registration.rs` what a registration is. Invariants:
 //!
 //! - A generation changes only under its partition's write lock, and exactly when a shard set or a list of callees
 //!   changes. One more subscriber on a shard that has one changes nothing, so a large fan-out disturbs no cache.
 //! - A [`Stamp`] is the generations of the two partitions an answer was read from, read under both locks. Generations
 //!   only grow, so if both are found unchanged, both were unchanged at the earlier of the two loads, and the answer
 //!   is what the directory would have said then. Whatever returned before the lookup began is in it.
-//! - Locks are taken in the order bucket, patterns, records. No guard leaves a function, and no code outside this
-//!   file and the plain maps of `pattern.rs` runs while one is held.
+//! - Locks are taken in the order bucket, patterns, workload, records. No guard leaves a function, and no code outside
+//!   this module and the plain maps of `pattern.rs` runs while one is held.
 //! - What nobody holds is not in the tables.
 //!
 //! Answers never follow the order of a hash map: see `pattern.rs` for the order they do follow.
 
-use std::hash::BuildHasher;
+mod listing;
+mod records;
+mod registration;
+mod table;
+mod workload;
+
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crossbeam::utils::CachePadded;
-use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
+pub use self::listing::{IdsByPolicy, SubscriptionListing};
+pub use self::records::Record;
+use self::records::watches;
+pub use self::registration::{Asked, Callee, Registration};
+pub use self::table::Stamp;
+use self::table::Table;
+pub use self::workload::{Grant, Slot, Taken, Workload};
+use super::ShardIndex;
 pub use super::pattern::Full;
-use super::pattern::{self, UriKey, UriMap};
-use super::{PeerKey, ShardIndex};
+use super::pattern::UriKey;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Mutex, RwLock};
+use crate::wamp::options::InvocationPolicy;
 use crate::wamp::uri::reserved;
 use crate::wamp::{MatchPolicy, RegistrationId, SessionId, SubscriptionId};
 
@@ -47,7 +61,13 @@ pub struct Directory {
     /// Subscriptions that match a meta event; while there are any, changes are recorded.
     watchers: AtomicU64,
     records: Mutex<Vec<Record>>,
+    /// Calls that wait for a callee, and the octets they keep.
+    calls_waiting: AtomicU64,
+    call_bytes_waiting: AtomicU64,
 }
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+pub type UnixMs = u64;
 
 /// Where a subscription or a registration stands, for as long as it does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,20 +95,54 @@ pub struct Unsubscribed {
     pub recorded: bool,
 }
 
+/// What a callee asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The URI or pattern.
+    pub procedure: &'a str,
+    /// How it is matched.
+    pub policy: MatchPolicy,
+    /// Who of several callees is called.
+    pub invoke: InvocationPolicy,
+    /// How many invocations the callee has open at most.
+    pub concurrency: Option<NonZeroU32>,
+    /// Whoever has it registered loses it.
+    pub force: bool,
+    /// How many callees there may be.
+    pub callees_max: usize,
+    /// The time, for a registration that is created.
+    pub now: UnixMs,
+}
+
 /// What [`Directory::register`] did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Registered {
-    /// The registration created.
+    /// The registration joined, or created.
     pub registration: RegistrationId,
     /// Where it stands.
     pub key: DirectoryKey,
     /// There are records to take: see [`Directory::take_records`].
     pub recorded: bool,
+    /// The registration that had to give way.
+    pub displaced: Option<Displaced>,
+}
+
+/// A registration that is no more, because another one was forced.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Displaced {
+    /// Which.
+    pub registration: RegistrationId,
+    /// Its callees, who do not know yet.
+    pub callees: Vec<Callee>,
+    /// The shards with calls that wait for one of them.
+    pub deserted: Vec<ShardIndex>,
 }
 
 /// What [`Directory::unregister`] did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unregistered {
+    /// The shards with calls that wait for a callee of the registration, which is no more.
+    pub deserted: Vec<ShardIndex>,
     /// There are records to take: see [`Directory::take_records`].
     pub recorded: bool,
 }
@@ -96,9 +150,9 @@ pub struct Unregistered {
 /// Why [`Directory::register`] did nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RegisterRefusal {
-    /// The procedure is registered with the same policy.
+    /// The procedure is registered with the same match policy, for one callee only, or to choose otherwise among them.
     AlreadyExists,
-    /// As for subscriptions: see [`Full`].
+    /// As for subscriptions: see [`Full`]; or there are as many callees as there may be.
     Full,
 }
 
@@ -106,30 +160,6 @@ impl From<Full> for RegisterRefusal {
     fn from(_: Full) -> RegisterRefusal {
         RegisterRefusal::Full
     }
-}
-
-/// Who answers calls of a registration, and where.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Callee {
-    /// The shard that owns the peer.
-    pub shard: ShardIndex,
-    /// The peer there.
-    pub peer: PeerKey,
-    /// Its session.
-    pub session: SessionId,
-}
-
-/// A registration as it was at one moment; a change makes a new one.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Registration {
-    /// Unique in the realm for as long as the router runs.
-    pub id: RegistrationId,
-    /// The URI or pattern that was registered.
-    pub procedure: Box<str>,
-    /// How `procedure` is matched.
-    pub policy: MatchPolicy,
-    /// In the order in which they registered; never empty.
-    pub callees: Vec<Callee>,
 }
 
 /// Who is interested in one topic.
@@ -152,47 +182,6 @@ pub struct MatchedSubscription {
     pub shards: u64,
 }
 
-/// When an answer was given: [`Directory::topic_current`] and [`Directory::procedure_current`] tell whether it holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stamp {
-    bucket: usize,
-    bucket_generation: u64,
-    patterns_generation: u64,
-}
-
-/// A change of the directory, to be published as a meta event (advanced profile, subscription and registration meta
-/// API). `session` is the session that caused it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[allow(missing_docs, reason = "the fields are the arguments of the meta events")]
-pub enum Record {
-    /// `wamp.subscription.on_create`
-    SubscriptionCreated {
-        session: SessionId,
-        subscription: SubscriptionId,
-        topic: Box<str>,
-        policy: MatchPolicy,
-    },
-    /// `wamp.subscription.on_subscribe`
-    Subscribed { session: SessionId, subscription: SubscriptionId },
-    /// `wamp.subscription.on_unsubscribe`
-    Unsubscribed { session: SessionId, subscription: SubscriptionId },
-    /// `wamp.subscription.on_delete`
-    SubscriptionDeleted { session: SessionId, subscription: SubscriptionId },
-    /// `wamp.registration.on_create`
-    RegistrationCreated {
-        session: SessionId,
-        registration: RegistrationId,
-        procedure: Box<str>,
-        policy: MatchPolicy,
-    },
-    /// `wamp.registration.on_register`
-    Registered { session: SessionId, registration: RegistrationId },
-    /// `wamp.registration.on_unregister`
-    Unregistered { session: SessionId, registration: RegistrationId },
-    /// `wamp.registration.on_delete`
-    RegistrationDeleted { session: SessionId, registration: RegistrationId },
-}
-
 impl Directory {
     /// An empty directory. Its topics, and its procedures, may have patterns of `pattern_shapes_max` shapes.
     pub fn new(pattern_shapes_max: usize) -> Directory {
@@ -203,6 +192,8 @@ impl Directory {
             registration_id: AtomicU64::new(0),
             watchers: AtomicU64::new(0),
             records: Mutex::new(Vec::new()),
+            calls_waiting: AtomicU64::new(0),
+            call_bytes_waiting: AtomicU64::new(0),
         }
     }
 
@@ -214,7 +205,8 @@ impl Directory {
         subscriptions.entry(key).map(|entry| entry.value.id)
     }
 
-    /// One more subscriber on `shard`. A session that has the subscription already must not come again.
+    /// One more subscriber on `shard`. A session that has the subscription already must not come again. `now` is what
+    /// a subscription that is created by it will say of when that was.
     ///
     /// When this has returned, every lookup that begins later finds the shard.
     pub fn subscribe(
@@ -223,12 +215,14 @@ impl Directory {
         policy: MatchPolicy,
         shard: ShardIndex,
         session: SessionId,
+        now: UnixMs,
     ) -> Result<Subscribed, Full> {
         let (place, partition) = self.topics.partition_of(topic, policy);
         let mut subscriptions = partition.entries.write();
         let (entry, value) = subscriptions.find_or_insert(topic, policy, || Subscription {
             id: SubscriptionId(next(&self.subscription_id)),
             shards: 0,
+            created: Created::of(now),
         })?;
         let subscription = value.id;
         let created = value.shards == 0;
@@ -249,6 +243,7 @@ impl Directory {
                     subscription,
                     topic: topic.into(),
                     policy,
+                    created: now,
                 });
             }
             records.push(Record::Subscribed { session, subscription });
@@ -273,7 +268,7 @@ impl Directory {
         let partition = self.topics.partition(key.partition);
         let mut subscriptions = partition.entries.write();
         let entry = subscriptions.entry_mut(key.entry).expect("a session leaves what it has joined");
-        assert_eq!(entry.value.id, subscription, "a session leaves the subscription it has joined");
+        assert_eq!({ entry.value.id }, subscription, "a session leaves the subscription it has joined");
         assert!(entry.value.shards & bit(shard) != 0, "a subscriber leaves the shard it has joined on");
         if last {
             entry.value.shards &= !bit(shard);
@@ -297,62 +292,117 @@ impl Directory {
         Unsubscribed { recorded }
     }
 
-    /// `callee` answers calls of `procedure` from now on.
+    /// `callee` answers calls of `procedure` from now on, alone or beside others. Who is among them already stays where
+    /// it is.
     ///
     /// When this has returned, every lookup that begins later finds it.
-    pub fn register(
-        &self,
-        procedure: &str,
-        policy: MatchPolicy,
-        callee: Callee,
-    ) -> Result<Registered, RegisterRefusal> {
+    pub fn register(&self, wanted: &Wanted<'_>, callee: Callee) -> Result<Registered, RegisterRefusal> {
+        let Wanted { procedure, policy, invoke, .. } = *wanted;
         let (place, partition) = self.procedures.partition_of(procedure, policy);
         let mut registrations = partition.entries.write();
-        if registrations.find(procedure, policy).is_some() {
-            return Err(RegisterRefusal::AlreadyExists);
-        }
-        let (entry, value) = registrations.find_or_insert(procedure, policy, || {
+        let known = registrations.find(procedure, policy);
+        let create = || {
             let id = RegistrationId(next(&self.registration_id));
-            Arc::new(Registration { id, procedure: procedure.into(), policy, callees: vec![callee] })
-        })?;
+            Arc::new(Registration::new(id, wanted, callee))
+        };
+        let (entry, value) = registrations.find_or_insert(procedure, policy, create)?;
+        let key = DirectoryKey { partition: place, entry };
+        let mut displaced = None;
+        if known.is_some() && wanted.force {
+            displaced = Some(std::mem::replace(value, create()));
+        } else if known.is_some() {
+            if invoke == InvocationPolicy::Single || value.invoke != invoke {
+                return Err(RegisterRefusal::AlreadyExists);
+            }
+            if value.place(callee.session).is_some() {
+                let registration = value.id;
+                return Ok(Registered { registration, key, recorded: false, displaced: None });
+            }
+            if value.callees.len() >= wanted.callees_max {
+                return Err(RegisterRefusal::Full);
+            }
+            *value = Arc::new(value.joined(callee, wanted.concurrency));
+        }
         partition.changed();
-        let registration = value.id;
         let recorded = self.watched() && !reserved(procedure);
         if recorded {
-            let session = callee.session;
-            let procedure = procedure.into();
-            let mut records = self.records.lock();
-            records.push(Record::RegistrationCreated { session, registration, procedure, policy });
-            records.push(Record::Registered { session, registration });
+            let created = known.is_none() || displaced.is_some();
+            self.record_registered(value, displaced.as_deref(), created, callee.session);
         }
-        Ok(Registered { registration, key: DirectoryKey { partition: place, entry }, recorded })
+        let displaced = displaced.map(|registration| Displaced {
+            registration: registration.id,
+            callees: registration.callees.clone(),
+            deserted: registration.workload.as_ref().map_or_else(Vec::new, |workload| workload.close()),
+        });
+        Ok(Registered { registration: value.id, key, recorded, displaced })
     }
 
-    /// `callee` answers calls of the registration no longer.
-    ///
-    /// # Panics
-    ///
-    /// If it did not: what a session has registered is known to the session.
+    fn record_registered(
+        &self,
+        registration: &Registration,
+        displaced: Option<&Registration>,
+        created: bool,
+        session: SessionId,
+    ) {
+        let mut records = self.records.lock();
+        if let Some(Registration { id: registration, callees, .. }) = displaced {
+            let (registration, gone) = (*registration, callees.iter().map(|callee| callee.session));
+            records.extend(gone.clone().map(|session| Record::Unregistered { session, registration }));
+            let last = gone.map(|session| Record::RegistrationDeleted { session, registration }).next_back();
+            records.extend(last);
+        }
+        if created {
+            records.push(Record::RegistrationCreated {
+                session,
+                registration: registration.id,
+                procedure: registration.procedure.clone(),
+                policy: registration.policy,
+                invoke: registration.invoke,
+                created: registration.created,
+            });
+        }
+        records.push(Record::Registered { session, registration: registration.id });
+    }
+
+    /// The session answers calls of the registration no longer. `None` if it did not: it has been revoked, and who has
+    /// the key has not been told yet.
     pub fn unregister(
         &self,
         key: DirectoryKey,
         registration: RegistrationId,
-        callee: Callee,
-    ) -> Unregistered {
+        session: SessionId,
+    ) -> Option<Unregistered> {
         let partition = self.procedures.partition(key.partition);
         let mut registrations = partition.entries.write();
-        let entry = registrations.remove(key.entry).expect("a callee leaves what it has registered");
-        assert_eq!(entry.value.id, registration, "a callee leaves the registration it has made");
-        assert_eq!(entry.value.callees, [callee], "a callee leaves only for itself");
-        partition.changed();
+        let entry = registrations.entry_mut(key.entry).filter(|entry| entry.value.id == registration)?;
+        let place = entry.value.place(session)?;
         let recorded = self.watched() && !reserved(entry.uri());
+        let left = entry.value.left(place);
+        let deleted = left.is_none();
+        let mut deserted = Vec::new();
+        match left {
+            Some(left) => entry.value = Arc::new(left),
+            None => {
+                deserted = entry.value.workload.as_ref().map_or_else(Vec::new, |workload| workload.close());
+                registrations.remove(key.entry);
+            }
+        }
+        partition.changed();
         if recorded {
-            let session = callee.session;
             let mut records = self.records.lock();
             records.push(Record::Unregistered { session, registration });
-            records.push(Record::RegistrationDeleted { session, registration });
+            if deleted {
+                records.push(Record::RegistrationDeleted { session, registration });
+            }
         }
-        Unregistered { recorded }
+        Some(Unregistered { deserted, recorded })
+    }
+
+    /// True if the session is among the callees of that registration, which stands or stood at `key`.
+    pub fn is_callee(&self, key: DirectoryKey, registration: RegistrationId, session: SessionId) -> bool {
+        let registrations = self.procedures.partition(key.partition).entries.read();
+        let known = registrations.entry(key.entry).filter(|entry| entry.value.id == registration);
+        known.is_some_and(|entry| entry.value.place(session).is_some())
     }
 
     /// Every subscription that `topic` matches, and the shards that hold their subscribers.
@@ -362,7 +412,7 @@ impl Directory {
         let patterns = self.topics.patterns.entries.read();
         let mut found = Match::default();
         for entry in exact.matching(topic).chain(patterns.matching(topic)) {
-            let Subscription { id, shards } = entry.value;
+            let Subscription { id, shards, .. } = entry.value;
             found.shards |= shards;
             found.subscriptions.push(MatchedSubscription { id, policy: entry.policy, shards });
         }
@@ -398,9 +448,27 @@ impl Directory {
         into.append(&mut self.records.lock());
     }
 
-    /// True if there is no subscription, no registration and no record: so it must be when all sessions have left.
+    /// A call of so many octets waits for a callee; false if that is more than may.
+    pub fn wait(&self, bytes: usize, calls_max: usize, bytes_max: usize) -> bool {
+        let calls = self.calls_waiting.fetch_add(1, Ordering::Relaxed) + 1;
+        let kept = self.call_bytes_waiting.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
+        calls <= calls_max as u64 && kept <= bytes_max as u64
+    }
+
+    /// That call waits no longer.
+    pub fn waited(&self, bytes: usize) {
+        self.calls_waiting.fetch_sub(1, Ordering::Relaxed);
+        self.call_bytes_waiting.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// True if there is no subscription, no registration, no record and no call that waits: so it must be when all
+    /// sessions have left.
     pub fn is_empty(&self) -> bool {
-        self.topics.is_empty() && self.procedures.is_empty() && self.records.lock().is_empty()
+        let waiting = [&self.calls_waiting, &self.call_bytes_waiting];
+        self.topics.is_empty()
+            && self.procedures.is_empty()
+            && self.records.lock().is_empty()
+            && waiting.iter().all(|count| count.load(Ordering::Relaxed) == 0)
     }
 
     /// True if changes are recorded: those to URIs that are not reserved.
@@ -409,11 +477,28 @@ impl Directory {
     }
 }
 
-/// A subscription: the shards that have any subscribers, of which there is one at least.
-#[derive(Debug)]
+/// A subscription: the shards that have any subscribers, of which there is one at least. Packed so that an entry of
+/// the table is one cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(Rust, packed(2))]
 struct Subscription {
     id: SubscriptionId,
     shards: u64,
+    created: Created,
+}
+
+/// Milliseconds since 1970-01-01T00:00:00Z, as far as the year 10889: the lowest 16 bits first.
+#[derive(Clone, Copy, Debug)]
+struct Created([u16; 3]);
+
+impl Created {
+    fn of(unix_ms: UnixMs) -> Created {
+        Created([unix_ms as u16, (unix_ms >> 16) as u16, (unix_ms >> 32) as u16])
+    }
+
+    fn unix_ms(self) -> UnixMs {
+        self.0.into_iter().rev().fold(0, |ms, bits| ms << 16 | UnixMs::from(bits))
+    }
 }
 
 /// A shard in a set of shards.
@@ -421,131 +506,32 @@ fn bit(shard: ShardIndex) -> u64 {
     1 << shard.index()
 }
 
-/// Values by URI and policy, split among locks.
-#[derive(Debug)]
-struct Table<V> {
-    hasher: RandomState,
-    /// Exact URIs, by hash.
-    buckets: Box<[Partition<V>]>,
-    /// All prefixes and wildcards: a lookup must see every one of them.
-    patterns: Partition<V>,
-}
-
-impl<V> Table<V> {
-    fn new(pattern_shapes_max: usize) -> Table<V> {
-        Table {
-            hasher: RandomState::default(),
-            // Exact URIs are one shape.
-            buckets: (0..BUCKETS).map(|_| Partition::new(1)).collect(),
-            patterns: Partition::new(pattern_shapes_max),
-        }
-    }
-
-    /// Where `uri` with this policy is kept.
-    fn partition_of(&self, uri: &str, policy: MatchPolicy) -> (u32, &Partition<V>) {
-        let place = match policy {
-            MatchPolicy::Exact => self.bucket(uri).0,
-            MatchPolicy::Prefix | MatchPolicy::Wildcard => self.buckets.len(),
-        } as u32;
-        (place, self.partition(place))
-    }
-
-    /// A bucket, or the patterns.
-    fn partition(&self, place: u32) -> &Partition<V> {
-        self.buckets.get(place as usize).unwrap_or(&self.patterns)
-    }
-
-    fn bucket(&self, uri: &str) -> (usize, &Partition<V>) {
-        // The maps inside use the lowest and the highest bits of their hashes; theirs have other seeds besides.
-        let index = (self.hasher.hash_one(uri) >> 32) as usize % BUCKETS;
-        (index, &self.buckets[index])
-    }
-
-    /// To be asked while the bucket and the patterns are locked.
-    fn stamp(&self, bucket: usize) -> Stamp {
-        Stamp {
-            bucket,
-            bucket_generation: self.buckets[bucket].generation(),
-            patterns_generation: self.patterns.generation(),
-        }
-    }
-
-    fn current(&self, stamp: Stamp) -> bool {
-        self.buckets[stamp.bucket].generation() == stamp.bucket_generation
-            && self.patterns.generation() == stamp.patterns_generation
-    }
-
-    fn is_empty(&self) -> bool {
-        self.patterns.entries.read().is_empty()
-            && self.buckets.iter().all(|bucket| bucket.entries.read().is_empty())
-    }
-}
-
-/// One lock's part of a table. The generation has a cache line to itself: it is read at every lookup, and the lock is
-/// written to by every miss.
-#[derive(Debug)]
-struct Partition<V> {
-    generation: CachePadded<AtomicU64>,
-    entries: CachePadded<RwLock<UriMap<V>>>,
-}
-
-impl<V> Partition<V> {
-    fn new(shapes_max: usize) -> Partition<V> {
-        Partition {
-            generation: CachePadded::new(AtomicU64::new(0)),
-            entries: CachePadded::new(RwLock::new(UriMap::new(shapes_max))),
-        }
-    }
-
-    /// To be called under the write lock.
-    fn changed(&self) {
-        self.generation.fetch_add(1, Ordering::Release);
-    }
-
-    fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-}
-
 /// The next number of a counter, from 1.
 fn next(counter: &AtomicU64) -> u64 {
     counter.fetch_add(1, Ordering::Relaxed) + 1
 }
 
-/// True if a subscription to `topic` can receive a meta event that comes from records.
-fn watches(topic: &str, policy: MatchPolicy) -> bool {
-    META_EVENTS.iter().any(|event| pattern::matches(topic, policy, event))
-}
-
-/// The topics on which records are published.
-const META_EVENTS: [&str; 8] = [
-    "wamp.subscription.on_create",
-    "wamp.subscription.on_subscribe",
-    "wamp.subscription.on_unsubscribe",
-    "wamp.subscription.on_delete",
-    "wamp.registration.on_create",
-    "wamp.registration.on_register",
-    "wamp.registration.on_unregister",
-    "wamp.registration.on_delete",
-];
-
-/// Partitions of the exact URIs of a table: so many that shards seldom meet, and that one change makes few cached
-/// answers stale. A model has one, because it must not depend on a random hash.
-const BUCKETS: usize = if cfg!(loom) { 1 } else { 64 };
-
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
+    use std::collections::VecDeque;
     use std::sync::atomic::AtomicUsize;
     use std::thread;
 
+    use super::super::PeerKey;
     use super::super::match_cache::MatchCache;
     use super::super::pattern::tests::{Random, matches_naively};
     use super::*;
+    use InvocationPolicy::{First, RoundRobin, Single};
     use MatchPolicy::{Exact, Prefix, Wildcard};
 
     const SHARD: ShardIndex = ShardIndex(5);
     const SESSION: SessionId = SessionId(1);
+    const NOW: UnixMs = 1_769_904_000_123;
+
+    fn wanted(procedure: &str, policy: MatchPolicy, invoke: InvocationPolicy) -> Wanted<'_> {
+        Wanted { procedure, policy, invoke, concurrency: None, force: false, callees_max: 60, now: NOW }
+    }
 
     fn callee(number: u64) -> Callee {
         let peer = PeerKey { index: number as u32, serial: 0 };
@@ -556,14 +542,14 @@ mod tests {
     fn ids_count_from_one_and_are_never_used_again() {
         let directory = Directory::new(64);
         for id in 1..=3 {
-            let subscribed = directory.subscribe("a", Exact, SHARD, SESSION).unwrap();
+            let subscribed = directory.subscribe("a", Exact, SHARD, SESSION, NOW).unwrap();
             assert_eq!(subscribed.subscription, SubscriptionId(id));
-            assert_eq!(directory.subscribe("a", Exact, SHARD, SessionId(2)), Ok(subscribed));
+            assert_eq!(directory.subscribe("a", Exact, SHARD, SessionId(2), NOW), Ok(subscribed));
             directory.unsubscribe(subscribed.key, subscribed.subscription, SHARD, false, SESSION);
             directory.unsubscribe(subscribed.key, subscribed.subscription, SHARD, true, SessionId(2));
-            let registered = directory.register("a", Exact, callee(1)).unwrap();
+            let registered = directory.register(&wanted("a", Exact, Single), callee(1)).unwrap();
             assert_eq!(registered.registration, RegistrationId(id));
-            directory.unregister(registered.key, registered.registration, callee(1));
+            directory.unregister(registered.key, registered.registration, SessionId(1));
         }
         assert!(directory.is_empty());
     }
@@ -572,17 +558,17 @@ mod tests {
     fn only_the_first_and_the_last_subscriber_of_a_shard_change_a_match() {
         let directory = Directory::new(64);
         let Subscribed { subscription: id, key, .. } =
-            directory.subscribe("a", Exact, SHARD, SESSION).unwrap();
+            directory.subscribe("a", Exact, SHARD, SESSION, NOW).unwrap();
         let (stamp, found) = directory.matches("a");
         assert_eq!(found.shards, 1 << 5);
         for session in 2..100 {
-            directory.subscribe("a", Exact, SHARD, SessionId(session)).unwrap();
+            directory.subscribe("a", Exact, SHARD, SessionId(session), NOW).unwrap();
         }
         for session in 2..100 {
             directory.unsubscribe(key, id, SHARD, false, SessionId(session));
         }
         assert!(directory.topic_current(stamp));
-        directory.subscribe("a", Exact, ShardIndex(63), SESSION).unwrap();
+        directory.subscribe("a", Exact, ShardIndex(63), SESSION, NOW).unwrap();
         assert!(!directory.topic_current(stamp));
         let (stamp, found) = directory.matches("a");
         assert_eq!(found.shards, 1 << 5 | 1 << 63);
@@ -594,21 +580,56 @@ mod tests {
     fn a_procedure_is_registered_once_for_each_policy() {
         let directory = Directory::new(1);
         for policy in [Exact, Prefix] {
-            directory.register("a", policy, callee(1)).unwrap();
-            assert_eq!(directory.register("a", policy, callee(2)), Err(RegisterRefusal::AlreadyExists));
+            directory.register(&wanted("a", policy, Single), callee(1)).unwrap();
+            assert_eq!(
+                directory.register(&wanted("a", policy, Single), callee(2)),
+                Err(RegisterRefusal::AlreadyExists)
+            );
         }
-        assert_eq!(directory.register("a", Wildcard, callee(1)), Err(RegisterRefusal::Full));
-        assert_eq!(directory.subscribe("a", Wildcard, SHARD, SESSION).map(|s| s.recorded), Ok(false));
-        assert_eq!(directory.subscribe("a", Prefix, SHARD, SESSION), Err(Full));
+        assert_eq!(directory.register(&wanted("a", Wildcard, Single), callee(1)), Err(RegisterRefusal::Full));
+        assert_eq!(directory.subscribe("a", Wildcard, SHARD, SESSION, NOW).map(|s| s.recorded), Ok(false));
+        assert_eq!(directory.subscribe("a", Prefix, SHARD, SESSION, NOW), Err(Full));
         assert_eq!(directory.registration("a").1.unwrap().policy, Exact);
         assert_eq!(directory.registration("ab").1.unwrap().policy, Prefix);
+    }
+
+    #[test]
+    fn a_shared_registration_takes_whoever_wants_the_same_policy() {
+        let directory = Directory::new(64);
+        let first = directory.register(&wanted("a", Exact, RoundRobin), callee(1)).unwrap();
+        assert_eq!(directory.register(&wanted("a", Exact, RoundRobin), callee(2)), Ok(first.clone()));
+        assert_eq!(
+            directory.register(&wanted("a", Exact, RoundRobin), callee(1)),
+            Ok(first.clone()),
+            "it stays"
+        );
+        for invoke in [Single, First] {
+            let refused = directory.register(&wanted("a", Exact, invoke), callee(3));
+            assert_eq!(refused, Err(RegisterRefusal::AlreadyExists));
+        }
+        assert_eq!(directory.registration("a").1.unwrap().callees, [callee(1), callee(2)]);
+        // The policy is free when the last has left.
+        for session in [1, 2] {
+            directory.unregister(first.key, first.registration, SessionId(session)).unwrap();
+        }
+        assert!(directory.is_empty());
+        directory.register(&wanted("a", Exact, Single), callee(3)).unwrap();
+        assert_eq!(directory.unregister(first.key, first.registration, SessionId(3)), None, "of another id");
+    }
+
+    #[test]
+    fn a_subscription_is_one_cache_line_and_knows_when_it_was_created() {
+        assert_eq!(size_of::<Option<super::super::pattern::Entry<Subscription>>>(), 64);
+        for time in [0, NOW, (1 << 48) - 1] {
+            assert_eq!(Created::of(time).unix_ms(), time);
+        }
     }
 
     #[test]
     #[should_panic(expected = "a subscriber leaves the shard it has joined on")]
     fn to_leave_a_shard_without_subscribers_is_a_bug() {
         let directory = Directory::new(64);
-        let joined = directory.subscribe("a", Exact, SHARD, SESSION).unwrap();
+        let joined = directory.subscribe("a", Exact, SHARD, SESSION, NOW).unwrap();
         directory.unsubscribe(joined.key, joined.subscription, ShardIndex(6), true, SESSION);
     }
 
@@ -616,23 +637,31 @@ mod tests {
     fn changes_are_recorded_while_somebody_watches() {
         let directory = Directory::new(64);
         let mut records = Vec::new();
-        assert!(!directory.subscribe("a", Exact, SHARD, SESSION).unwrap().recorded);
-        let watch = directory.subscribe("wamp.registration.", Prefix, SHARD, SESSION).unwrap();
+        assert!(!directory.subscribe("a", Exact, SHARD, SESSION, NOW).unwrap().recorded);
+        let watch = directory.subscribe("wamp.registration.", Prefix, SHARD, SESSION, NOW).unwrap();
         assert!(!watch.recorded);
         // Changes of `wamp` topics are not recorded.
-        assert!(!directory.subscribe("wamp.a", Exact, SHARD, SESSION).unwrap().recorded);
-        let Subscribed { subscription, key, .. } = directory.subscribe("b", Exact, SHARD, SESSION).unwrap();
-        assert!(directory.subscribe("b", Exact, ShardIndex(1), SessionId(2)).unwrap().recorded);
+        assert!(!directory.subscribe("wamp.a", Exact, SHARD, SESSION, NOW).unwrap().recorded);
+        let Subscribed { subscription, key, .. } =
+            directory.subscribe("b", Exact, SHARD, SESSION, NOW).unwrap();
+        assert!(directory.subscribe("b", Exact, ShardIndex(1), SessionId(2), NOW).unwrap().recorded);
         assert!(directory.unsubscribe(key, subscription, SHARD, true, SESSION).recorded);
         assert!(directory.unsubscribe(key, subscription, ShardIndex(1), true, SessionId(2)).recorded);
-        let Registered { registration, key, .. } = directory.register("c.", Wildcard, callee(3)).unwrap();
-        assert!(directory.unregister(key, registration, callee(3)).recorded);
+        let Registered { registration, key, .. } =
+            directory.register(&wanted("c.", Wildcard, Single), callee(3)).unwrap();
+        assert!(directory.unregister(key, registration, SessionId(3)).unwrap().recorded);
         directory.take_records(&mut records);
         let (session, other) = (SESSION, SessionId(2));
         assert_eq!(
             records,
             [
-                Record::SubscriptionCreated { session, subscription, topic: "b".into(), policy: Exact },
+                Record::SubscriptionCreated {
+                    session,
+                    subscription,
+                    topic: "b".into(),
+                    policy: Exact,
+                    created: NOW
+                },
                 Record::Subscribed { session, subscription },
                 Record::Subscribed { session: other, subscription },
                 Record::Unsubscribed { session, subscription },
@@ -642,7 +671,9 @@ mod tests {
                     session: SessionId(3),
                     registration,
                     procedure: "c.".into(),
-                    policy: Wildcard
+                    policy: Wildcard,
+                    invoke: Single,
+                    created: NOW,
                 },
                 Record::Registered { session: SessionId(3), registration },
                 Record::Unregistered { session: SessionId(3), registration },
@@ -650,7 +681,7 @@ mod tests {
             ]
         );
         directory.unsubscribe(watch.key, watch.subscription, SHARD, true, SESSION);
-        assert!(!directory.register("c", Exact, callee(3)).unwrap().recorded);
+        assert!(!directory.register(&wanted("c", Exact, Single), callee(3)).unwrap().recorded);
         directory.take_records(&mut records);
         assert_eq!(records.len(), 10);
     }
@@ -677,7 +708,35 @@ mod tests {
     #[derive(Default)]
     struct Twin {
         subscriptions: Vec<TwinSubscription>,
-        registrations: Vec<(Registration, DirectoryKey)>,
+        registrations: Vec<TwinRegistration>,
+    }
+
+    #[derive(Clone, Debug)]
+    struct TwinRegistration {
+        id: RegistrationId,
+        key: DirectoryKey,
+        procedure: String,
+        policy: MatchPolicy,
+        invoke: InvocationPolicy,
+        callees: Vec<Callee>,
+        /// Who is still to come in this round of the rotation.
+        round: VecDeque<Callee>,
+    }
+
+    impl TwinRegistration {
+        fn take_turn(&mut self) -> Callee {
+            if self.round.is_empty() {
+                self.round.extend(&self.callees);
+            }
+            self.round.pop_front().unwrap()
+        }
+    }
+
+    impl PartialEq<TwinRegistration> for Registration {
+        fn eq(&self, twin: &TwinRegistration) -> bool {
+            (self.id, &*self.procedure, self.policy, self.invoke, &self.callees)
+                == (twin.id, &*twin.procedure, twin.policy, twin.invoke, &twin.callees)
+        }
     }
 
     struct TwinSubscription {
@@ -715,15 +774,15 @@ mod tests {
             expected
         }
 
-        fn registration(&self, procedure: &str) -> Option<Registration> {
-            let registrations = self.registrations.iter().map(|(registration, _)| registration);
+        fn registration(&mut self, procedure: &str) -> Option<&mut TwinRegistration> {
+            let registrations = self.registrations.iter_mut();
             let mut found: Vec<_> =
                 registrations.filter(|r| matches_naively(&r.procedure, r.policy, procedure)).collect();
             found.sort_by_key(|r| {
                 let (policy, bytes, empty) = rank(&r.procedure, r.policy);
                 (policy, usize::MAX - bytes, empty)
             });
-            found.first().map(|&registration| registration.clone())
+            found.into_iter().next()
         }
     }
 
@@ -752,7 +811,7 @@ mod tests {
             let shard = ShardIndex(self.random.below(64) as u8 % 3 * 31);
             let known = self.twin.subscriptions.iter().find(|s| s.topic == topic && s.policy == policy);
             assert_eq!(self.directory.subscription(&topic, policy), known.map(|known| known.id));
-            let joined = self.directory.subscribe(&topic, policy, shard, SESSION).unwrap();
+            let joined = self.directory.subscribe(&topic, policy, shard, SESSION, NOW).unwrap();
             let Subscribed { subscription: id, key, .. } = joined;
             match self.twin.subscriptions.iter_mut().find(|s| s.topic == topic && s.policy == policy) {
                 Some(known) => {
@@ -781,17 +840,25 @@ mod tests {
         }
 
         fn register(&mut self) {
-            let (procedure, policy) = (self.random.pattern().into_boxed_str(), self.random.policy());
+            let (procedure, policy) = (self.random.pattern(), self.random.policy());
+            let invoke = [Single, First, RoundRobin, RoundRobin][self.random.below(4)];
             let callee = callee(self.random.below(60) as u64);
-            let mut registrations = self.twin.registrations.iter().map(|(registration, _)| registration);
-            let known = registrations.any(|r| r.procedure == procedure && r.policy == policy);
-            match self.directory.register(&procedure, policy, callee) {
-                Ok(Registered { registration: id, key, .. }) => {
-                    assert!(!known);
-                    let callees = vec![callee];
-                    self.twin.registrations.push((Registration { id, procedure, policy, callees }, key));
-                }
-                Err(refusal) => assert!(known && refusal == RegisterRefusal::AlreadyExists),
+            let registered = self.directory.register(&wanted(&procedure, policy, invoke), callee);
+            let mut known = self.twin.registrations.iter_mut();
+            let Some(known) = known.find(|r| r.procedure == procedure && r.policy == policy) else {
+                let Registered { registration: id, key, .. } = registered.unwrap();
+                let (callees, round) = (vec![callee], [callee].into());
+                let registration = TwinRegistration { id, key, procedure, policy, invoke, callees, round };
+                return self.twin.registrations.push(registration);
+            };
+            if invoke == Single || invoke != known.invoke {
+                return assert_eq!(registered, Err(RegisterRefusal::AlreadyExists));
+            }
+            let registered = registered.unwrap();
+            assert_eq!((registered.registration, registered.key), (known.id, known.key));
+            if !known.callees.contains(&callee) {
+                known.callees.push(callee);
+                known.round.push_back(callee);
             }
         }
 
@@ -800,8 +867,45 @@ mod tests {
                 return;
             }
             let place = self.random.below(self.twin.registrations.len());
-            let (known, key) = self.twin.registrations.swap_remove(place);
-            self.directory.unregister(key, known.id, known.callees[0]);
+            let known = &mut self.twin.registrations[place];
+            let callee = known.callees.remove(self.random.below(known.callees.len()));
+            known.round.retain(|other| *other != callee);
+            let (key, id) = (known.key, known.id);
+            if known.callees.is_empty() {
+                self.twin.registrations.swap_remove(place);
+            }
+            assert!(self.directory.unregister(key, id, callee.session).is_some());
+            assert_eq!(self.directory.unregister(key, id, callee.session), None, "it has left");
+        }
+
+        /// What the meta API asks is in the lists as well.
+        fn check_listings(&mut self) {
+            let (ids, mut count) = (self.directory.registration_ids(), 0);
+            for known in &self.twin.registrations {
+                assert!(ids.of(known.policy).binary_search(&known.id).is_ok());
+                let (key, found) = self.directory.registration_by_id(known.id).unwrap();
+                assert_eq!(*found, *known);
+                assert_eq!((key, found.created), (known.key, NOW));
+                let found = self.directory.registration_of(&known.procedure, known.policy).unwrap();
+                assert_eq!(*found, *known);
+                count += 1;
+            }
+            assert_eq!(
+                [Exact, Prefix, Wildcard].map(|policy| ids.of(policy).len()).iter().sum::<usize>(),
+                count
+            );
+            let (ids, mut count) = (self.directory.subscription_ids(), 0);
+            for known in &self.twin.subscriptions {
+                assert!(ids.of(known.policy).binary_search(&known.id).is_ok());
+                let found = self.directory.subscription_by_id(known.id).unwrap();
+                assert_eq!((&*found.topic, found.policy, found.created), (&*known.topic, known.policy, NOW));
+                assert!(known.subscribers.iter().all(|shard| found.shards & bit(*shard) != 0));
+                count += 1;
+            }
+            assert_eq!(
+                [Exact, Prefix, Wildcard].map(|policy| ids.of(policy).len()).iter().sum::<usize>(),
+                count
+            );
         }
 
         fn check(&mut self) {
@@ -811,11 +915,21 @@ mod tests {
             assert_eq!(*found, expected, "{uri}");
             let registration = self.directory.registration(&uri).1;
             let answering = self.twin.registration(&uri);
-            assert_eq!(registration.as_deref(), answering.as_ref(), "{uri}");
+            assert_eq!(registration.is_some(), answering.is_some(), "{uri}");
+            if let (Some(registration), Some(answering)) = (&registration, answering) {
+                assert_eq!(**registration, *answering, "{uri}");
+                for _ in 0..self.random.below(3) {
+                    let chosen = match answering.invoke {
+                        RoundRobin => answering.take_turn(),
+                        _ => answering.callees[0],
+                    };
+                    assert_eq!(registration.choose(|| 0), chosen, "{uri}");
+                }
+            }
             for cache in &mut self.caches {
                 assert_eq!(**cache.topic(&self.directory, &uri), expected, "{uri}");
                 let cached = cache.procedure(&self.directory, &uri);
-                assert_eq!(cached.map(|arc| &**arc), answering.as_ref(), "{uri}");
+                assert_eq!(cached.map(Arc::as_ptr), registration.as_ref().map(Arc::as_ptr), "{uri}");
             }
             self.kept.push((uri, stamp, found));
             let (uri, stamp, found) = &self.kept[self.random.below(self.kept.len())];
@@ -838,6 +952,7 @@ mod tests {
                 }
                 pair.check();
             }
+            pair.check_listings();
             while !pair.twin.subscriptions.is_empty() || !pair.twin.registrations.is_empty() {
                 pair.unsubscribe();
                 pair.unregister();
@@ -872,7 +987,7 @@ mod tests {
                 for round in 1..=ROUNDS {
                     let (topic, policy) = [("a.b", Exact), ("a.", Prefix), ("a.", Wildcard)][round % 3];
                     begun.store(2 * round - 1, Ordering::Release);
-                    let joined = directory.subscribe(topic, policy, SHARD, SESSION).unwrap();
+                    let joined = directory.subscribe(topic, policy, SHARD, SESSION, NOW).unwrap();
                     ended.store(2 * round - 1, Ordering::Release);
                     if round % 8 == 0 {
                         stay();
@@ -909,12 +1024,14 @@ mod model {
     use loom::sync::atomic::{AtomicBool, Ordering};
     use loom::thread;
 
+    use super::super::PeerKey;
     use super::super::match_cache::MatchCache;
     use super::*;
     use MatchPolicy::{Exact, Prefix};
 
     const SHARD: ShardIndex = ShardIndex(5);
     const SESSION: SessionId = SessionId(1);
+    const NOW: UnixMs = 7;
 
     fn no_lost_interest(topic: &'static str, policy: MatchPolicy) {
         loom::model(move || {
@@ -925,7 +1042,7 @@ mod model {
             let subscriber = thread::spawn({
                 let (directory, subscribed) = (directory.clone(), subscribed.clone());
                 move || {
-                    directory.subscribe(topic, policy, SHARD, SESSION).unwrap();
+                    directory.subscribe(topic, policy, SHARD, SESSION, NOW).unwrap();
                     subscribed.store(true, Ordering::Release);
                 }
             });
@@ -953,11 +1070,11 @@ mod model {
     fn an_answer_is_of_one_moment() {
         loom::model(|| {
             let directory = Arc::new(Directory::new(64));
-            let prefix = directory.subscribe("", Prefix, SHARD, SESSION).unwrap();
+            let prefix = directory.subscribe("", Prefix, SHARD, SESSION, NOW).unwrap();
             let subscriber = thread::spawn({
                 let directory = directory.clone();
                 move || {
-                    directory.subscribe("a", Exact, SHARD, SESSION).unwrap();
+                    directory.subscribe("a", Exact, SHARD, SESSION, NOW).unwrap();
                     directory.unsubscribe(prefix.key, prefix.subscription, SHARD, true, SESSION);
                 }
             });
@@ -971,6 +1088,43 @@ mod model {
         });
     }
 
+    /// One callee comes and another goes while a call is made: it finds one of them, and afterwards who has stayed.
+    #[test]
+    fn a_call_finds_a_callee_while_others_come_and_go() {
+        loom::model(|| {
+            let callee = |number: u64| {
+                let peer = PeerKey { index: number as u32, serial: 0 };
+                Callee { shard: SHARD, peer, session: SessionId(number) }
+            };
+            let wanted = Wanted {
+                procedure: "a",
+                policy: Exact,
+                invoke: InvocationPolicy::RoundRobin,
+                concurrency: None,
+                force: false,
+                callees_max: 9,
+                now: NOW,
+            };
+            let directory = Arc::new(Directory::new(64));
+            let first = directory.register(&wanted, callee(1)).unwrap();
+            let others = thread::spawn({
+                let directory = directory.clone();
+                move || {
+                    directory.register(&wanted, callee(2)).unwrap();
+                    directory.unregister(first.key, first.registration, SessionId(1)).unwrap();
+                }
+            });
+            let mut cache = MatchCache::new(8);
+            for _ in 0..2 {
+                let registration = cache.procedure(&directory, "a").expect("somebody is always there");
+                assert!([1, 2].contains(&registration.choose(|| 0).session.0));
+            }
+            others.join().unwrap();
+            let registration = cache.procedure(&directory, "a").unwrap();
+            assert_eq!(registration.callees, [callee(2)]);
+        });
+    }
+
     /// Two change, one looks up: what is remembered afterwards is what the directory says.
     #[test]
     fn a_current_stamp_is_of_the_last_change() {
@@ -979,7 +1133,7 @@ mod model {
             let others =
                 [("a", Exact, ShardIndex(1)), ("", Prefix, ShardIndex(2))].map(|(topic, policy, shard)| {
                     let directory = directory.clone();
-                    thread::spawn(move || directory.subscribe(topic, policy, shard, SESSION).unwrap())
+                    thread::spawn(move || directory.subscribe(topic, policy, shard, SESSION, NOW).unwrap())
                 });
             let mut cache = MatchCache::new(8);
             cache.topic(&directory, "a");

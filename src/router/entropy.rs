@@ -31,6 +31,11 @@ impl Entropy {
         PublicationId(uniform(self.fast.next_u64()))
     }
 
+    /// A uniform draw, for choices.
+    pub fn draw(&mut self) -> u64 {
+        self.fast.next_u64()
+    }
+
     /// The name of somebody who gave none: 24 letters and digits that are hard to confuse.
     pub fn authid(&mut self) -> String {
         const ALPHABET: &[u8; 32] = b"3479ACEFGHJKLMNPQRSTUVWXYabcdefh";

@@ -20,6 +20,8 @@ pub enum Feature {
     CalleeProgressiveCallInvocations,
     /// `callee`: may send several YIELDs.
     CalleeProgressiveCallResults,
+    /// `callee`: takes UNREGISTERED that it has not asked for.
+    CalleeRegistrationRevocation,
     /// `caller`: may send several CALLs with one request id.
     CallerProgressiveCallInvocations,
     /// `caller`: takes several RESULTs.
@@ -35,12 +37,13 @@ pub enum Feature {
 }
 
 /// The role and the names under which each is announced. The second name is one that libraries write instead.
-const NAMES: [(Feature, &str, &[&str]); 11] = [
+const NAMES: [(Feature, &str, &[&str]); 12] = [
     (Feature::CalleeCallCanceling, "callee", &["call_canceling", "call_cancelling"]),
     (Feature::CalleeCallReroute, "callee", &["call_reroute"]),
     (Feature::CalleeCallTimeout, "callee", &["call_timeout"]),
     (Feature::CalleeProgressiveCallInvocations, "callee", &["progressive_call_invocations"]),
     (Feature::CalleeProgressiveCallResults, "callee", &["progressive_call_results"]),
+    (Feature::CalleeRegistrationRevocation, "callee", &["registration_revocation"]),
     (Feature::CallerProgressiveCallInvocations, "caller", &["progressive_call_invocations"]),
     (Feature::CallerProgressiveCallResults, "caller", &["progressive_call_results"]),
     (Feature::PublisherPayloadPassthru, "publisher", &["payload_passthru_mode"]),
@@ -109,6 +112,8 @@ pub fn announced(realm: &RealmSettings) -> Announced {
         "pattern_based_registration",
         "progressive_call_invocations",
         "progressive_call_results",
+        "registration_revocation",
+        "shared_registration",
     ];
     if realm.disclosure != Disclosure::Never {
         dealer.push("caller_identification");

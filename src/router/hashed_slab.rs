@@ -81,6 +81,11 @@ impl<T> HashedSlab<T> {
         self.entries.get_mut(key as usize)
     }
 
+    /// All entries; their order means nothing.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|(_, entry)| entry)
+    }
+
     /// True if nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

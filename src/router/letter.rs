@@ -1,19 +1,23 @@
 //! What one shard tells another, and the outboxes in which that waits for the end of the turn.
 //!
 //! Letters between a pair of shards are first in, first out; a shard writes to itself too. Chains are short: an
-//! `Invoke` begets at most one `Complete` or `TimeoutForwarded`, a `Complete` at most one `Invoke` of a callee that was
-//! not asked yet, a `Progress` at most one `Interrupt`, a `Meta` at most one `Deliver` for each interested shard and
-//! record, and the others beget nothing, so one input causes bounded work.
+//! `Invoke` begets at most one `Complete`, `Return` or `TimeoutForwarded`, a `Progress` at most one `Interrupt`, a
+//! `Meta` at most one `Deliver` for each interested shard and record. A `Complete` or `Release` begets one `Grant` if
+//! calls wait, and that an `Invoke` of a call that has waited, or the next `Grant` if it has been canceled. A
+//! `Complete` that says that a callee is unavailable begets an `Invoke` of one that was not asked yet. A `Return` or
+//! `Desert` begets an `Invoke` for each call it is about, to a callee that came after the one that has gone, or was not
+//! asked yet. The others beget nothing, so one input causes bounded work.
 
 use std::sync::Arc;
 
+use super::directory::{Callee, Registration, Slot};
 use super::publication::Publication;
 use super::session::Identity;
 use super::{PeerKey, RealmKey, ShardIndex};
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::wamp::options::CancelMode;
-use crate::wamp::{Dict, Raw, RegistrationId, Serializer};
+use crate::wamp::{Dict, Raw, RegistrationId, Serializer, SessionId};
 
 /// A call in the table of its realm in its caller's shard. Never used again: `serial` counts the calls of that table.
 /// Whoever holds the key knows the realm.
@@ -43,6 +47,48 @@ pub enum Letter {
         callee: PeerKey,
         /// Shared with the caller's shard where that may need it again.
         invoke: Arc<Invoke>,
+    },
+    /// To a caller's shard: the callee has gone before its INVOCATION; another may answer.
+    Return(Arc<Invoke>),
+    /// To a shard with calls that wait for a callee of the registration: the first of them has one.
+    Grant {
+        /// Their realm.
+        realm: RealmKey,
+        /// What the callee is one of.
+        registration: Arc<Registration>,
+        /// The callee.
+        callee: Callee,
+        /// Where its invocation is counted already.
+        slot: Slot,
+    },
+    /// To a callee's shard, after `Interrupt`: the invocation is open no longer.
+    Release {
+        /// The realm.
+        realm: RealmKey,
+        /// What the callee is one of.
+        registration: Arc<Registration>,
+        /// Where the invocation is counted.
+        slot: Slot,
+    },
+    /// To a shard with calls that wait for a callee of the registration: it is no more.
+    Desert {
+        /// Their realm.
+        realm: RealmKey,
+        /// Which registration.
+        registration: RegistrationId,
+    },
+    /// To a callee's shard: the registration is no longer the callee's.
+    Revoke {
+        /// The realm.
+        realm: RealmKey,
+        /// The callee.
+        callee: PeerKey,
+        /// Its session: the peer may have left it meanwhile and joined again.
+        session: SessionId,
+        /// Which of its registrations.
+        registration: RegistrationId,
+        /// Why, for the callee.
+        reason: Option<Box<str>>,
     },
     /// To a caller's shard: answer the call.
     Complete(Box<Complete>),
@@ -88,16 +134,12 @@ const LETTER_BYTES: usize = 256;
 impl Letter {
     /// Octets it stands for: what it counts in a mailbox's byte bound and in a turn's share of letters.
     pub fn bytes(&self) -> usize {
-        let carried = |payload: &OwnedPayload, attributes: &Option<Attributes>| {
-            payload.borrow().bytes().len()
-                + attributes.as_ref().map_or(0, |attributes| attributes.bytes.len())
-        };
         LETTER_BYTES
             + match self {
                 Letter::Deliver { publication, .. } => {
                     carried(publication.payload(), &publication.attributes)
                 }
-                Letter::Invoke { invoke, .. } => carried(&invoke.payload, &invoke.attributes),
+                Letter::Invoke { invoke, .. } | Letter::Return(invoke) => return invoke.bytes(),
                 Letter::Complete(complete) => match &complete.outcome {
                     Outcome::Result { attributes, payload }
                     | Outcome::Error { attributes, payload, .. }
@@ -108,9 +150,18 @@ impl Letter {
                 Letter::Draining { .. }
                 | Letter::Interrupt { .. }
                 | Letter::Meta { .. }
+                | Letter::Grant { .. }
+                | Letter::Release { .. }
+                | Letter::Desert { .. }
+                | Letter::Revoke { .. }
                 | Letter::TimeoutForwarded { .. } => 0,
             }
     }
+}
+
+/// Octets of a payload and what goes with it.
+fn carried(payload: &OwnedPayload, attributes: &Option<Attributes>) -> usize {
+    payload.borrow().bytes().len() + attributes.as_ref().map_or(0, |attributes| attributes.bytes.len())
 }
 
 /// What a callee's shard needs to send INVOCATION.
@@ -134,6 +185,13 @@ pub struct Invoke {
     pub attributes: Option<Attributes>,
     /// Arguments of the CALL.
     pub payload: OwnedPayload,
+}
+
+impl Invoke {
+    /// Octets it takes, on its way or while it waits. They do not change.
+    pub fn bytes(&self) -> usize {
+        LETTER_BYTES + carried(&self.payload, &self.attributes)
+    }
 }
 
 /// What the first CALL of a call and the realm of its caller say about all of it (advanced profile, "Progressive Call

@@ -106,11 +106,11 @@ mod tests {
         let mut cache = MatchCache::new(8);
         let first = cache.topic(&directory, "a").clone();
         assert!(Arc::ptr_eq(cache.topic(&directory, "a"), &first), "nobody is an answer too");
-        directory.subscribe("a", MatchPolicy::Exact, ShardIndex(3), SessionId(1)).unwrap();
+        directory.subscribe("a", MatchPolicy::Exact, ShardIndex(3), SessionId(1), 0).unwrap();
         let second = cache.topic(&directory, "a").clone();
         assert_eq!(second.shards, 1 << 3);
         // One more subscriber on a shard that has one is no change.
-        directory.subscribe("a", MatchPolicy::Exact, ShardIndex(3), SessionId(2)).unwrap();
+        directory.subscribe("a", MatchPolicy::Exact, ShardIndex(3), SessionId(2), 0).unwrap();
         assert!(Arc::ptr_eq(cache.topic(&directory, "a"), &second));
         assert_eq!(cache.topics.stamped.len(), 1);
     }
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn a_full_cache_forgets_and_goes_on() {
         let directory = Directory::new(64);
-        directory.subscribe("topic.", MatchPolicy::Prefix, ShardIndex(1), SessionId(1)).unwrap();
+        directory.subscribe("topic.", MatchPolicy::Prefix, ShardIndex(1), SessionId(1), 0).unwrap();
         let mut cache = MatchCache::new(3);
         for round in 0..10 {
             assert_eq!(cache.topic(&directory, &format!("topic.{round}")).shards, 2);

@@ -3,8 +3,8 @@
 
 pub(in crate::router) mod procedures;
 
-use super::arguments;
 use super::directory::Record;
+use super::{Clock, arguments};
 use crate::codec::payload::OwnedPayload;
 use crate::wamp::{Dict, Value};
 
@@ -36,16 +36,24 @@ pub fn payload(record: &Record) -> OwnedPayload {
     };
     let (session, subject) = (Value::Unsigned(session.0), Value::Unsigned(subject));
     match record {
-        Record::SubscriptionCreated { topic, policy, .. } => {
-            let pairs = [("id", subject), ("uri", Value::text(topic)), ("match", Value::text(policy.name()))];
-            arguments(&[session, Value::Dict(Dict::Pairs(&pairs))])
-        }
-        Record::RegistrationCreated { procedure, policy, .. } => {
+        Record::SubscriptionCreated { topic, policy, created, .. } => {
+            let created = Clock::utc(*created);
             let pairs = [
                 ("id", subject),
+                ("created", Value::text(&created)),
+                ("uri", Value::text(topic)),
+                ("match", Value::text(policy.name())),
+            ];
+            arguments(&[session, Value::Dict(Dict::Pairs(&pairs))])
+        }
+        Record::RegistrationCreated { procedure, policy, invoke, created, .. } => {
+            let created = Clock::utc(*created);
+            let pairs = [
+                ("id", subject),
+                ("created", Value::text(&created)),
                 ("uri", Value::text(procedure)),
                 ("match", Value::text(policy.name())),
-                ("invoke", Value::text("single")),
+                ("invoke", Value::text(invoke.name())),
             ];
             arguments(&[session, Value::Dict(Dict::Pairs(&pairs))])
         }

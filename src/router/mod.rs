@@ -20,7 +20,11 @@
 //! | SUBSCRIBED before the first EVENT | in one call, before any letter is taken: directory, roster, SUBSCRIBED queued |
 //! | no EVENT after UNSUBSCRIBED | in one call: roster left, UNSUBSCRIBED queued; delivery reads only the roster |
 //! | a PUBLISH made after SUBSCRIBED was seen is delivered | the generation is bumped before SUBSCRIBED is queued; the publisher's shard loads it at each publish |
-//! | calls of one caller reach one callee in order | as for events |
+//! | calls of one caller reach one callee in order | as for events; the exceptions, calls that wait, that do not, and whose callee has gone or was unavailable, are in `dealer/choice.rs` |
+//! | calls of a shared registration take turns over all shards | the registration counts them; the one that replaces it goes on counting |
+//! | no callee has more invocations than its `concurrency`, and calls that wait are served in their order | counts and queue are one thing behind one lock, which is the registration's; see [`directory::Workload`] |
+//! | a call is asked of each callee at most once, and of nobody else when it has begun | the call keeps who was asked, and what is needed to ask: see `dealer/kept.rs` |
+//! | no call waits for nobody | whoever ends an invocation grants the next; a registration's end is told to every shard that waits |
 //! | REGISTERED before the first INVOCATION | directory and REGISTERED in one call; `Invoke` waits in the mailbox |
 //! | no INVOCATION of a new call after UNREGISTERED | `invoke` looks in the callee's own session |
 //! | one final answer for each CALL | `complete` is the only gate, and it takes the call off the table |

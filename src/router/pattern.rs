@@ -144,6 +144,11 @@ impl<V> UriMap<V> {
         self.entries.get_mut(key.0)
     }
 
+    /// All entries; their order means nothing.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry<V>> {
+        self.entries.iter()
+    }
+
     /// Everything that matches `uri`, in the order of the module's documents. One allocation at most, for wildcards.
     pub fn matching(&self, uri: &str) -> impl Iterator<Item = &Entry<V>> {
         let mut probe = Probe::new(uri);

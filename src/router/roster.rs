@@ -173,7 +173,7 @@ mod tests {
     /// Any key of a directory; the rosters only keep it.
     fn directory_key() -> DirectoryKey {
         let directory = Directory::new(1);
-        directory.subscribe("a", MatchPolicy::Exact, ShardIndex(0), SessionId(1)).unwrap().key
+        directory.subscribe("a", MatchPolicy::Exact, ShardIndex(0), SessionId(1), 0).unwrap().key
     }
 
     /// Rosters, the places of eight peers, and what both should say: who has what, in order.

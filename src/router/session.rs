@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use super::directory::DirectoryKey;
 use super::features::{self, Announced, Features};
 use super::letter::CallKey;
 use super::roster::Places;
@@ -84,6 +85,15 @@ pub struct CalleeWishes {
     pub forward_timeout: bool,
 }
 
+/// A registration of which a session is a callee.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// Where the directory has it.
+    pub place: DirectoryKey,
+    /// What this callee has asked for.
+    pub wishes: CalleeWishes,
+}
+
 /// An invocation that its callee has not answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OpenInvocation {
@@ -115,7 +125,7 @@ pub struct Session {
     /// Its subscriptions, as its places in the rosters.
     pub places: Places,
     /// Its registrations.
-    pub registrations: LazyMap<RegistrationId, CalleeWishes>,
+    pub registrations: LazyMap<RegistrationId, Held>,
     /// Its calls that wait for their result.
     pub calls: LazyMap<RequestId, CallKey>,
     /// Invocations it has not answered.

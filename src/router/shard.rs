@@ -205,6 +205,10 @@ impl Shard {
         let whole = Limits::ms(self.router.settings.limits.drain_ms_max);
         let (until, end) = (now + whole / 2, now + whole);
         self.drain = Drain::Calls { until, end };
+        for realm in 0..self.realms.len() {
+            let (realm, mut cx) = self.lend(RealmKey(realm as u32));
+            realm.dealer.refuse_waiting(&mut cx);
+        }
         for shard in self.letters.others(self.index) {
             self.letters.post(shard, Letter::Draining { shard: self.index });
         }
@@ -531,7 +535,7 @@ impl Shard {
         let State::Joined(mut session) = std::mem::replace(&mut peer.state, State::Idle) else { return };
         let (LocalRealm { shared, broker, dealer }, mut cx) = self.lend(session.realm);
         broker.leave(&mut cx, &mut session);
-        dealer.leave(&mut cx, key, &mut session);
+        dealer.leave(&mut cx, &mut session);
         shared.leave(session.id);
     }
 
@@ -545,7 +549,27 @@ impl Shard {
             }
             Letter::Invoke { callee, invoke } => {
                 let (realm, mut cx) = self.lend(invoke.realm);
-                realm.dealer.invoke(&mut cx, callee, &invoke);
+                realm.dealer.invoke(&mut cx, callee, invoke);
+            }
+            Letter::Return(invoke) => {
+                let (realm, mut cx) = self.lend(invoke.realm);
+                realm.dealer.returned(&mut cx, invoke);
+            }
+            Letter::Grant { realm, registration, callee, slot } => {
+                let (realm, mut cx) = self.lend(realm);
+                realm.dealer.granted(&mut cx, &registration, callee, slot);
+            }
+            Letter::Release { realm, registration, slot } => {
+                let (realm, mut cx) = self.lend(realm);
+                realm.dealer.release(&mut cx, &registration, slot);
+            }
+            Letter::Desert { realm, registration } => {
+                let (realm, mut cx) = self.lend(realm);
+                realm.dealer.deserted(&mut cx, registration);
+            }
+            Letter::Revoke { realm, callee, session, registration, reason } => {
+                let (realm, mut cx) = self.lend(realm);
+                realm.dealer.revoked(&mut cx, callee, session, registration, reason.as_deref());
             }
             Letter::Complete(complete) => {
                 let (realm, mut cx) = self.lend(complete.realm);

@@ -4,6 +4,8 @@
 //! ([`WrongOption`]): the request gets ERROR `wamp.error.invalid_argument`. Keys with an underscore in front are for
 //! others ([`custom_attribute`]); that there are some is noted, since they travel on to the receiver.
 
+use std::num::NonZeroU32;
+
 use super::uri::MatchPolicy;
 use super::value::{Value, custom_attribute};
 
@@ -61,6 +63,64 @@ impl Options for SubscribeOptions {
     }
 }
 
+/// `REGISTER.Options.invoke`: who of a registration's callees answers a call (advanced profile, "Shared Registration").
+///
+/// Two are this router's own. Their names begin with an underscore, as the specification wants it of whatever it does
+/// not define, so a later version of it cannot mean something else by them; and as they are values of `invoke`, another
+/// router refuses them instead of balancing in a way that nobody asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub enum InvocationPolicy {
+    /// There is one callee.
+    #[default]
+    Single,
+    /// The one that registered first.
+    First,
+    /// The one that registered last.
+    Last,
+    /// One after the other, in the order in which they registered.
+    RoundRobin,
+    /// Any, with the same chance.
+    Random,
+    /// Who has the fewest open invocations; among equals, one after the other.
+    LeastOpen,
+    /// Of two drawn at random, who has fewer open invocations.
+    PowerOfTwo,
+}
+
+impl InvocationPolicy {
+    /// The policy named by the option's value.
+    pub fn from_name(name: &str) -> Option<InvocationPolicy> {
+        match name {
+            "single" => Some(InvocationPolicy::Single),
+            "first" => Some(InvocationPolicy::First),
+            "last" => Some(InvocationPolicy::Last),
+            "roundrobin" => Some(InvocationPolicy::RoundRobin),
+            "random" => Some(InvocationPolicy::Random),
+            "_leastopen" => Some(InvocationPolicy::LeastOpen),
+            "_poweroftwo" => Some(InvocationPolicy::PowerOfTwo),
+            _ => None,
+        }
+    }
+
+    /// The option's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            InvocationPolicy::Single => "single",
+            InvocationPolicy::First => "first",
+            InvocationPolicy::Last => "last",
+            InvocationPolicy::RoundRobin => "roundrobin",
+            InvocationPolicy::Random => "random",
+            InvocationPolicy::LeastOpen => "_leastopen",
+            InvocationPolicy::PowerOfTwo => "_poweroftwo",
+        }
+    }
+
+    /// True if the choice depends on how many invocations each callee has open, so that they must be counted.
+    pub fn counts(self) -> bool {
+        matches!(self, InvocationPolicy::LeastOpen | InvocationPolicy::PowerOfTwo)
+    }
+}
+
 /// `REGISTER.Options`
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RegisterOptions {
@@ -70,6 +130,12 @@ pub struct RegisterOptions {
     pub disclose_caller: bool,
     /// The callee keeps the time of calls itself (advanced profile, "Call Timeouts").
     pub forward_timeout: bool,
+    /// Who of several callees is called.
+    pub invoke: InvocationPolicy,
+    /// How many invocations this callee has open at most under this registration (Crossbar.io's option).
+    pub concurrency: Option<NonZeroU32>,
+    /// Whoever has the procedure registered loses it (Autobahn's option).
+    pub force_reregister: bool,
 }
 
 impl Options for RegisterOptions {
@@ -78,6 +144,12 @@ impl Options for RegisterOptions {
             "match" => self.match_policy = match_policy(value)?,
             "disclose_caller" => self.disclose_caller = bool(value, "disclose_caller")?,
             "forward_timeout" => self.forward_timeout = bool(value, "forward_timeout")?,
+            "invoke" => {
+                let invoke = InvocationPolicy::from_name(text(value, "invoke")?);
+                self.invoke = invoke.ok_or(WrongOption("invoke"))?;
+            }
+            "concurrency" => self.concurrency = Some(concurrency(value).ok_or(WrongOption("concurrency"))?),
+            "force_reregister" => self.force_reregister = bool(value, "force_reregister")?,
             _ => {}
         }
         Ok(())
@@ -144,6 +216,14 @@ impl Options for YieldOptions {
             _ => self.custom |= custom_attribute(key),
         }
         Ok(())
+    }
+}
+
+/// At least 1; more than anybody can have open is as many as there may be.
+fn concurrency(value: &Value<'_>) -> Option<NonZeroU32> {
+    match value {
+        Value::Unsigned(count) => NonZeroU32::new(u32::try_from(*count).unwrap_or(u32::MAX)),
+        _ => None,
     }
 }
 
@@ -264,6 +344,24 @@ mod tests {
         assert_eq!(options.set("progress", &Value::Unsigned(1)), Err(WrongOption("progress")));
         options.set("progress", &Value::Bool(true)).unwrap();
         assert!(options.progress);
+    }
+
+    #[test]
+    fn register_options_take_their_names_and_numbers_only() {
+        let mut options = RegisterOptions::default();
+        for name in ["single", "first", "last", "roundrobin", "random", "_leastopen", "_poweroftwo"] {
+            options.set("invoke", &Value::text(name)).unwrap();
+            assert_eq!(options.invoke.name(), name);
+        }
+        for wrong in [Value::text("all"), Value::text("leastopen"), Value::Null] {
+            assert_eq!(options.set("invoke", &wrong), Err(WrongOption("invoke")));
+        }
+        options.set("concurrency", &Value::Unsigned(u64::MAX)).unwrap();
+        assert_eq!(options.concurrency, NonZeroU32::new(u32::MAX));
+        for wrong in [Value::Unsigned(0), Value::Bool(true), Value::text("1")] {
+            assert_eq!(options.set("concurrency", &wrong), Err(WrongOption("concurrency")));
+        }
+        assert_eq!(options.set("force_reregister", &Value::Null), Err(WrongOption("force_reregister")));
     }
 
     #[test]

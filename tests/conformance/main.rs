@@ -10,6 +10,7 @@ mod pubsub;
 mod rerouting;
 mod rpc;
 mod sessions;
+mod shared;
 mod timeouts;
 mod vectors;
 mod wire;

@@ -251,7 +251,8 @@ fn meta_events_tell_the_life_of_a_subscription_in_order() {
         wire.ask(other, &format!("[34,2,{id}]"));
         wire.reset(client);
         let told: Vec<Value> = wire.receive(watcher).iter().map(|event| event[4].clone()).collect();
-        let created = json!([session, {"id": id, "uri": "com.example", "match": "exact"}]);
+        let time = "1970-01-01T00:00:00.000Z";
+        let created = json!([session, {"id": id, "created": time, "uri": "com.example", "match": "exact"}]);
         let expected = [
             created,
             json!([session, id]),

@@ -280,10 +280,10 @@ fn arguments_and_results_survive_between_every_pair() {
     }
 }
 
-/// A RawSocket peer that takes messages of 512 octets at most.
+/// A RawSocket peer that takes messages of 1,024 octets at most.
 fn small_peer(wire: &mut Wire) -> Client {
     let small = wire.open(Kind::RawSocket(Serializer::Json), false);
-    wire.send_bytes(small, &[0x7f, 0x01, 0, 0]);
+    wire.send_bytes(small, &[0x7f, 0x11, 0, 0]);
     wire.receive_bytes(small);
     wire.send(small, r#"[1,"realm1",{"roles":{"caller":{},"callee":{}}}]"#);
     assert_eq!(wire.receive_one(small)[0], 2);
@@ -296,7 +296,7 @@ fn what_the_receiver_does_not_take_is_an_error_to_the_caller() {
         Wire::with(2, Kind::RawSocket(Serializer::Json), |settings| settings.agent = String::new());
     let (big, _) = wire.join();
     let small = small_peer(&mut wire);
-    let large = "x".repeat(600);
+    let large = "x".repeat(1_100);
     register(&mut wire, small, 1, "com.example.small");
     let error = wire.ask(big, &format!(r#"[48,1,{{}},"com.example.small",["{large}"]]"#));
     assert_eq!(head(&error, 5), json!([8, 48, 1, {}, "wamp.error.payload_size_exceeded"]));
@@ -346,8 +346,10 @@ fn meta_events_tell_the_life_of_a_registration_in_order() {
         wire.reset(callee);
         let events = wire.receive(watcher);
         let told: Vec<_> = events.iter().map(|event| (event[3]["topic"].clone(), event[4].clone())).collect();
-        let created =
-            json!([session, {"id": id, "uri": "com.example", "match": "exact", "invoke": "single"}]);
+        let time = "1970-01-01T00:00:00.000Z";
+        let details =
+            json!({"id": id, "created": time, "uri": "com.example", "match": "exact", "invoke": "single"});
+        let created = json!([session, details]);
         let expected = [
             (json!("wamp.registration.on_create"), created),
             (json!("wamp.registration.on_register"), json!([session, id])),

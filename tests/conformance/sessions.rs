@@ -34,6 +34,8 @@ fn welcome_names_roles_features_and_who_one_is() {
             "pattern_based_registration": true,
             "progressive_call_invocations": true,
             "progressive_call_results": true,
+            "registration_revocation": true,
+            "shared_registration": true,
         }});
         assert_eq!(details["roles"], json!({"broker": broker, "dealer": dealer}));
         wire.finish();

@@ -64,6 +64,7 @@ fn well() -> Log {
             message_bytes_max: usize::MAX,
             cancelable: true,
             progressive: true,
+            reroutes: true,
         });
         script.says(life, list![code::HELLO, "realm", dict! {}]);
         script.hears(life, list![code::WELCOME, 1000 + life, dict! {}]);
@@ -218,6 +219,13 @@ const BROKEN: &[(&str, Breaks)] = &[
     ("progress_order", |log| drop_heard(log, PUBLISHER, code::RESULT, 1)),
     ("progress_order", |log| log.lives[PUBLISHER].progressive = false),
     ("progress_order", |log| log.lives[SUBSCRIBER].progressive = false),
+    ("rerouted_in_time", |log| {
+        // Asked anew when it had begun.
+        let at = heard(log, SUBSCRIBER, code::INVOCATION, 0);
+        let invocation = message(log, at).0.clone();
+        hear_at_the_end(log, WATCHER, invocation);
+    }),
+    ("rerouted_in_time", |log| replace(log, PUBLISHER, code::ERROR, 4, reason::NO_AVAILABLE_CALLEE)),
     ("interrupt_open", |log| {
         let interrupt = dict! { "mode": "killnowait", "reason": reason::TIMEOUT };
         replace(log, SUBSCRIBER, code::INTERRUPT, 2, interrupt);
@@ -246,6 +254,10 @@ const BROKEN: &[(&str, Breaks)] = &[
     }),
     ("sequential_ids", |log| drop_heard(log, SUBSCRIBER, code::INVOCATION, 0)),
     ("sequential_ids", |log| replace(log, SUBSCRIBER, code::INVOCATION, 1, 2)),
+    ("within_concurrency", |log| {
+        let said = log.said().find(|(_, _, m)| m.code() == code::REGISTER).expect("the log has it").0;
+        message(log, said).0[2] = dict! { "concurrency": 1 };
+    }),
     // The watcher's events are on_create, on_subscribe, on_unsubscribe, on_delete.
     ("meta_order", |log| swap_heard(log, WATCHER, code::EVENT, code::EVENT, 1)),
     ("meta_order", |log| drop_heard(log, WATCHER, code::EVENT, 1)),
@@ -258,6 +270,27 @@ const BROKEN: &[(&str, Breaks)] = &[
     ("isolation", |log| log.lives[PUBLISHER].realm = 1),
     ("delivered_once", |log| repeat_heard(log, SUBSCRIBER, code::EVENT)),
     ("delivered_once", |log| repeat_heard(log, SUBSCRIBER, code::INVOCATION)),
+    ("delivered_once", |log| {
+        // Another callee was asked, though the first was not unavailable.
+        let at = heard(log, SUBSCRIBER, code::INVOCATION, 0);
+        let invocation = message(log, at).0.clone();
+        hear_at_the_end(log, WATCHER, invocation);
+    }),
+    ("delivered_once", |log| {
+        // The same callee was asked again, when it had said that it is unavailable.
+        let declined = list![
+            code::ERROR,
+            code::INVOCATION,
+            2,
+            dict! {},
+            reason::UNAVAILABLE,
+            list![SUBSCRIBER, 9, "answer", PUBLISHER, 4]
+        ];
+        log.push(SUBSCRIBER, What::Said(Message(declined)));
+        let at = heard(log, SUBSCRIBER, code::INVOCATION, 1);
+        let invocation = message(log, at).0.clone();
+        hear_at_the_end(log, SUBSCRIBER, invocation);
+    }),
     ("payload_fidelity", |log| {
         replace(log, SUBSCRIBER, code::EVENT, 4, list![PUBLISHER, 1, "t.b"]);
     }),

@@ -21,7 +21,12 @@ const WILDCARDS: [&str; 5] = ["t..b", "t.", "t..", "t.a.", ".b.b"];
 const PROCEDURES: [&str; 6] = ["p.a", "p.b", "p.a.b", "p.a.b", "p.a", "P.A"];
 const PROCEDURE_PREFIXES: [&str; 3] = ["p.", "p.a", "p"];
 const PROCEDURE_WILDCARDS: [&str; 4] = ["p..b", "p.", "p.a.", ".a.b"];
+/// What most callees register, where they share.
+const SHARED: &str = "p.a.b";
 const INVALID: [&str; 4] = ["t..a", "", "t a", "wamp.own"];
+
+/// Policies of shared registrations whose choices the naive router foresees.
+pub const FORESEEABLE: [&str; 5] = ["roundrobin", "roundrobin", "first", "last", "_leastopen"];
 
 /// What a client may do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,6 +91,8 @@ pub struct Client {
     pub cancelable: bool,
     /// It announces progressive results and invocations, as a caller and as a callee.
     pub progressive: bool,
+    /// It announces that another callee may take a call for which it is unavailable.
+    pub reroutes: bool,
     /// Which request ids its listener takes.
     pub ids: RequestIds,
     /// It subscribes to the router's own events and does nothing else.
@@ -95,6 +102,10 @@ pub struct Client {
     /// It answers no PING.
     pub mute: bool,
     pub guilty: bool,
+    /// It may ask for what the naive router does not know.
+    pub wild: bool,
+    /// The policy of all registrations, if they have one.
+    pub invoke: Option<&'static str>,
     sequence: u64,
     request: u64,
     subscriptions: Vec<u64>,
@@ -116,11 +127,14 @@ impl Client {
             stage: Stage::Opening,
             cancelable: chance.percent(60),
             progressive: chance.percent(75),
+            reroutes: chance.percent(60),
             ids,
             watcher,
             big: chance.percent(25),
             mute: chance.percent(10),
             guilty: false,
+            wild: false,
+            invoke: None,
             sequence: 0,
             request: 0,
             subscriptions: Vec::new(),
@@ -135,9 +149,9 @@ impl Client {
 
     /// The next life on the same transport.
     pub fn again(&self, life: usize, realm: usize, chance: &mut Chance) -> Client {
-        let Client { big, mute, ids, watcher, .. } = *self;
+        let Client { big, mute, ids, watcher, wild, invoke, .. } = *self;
         let fresh = Client::new(life, realm, chance, ids, watcher);
-        Client { big, mute, stage: Stage::Opened, ..fresh }
+        Client { big, mute, wild, invoke, stage: Stage::Opened, ..fresh }
     }
 
     /// GOODBYE, then HELLO and the first requests of the next life, none of which waits for an answer: which life says
@@ -173,6 +187,7 @@ impl Client {
         };
         let features = dict! {
             "call_canceling": self.cancelable,
+            "call_reroute": self.reroutes,
             "progressive_call_results": self.progressive,
             "progressive_call_invocations": self.progressive,
         };
@@ -195,7 +210,9 @@ impl Client {
             code::SUBSCRIBED if !self.subscriptions.contains(&message.number(2)) => {
                 self.subscriptions.push(message.number(2));
             }
-            code::REGISTERED => self.registrations.push(message.number(2)),
+            code::REGISTERED if !self.registrations.contains(&message.number(2)) => {
+                self.registrations.push(message.number(2));
+            }
             // Another part of an invocation, which may be answered already.
             code::INVOCATION if message.number(1) <= self.invoked => {}
             code::INVOCATION => {
@@ -240,7 +257,11 @@ impl Client {
             }
             Act::Publish => self.publish(chance),
             Act::Register => {
-                let (uri, options) = pattern(&PROCEDURES, &PROCEDURE_PREFIXES, &PROCEDURE_WILDCARDS, chance);
+                let (uri, mut options) = match self.invoke.is_some() && chance.percent(50) {
+                    true => (SHARED, dict! {}),
+                    false => pattern(&PROCEDURES, &PROCEDURE_PREFIXES, &PROCEDURE_WILDCARDS, chance),
+                };
+                self.share(&mut options, chance);
                 list![code::REGISTER, self.next(chance), options, uri]
             }
             Act::Unregister => {
@@ -259,6 +280,24 @@ impl Client {
             Act::Misbehave => return None,
         };
         Some(Message(message))
+    }
+
+    /// Options of a registration that others may join, or that bounds how much is asked of it.
+    fn share(&self, options: &mut Item, chance: &mut Chance) {
+        let Item::Dict(options) = options else { return };
+        if let Some(invoke) = self.invoke {
+            options.push(("invoke".to_owned(), Item::from(invoke)));
+        } else if chance.percent(60) {
+            let invoke = match chance.below(10) {
+                0 if self.wild => "random",
+                1 if self.wild => "_poweroftwo",
+                _ => chance.pick(&FORESEEABLE).expect("five are given"),
+            };
+            options.push(("invoke".to_owned(), Item::from(invoke)));
+        }
+        if self.wild && chance.percent(30) {
+            options.push(("concurrency".to_owned(), Item::from(chance.between(1, 3))));
+        }
     }
 
     fn next(&mut self, chance: &mut Chance) -> u64 {
@@ -296,7 +335,10 @@ impl Client {
         if !self.unfinished.is_empty() && chance.percent(60) {
             return self.further_call(chance);
         }
-        let procedure = concrete(&PROCEDURES, chance);
+        let procedure = match self.invoke.is_some() && chance.percent(50) {
+            true => SHARED,
+            false => concrete(&PROCEDURES, chance),
+        };
         let request = self.next(chance);
         self.calls.push(request);
         let mut options = own_options(chance);
@@ -352,7 +394,8 @@ impl Client {
         let mut message = match chance.percent(75) {
             true => list![code::YIELD, owed.request, own_options(chance)],
             false => {
-                list![code::ERROR, code::INVOCATION, owed.request, own_options(chance), "app.error.failed"]
+                let uri = if chance.percent(60) { reason::UNAVAILABLE } else { "app.error.failed" };
+                list![code::ERROR, code::INVOCATION, owed.request, own_options(chance), uri]
             }
         };
         self.tag("answer", Some(owed.tag), chance, &mut message);

@@ -18,6 +18,7 @@ pub const MUST_HAPPEN: &[&str] = &[
     "a callee left with calls open",
     "a callee joined another realm while a letter invoked it",
     "a caller left and its callee was interrupted",
+    "a call was taken by another callee",
     "a further part of a call crossed shards",
     "a further part of a call came too late",
     "a letter found that its subscriber had gone",
@@ -60,6 +61,7 @@ pub const MUST_HAPPEN: &[&str] = &[
     "wamp.error.canceled",
     "wamp.error.feature_not_supported",
     "wamp.error.invalid_uri",
+    "wamp.error.no_available_callee",
     "wamp.error.no_such_procedure",
     "wamp.error.no_such_realm",
     "wamp.error.no_such_registration",
@@ -114,6 +116,7 @@ impl Coverage {
     fn read_messages(&mut self, log: &Log) {
         let (topics, further) = (topics(log), log.further_calls());
         let mut events: BTreeMap<(usize, Tag), usize> = BTreeMap::new();
+        let mut invoked = BTreeSet::new();
         for (_, life, message) in log.heard() {
             let uri = match message.code() {
                 code::ERROR => message.text(4),
@@ -147,7 +150,11 @@ impl Coverage {
                 code::INVOCATION if further.contains_key(&tag) => {
                     self.count_many("a further part of a call crossed shards", usize::from(crossed));
                 }
-                code::INVOCATION => self.count_many("a call crossed shards", usize::from(crossed)),
+                code::INVOCATION => {
+                    self.count_many("a call crossed shards", usize::from(crossed));
+                    let anew = !invoked.insert(tag);
+                    self.count_many("a call was taken by another callee", usize::from(anew));
+                }
                 _ => {}
             }
         }

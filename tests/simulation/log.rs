@@ -28,6 +28,8 @@ pub struct Life {
     pub cancelable: bool,
     /// The client announces progressive results and invocations as a caller and as a callee.
     pub progressive: bool,
+    /// The client announces `call_reroute` as a callee.
+    pub reroutes: bool,
 }
 
 impl Life {

@@ -37,6 +37,7 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (0, "the first part of a frame that was cut in two was lost"),
     (852, "a callee that had joined another realm was invoked under an id of its old one"),
     (1002, "ABORT followed the router's own GOODBYE"),
+    (1556, "a callee was given one invocation more before it had seen that another was given up"),
     (15992, "a connection that came when the shutdown was over outlived it"),
 ];
 

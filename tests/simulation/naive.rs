@@ -43,6 +43,7 @@ struct Session {
     realm: usize,
     cancelable: bool,
     progressive: bool,
+    reroutes: bool,
     ids: RequestIds,
     /// It has sent a CALL of which more would follow.
     in_parts: bool,
@@ -63,21 +64,76 @@ struct Registration {
     realm: usize,
     policy: MatchPolicy,
     procedure: String,
-    callee: usize,
+    invoke: String,
+    /// In the order in which they registered.
+    members: Vec<usize>,
+    /// Who is still to come in this round of the rotation.
+    round: Vec<usize>,
+}
+
+impl Registration {
+    /// The callee of the next call; `open` are the callees of the invocations that are.
+    fn choose(&mut self, open: &[usize]) -> usize {
+        let least = |of: &[usize]| {
+            let count = |life: usize| open.iter().filter(|callee| **callee == life).count();
+            of.iter().copied().min_by_key(|life| count(*life)).expect("somebody has registered")
+        };
+        let chosen = match self.invoke.as_str() {
+            "last" => self.members[self.members.len() - 1],
+            "roundrobin" => *self.round.first().unwrap_or(&self.members[0]),
+            // Whose turn is sooner, among equals.
+            "_leastopen" => {
+                let come = self.members.iter().filter(|life| !self.round.contains(life));
+                least(&self.round.iter().chain(come).copied().collect::<Vec<_>>())
+            }
+            _ => self.members[0],
+        };
+        let place = self.members.iter().position(|life| *life == chosen).expect("it is one of them");
+        self.round = self.members[place + 1..].to_vec();
+        chosen
+    }
+
+    /// The callee of a call that these could not take, the last of them just now. Nobody's turn is taken.
+    fn choose_other(&self, asked: &[usize], open: &[usize]) -> Option<usize> {
+        let others = |of: &[usize]| -> Vec<usize> {
+            of.iter().copied().filter(|life| !asked.contains(life)).collect()
+        };
+        let last = self.members.iter().position(|life| Some(life) == asked.last());
+        let (before, behind) = self.members.split_at(last.map_or(0, |place| place + 1));
+        let in_turn = [others(behind), others(before)].concat();
+        match self.invoke.as_str() {
+            "first" => others(&self.members).first().copied(),
+            "last" => others(&self.members).last().copied(),
+            "_leastopen" => {
+                in_turn.into_iter().min_by_key(|life| open.iter().filter(|callee| *callee == life).count())
+            }
+            _ => in_turn.first().copied(),
+        }
+    }
 }
 
 struct Call {
     caller: usize,
     request: u64,
     callee: usize,
+    registration: u64,
+    /// Its callee has not left the registration since.
+    counted: bool,
     invocation: u64,
     /// The caller takes progressive results.
     receives: bool,
     /// It has been asked to stop.
     killed: bool,
-    registration: u64,
-    /// Of every INVOCATION.
+    /// Of every INVOCATION to its callee.
     details: Vec<(String, Item)>,
+    /// The first CALL.
+    message: Message,
+    /// Who could not take it.
+    asked: Vec<usize>,
+    /// Nobody else may take it: a part has come or gone after the first, or nobody else was there.
+    settled: bool,
+    /// A part of its result has gone to the caller.
+    progressed: bool,
 }
 
 /// The router.
@@ -121,14 +177,14 @@ impl Naive {
 
     /// A life joins a realm; `None` is a realm that does not exist.
     pub fn join(&mut self, client: &Client, life: usize, realm: Option<usize>) {
-        let Client { cancelable, progressive, ids, .. } = *client;
+        let Client { cancelable, progressive, reroutes, ids, .. } = *client;
         let Some(realm) = realm else {
             return self.send(life, list![code::ABORT, dict! {}, reason::NO_SUCH_REALM]);
         };
-        self.sessions.insert(
-            life,
-            Session { realm, cancelable, progressive, ids, in_parts: false, request: 0, invocation: 0 },
-        );
+        let (in_parts, request, invocation) = (false, 0, 0);
+        let session =
+            Session { realm, cancelable, progressive, reroutes, ids, in_parts, request, invocation };
+        self.sessions.insert(life, session);
         let id = self.id();
         self.send(life, list![code::WELCOME, id, dict! {}]);
     }
@@ -146,7 +202,9 @@ impl Naive {
         }
         self.subscriptions.iter_mut().for_each(|subscription| subscription.members.retain(|m| *m != life));
         self.subscriptions.retain(|subscription| !subscription.members.is_empty());
-        self.registrations.retain(|registration| registration.callee != life);
+        for at in (0..self.registrations.len()).rev() {
+            self.leave_registration(at, life);
+        }
         for call in std::mem::take(&mut self.calls) {
             if call.caller == life {
                 self.interrupt(&call, "killnowait");
@@ -293,20 +351,54 @@ impl Naive {
             return self.error(life, message, reason::INVALID_URI);
         }
         let same = |r: &Registration| r.realm == realm && r.policy == policy && r.procedure == procedure;
-        if self.registrations.iter().any(same) {
-            return self.error(life, message, reason::PROCEDURE_ALREADY_EXISTS);
-        }
-        let (id, procedure) = (self.id(), procedure.to_owned());
-        self.registrations.push(Registration { id, realm, policy, procedure, callee: life });
+        let invoke = message.entry(2, "invoke").and_then(Item::text).unwrap_or("single").to_owned();
+        let fresh = self.id();
+        let id = match self.registrations.iter().position(same) {
+            None => {
+                let (procedure, members, round) = (procedure.to_owned(), vec![life], vec![life]);
+                let registration =
+                    Registration { id: fresh, realm, policy, procedure, invoke, members, round };
+                self.registrations.push(registration);
+                fresh
+            }
+            Some(at) if invoke == "single" || self.registrations[at].invoke != invoke => {
+                return self.error(life, message, reason::PROCEDURE_ALREADY_EXISTS);
+            }
+            Some(at) => {
+                let known = &mut self.registrations[at];
+                if !known.members.contains(&life) {
+                    known.members.push(life);
+                    known.round.push(life);
+                }
+                known.id
+            }
+        };
         self.send(life, list![code::REGISTERED, message.number(1), id]);
+    }
+
+    /// Invocations that are open count no longer for who comes again.
+    fn leave_registration(&mut self, at: usize, life: usize) {
+        let registration = &mut self.registrations[at];
+        if !registration.members.contains(&life) {
+            return;
+        }
+        registration.members.retain(|member| *member != life);
+        registration.round.retain(|member| *member != life);
+        let id = registration.id;
+        if registration.members.is_empty() {
+            self.registrations.remove(at);
+        }
+        for call in self.calls.iter_mut().filter(|call| call.callee == life && call.registration == id) {
+            call.counted = false;
+        }
     }
 
     fn unregister(&mut self, life: usize, message: &Message) {
         let id = message.number(2);
-        let Some(at) = self.registrations.iter().position(|r| r.id == id && r.callee == life) else {
+        let Some(at) = self.registrations.iter().position(|r| r.id == id && r.members.contains(&life)) else {
             return self.error(life, message, reason::NO_SUCH_REGISTRATION);
         };
-        self.registrations.remove(at);
+        self.leave_registration(at, life);
         self.send(life, list![code::UNREGISTERED, message.number(1)]);
     }
 
@@ -320,40 +412,77 @@ impl Naive {
         if !self.checks[realm].uri(procedure) {
             return self.error(life, message, reason::INVALID_URI);
         }
-        let chosen = self
-            .registrations
-            .iter()
-            .filter(|r| r.realm == realm && matches(r.policy, &r.procedure, procedure))
-            .filter(|_| !uri::reserved(procedure))
-            .max_by_key(|r| precedence(r.policy, &r.procedure));
-        let Some(chosen) = chosen else {
+        let Some(at) = self.answering(realm, procedure) else {
             return self.error(life, message, reason::NO_SUCH_PROCEDURE);
         };
-        let receives = option(message, "receive_progress", false) && self.sessions[&life].progressive;
-        let callee = self.sessions.get_mut(&chosen.callee).expect("registrations leave with their callee");
-        if in_parts && !(callee.cancelable && callee.progressive) {
-            return self.error(life, message, reason::FEATURE_NOT_SUPPORTED);
-        }
-        callee.invocation += 1;
-        let mut details = Vec::new();
-        if chosen.policy != MatchPolicy::Exact {
-            details.push(("procedure".to_owned(), Item::from(procedure)));
-        }
-        if receives && callee.cancelable && callee.progressive {
-            details.push(("receive_progress".to_owned(), Item::from(true)));
-        }
+        let registration = self.registrations[at].id;
+        let open = self.open(registration);
+        let chosen = &mut self.registrations[at];
         let call = Call {
             caller: life,
             request: message.number(1),
-            callee: chosen.callee,
-            invocation: callee.invocation,
-            receives,
+            callee: chosen.choose(&open),
+            registration,
+            counted: true,
+            invocation: 0,
+            receives: option(message, "receive_progress", false) && self.sessions[&life].progressive,
             killed: false,
-            registration: chosen.id,
-            details,
+            details: Vec::new(),
+            message: message.clone(),
+            asked: Vec::new(),
+            settled: !in_parts && chosen.members.len() == 1,
+            progressed: false,
         };
-        self.invoke(&call, message);
+        self.begin(call);
+    }
+
+    /// Which registration answers calls of a procedure.
+    fn answering(&self, realm: usize, procedure: &str) -> Option<usize> {
+        let answers = |r: &Registration| r.realm == realm && matches(r.policy, &r.procedure, procedure);
+        (0..self.registrations.len())
+            .filter(|at| answers(&self.registrations[*at]) && !uri::reserved(procedure))
+            .max_by_key(|at| precedence(self.registrations[*at].policy, &self.registrations[*at].procedure))
+    }
+
+    /// The callees of a registration's invocations that are open.
+    fn open(&self, registration: u64) -> Vec<usize> {
+        let counted = self.calls.iter().filter(|call| call.counted && call.registration == registration);
+        counted.map(|call| call.callee).collect()
+    }
+
+    /// A call goes to the callee that was chosen for it.
+    fn begin(&mut self, mut call: Call) {
+        let callee = self.sessions.get_mut(&call.callee).expect("registrations leave with their callee");
+        if option(&call.message, "progress", false) && !(callee.cancelable && callee.progressive) {
+            return self.error(call.caller, &call.message, reason::FEATURE_NOT_SUPPORTED);
+        }
+        callee.invocation += 1;
+        call.invocation = callee.invocation;
+        call.details.clear();
+        let known = self.registrations.iter().find(|known| known.id == call.registration);
+        if known.is_some_and(|known| known.policy != MatchPolicy::Exact) {
+            call.details.push(("procedure".to_owned(), Item::from(call.message.text(3))));
+        }
+        if call.receives && callee.cancelable && callee.progressive {
+            call.details.push(("receive_progress".to_owned(), Item::from(true)));
+        }
+        self.invoke(&call, &call.message);
         self.calls.push(call);
+    }
+
+    /// A callee cannot take a call: another one gets it, or the caller is told.
+    fn reroute(&mut self, mut call: Call) {
+        call.asked.push(call.callee);
+        let realm = self.sessions[&call.caller].realm;
+        let known = self.answering(realm, call.message.text(3)).map(|at| &self.registrations[at]);
+        let known = known.filter(|known| known.id == call.registration && !call.settled);
+        match known.and_then(|known| known.choose_other(&call.asked, &self.open(known.id))) {
+            Some(callee) => {
+                (call.callee, call.counted) = (callee, true);
+                self.begin(call);
+            }
+            None => self.error(call.caller, &call.message, reason::NO_AVAILABLE_CALLEE),
+        }
     }
 
     fn invoke(&mut self, call: &Call, message: &Message) {
@@ -372,7 +501,8 @@ impl Naive {
         let Some(at) = self.calls.iter().position(|c| c.caller == life && c.request == request) else {
             return;
         };
-        let call = self.calls.remove(at);
+        let mut call = self.calls.remove(at);
+        call.settled = true;
         if !call.killed {
             self.invoke(&call, message);
         }
@@ -410,6 +540,7 @@ impl Naive {
             let (callee, call) = (&self.sessions[&life], &self.calls[at]);
             if callee.cancelable && callee.progressive && call.receives {
                 let (caller, request) = (call.caller, call.request);
+                self.calls[at].progressed = true;
                 let mut result = list![code::RESULT, request, dict! { "progress": true }];
                 result.extend_from_slice(message.payload());
                 self.send(caller, result);
@@ -417,6 +548,10 @@ impl Naive {
             return;
         }
         let call = self.calls.remove(at);
+        let declines = message.code() == code::ERROR && message.text(4) == reason::UNAVAILABLE;
+        if declines && self.sessions[&life].reroutes && !call.progressed && !call.killed {
+            return self.reroute(call);
+        }
         let mut answer = match message.code() {
             code::YIELD => list![code::RESULT, call.request, dict! {}],
             _ => list![code::ERROR, code::CALL, call.request, dict! {}, message.text(4)],

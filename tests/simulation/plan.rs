@@ -11,7 +11,7 @@ use fanwire::transport;
 
 use crate::chance::Chance;
 use crate::checkers::REALM_CHECKS;
-use crate::client::Act;
+use crate::client::{Act, FORESEEABLE};
 
 /// Which request ids the listeners take, in their order.
 pub const REQUEST_IDS: [RequestIds; 4] =
@@ -87,6 +87,8 @@ pub struct Plan {
     pub long_turns: usize,
     /// The run ends with a shutdown of the router.
     pub drain: bool,
+    /// Every callee registers with this policy, so that registrations have several callees.
+    pub invoke: Option<&'static str>,
 }
 
 impl Plan {
@@ -133,6 +135,7 @@ impl Plan {
             rejoins,
             long_turns: *chance.pick(&[0, 20, 60]).expect("three are given"),
             drain: chance.percent(20),
+            invoke: if chance.percent(40) { chance.pick(&FORESEEABLE).copied() } else { None },
         }
     }
 

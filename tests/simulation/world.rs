@@ -140,7 +140,9 @@ impl World {
         }
         let realm = self.chance.below(self.plan.realm_count);
         let watcher = self.chance.percent(self.plan.watchers);
-        let client = Client::new(self.log.lives.len(), realm, &mut self.chance, ids, watcher);
+        let mut client = Client::new(self.log.lives.len(), realm, &mut self.chance, ids, watcher);
+        client.wild = !self.plan.calm;
+        client.invoke = self.plan.invoke;
         self.log.lives.push(Life {
             connection: peer,
             realm,
@@ -150,6 +152,7 @@ impl World {
             message_bytes_max: wire.message_bytes_max(),
             cancelable: client.cancelable,
             progressive: client.progressive,
+            reroutes: client.reroutes,
         });
         let handshake = wire.handshake();
         self.peers.push(Peer {
@@ -190,9 +193,10 @@ impl World {
             let realm = self.chance.below(self.plan.realm_count);
             let next = self.log.lives.len();
             let client = self.peers[peer].client.again(next, realm, &mut self.chance);
-            let (cancelable, progressive) = (client.cancelable, client.progressive);
+            let Client { cancelable, progressive, reroutes, .. } = client;
             self.peers[peer].client = client;
-            self.log.lives.push(Life { realm, cancelable, progressive, ..self.log.lives[life].clone() });
+            let before = self.log.lives[life].clone();
+            self.log.lives.push(Life { realm, cancelable, progressive, reroutes, ..before });
             self.coverage.count("joined again on the same transport");
         }
         let client = &mut self.peers[peer].client;
@@ -215,6 +219,7 @@ impl World {
             realm,
             cancelable: next.cancelable,
             progressive: next.progressive,
+            reroutes: next.reroutes,
             ..before
         });
         self.peers[peer].next = Some(next);

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::choice::{Choice, choose};
 use super::{Dealer, OpenCall, unsendable};
 use crate::codec;
 use crate::codec::payload::OwnedPayload;
@@ -68,48 +69,54 @@ impl Dealer {
         if cx.draining || session.calls.count() >= limits.calls_open_per_session_max {
             return Err(Refusal::Unavailable);
         }
-        let registration =
-            self.cache.procedure(&self.realm.directory, procedure).ok_or(Refusal::NoSuchProcedure)?;
-        let callee = *registration.callees.first().expect("a registration has a callee");
-        let others = registration.callees.len() > 1;
-        let (registration, is_pattern) = (registration.id, registration.policy != MatchPolicy::Exact);
+        let terms = self.terms(session, options, limits);
         let call =
             CallKey { serial: self.serial + 1, index: self.calls.vacant_key() as u32, shard: cx.index };
-        let terms = self.terms(session, options, limits);
+        let Dealer { realm, cache, kept_bytes, .. } = self;
+        let registration = cache.procedure(&realm.directory, procedure).ok_or(Refusal::NoSuchProcedure)?;
         let invoke = Arc::new(Invoke {
             call,
-            realm: self.realm.key,
-            registration,
-            procedure: is_pattern.then(|| procedure.into()),
+            realm: realm.key,
+            registration: registration.id,
+            procedure: (registration.policy != MatchPolicy::Exact).then(|| procedure.into()),
             terms,
             further: false,
             progress: options.progress,
             attributes: Attributes::of(&message.options, options.custom),
             payload: OwnedPayload::copy(message.payload),
         });
-        let kept = match options.progress || others {
-            true => self.keep(limits.call_kept_bytes_max, procedure, &invoke),
+        let kept = match options.progress || registration.callees.len() > 1 {
+            true => kept_bytes.keep(limits.call_kept_bytes_max, procedure, &invoke),
             false => None,
         };
         if options.progress && kept.is_none() {
             return Err(Refusal::Unavailable);
         }
+        let choice = choose(cx, registration, !options.progress);
+        let Choice { callee, slot, registration } = choice.inspect_err(|_| {
+            if let Some(kept) = &kept {
+                kept_bytes.take_back(kept);
+            }
+        })?;
         self.serial += 1;
         self.calls.insert(OpenCall {
             serial: self.serial,
             caller: key,
             request: message.request,
             callee,
+            slot,
+            registration,
             canceled: false,
             receives_progress: invoke.terms.receive_progress,
             progressed: false,
             kept,
             timeout: None,
         });
+        let session = cx.peers.session(key).expect("seen above");
         session.calls.insert(message.request, call);
         cx.peers.counters.calls += 1;
         self.begin_timeout(cx, call, invoke.terms.timeout_ms);
-        cx.letters.post(callee.shard, Letter::Invoke { callee: callee.peer, invoke });
+        self.assign(cx, invoke);
         Ok(())
     }
 
@@ -158,7 +165,8 @@ impl Dealer {
             return Ok(());
         };
         let open = self.open_call(call).expect("a session's call is open");
-        let (callee, canceled) = (open.callee, open.canceled);
+        let callee = open.callee.expect("a call in parts does not wait for a callee");
+        let canceled = open.canceled;
         let kept = open.kept.as_mut().filter(|kept| kept.more_follows);
         let kept = kept.filter(|kept| *kept.procedure == *message.procedure);
         let kept = kept.ok_or(Violation::RequestOutOfOrder)?;
@@ -214,11 +222,12 @@ impl Dealer {
         Ok(())
     }
 
-    /// Tells the callee that the call is given up, and the caller too unless it waits for the callee's answer.
+    /// Tells the callee that the call is given up, and the caller too unless it waits for the callee's answer. A call
+    /// that waits for a callee has nobody to tell, or to wait for.
     pub(super) fn give_up(&mut self, cx: &mut Context<'_>, call: CallKey, mode: CancelMode, reason: Refusal) {
         let callee = self.calls[call.index as usize].callee;
         self.interrupt_callee(cx, call, callee, mode, reason);
-        if mode != CancelMode::Kill {
+        if mode != CancelMode::Kill || callee.is_none() {
             self.complete(cx, Complete { call, realm: self.realm.key, outcome: Outcome::Refused(reason) });
         }
     }
@@ -227,10 +236,11 @@ impl Dealer {
         &self,
         cx: &mut Context<'_>,
         call: CallKey,
-        callee: Callee,
+        callee: Option<Callee>,
         mode: CancelMode,
         reason: Refusal,
     ) {
+        let Some(callee) = callee else { return };
         let letter = Letter::Interrupt { callee: callee.peer, realm: self.realm.key, call, mode, reason };
         cx.letters.post(callee.shard, letter);
     }
@@ -241,10 +251,12 @@ impl Dealer {
     }
 
     /// Takes a call that is open off the table, with all that it has here. Its caller's session is the caller's.
-    pub(super) fn close_call(&mut self, cx: &mut Context<'_>, call: CallKey) -> OpenCall {
+    /// `answered`: the callee has answered it.
+    pub(super) fn close_call(&mut self, cx: &mut Context<'_>, call: CallKey, answered: bool) -> OpenCall {
         self.forget(call);
         let mut open = self.calls.remove(call.index as usize);
         self.end_timeout(cx, call, open.timeout.take());
+        self.vacate(cx, call, &open, answered);
         open
     }
 
@@ -284,7 +296,8 @@ impl Dealer {
             }
             outcome => outcome,
         };
-        let call = self.close_call(cx, complete.call);
+        let answered = !matches!(outcome, Outcome::Refused(_));
+        let call = self.close_call(cx, complete.call, answered);
         if let Some(session) = cx.peers.session(call.caller) {
             session.calls.remove(&call.request);
         }

@@ -2,6 +2,8 @@
 //! and Invocations"; advanced profile, "Call Canceling", "Progressive Call Results", "Progressive Call Invocations",
 //! "Call Timeouts", "Caller Identification", "Call Trust Levels").
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::{Dealer, unsendable};
@@ -18,13 +20,16 @@ use crate::wamp::options::{CancelMode, CustomOptions, YieldOptions};
 use crate::wamp::{Dict, Message, RequestId, UriCheck, Value, reason};
 
 impl Dealer {
-    /// Sends INVOCATION, or completes the call with the reason why not.
-    pub fn invoke(&mut self, cx: &mut Context<'_>, callee: PeerKey, invoke: &Invoke) {
+    /// Sends INVOCATION, or completes the call with the reason why not. If the callee has gone the call goes back: it
+    /// may have been one of several.
+    pub fn invoke(&mut self, cx: &mut Context<'_>, callee: PeerKey, invoke: Arc<Invoke>) {
         if invoke.further {
-            return self.invoke_further(cx, callee, invoke);
+            return self.invoke_further(cx, callee, &invoke);
         }
-        if let Err(refusal) = self.try_invoke(cx, callee, invoke) {
-            self.complete_with(cx, invoke.call, Outcome::Refused(refusal));
+        match self.try_invoke(cx, callee, &invoke) {
+            Ok(()) => {}
+            Err(Refusal::NoSuchProcedure) => cx.letters.post(invoke.call.shard, Letter::Return(invoke)),
+            Err(refusal) => self.complete_with(cx, invoke.call, Outcome::Refused(refusal)),
         }
     }
 
@@ -33,7 +38,7 @@ impl Dealer {
         // Unregistered, or left, after the caller's shard looked.
         let gone = if cx.draining { Refusal::Unavailable } else { Refusal::NoSuchProcedure };
         let session = self.callee_session(cx, callee).ok_or(gone)?;
-        let wishes = *session.registrations.get(&invoke.registration).ok_or(gone)?;
+        let wishes = session.registrations.get(&invoke.registration).ok_or(gone)?.wishes;
         if session.invocations.count() >= invocations_open_max {
             return Err(Refusal::Unavailable);
         }

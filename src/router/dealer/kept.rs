@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use super::Dealer;
+use super::choice::{choose_other, post};
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::router::Context;
-use crate::router::directory::{Callee, Registration};
-use crate::router::letter::{Attributes, CallKey, Invoke, Letter, Outcome};
+use crate::router::directory::Asked;
+use crate::router::letter::{Attributes, CallKey, Invoke, Outcome};
 
 /// About what a kept call takes beside what its CALL carried.
 const KEPT_BYTES: usize = 512;
@@ -26,11 +27,16 @@ pub(super) struct Kept {
     pub(super) more_follows: bool,
     /// More than one part was sent, so that no other callee can begin anew.
     pub(super) in_parts: bool,
-    /// The callees that were unavailable, in the order in which they were asked.
-    pub(super) unavailable: Vec<Callee>,
+    /// The callees that were unavailable.
+    pub(super) asked: Asked,
 }
 
 impl Kept {
+    /// True if a callee was unavailable.
+    pub(super) fn declined(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// Octets it counts for. They do not change while it is kept.
     fn bytes(&self) -> usize {
         let attributes = self.invoke.attributes.as_ref().map_or(0, |attributes| attributes.bytes());
@@ -43,13 +49,25 @@ impl Kept {
 pub(super) struct KeptBytes(usize);
 
 impl KeptBytes {
-    /// Counts what is to be kept; false if there is no room for it.
-    pub(super) fn add(&mut self, kept: &Kept, bytes_max: usize) -> bool {
-        let fits = self.0 + kept.bytes() <= bytes_max;
-        if fits {
-            self.0 += kept.bytes();
+    /// Keeps what `invoke` and its parts need to be sent again, if there is room.
+    pub(super) fn keep(
+        &mut self,
+        bytes_max: usize,
+        procedure: &str,
+        invoke: &Arc<Invoke>,
+    ) -> Option<Box<Kept>> {
+        let kept = Kept {
+            procedure: procedure.into(),
+            invoke: invoke.clone(),
+            more_follows: invoke.progress,
+            in_parts: false,
+            asked: Asked::default(),
+        };
+        if self.0 + kept.bytes() > bytes_max {
+            return None;
         }
-        fits
+        self.0 += kept.bytes();
+        Some(Box::new(kept))
     }
 
     /// What was kept is no longer.
@@ -63,23 +81,6 @@ impl KeptBytes {
 }
 
 impl Dealer {
-    /// Keeps what `invoke` and its parts need to be sent again, if there is room.
-    pub(super) fn keep(
-        &mut self,
-        bytes_max: usize,
-        procedure: &str,
-        invoke: &Arc<Invoke>,
-    ) -> Option<Box<Kept>> {
-        let kept = Kept {
-            procedure: procedure.into(),
-            invoke: invoke.clone(),
-            more_follows: invoke.progress,
-            in_parts: false,
-            unavailable: Vec::new(),
-        };
-        self.kept_bytes.add(&kept, bytes_max).then(|| Box::new(kept))
-    }
-
     /// Keeps nothing of a call any more.
     pub(super) fn forget(&mut self, call: CallKey) {
         if let Some(kept) = self.calls[call.index as usize].kept.take() {
@@ -87,10 +88,9 @@ impl Dealer {
         }
     }
 
-    /// A callee is unavailable: the next one is asked, each at most once. A callee whose shard refuses the call without
-    /// asking it (it has gone, or has too many open) is no such case: that is the answer. `Some`: there is none, or the
-    /// call has begun or was given up, so that this is the answer. A call of which nothing is kept has no other callee
-    /// either: its registration had but one, its parts are gone, or there was no room.
+    /// A callee is unavailable: another one is asked, each at most once. A callee whose shard refuses the call without
+    /// asking it, because it has too many open, is no such case: that is the answer. `Some`: there is none, or the call
+    /// has begun or was given up, so that this is the answer.
     pub(super) fn declined(
         &mut self,
         cx: &mut Context<'_>,
@@ -98,74 +98,40 @@ impl Dealer {
         attributes: Option<Attributes>,
         payload: OwnedPayload,
     ) -> Option<Outcome> {
-        let open = self.calls.get_mut(call.index as usize)?;
+        let open = self.calls.get(call.index as usize)?;
         if open.progressed || open.canceled {
             return Some(Outcome::Declined { attributes, payload });
         }
-        const NOBODY: Option<Outcome> = Some(Outcome::Refused(Refusal::NoAvailableCallee));
+        match self.reroute(cx, call) {
+            true => None,
+            false => Some(Outcome::Refused(Refusal::NoAvailableCallee)),
+        }
+    }
+
+    /// Asks another callee in place of the one that has the call, which has its slot back at once: it has not begun.
+    /// False if there is none. A call of which nothing is kept has none: its registration had but one, its parts are
+    /// gone, or there was no room.
+    pub(super) fn reroute(&mut self, cx: &mut Context<'_>, call: CallKey) -> bool {
+        let open = &mut self.calls[call.index as usize];
+        if let (Some(registration), Some(slot)) = (open.registration.clone(), open.slot.take()) {
+            self.release(cx, &registration, slot);
+        }
+        let open = &mut self.calls[call.index as usize];
         let Some(kept) = open.kept.as_mut().filter(|kept| !kept.in_parts && !cx.draining) else {
-            return NOBODY;
+            return false;
         };
-        kept.unavailable.push(open.callee);
+        kept.asked.extend(open.callee);
         let registration = self.cache.procedure(&self.realm.directory, &kept.procedure);
         let registration = registration.filter(|registration| registration.id == kept.invoke.registration);
-        let Some(callee) = registration.and_then(|registration| next_callee(registration, &kept.unavailable))
-        else {
-            return NOBODY;
-        };
-        open.callee = callee;
+        let Some(registration) = registration else { return false };
+        let Some((callee, slot)) = choose_other(cx, registration, &kept.asked) else { return false };
+        (open.callee, open.slot, open.registration) = (Some(callee), slot, Some(registration.clone()));
         let invoke = kept.invoke.clone();
         // The one before kept the time itself; nobody says how much of it is left.
         if open.timeout.is_none() {
             self.begin_timeout(cx, call, invoke.terms.timeout_ms);
         }
-        cx.letters.post(callee.shard, Letter::Invoke { callee: callee.peer, invoke });
-        None
-    }
-}
-
-/// Who is asked after the last of those that were unavailable: the next in the order of registering, and after the last
-/// one the first.
-fn next_callee(registration: &Registration, unavailable: &[Callee]) -> Option<Callee> {
-    let callees = &registration.callees;
-    let last = unavailable.last()?;
-    let after = callees.iter().position(|callee| callee == last).map_or(0, |place| place + 1);
-    let (before, behind) = callees.split_at(after);
-    behind.iter().chain(before).find(|callee| !unavailable.contains(callee)).copied()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::router::{PeerKey, ShardIndex};
-    use crate::wamp::{MatchPolicy, RegistrationId, SessionId};
-
-    fn callee(index: u32) -> Callee {
-        Callee {
-            shard: ShardIndex(0),
-            peer: PeerKey { index, serial: 0 },
-            session: SessionId(u64::from(index) + 1),
-        }
-    }
-
-    #[test]
-    fn each_callee_is_asked_once_and_in_order() {
-        let callees: Vec<Callee> = (0..4).map(callee).collect();
-        let registration = Registration {
-            id: RegistrationId(1),
-            procedure: "p".into(),
-            policy: MatchPolicy::Exact,
-            callees,
-        };
-        for first in 0..4 {
-            let mut asked = vec![callee(first)];
-            while let Some(next) = next_callee(&registration, &asked) {
-                asked.push(next);
-            }
-            let order = (first..4).chain(0..first).map(callee);
-            assert!(asked.iter().copied().eq(order), "{asked:?}");
-        }
-        // The last one asked has left meanwhile.
-        assert_eq!(next_callee(&registration, &[callee(0), callee(9)]), Some(callee(1)));
+        post(cx, callee, invoke);
+        true
     }
 }

@@ -1,15 +1,22 @@
-//! REGISTER and UNREGISTER (basic profile, "Registering and Unregistering"; advanced profile, "Pattern-based
-//! Registrations").
+//! REGISTER and UNREGISTER, and registrations that are taken away (basic profile, "Registering and Unregistering";
+//! advanced profile, "Pattern-based Registrations", "Shared Registration", "Registration Revocation").
+//!
+//! A callee loses a registration in the directory first, so that no call is for it any more, and learns of it by
+//! letter. What it says about the registration meanwhile crosses that, and is granted. Its open invocations stay open.
+
+use smallvec::SmallVec;
 
 use super::Dealer;
 use crate::codec;
 use crate::error::Refusal;
-use crate::router::directory::{Callee, RegisterRefusal};
-use crate::router::session::CalleeWishes;
-use crate::router::{Context, Disclosure, PeerKey};
+use crate::router::directory::{Callee, DirectoryKey, Displaced, RegisterRefusal, Wanted};
+use crate::router::features::Feature;
+use crate::router::letter::Letter;
+use crate::router::session::{CalleeWishes, Held};
+use crate::router::{Context, Disclosure, PeerKey, ShardIndex};
 use crate::wamp::message::{Register, Registered, Unregister, Unregistered};
-use crate::wamp::options::RegisterOptions;
-use crate::wamp::{Message, RegistrationId, uri};
+use crate::wamp::options::{InvocationPolicy, RegisterOptions};
+use crate::wamp::{Dict, Message, RegistrationId, RequestId, SessionId, Value, uri};
 
 impl Dealer {
     /// REGISTER.
@@ -19,8 +26,8 @@ impl Dealer {
         key: PeerKey,
         message: &Register<'_>,
     ) -> Result<(), Refusal> {
-        let RegisterOptions { match_policy: policy, disclose_caller, forward_timeout } =
-            codec::options(&message.options)?;
+        let options: RegisterOptions = codec::options(&message.options)?;
+        let RegisterOptions { match_policy: policy, invoke, concurrency, disclose_caller, .. } = options;
         let procedure = &*message.procedure;
         let limits = &cx.router.settings.limits;
         let valid =
@@ -36,18 +43,51 @@ impl Dealer {
             return Err(Refusal::Unavailable);
         }
         let callee = Callee { shard: cx.index, peer: key, session: session.id };
-        let registered = match self.realm.directory.register(procedure, policy, callee) {
-            Ok(registered) => registered,
-            Err(RegisterRefusal::AlreadyExists) => return Err(Refusal::ProcedureAlreadyExists),
-            Err(RegisterRefusal::Full) => return Err(Refusal::Unavailable),
+        // Who forces takes away what is others'.
+        let RegisterOptions { force_reregister: force, .. } = options;
+        let directory = &self.realm.directory;
+        if force
+            && !session.identity.role.administers
+            && directory.registration_of(procedure, policy).is_some()
+        {
+            return Err(Refusal::NotAuthorized);
+        }
+        let wanted = Wanted {
+            procedure,
+            policy,
+            invoke,
+            concurrency,
+            force: force && session.identity.role.administers,
+            callees_max: limits.callees_per_registration_max,
+            now: cx.router.clock.unix_ms(cx.now),
         };
+        let registered = directory.register(&wanted, callee)?;
         let registration = registered.registration;
-        session.registrations.insert(registration, CalleeWishes { disclose_caller, forward_timeout });
-        self.registrations.insert(registration, registered.key);
+        // Who registers what it has wishes anew; its place and its `concurrency` stay.
+        let wishes = CalleeWishes { disclose_caller, forward_timeout: options.forward_timeout };
+        session.registrations.insert(registration, Held { place: registered.key, wishes });
         // Queued before any letter is taken, and so before the first INVOCATION.
         cx.peers.send(key, &Message::Registered(Registered { request: message.request, registration }));
         self.nudge(cx, registered.recorded);
+        if let Some(displaced) = registered.displaced {
+            self.displace(cx, displaced);
+        }
+        // Whoever has waited for a callee has one more.
+        if invoke != InvocationPolicy::Single
+            && let Some(joined) = self.realm.directory.registration_of(procedure, policy)
+        {
+            self.grant(cx, &joined);
+        }
         Ok(())
+    }
+
+    /// Tells those who have lost a registration to another, and those whose calls wait for one of them.
+    fn displace(&self, cx: &mut Context<'_>, displaced: Displaced) {
+        let Displaced { registration, callees, deserted } = displaced;
+        for callee in callees {
+            self.post_revoke(cx, callee, registration, Some("registered anew by another session"));
+        }
+        self.post_desert(cx, registration, deserted);
     }
 
     /// UNREGISTER.
@@ -58,16 +98,96 @@ impl Dealer {
         message: &Unregister,
     ) -> Result<(), Refusal> {
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
-        session.registrations.remove(&message.registration).ok_or(Refusal::NoSuchRegistration)?;
-        let callee = Callee { shard: cx.index, peer: key, session: session.id };
-        let recorded = self.unregister(message.registration, callee);
+        let held = session.registrations.remove(&message.registration).ok_or(Refusal::NoSuchRegistration)?;
+        let id = session.id;
+        self.unregister(cx, held.place, message.registration, id);
         cx.peers.send(key, &Message::Unregistered(Unregistered { request: message.request, details: None }));
-        self.nudge(cx, recorded);
         Ok(())
     }
 
-    pub(super) fn unregister(&mut self, registration: RegistrationId, callee: Callee) -> bool {
-        let key = self.registrations.remove(&registration).expect("a session's registration is known here");
-        self.realm.directory.unregister(key, registration, callee).recorded
+    /// Takes a session out of a registration's callees, in which it may be no longer. True if it was.
+    pub(super) fn unregister(
+        &mut self,
+        cx: &mut Context<'_>,
+        place: DirectoryKey,
+        registration: RegistrationId,
+        session: SessionId,
+    ) -> bool {
+        let Some(left) = self.realm.directory.unregister(place, registration, session) else { return false };
+        self.post_desert(cx, registration, left.deserted);
+        self.nudge(cx, left.recorded);
+        true
+    }
+
+    /// Takes a registration away from one of its callees, which may be anywhere. The callee is told, with the reason,
+    /// if it has announced `registration_revocation`.
+    pub fn revoke(
+        &mut self,
+        cx: &mut Context<'_>,
+        registration: RegistrationId,
+        session: SessionId,
+        reason: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let found = self.realm.directory.registration_by_id(registration);
+        let (place, found) = found.ok_or(Refusal::NoSuchRegistration)?;
+        let callee = found.callees.iter().find(|callee| callee.session == session);
+        let callee = callee.ok_or(Refusal::NoSuchSession)?;
+        if self.unregister(cx, place, registration, session) {
+            self.post_revoke(cx, *callee, registration, reason);
+        }
+        Ok(())
+    }
+
+    /// A callee here has lost a registration: UNREGISTERED without a request.
+    pub fn revoked(
+        &mut self,
+        cx: &mut Context<'_>,
+        callee: PeerKey,
+        session: SessionId,
+        registration: RegistrationId,
+        reason: Option<&str>,
+    ) {
+        let Some(peer) = cx.peers.session(callee).filter(|peer| peer.id == session) else { return };
+        let Some(&Held { place, .. }) = peer.registrations.get(&registration) else { return };
+        // It may have left by itself when this was on its way, and come again.
+        if self.realm.directory.is_callee(place, registration, session) {
+            return;
+        }
+        peer.registrations.remove(&registration);
+        if !peer.features.has(Feature::CalleeRegistrationRevocation) {
+            return;
+        }
+        let reason = reason.map(|reason| ("reason", Value::text(reason)));
+        let details: SmallVec<[_; 2]> =
+            [("registration", Value::Unsigned(registration.0))].into_iter().chain(reason).collect();
+        let details = Some(Dict::Pairs(&details));
+        cx.peers.send(callee, &Message::Unregistered(Unregistered { request: RequestId::NONE, details }));
+    }
+
+    fn post_revoke(
+        &self,
+        cx: &mut Context<'_>,
+        callee: Callee,
+        registration: RegistrationId,
+        reason: Option<&str>,
+    ) {
+        let Callee { shard, peer: callee, session } = callee;
+        let (realm, reason) = (self.realm.key, reason.map(Into::into));
+        cx.letters.post(shard, Letter::Revoke { realm, callee, session, registration, reason });
+    }
+
+    fn post_desert(&self, cx: &mut Context<'_>, registration: RegistrationId, deserted: Vec<ShardIndex>) {
+        for shard in deserted {
+            cx.letters.post(shard, Letter::Desert { realm: self.realm.key, registration });
+        }
+    }
+}
+
+impl From<RegisterRefusal> for Refusal {
+    fn from(refusal: RegisterRefusal) -> Refusal {
+        match refusal {
+            RegisterRefusal::AlreadyExists => Refusal::ProcedureAlreadyExists,
+            RegisterRefusal::Full => Refusal::Unavailable,
+        }
     }
 }

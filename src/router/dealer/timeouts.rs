@@ -1,11 +1,13 @@
 //! The time a callee has to answer (advanced profile, "Call Timeouts").
 //!
 //! It runs from CALL to the first result, and from each progressive result to the next; a CALL that goes on with a
-//! call does not begin it anew. A deadline is set exactly while the call is open. A progressive result only moves
-//! `due`: the deadline fires, looks, and is set again.
+//! call does not begin it anew, nor does another callee that is asked, unless the one before it kept the time itself.
+//! A call that waits for a callee spends its time in line. A deadline is set exactly while the call is open. A
+//! progressive result only moves `due`: the deadline fires, looks, and is set again.
 //!
 //! A callee that has asked for it at REGISTER keeps the time itself: its shard says so when INVOCATION is queued, and
-//! from then on there is no deadline here.
+//! from then on there is no deadline here. It is told the whole time, even of a call that has waited: what the caller
+//! asks for is the callee's to keep.
 
 use std::time::{Duration, Instant};
 

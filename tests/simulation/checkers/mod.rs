@@ -14,7 +14,7 @@ use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, UriCheck};
 
 use crate::item::{Item, Message, Tag};
-use crate::log::{Log, What, policy};
+use crate::log::{Log, What, option, policy};
 use crate::naive::matches;
 
 pub use pubsub::{interests, meta_event, publications, topics};
@@ -38,8 +38,10 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("one_answer", rpc::one_answer),
     ("progress_order", rpc::progress_order),
     ("parts_together", rpc::parts_together),
+    ("rerouted_in_time", rpc::rerouted_in_time),
     ("interrupt_open", rpc::interrupt_open),
     ("sequential_ids", rpc::sequential_ids),
+    ("within_concurrency", rpc::within_concurrency),
     ("ids_name_one_thing", sessions::ids_name_one_thing),
     ("meta_order", pubsub::meta_order),
     ("last_word", sessions::last_word),
@@ -73,9 +75,28 @@ fn origins(log: &Log, kinds: &[u64]) -> BTreeMap<Tag, (usize, Message)> {
         .collect()
 }
 
-/// Events of one publisher reach one subscriber in order, across topics; so do calls of one caller at one callee.
+/// Events of one publisher reach one subscriber in order, across topics; so do calls of one caller at one callee, but
+/// for a call whose first callee had gone or was unavailable. Calls that may have to wait, because a callee has set
+/// `concurrency`, keep their order only among those of one registration, and those in parts, which do not wait, only
+/// among themselves.
 fn pair_order(log: &Log) -> Checked {
-    let mut last: BTreeMap<(u64, usize, usize), u64> = BTreeMap::new();
+    let mut last: BTreeMap<_, u64> = BTreeMap::new();
+    let (bounded, further, declined) = (rpc::bounded(log), log.further_calls(), rpc::declined(log));
+    let calls = origins(log, &[code::CALL]);
+    let gone = rpc::gone(log);
+    let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
+    let began_anew = |tag: Tag, at: usize| {
+        let Some((said, _)) = calls.get(&tag) else { return false };
+        let quiet_after = |at: usize| quiet.iter().find(|quiet| **quiet > at).copied().unwrap_or(usize::MAX);
+        let until = quiet_after(at);
+        let realm = log.lives[tag.life].realm;
+        declined.get(&tag).is_some_and(|declined| declined[0] < at)
+            || gone.iter().any(|(when, of)| *of == realm && *said < quiet_after(*when) && *when < until)
+    };
+    let in_parts = |tag: Tag| {
+        let call = calls.get(&tag);
+        further.contains_key(&tag) || call.is_some_and(|(_, call)| option(call, "progress", false))
+    };
     for (at, life, message) in log.heard() {
         let strictly = match message.code() {
             code::EVENT => false,
@@ -83,8 +104,12 @@ fn pair_order(log: &Log) -> Checked {
             _ => continue,
         };
         let Some(tag) = message.tag() else { continue };
-        let before = last.insert((message.code(), tag.life, life), tag.sequence);
-        let fits = before.is_none_or(|b| b < tag.sequence || (b == tag.sequence && !strictly));
+        let registration = strictly.then(|| message.number(2));
+        let waits = registration.filter(|id| bounded.contains(&(log.lives[life].realm, *id)));
+        let waits = waits.map(|id| (id, in_parts(tag)));
+        let before = last.insert((message.code(), tag.life, life, waits), tag.sequence);
+        let fits = before.is_none_or(|b| b < tag.sequence || (b == tag.sequence && !strictly))
+            || (strictly && before != Some(tag.sequence) && began_anew(tag, at));
         ensure(fits, || format!("entry {at}: {tag:?} reached {life} after {before:?}"))?;
     }
     Ok(())
@@ -159,14 +184,24 @@ fn isolation(log: &Log) -> Checked {
     Ok(())
 }
 
-/// One EVENT for each publication, subscription and session; one INVOCATION for each CALL.
+/// One EVENT for each publication, subscription and session; one INVOCATION for each CALL, and one more for each callee
+/// that was unavailable, to another.
 fn delivered_once(log: &Log) -> Checked {
     let mut seen = BTreeMap::new();
+    let mut invocations: BTreeMap<Tag, usize> = BTreeMap::new();
+    let declined = rpc::declined(log);
     for (at, life, message) in log.heard() {
         let Some(tag) = message.tag() else { continue };
         let key = match message.code() {
             code::EVENT => (life, message.number(1), tag),
-            code::INVOCATION => (usize::MAX, 0, tag),
+            code::INVOCATION => {
+                let declined = declined.get(&tag).map_or(&[][..], Vec::as_slice);
+                let before = invocations.entry(tag).or_default();
+                let asked_anew = declined.iter().filter(|declined| **declined < at).count();
+                ensure(*before <= asked_anew, || format!("entry {at}: {before} have got {tag:?} before"))?;
+                *before += 1;
+                (life, 0, tag)
+            }
             _ => continue,
         };
         let before = seen.insert(key, at);

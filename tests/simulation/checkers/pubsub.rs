@@ -116,8 +116,12 @@ pub fn publications(log: &Log) -> Vec<Publication<'_>> {
     let departures = log.departures();
     let handled = log.handled();
     let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
+    // Who asks for a realm that does not exist may have gone before it could read so.
+    let strays = |message: &Message| message.code() == code::HELLO && !message.text(1).starts_with("realm");
+    let refused: BTreeSet<usize> =
+        log.said().filter(|(_, _, message)| strays(message)).map(|(_, life, _)| life).collect();
     let mut found = Vec::new();
-    for (at, life, message) in log.said() {
+    for (at, life, message) in log.said().filter(|(_, life, _)| !refused.contains(life)) {
         let (Some(tag), (Some(from), Some(by))) = (message.tag(), handled[at]) else { continue };
         let topic = message.text(3);
         let granted = REALM_CHECKS[log.lives[life].realm].uri(topic) && !uri::reserved(topic);
@@ -261,7 +265,7 @@ pub(super) fn meta_order(log: &Log) -> Checked {
                 Seen::Midway
             }
             (Seen::Created, "on_subscribe" | "on_register") => Seen::Held(1),
-            (Seen::Held(count), "on_subscribe") => Seen::Held(count + 1),
+            (Seen::Held(count), "on_subscribe" | "on_register") => Seen::Held(count + 1),
             (Seen::Held(count @ 1..), "on_unsubscribe" | "on_unregister") => Seen::Held(count - 1),
             (Seen::Midway | Seen::Held(0), "on_delete") => Seen::Deleted,
             (state, verb) => return Err(format!("entry {at}: {verb} of {id} after {state:?}")),

@@ -73,6 +73,58 @@ fn call_of(answer: &Message) -> Option<Tag> {
     Some(Tag { life: life as usize, sequence })
 }
 
+/// The calls for which callees were unavailable, so that others may be asked, and where they said so.
+pub(super) fn declined(log: &Log) -> BTreeMap<Tag, Vec<usize>> {
+    let mut declined: BTreeMap<Tag, Vec<usize>> = BTreeMap::new();
+    for (at, life, message) in log.said().filter(|(_, _, message)| message.code() == code::ERROR) {
+        if let Some(call) = call_of(message)
+            && log.lives[life].reroutes
+            && message.text(4) == reason::UNAVAILABLE
+        {
+            declined.entry(call).or_default().push(at);
+        }
+    }
+    declined
+}
+
+/// No other callee is asked after a progressive result, or after a further part; if none is left the caller hears that
+/// none is available, and only if one was unavailable.
+pub(super) fn rerouted_in_time(log: &Log) -> Checked {
+    let (declined, further) = (declined(log), log.further_calls());
+    let mut begun: BTreeMap<Tag, usize> = BTreeMap::new();
+    let mut invoked: BTreeSet<Tag> = BTreeSet::new();
+    let mut calls: BTreeMap<(usize, u64), Tag> = BTreeMap::new();
+    for (at, entry) in log.entries.iter().enumerate() {
+        match &entry.what {
+            What::Said(message) if message.code() == code::CALL => {
+                let Some(tag) = message.tag().filter(|tag| !further.contains_key(tag)) else { continue };
+                calls.insert((entry.life, message.number(1)), tag);
+            }
+            What::Heard(message) if message.code() == code::RESULT && is_part(message) => {
+                call_of(message).map(|call| begun.insert(call, at));
+            }
+            What::Heard(message) if message.code() == code::INVOCATION => {
+                let Some(tag) = message.tag() else { continue };
+                if let Some(first) = further.get(&tag) {
+                    begun.insert(*first, at);
+                } else if !invoked.insert(tag) {
+                    let begun = begun.get(&tag);
+                    ensure(begun.is_none(), || format!("entry {at}: {tag:?} had begun at {begun:?}"))?;
+                }
+            }
+            What::Heard(message)
+                if message.code() == code::ERROR && message.text(4) == reason::NO_AVAILABLE_CALLEE =>
+            {
+                let call = calls.get(&(entry.life, message.number(2)));
+                let fits = call.is_some_and(|call| declined.get(call).is_some_and(|said| said[0] < at));
+                ensure(fits, || format!("entry {at}: nobody was unavailable for {call:?}"))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Progressive results come to callers that asked for them and from callees that may send them, in the order in which
 /// they were yielded, each once, and all before the callee's own last word.
 pub(super) fn progress_order(log: &Log) -> Checked {
@@ -117,11 +169,7 @@ pub(super) fn interrupt_open(log: &Log) -> Checked {
     let mut invocations: BTreeMap<(usize, u64), (Tag, Option<usize>)> = BTreeMap::new();
     let (handled, departures) = (log.handled(), log.departures());
     let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
-    let hurried: BTreeSet<Tag> = log
-        .said()
-        .filter(|(_, _, message)| message.code() == code::CALL && is_hurried(message))
-        .filter_map(|(_, _, message)| message.tag())
-        .collect();
+    let hurried = hurried(log);
     for (at, entry) in log.entries.iter().enumerate() {
         let life = entry.life;
         match &entry.what {
@@ -159,6 +207,24 @@ pub(super) fn interrupt_open(log: &Log) -> Checked {
     Ok(())
 }
 
+/// The calls whose time may be over before they are answered.
+fn hurried(log: &Log) -> BTreeSet<Tag> {
+    log.said()
+        .filter(|(_, _, message)| message.code() == code::CALL && is_hurried(message))
+        .filter_map(|(_, _, message)| message.tag())
+        .collect()
+}
+
+/// True of a callee's last word on an invocation, and of an INTERRUPT after which none is waited for.
+fn ends_invocation(message: &Message) -> bool {
+    match message.code() {
+        code::YIELD => true,
+        code::ERROR => message.number(1) == code::INVOCATION,
+        code::INTERRUPT => message.entry(2, "mode").and_then(Item::text) == Some("killnowait"),
+        _ => false,
+    }
+}
+
 /// True if a part of that call's result was yielded before that entry, or a further part of the call itself was sent.
 fn came_in_parts(log: &Log, call: Tag, before: usize) -> bool {
     let further = log.further_calls();
@@ -188,6 +254,92 @@ fn was_given_up(log: &Log, call: Tag, mode: &str, before: usize) -> bool {
         }
     }
     false
+}
+
+/// Where callees whose calls others may answer say that they leave a registration or their realm, and which realm that
+/// is. They have left when all is quiet at the latest.
+pub(super) fn gone(log: &Log) -> Vec<(usize, usize)> {
+    let mut shares = vec![false; log.lives.len()];
+    for (_, life, message) in log.said().filter(|(_, _, message)| message.code() == code::REGISTER) {
+        shares[life] |= ["invoke", "concurrency"].iter().any(|key| message.entry(2, key).is_some());
+    }
+    let left = log.said().filter(|(_, _, message)| message.code() == code::UNREGISTER);
+    let left = left.map(|(at, life, _)| (life, at));
+    let departures = log.departures();
+    let departed = departures.iter().enumerate();
+    let departed = departed.filter_map(|(life, departure)| Some((life, departure.as_ref()?.at)));
+    let sharing = left.chain(departed).filter(|(life, _)| shares[*life]);
+    sharing.map(|(life, at)| (at, log.lives[life].realm)).collect()
+}
+
+/// The registrations, by realm, of which a callee has set `concurrency`.
+pub(super) fn bounded(log: &Log) -> BTreeSet<(usize, u64)> {
+    let asks = |(_, life, message): (usize, usize, &Message)| {
+        let bounds = message.code() == code::REGISTER && message.entry(2, "concurrency").is_some();
+        bounds.then(|| (life, message.number(1)))
+    };
+    let asked: BTreeSet<_> = log.said().filter_map(asks).collect();
+    let granted = log.heard().filter(|(_, life, message)| {
+        message.code() == code::REGISTERED && asked.contains(&(*life, message.number(1)))
+    });
+    granted.map(|(_, life, message)| (log.lives[life].realm, message.number(2))).collect()
+}
+
+/// A callee has no more invocations open than its `concurrency`. Those that their callers have given up do not count,
+/// nor those whose time may be over without a word to the callee, nor those from before it has registered anew.
+pub(super) fn within_concurrency(log: &Log) -> Checked {
+    let mut asked: BTreeMap<(usize, u64), u64> = BTreeMap::new();
+    let mut limits: BTreeMap<(usize, u64), u64> = BTreeMap::new();
+    let mut open: BTreeMap<(usize, u64), Vec<(u64, Tag)>> = BTreeMap::new();
+    let (departures, further, hurried) = (log.departures(), log.further_calls(), hurried(log));
+    for (at, entry) in log.entries.iter().enumerate() {
+        let life = entry.life;
+        match &entry.what {
+            What::Said(message) if message.code() == code::REGISTER => {
+                if let Some(limit) = message.entry(2, "concurrency").and_then(Item::number) {
+                    asked.entry((life, message.number(1))).or_insert(limit);
+                }
+            }
+            What::Said(message) if is_part(message) => {}
+            What::Said(message) | What::Heard(message) if ends_invocation(message) => {
+                let request = message.number(if message.code() == code::ERROR { 2 } else { 1 });
+                for ((_, _), open) in open.iter_mut().filter(|((of, _), _)| *of == life) {
+                    open.retain(|(known, _)| *known != request);
+                }
+            }
+            What::Heard(message) if message.code() == code::REGISTERED => {
+                let registration = (life, message.number(2));
+                open.remove(&registration);
+                let limit = asked.get(&(life, message.number(1))).copied();
+                // Who registers what it has keeps what it had asked for first.
+                limits.entry(registration).or_insert(limit.unwrap_or(u64::MAX));
+            }
+            What::Said(message) if message.code() == code::UNREGISTER => {
+                limits.remove(&(life, message.number(2)));
+            }
+            What::Heard(message) if message.code() == code::INVOCATION => {
+                let registration = (life, message.number(2));
+                let tag = message.tag().ok_or_else(|| format!("entry {at} is nobody's"))?;
+                if further.contains_key(&tag) {
+                    continue;
+                }
+                let open = open.entry(registration).or_default();
+                let cancelable = log.lives[life].cancelable;
+                open.retain(|(_, tag)| {
+                    let canceled = ["skip", "kill", "killnowait"];
+                    // What the router decides shows in the log later than what follows from it.
+                    departures[tag.life].is_none_or(|departure| departure.by_client && departure.at > at)
+                        && !canceled.iter().any(|mode| was_given_up(log, *tag, mode, at))
+                        && (cancelable || !hurried.contains(tag))
+                });
+                open.push((message.number(1), tag));
+                let limit = limits.get(&registration).copied().unwrap_or(u64::MAX);
+                ensure(open.len() as u64 <= limit, || format!("entry {at}: {limit} were wanted at most"))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Requests of INVOCATION count 1, 2, 3 in each session, but for further parts of one that was there before.

@@ -166,6 +166,7 @@ fn fits(error: &str, asked: &Message, check: UriCheck) -> bool {
         (reason::NO_SUCH_REGISTRATION, code::UNREGISTER) => true,
         (reason::PROCEDURE_ALREADY_EXISTS, code::REGISTER) => valid,
         (reason::NO_SUCH_PROCEDURE | reason::CANCELED | reason::PAYLOAD_SIZE_EXCEEDED, code::CALL) => valid,
+        (reason::NO_AVAILABLE_CALLEE, code::CALL) => valid,
         (reason::FEATURE_NOT_SUPPORTED, code::CALL) => option(asked, "progress", false),
         (reason::TIMEOUT, code::CALL) => valid && is_hurried(asked),
         _ => false,
