@@ -44,6 +44,8 @@ pub struct Config {
     pub event_history: Vec<HistoryRule>,
     /// Which request ids are taken where a listener does not say.
     pub request_ids: RequestIds,
+    /// How long the answer of a call may take that says nothing of it; 0: however long it takes.
+    pub call_timeout_ms: u64,
     /// RawSocket peers that announce less are refused; [`MESSAGE_BYTES_MIN`] refuses none.
     pub peer_message_bytes_min: usize,
     /// The path of the long-poll transport, on every listener that speaks WebSocket; none if it is not spoken.
@@ -121,6 +123,7 @@ impl Default for Config {
             disclosure: Disclosure::default(),
             event_history: Vec::new(),
             request_ids: RequestIds::Strict,
+            call_timeout_ms: 0,
             peer_message_bytes_min: MESSAGE_BYTES_MIN,
             longpoll: Some(LONGPOLL.to_owned()),
             limits: Limits::DEFAULT,
@@ -153,6 +156,7 @@ impl Config {
                     uri_check: self.uri_check,
                     disclosure: self.disclosure,
                     event_history: self.event_history.clone(),
+                    call_timeout_ms: self.call_timeout_ms,
                     ..RealmSettings::open(name)
                 })
                 .collect(),

@@ -32,6 +32,10 @@ pub struct Counters {
     pub calls: u64,
     /// YIELD and ERROR messages for invocations that are no longer open.
     pub answers_too_late: u64,
+    /// Progressive results of callees that may send none, or for callers that asked for none.
+    pub results_unasked: u64,
+    /// CALL messages that go on with a call that is over.
+    pub calls_too_late: u64,
     /// Messages to a peer dropped because the peer takes none that large.
     pub messages_too_large: u64,
     /// Topics and procedures looked up in a directory, under its locks: no answer that still holds was remembered.
@@ -55,6 +59,8 @@ impl fmt::Display for Counters {
             (self.publications_refused_silently, "publications refused and not acknowledged"),
             (self.messages_too_large, "messages too large for their peer"),
             (self.answers_too_late, "answers to calls that were given up"),
+            (self.results_unasked, "progressive results that nobody had asked for"),
+            (self.calls_too_late, "parts of calls that were over"),
         ];
         for (count, what) in dropped.into_iter().filter(|(count, _)| *count > 0) {
             write!(f, "; {count} {what}")?;
@@ -81,6 +87,8 @@ impl Counters {
         self.publications_refused_silently += other.publications_refused_silently;
         self.calls += other.calls;
         self.answers_too_late += other.answers_too_late;
+        self.results_unasked += other.results_unasked;
+        self.calls_too_late += other.calls_too_late;
         self.messages_too_large += other.messages_too_large;
         self.directory_lookups += other.directory_lookups;
         for (reason, count) in &other.closed {

@@ -20,6 +20,8 @@ pub enum Violation {
     NoRoles,
     /// A request id does not follow the one before it.
     RequestOutOfOrder,
+    /// A caller sends a call in parts and has not announced that it would.
+    UnannouncedProgress,
     /// YIELD or ERROR names an invocation that was never sent.
     UnknownInvocation,
     /// ERROR answers something that is not an invocation.
@@ -62,6 +64,7 @@ impl Violation {
             Violation::OutOfSession => "the message does not fit the state of the session",
             Violation::NoRoles => "HELLO must announce at least one role",
             Violation::RequestOutOfOrder => "the request id is not the next one, or is in use",
+            Violation::UnannouncedProgress => "progressive_call_invocations was not announced",
             Violation::UnknownInvocation => "no such invocation was sent",
             Violation::ErrorForNothing => "ERROR must answer an INVOCATION",
             Violation::PassthruUnannounced => "payload passthru mode was not announced",
@@ -113,7 +116,8 @@ pub enum Refusal {
     Canceled,
     /// The realm does not tell who publishes or calls.
     DiscloseMe,
-    /// The payload is not to be looked into, which its sender or receiver has not announced.
+    /// The payload is not to be looked into, or the call comes in parts, and its sender or receiver has not announced
+    /// that.
     FeatureNotSupported,
     /// A known option has the wrong type or an unknown value, or the payload has no form in the receiver's serializer;
     /// what it is about.
@@ -172,7 +176,7 @@ impl Refusal {
         match self {
             Refusal::Canceled => "the call was canceled",
             Refusal::DiscloseMe => "this realm does not tell who publishes or calls",
-            Refusal::FeatureNotSupported => "payload passthru mode was not announced",
+            Refusal::FeatureNotSupported => "a feature this needs was not announced",
             Refusal::InvalidArgument("payload") => "the payload has no form in the receiver's serializer",
             Refusal::InvalidArgument(_) => "an option or argument has the wrong type or an unknown value",
             Refusal::InvalidUri => "the URI is not valid here, or is reserved",

@@ -85,6 +85,11 @@ pub struct Limits {
     pub testament_bytes_per_session_max: usize,
     /// Octets of what `wamp.session.modify_details` has said about a session. Above: ERROR `wamp.error.unavailable`.
     pub session_details_bytes_max: usize,
+    /// Octets of the options of progressive calls that a shard keeps for a realm, and of calls that may yet be sent to
+    /// another callee. Above: a progressive call gets ERROR `wamp.error.unavailable`, any other is not sent again.
+    pub call_kept_bytes_max: usize,
+    /// The longest timeout of a call; a longer one is taken as this. A call without a timeout has none.
+    pub call_timeout_ms_max: u64,
     /// Topics a shard remembers for a realm, and as many procedures. Above: the memory is cleared and built anew.
     pub match_cache_entries_max: usize,
     /// Shapes (prefix lengths, wildcard masks) of the subscribed patterns of a realm, and as many of the registered
@@ -155,6 +160,8 @@ impl Limits {
         testaments_per_session_max: 64,
         testament_bytes_per_session_max: 64 << 10,
         session_details_bytes_max: 16 << 10,
+        call_kept_bytes_max: 64 << 20,
+        call_timeout_ms_max: 24 * 60 * 60 * 1_000,
         match_cache_entries_max: 8_192,
         pattern_shapes_max: 256,
         connections_max: 1_000_000,

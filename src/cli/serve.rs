@@ -66,6 +66,10 @@ pub struct Serve {
     /// [default: none is kept]
     #[arg(long, value_name = "TOPIC", value_parser = config::history_rule)]
     event_history: Vec<HistoryRule>,
+    /// Seconds that the answer of a call may take whose caller does not say how long; 0: however long it takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 0,
+        value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    call_timeout_seconds: u64,
 
     /// Seconds of silence after which a WebSocket peer is pinged; as long again, and it is dropped. 0 sends no pings
     #[arg(long, value_name = "SECONDS", default_value_t = Limits::DEFAULT.silence_ms_max / 1000,
@@ -219,6 +223,7 @@ impl Serve {
             },
             event_history: self.event_history,
             request_ids: self.request_ids,
+            call_timeout_ms: self.call_timeout_seconds * 1000,
             peer_message_bytes_min: self.peer_message_bytes_min,
             longpoll: Some(self.longpoll).filter(|path| path != LONGPOLL_OFF),
             limits,
@@ -334,14 +339,15 @@ mod tests {
             "serve --listen :1 --listen unix:/x --shards 3 --realm a --realm b --request-ids any --uri strict \
              --ping-seconds 0 --handshake-seconds 7 --stall-seconds 8 --drain-seconds 9 --message-bytes-max 2M \
              --outbound-bytes-max 4M --connections-max 5 --disclose never --event-history a?match=prefix \
-             --event-history b --longpoll /a/b --longpoll-receive-seconds 6 --longpoll-idle-seconds 11 \
-             --longpoll-max 12",
+             --event-history b --call-timeout-seconds 6 --longpoll /a/b --longpoll-receive-seconds 6 \
+             --longpoll-idle-seconds 11 --longpoll-max 12",
         );
         assert_eq!(config.listens.len(), 2);
         assert_eq!((config.shards, config.realms), (3, vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!((config.uri_check, config.request_ids), (UriCheck::Strict, RequestIds::Any));
         assert_eq!((config.disclosure, config.event_history.len()), (Disclosure::Never, 2));
         assert_eq!(config.longpoll.as_deref(), Some("/a/b"));
+        assert_eq!(config.call_timeout_ms, 6_000);
         let limits = config.limits;
         assert_eq!((limits.longpoll_receive_ms_max, limits.longpoll_idle_ms_max), (6_000, 11_000));
         assert_eq!(limits.longpoll_transports_max, 12);

@@ -8,21 +8,28 @@
 //! ```text
 //!   caller's shard                                   callee's shard
 //!   on_call    calls.insert    -- Invoke -->         invoke      invocations.insert, INVOCATION
+//!   on_further_call            -- Invoke -->         invoke      INVOCATION with the same request id
+//!   progress   RESULT          <-- Progress --       on_yield    YIELD of which more will come
 //!   complete   calls.remove    <-- Complete --       on_yield, on_error, leave   invocations.remove
-//!   on_cancel, leave           -- Interrupt -->      interrupt   INTERRUPT
+//!   on_cancel, on_timeout, leave  -- Interrupt -->   interrupt   INTERRUPT
 //!   returned                   <-- Return --         invoke      the callee has gone
 //! ```
 //!
-//! Which of several callees is called, and what waits until one is free: see `choice.rs`.
+//! Which of several callees is called, and what waits until one is free: see `choice.rs`; who is called after one that
+//! is unavailable: see `kept.rs`.
 //!
-//! Invariants: a call stands in `calls` exactly if it stands in its caller's session. An invocation stands in both
-//! maps of its callee's session or in neither. `complete` is the only way a call is answered.
+//! Invariants: a call stands in `calls` exactly if it stands in its caller's session; while it does and has a timeout
+//! here, its deadline is set, whether it has a callee or waits for one. An invocation stands in both maps of its
+//! callee's session or in neither. `complete` is the only way a call is answered for good, and `close_call` the only
+//! way off the table.
 
 mod calls;
 mod choice;
 mod invocations;
+mod kept;
 mod passthru;
 mod registrations;
+mod timeouts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +37,8 @@ use std::sync::Arc;
 use slab::Slab;
 
 use self::choice::Line;
+use self::kept::{Kept, KeptBytes};
+use self::timeouts::Timeout;
 use super::directory::{Callee, Registration, Slot};
 use super::letter::{CallKey, Complete, Letter, Outcome};
 use super::match_cache::MatchCache;
@@ -41,6 +50,8 @@ use crate::error::Refusal;
 use crate::wamp::options::CancelMode;
 use crate::wamp::{RegistrationId, RequestId};
 
+pub use self::calls::call_options;
+
 /// The dealer.
 #[derive(Debug)]
 pub struct Dealer {
@@ -50,6 +61,7 @@ pub struct Dealer {
     /// Calls that wait for a callee.
     lines: BTreeMap<RegistrationId, Line>,
     serial: u64,
+    kept_bytes: KeptBytes,
 }
 
 /// A call of a peer here that waits for its answer.
@@ -66,21 +78,30 @@ struct OpenCall {
     registration: Option<Arc<Registration>>,
     /// The caller has canceled it and waits for the callee's answer.
     canceled: bool,
+    /// The caller takes progressive results.
+    receives_progress: bool,
+    /// The caller has got one: no other callee can begin anew.
+    progressed: bool,
+    /// What is needed to invoke again, if that may be.
+    kept: Option<Box<Kept>>,
+    /// The time the callee has left, if it is kept here.
+    timeout: Option<Box<Timeout>>,
 }
 
 impl Dealer {
     /// A dealer without registrations.
     pub fn new(realm: Arc<Realm>, match_cache_entries_max: usize) -> Dealer {
         let cache = MatchCache::new(match_cache_entries_max);
-        Dealer { realm, cache, calls: Slab::new(), lines: BTreeMap::new(), serial: 0 }
+        let kept_bytes = KeptBytes::default();
+        Dealer { realm, cache, calls: Slab::new(), lines: BTreeMap::new(), serial: 0, kept_bytes }
     }
 
     // Leaving.
 
     /// Takes all of a leaving session's: its registrations, then the invocations it owes, then the calls it waits for.
     pub fn leave(&mut self, cx: &mut Context<'_>, session: &mut Session) {
-        for (registration, place) in sorted(session.registrations.take()) {
-            self.unregister(cx, place, registration, session.id);
+        for (registration, held) in sorted(session.registrations.take()) {
+            self.unregister(cx, held.place, registration, session.id);
         }
         session.invocations_by_call = LazyMap::default();
         for (_, call) in sorted(session.invocations.take()) {
@@ -88,9 +109,9 @@ impl Dealer {
             self.complete_with(cx, call, Outcome::Refused(Refusal::Canceled));
         }
         for (_, call) in sorted(session.calls.take()) {
-            let open = self.calls.remove(call.index as usize);
-            self.interrupt_callee(cx, call, open.callee, CancelMode::KillNoWait);
-            self.close(cx, call, &open, false);
+            let callee = self.calls[call.index as usize].callee;
+            self.interrupt_callee(cx, call, callee, CancelMode::KillNoWait, Refusal::Canceled);
+            self.close_call(cx, call, false);
         }
     }
 
@@ -127,7 +148,7 @@ impl Dealer {
 
     /// True if nothing is called here. What is registered, the directory knows.
     pub fn is_empty(&self) -> bool {
-        self.calls.is_empty() && self.lines.is_empty()
+        self.calls.is_empty() && self.lines.is_empty() && self.kept_bytes.is_empty()
     }
 }
 

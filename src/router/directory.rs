@@ -36,7 +36,7 @@ use smallvec::SmallVec;
 pub use self::listing::{IdsByPolicy, SubscriptionListing};
 pub use self::records::Record;
 use self::records::watches;
-pub use self::registration::{Callee, Registration};
+pub use self::registration::{Asked, Callee, Registration};
 pub use self::table::Stamp;
 use self::table::Table;
 pub use self::workload::{Grant, Slot, Taken, Workload};

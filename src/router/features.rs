@@ -12,6 +12,8 @@ use crate::wamp::{Dict, Value};
 pub enum Feature {
     /// `callee`: takes INTERRUPT.
     CalleeCallCanceling,
+    /// `callee`: says `wamp.error.unavailable` of a call that another callee may take.
+    CalleeCallReroute,
     /// `callee`: keeps `timeout` itself, if its registration asks for that.
     CalleeCallTimeout,
     /// `callee`: takes several INVOCATIONs of one call.
@@ -26,19 +28,18 @@ pub enum Feature {
     CallerProgressiveCallResults,
     /// `subscriber`: takes UNSUBSCRIBED that answers nothing.
     SubscriberSubscriptionRevocation,
-    /// `publisher`, `subscriber`, `caller`, `callee`: may send or takes payloads the router does not look into.
+    /// `publisher`: may send payloads the router does not look into.
     PublisherPayloadPassthru,
-    #[allow(missing_docs)]
-    SubscriberPayloadPassthru,
-    #[allow(missing_docs)]
+    /// `caller`: may send and takes such payloads.
     CallerPayloadPassthru,
-    #[allow(missing_docs)]
+    /// `callee`: takes and may send such payloads.
     CalleePayloadPassthru,
 }
 
 /// The role and the names under which each is announced. The second name is one that libraries write instead.
 const NAMES: [(Feature, &str, &[&str]); 12] = [
     (Feature::CalleeCallCanceling, "callee", &["call_canceling", "call_cancelling"]),
+    (Feature::CalleeCallReroute, "callee", &["call_reroute"]),
     (Feature::CalleeCallTimeout, "callee", &["call_timeout"]),
     (Feature::CalleeProgressiveCallInvocations, "callee", &["progressive_call_invocations"]),
     (Feature::CalleeProgressiveCallResults, "callee", &["progressive_call_results"]),
@@ -47,7 +48,6 @@ const NAMES: [(Feature, &str, &[&str]); 12] = [
     (Feature::CallerProgressiveCallResults, "caller", &["progressive_call_results"]),
     (Feature::SubscriberSubscriptionRevocation, "subscriber", &["subscription_revocation"]),
     (Feature::PublisherPayloadPassthru, "publisher", &["payload_passthru_mode"]),
-    (Feature::SubscriberPayloadPassthru, "subscriber", &["payload_passthru_mode"]),
     (Feature::CallerPayloadPassthru, "caller", &["payload_passthru_mode"]),
     (Feature::CalleePayloadPassthru, "callee", &["payload_passthru_mode"]),
 ];
@@ -60,6 +60,17 @@ impl Features {
     /// True if the peer has announced the feature.
     pub fn has(self, feature: Feature) -> bool {
         self.0 & bit(feature) != 0
+    }
+
+    /// True if the callee may send progressive results. One that cannot be interrupted may not: nobody could stop it
+    /// when its caller is gone.
+    pub fn yields_progress(self) -> bool {
+        self.has(Feature::CalleeProgressiveCallResults) && self.has(Feature::CalleeCallCanceling)
+    }
+
+    /// True if the callee takes calls in parts, of which the same holds.
+    pub fn takes_parts(self) -> bool {
+        self.has(Feature::CalleeProgressiveCallInvocations) && self.has(Feature::CalleeCallCanceling)
     }
 
     /// Reads the attributes of one role, of which `features` is one. What is not `true` is not announced.
@@ -95,19 +106,27 @@ pub struct Announced {
 
 /// What is on in a realm.
 pub fn announced(realm: &RealmSettings) -> Announced {
-    Announced {
-        broker: broker(realm),
-        dealer: vec![
-            "call_canceling",
-            "pattern_based_registration",
-            "payload_passthru_mode",
-            "registration_meta_api",
-            "registration_revocation",
-            "session_meta_api",
-            "shared_registration",
-            "testament_meta_api",
-        ],
-    }
+    Announced { broker: broker(realm), dealer: dealer(realm) }
+}
+
+fn dealer(realm: &RealmSettings) -> Vec<&'static str> {
+    let features = [
+        ("call_canceling", true),
+        ("call_reroute", true),
+        ("call_timeout", true),
+        ("call_trustlevels", realm.has_trust_levels()),
+        ("caller_identification", realm.disclosure != Disclosure::Never),
+        ("pattern_based_registration", true),
+        ("payload_passthru_mode", true),
+        ("progressive_call_invocations", true),
+        ("progressive_call_results", true),
+        ("registration_meta_api", true),
+        ("registration_revocation", true),
+        ("session_meta_api", true),
+        ("shared_registration", true),
+        ("testament_meta_api", true),
+    ];
+    on(&features)
 }
 
 fn broker(realm: &RealmSettings) -> Vec<&'static str> {
@@ -124,7 +143,11 @@ fn broker(realm: &RealmSettings) -> Vec<&'static str> {
         ("subscription_meta_api", true),
         ("subscription_revocation", true),
     ];
-    features.into_iter().filter(|(_, on)| *on).map(|(name, _)| name).collect()
+    on(&features)
+}
+
+fn on(features: &[(&'static str, bool)]) -> Vec<&'static str> {
+    features.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect()
 }
 
 #[cfg(test)]

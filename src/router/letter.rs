@@ -1,12 +1,14 @@
 //! What one shard tells another, and the outboxes in which that waits for the end of the turn.
 //!
 //! Letters between a pair of shards are first in, first out; a shard writes to itself too. Chains are short: an
-//! `Invoke` begets at most one `Complete` or `Return`, a `Passthru` at most one `RefuseYield` and one `Release`, a
-//! `Meta` at most one `Deliver` for each interested shard and record. A `Complete` or `Release` begets one `Grant` if
-//! calls wait, and that an `Invoke` of a call that has waited, or the next `Grant` if it has been canceled; a `Return`
-//! or `Desert` begets an `Invoke` for each call it is about, to a callee that came after the one that has gone. A
-//! `Round` begets itself once for each shard and, for each session it ends, what the end of a session begets. The
-//! others beget nothing, so one input causes bounded work.
+//! `Invoke` begets at most one `Complete`, `Return` or `TimeoutForwarded`, a `Progress` at most one `Interrupt`, a
+//! `Passthru` at most one `Interrupt`, one `Release` and one `RefuseYield`, a `Meta` at most one `Deliver` for each
+//! interested shard and record. A `Complete` or `Release` begets one `Grant` if calls wait, and that an `Invoke` of a
+//! call that has waited, or the next `Grant` if it has been canceled. A `Complete` that says that a callee is
+//! unavailable begets an `Invoke` of one that was not asked yet. A `Return` or `Desert` begets an `Invoke` for each
+//! call it is about, to a callee that came after the one that has gone, or was not asked yet. A `Round` begets itself
+//! once for each shard and, for each session it ends, what the end of a session begets. The others beget nothing, so
+//! one input causes bounded work.
 
 use std::sync::Arc;
 
@@ -14,6 +16,7 @@ use super::directory::{Callee, Registration, Slot};
 use super::meta::round::Round;
 use super::passthru;
 use super::publication::Publication;
+use super::session::Identity;
 use super::{PeerKey, RealmKey, ShardIndex};
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
@@ -43,9 +46,14 @@ pub enum Letter {
         publication: Arc<Publication>,
     },
     /// To a callee's shard: send INVOCATION.
-    Invoke(Box<Invoke>),
+    Invoke {
+        /// The callee.
+        callee: PeerKey,
+        /// Shared with the caller's shard where that may need it again.
+        invoke: Arc<Invoke>,
+    },
     /// To a caller's shard: the callee has gone before its INVOCATION; another may answer.
-    Return(Box<Invoke>),
+    Return(Arc<Invoke>),
     /// To a shard with calls that wait for a callee of the registration: the first of them has one.
     Grant {
         /// Their realm.
@@ -88,12 +96,21 @@ pub enum Letter {
     },
     /// To a caller's shard: answer the call.
     Complete(Box<Complete>),
+    /// To a caller's shard: a result came, and more will.
+    Progress(Box<Progress>),
+    /// To a caller's shard: the callee keeps the time of the call itself.
+    TimeoutForwarded {
+        /// Its realm.
+        realm: RealmKey,
+        /// The call.
+        call: CallKey,
+    },
     /// From a shard that has begun its shutdown, to every other: no `Invoke` of its peers follows.
     Draining {
         /// Who has begun.
         shard: ShardIndex,
     },
-    /// To a callee's shard: the call was canceled, or its caller has left; send INTERRUPT if the invocation is open.
+    /// To a callee's shard: the call was given up; send INTERRUPT if the invocation is open.
     Interrupt {
         /// The callee, as the caller's shard knew it.
         callee: PeerKey,
@@ -103,6 +120,8 @@ pub enum Letter {
         call: CallKey,
         /// What the caller asked for.
         mode: CancelMode,
+        /// Why: what the caller is told, or would be.
+        reason: Refusal,
     },
     /// To a caller's shard: the answer that follows has a payload that is not to be looked into.
     Passthru(Box<PassthruAnswer>),
@@ -138,14 +157,15 @@ impl Letter {
                     carried(publication.payload(), &publication.attributes)
                         + publication.particulars.as_ref().map_or(0, |particulars| particulars.bytes())
                 }
-                Letter::Invoke(invoke) | Letter::Return(invoke) => return invoke.bytes(),
+                Letter::Invoke { invoke, .. } | Letter::Return(invoke) => return invoke.bytes(),
                 Letter::Complete(complete) => match &complete.outcome {
-                    Outcome::Result { attributes, payload } | Outcome::Error { attributes, payload, .. } => {
-                        carried(payload, attributes)
-                    }
+                    Outcome::Result { attributes, payload }
+                    | Outcome::Error { attributes, payload, .. }
+                    | Outcome::Declined { attributes, payload } => carried(payload, attributes),
                     Outcome::Refused(_) => 0,
                 },
                 Letter::Round(round) => round.errand.bytes(),
+                Letter::Progress(progress) => carried(&progress.payload, &progress.attributes),
                 Letter::Draining { .. }
                 | Letter::Interrupt { .. }
                 | Letter::Passthru(_)
@@ -154,7 +174,8 @@ impl Letter {
                 | Letter::Grant { .. }
                 | Letter::Release { .. }
                 | Letter::Desert { .. }
-                | Letter::Revoke { .. } => 0,
+                | Letter::Revoke { .. }
+                | Letter::TimeoutForwarded { .. } => 0,
             }
     }
 }
@@ -165,18 +186,22 @@ fn carried(payload: &OwnedPayload, attributes: &Option<Attributes>) -> usize {
 }
 
 /// What a callee's shard needs to send INVOCATION.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Invoke {
     /// Where the answer goes.
     pub call: CallKey,
     /// The realm of caller and callee.
     pub realm: RealmKey,
-    /// The callee.
-    pub callee: PeerKey,
     /// Under which of its registrations.
     pub registration: RegistrationId,
     /// The procedure called, if the registration is a pattern.
     pub procedure: Option<Box<str>>,
+    /// What holds for every INVOCATION of the call.
+    pub terms: CallTerms,
+    /// It goes on with an invocation that the callee has.
+    pub further: bool,
+    /// More of the call follows.
+    pub progress: bool,
     /// Custom attributes of the CALL.
     pub attributes: Option<Attributes>,
     /// Arguments of the CALL.
@@ -184,7 +209,7 @@ pub struct Invoke {
 }
 
 impl Invoke {
-    /// Octets it takes, on its way or while it waits.
+    /// Octets it takes, on its way or while it waits. They do not change.
     pub fn bytes(&self) -> usize {
         LETTER_BYTES + carried(&self.payload, &self.attributes)
     }
@@ -201,6 +226,33 @@ pub struct PassthruAnswer {
     pub callee: Callee,
     /// The invocation it answers by YIELD; none if by ERROR, of which nobody is told that it is refused.
     pub yielded: Option<RequestId>,
+}
+
+/// What the first CALL of a call and the realm of its caller say about all of it (advanced profile, "Progressive Call
+/// Invocations": the options of further CALLs do not count).
+#[derive(Clone, Debug)]
+pub struct CallTerms {
+    /// Who calls.
+    pub caller: Arc<Identity>,
+    /// The callee is told that, even if it does not ask.
+    pub disclosed: bool,
+    /// The caller takes progressive results.
+    pub receive_progress: bool,
+    /// How long the answer may take; 0: however long it takes.
+    pub timeout_ms: u64,
+}
+
+/// What a caller's shard needs to send a RESULT that is not the last.
+#[derive(Debug)]
+pub struct Progress {
+    /// The call.
+    pub call: CallKey,
+    /// Its realm.
+    pub realm: RealmKey,
+    /// Custom attributes of the YIELD.
+    pub attributes: Option<Attributes>,
+    /// Its arguments.
+    pub payload: OwnedPayload,
 }
 
 /// What a caller's shard needs to answer a call.
@@ -228,6 +280,13 @@ pub enum Outcome {
     Error {
         /// The error URI.
         error: Box<str>,
+        /// Custom attributes of the ERROR.
+        attributes: Option<Attributes>,
+        /// Its arguments.
+        payload: OwnedPayload,
+    },
+    /// The callee's ERROR `wamp.error.unavailable`, if it has announced that another callee may take the call then.
+    Declined {
         /// Custom attributes of the ERROR.
         attributes: Option<Attributes>,
         /// Its arguments.

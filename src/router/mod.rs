@@ -25,13 +25,17 @@
 //! | a PUBLISH made after SUBSCRIBED was seen is delivered | the generation is bumped before SUBSCRIBED is queued; the publisher's shard loads it at each publish |
 //! | what is retained or in the history when PUBLISHED is seen is found | the publisher's shard stores before it queues PUBLISHED |
 //! | who subscribes with `get_retained` misses no retained event | the publisher's shard stores and then looks in the directory; the subscriber's enters the directory and then looks in the store |
-//! | calls of one caller reach one callee in order | as for events; the exceptions, calls that wait and calls whose callee has gone, are in `dealer/choice.rs` |
+//! | calls of one caller reach one callee in order | as for events; the exceptions, calls that wait, that do not, and whose callee has gone or was unavailable, are in `dealer/choice.rs` |
 //! | calls of a shared registration take turns over all shards | the registration counts them; the one that replaces it goes on counting |
 //! | no callee has more invocations than its `concurrency`, and calls that wait are served in their order | counts and queue are one thing behind one lock, which is the registration's; see [`directory::Workload`] |
+//! | a call is asked of each callee at most once, and of nobody else when it has begun | the call keeps who was asked, and what is needed to ask: see `dealer/kept.rs` |
 //! | no call waits for nobody | whoever ends an invocation grants the next; a registration's end is told to every shard that waits |
 //! | REGISTERED before the first INVOCATION | directory and REGISTERED in one call; `Invoke` waits in the mailbox |
-//! | no INVOCATION after UNREGISTERED | `invoke` looks in the callee's own session |
+//! | no INVOCATION of a new call after UNREGISTERED | `invoke` looks in the callee's own session |
 //! | one final answer for each CALL | `complete` is the only gate, and it takes the call off the table |
+//! | progressive results come in order, before the final answer and never after it | `Progress` and `Complete` in one outbox; `progress` and `complete` ask the same table |
+//! | the parts of a call reach one invocation, in order | the call knows its callee, who knows the invocation by its call |
+//! | a call's deadline is set only while the call is open | `close_call` is the only way off the table, and takes it back |
 //! | INTERRUPT follows its INVOCATION, and only while that is open | `Invoke` then `Interrupt` in one outbox; the callee's session is asked |
 //! | request ids to a peer count 1, 2, 3 | the counter lives in its session and is spent when INVOCATION is queued |
 //! | on_create, on_subscribe, ..., on_delete of a subscription in this order | the directory records under the lock that orders the changes; one shard publishes the records |

@@ -34,6 +34,8 @@ pub struct RealmSettings {
     /// How many octets those may take. The oldest make room. Who asks for all of them gets them in one turn, so this
     /// should be well below what may wait for one peer.
     pub retained_bytes_max: usize,
+    /// How long the answer of a call may take that says nothing of it; 0: however long it takes.
+    pub call_timeout_ms: u64,
 }
 
 impl RealmSettings {
@@ -47,6 +49,7 @@ impl RealmSettings {
             event_history: Vec::new(),
             retained_count_max: 10_000,
             retained_bytes_max: 8 << 20,
+            call_timeout_ms: 0,
         }
     }
 
@@ -65,12 +68,12 @@ impl RealmSettings {
 /// Identification", "Caller Identification").
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Disclosure {
-    /// If the sender asks for it with `disclose_me`.
+    /// If the sender asks for it with `disclose_me`, or the callee with `disclose_caller`.
     #[default]
     AsAsked,
     /// Whatever the sender asks for.
     Always,
-    /// Never; who asks for it is refused with `wamp.error.option_disallowed.disclose_me`.
+    /// Never; who asks for it, as a sender or as a callee, is refused with `wamp.error.option_disallowed.disclose_me`.
     Never,
 }
 

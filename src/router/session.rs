@@ -77,6 +77,33 @@ pub struct Identity {
     pub authprovider: &'static str,
 }
 
+/// What a callee has asked for with REGISTER, about every call of the registration that comes to it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CalleeWishes {
+    /// It is told who calls.
+    pub disclose_caller: bool,
+    /// It is told the timeout, and keeps the time itself.
+    pub forward_timeout: bool,
+}
+
+/// A registration of which a session is a callee.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Held {
+    /// Where the directory has it.
+    pub place: DirectoryKey,
+    /// What this callee has asked for.
+    pub wishes: CalleeWishes,
+}
+
+/// An invocation that its callee has not answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OpenInvocation {
+    /// Its request id.
+    pub request: RequestId,
+    /// Those of its registration, which may be gone before the last part of the call has come.
+    pub wishes: CalleeWishes,
+}
+
 /// What a joined peer has.
 #[derive(Debug)]
 pub struct Session {
@@ -98,16 +125,18 @@ pub struct Session {
     pub rounds_open: u32,
     /// What is to be published when it ends.
     pub testaments: Option<Box<Testaments>>,
+    /// It has sent a CALL of which it said that more would follow.
+    pub calls_in_parts: bool,
     /// Its subscriptions, as its places in the rosters.
     pub places: Places,
-    /// Its registrations, and where the directory has each.
-    pub registrations: LazyMap<RegistrationId, DirectoryKey>,
+    /// Its registrations.
+    pub registrations: LazyMap<RegistrationId, Held>,
     /// Its calls that wait for their result.
     pub calls: LazyMap<RequestId, CallKey>,
     /// Invocations it has not answered.
     pub invocations: LazyMap<RequestId, CallKey>,
-    /// The same by call, for INTERRUPT.
-    pub invocations_by_call: LazyMap<CallKey, RequestId>,
+    /// The same by call, for INTERRUPT and for the further parts of the call.
+    pub invocations_by_call: LazyMap<CallKey, OpenInvocation>,
 }
 
 impl Session {
@@ -123,6 +152,7 @@ impl Session {
             counts_on: admission.counts_on,
             rounds_open: 0,
             testaments: None,
+            calls_in_parts: false,
             places: Places::default(),
             registrations: LazyMap::default(),
             calls: LazyMap::default(),
@@ -131,7 +161,24 @@ impl Session {
         }
     }
 
-    /// Takes the request id of a SUBSCRIBE, UNSUBSCRIBE, PUBLISH, REGISTER, UNREGISTER or CALL.
+    /// Takes the request id of a CALL. One that was seen before goes on with that call, from a caller that sends calls
+    /// in parts; such a caller may not know yet that the call is over. Which calls those were is not kept: a part of
+    /// none of them is dropped as a late one is (advanced profile, "Progressive Call Invocations", allows that).
+    ///
+    /// Where ids come in any order a part that comes too late cannot be told from a new call, and is one.
+    pub fn admit_call(&mut self, request: RequestId, rule: RequestIds) -> Result<Admitted, Violation> {
+        let open = self.calls.contains_key(&request);
+        let seen = open || (rule != RequestIds::Any && request <= self.request);
+        if !seen {
+            return self.admit(request, rule).map(|()| Admitted::New);
+        }
+        if !self.calls_in_parts {
+            return Err(Violation::RequestOutOfOrder);
+        }
+        Ok(Admitted::Again)
+    }
+
+    /// Takes the request id of a SUBSCRIBE, UNSUBSCRIBE, PUBLISH, REGISTER or UNREGISTER, or of a CALL that is new.
     pub fn admit(&mut self, request: RequestId, rule: RequestIds) -> Result<(), Violation> {
         let follows = match rule {
             RequestIds::Strict => {
@@ -146,6 +193,15 @@ impl Session {
         self.request = request;
         Ok(())
     }
+}
+
+/// Which request it is that has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Admitted {
+    /// One that was not there before.
+    New,
+    /// A CALL with the request id of an earlier one.
+    Again,
 }
 
 /// What a HELLO asks for that the router grants.

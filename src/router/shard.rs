@@ -30,7 +30,7 @@ use std::time::Instant;
 
 use self::drain::Drain;
 use super::broker::Broker;
-use super::dealer::Dealer;
+use super::dealer::{self, Dealer};
 use super::entropy::Entropy;
 use super::letter::Letters;
 use super::meta::procedures;
@@ -38,6 +38,7 @@ use super::passthru;
 use super::peer::{Peers, State};
 use super::queue::Waiting;
 use super::realm::Realm;
+use super::session::Admitted;
 use super::timers::{Timer, Timers};
 use super::{Context, Letter, ListenerIndex, PeerKey, RealmKey, Router, ShardIndex};
 use crate::codec::{self, DecodeError};
@@ -461,19 +462,26 @@ impl Shard {
         message: &Message<'_>,
         now: Instant,
     ) -> Result<Next, Violation> {
-        self.admit(key, message)?;
+        let admitted = self.admit(key, message)?;
         let (local, mut cx) = self.lend(realm);
         let LocalRealm { broker, dealer, .. } = local;
         let granted = match message {
+            Message::Call(call) if admitted == Admitted::Again => {
+                return dealer.on_further_call(&mut cx, key, call).map(|()| Next::Read);
+            }
             Message::Call(call) if uri::reserved(&call.procedure) => {
-                procedures::on_call(local, &mut cx, key, call)
+                match dealer::call_options(&mut cx, key, call)? {
+                    Ok(options) if options.progress => Err(Refusal::FeatureNotSupported),
+                    Ok(_) => procedures::on_call(local, &mut cx, key, call),
+                    Err(refusal) => Err(refusal),
+                }
             }
             Message::Publish(publish) => broker.on_publish(&mut cx, key, publish),
             Message::Subscribe(subscribe) => broker.on_subscribe(&mut cx, key, subscribe),
             Message::Unsubscribe(unsubscribe) => broker.on_unsubscribe(&mut cx, key, unsubscribe),
             Message::Register(register) => dealer.on_register(&mut cx, key, register),
             Message::Unregister(unregister) => dealer.on_unregister(&mut cx, key, unregister),
-            Message::Call(call) => dealer.on_call(&mut cx, key, call),
+            Message::Call(call) => dealer.on_call(&mut cx, key, call)?,
             Message::Cancel(cancel) => dealer.on_cancel(&mut cx, key, cancel),
             Message::Yield(yielded) => return dealer.on_yield(&mut cx, key, yielded).map(|()| Next::Read),
             Message::Error(error) => return dealer.on_error(&mut cx, key, error).map(|()| Next::Read),
@@ -490,18 +498,18 @@ impl Shard {
 
     /// Holds the message against what the peer has announced, and the request id against the ones before it, where the
     /// message has one that counts.
-    fn admit(&mut self, key: PeerKey, message: &Message<'_>) -> Result<(), Violation> {
+    fn admit(&mut self, key: PeerKey, message: &Message<'_>) -> Result<Admitted, Violation> {
         if let Some(session) = self.peers.session(key) {
             passthru::admit(session.features, message)?;
         }
-        let Some(request) = message.counted_request() else { return Ok(()) };
-        let Some(listener) = self.peers.peer(key).map(|peer| peer.listener) else { return Ok(()) };
+        let Some(request) = message.counted_request() else { return Ok(Admitted::New) };
+        let Some(listener) = self.peers.peer(key).map(|peer| peer.listener) else { return Ok(Admitted::New) };
         let rule = self.router.settings.listeners[listener.0 as usize].request_ids;
-        let Some(session) = self.peers.session(key) else { return Ok(()) };
-        if matches!(message, Message::Call(_)) && session.calls.contains_key(&request) {
-            return Err(Violation::RequestOutOfOrder);
+        let Some(session) = self.peers.session(key) else { return Ok(Admitted::New) };
+        if matches!(message, Message::Call(_)) {
+            return session.admit_call(request, rule);
         }
-        session.admit(request, rule)
+        session.admit(request, rule).map(|()| Admitted::New)
     }
 
     fn send_abort(&mut self, key: PeerKey, reason: &str, text: &str) {
@@ -518,9 +526,9 @@ impl Shard {
                 let (realm, mut cx) = self.lend(realm);
                 realm.broker.deliver(&mut cx, &publication);
             }
-            Letter::Invoke(invoke) => {
+            Letter::Invoke { callee, invoke } => {
                 let (realm, mut cx) = self.lend(invoke.realm);
-                realm.dealer.invoke(&mut cx, invoke);
+                realm.dealer.invoke(&mut cx, callee, invoke);
             }
             Letter::Return(invoke) => {
                 let (realm, mut cx) = self.lend(invoke.realm);
@@ -546,9 +554,17 @@ impl Shard {
                 let (realm, mut cx) = self.lend(complete.realm);
                 realm.dealer.complete(&mut cx, *complete);
             }
-            Letter::Interrupt { callee, realm, call, mode } => {
+            Letter::Progress(progress) => {
+                let (realm, mut cx) = self.lend(progress.realm);
+                realm.dealer.progress(&mut cx, &progress);
+            }
+            Letter::TimeoutForwarded { realm, call } => {
                 let (realm, mut cx) = self.lend(realm);
-                realm.dealer.interrupt(&mut cx, callee, call, mode);
+                realm.dealer.timeout_forwarded(&mut cx, call);
+            }
+            Letter::Interrupt { callee, realm, call, mode, reason } => {
+                let (realm, mut cx) = self.lend(realm);
+                realm.dealer.interrupt(&mut cx, callee, call, mode, reason);
             }
             Letter::Passthru(answer) => {
                 let (realm, mut cx) = self.lend(answer.realm);

@@ -6,11 +6,19 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::PeerKey;
+use super::letter::CallKey;
+use super::{PeerKey, RealmKey};
 
 /// What is due.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Timer {
+    /// The answer of a call is late.
+    Call {
+        /// Where its caller is.
+        realm: RealmKey,
+        /// Which.
+        call: CallKey,
+    },
     /// The shutdown no longer waits for open calls.
     DrainCalls,
     /// The shutdown no longer waits for anybody.

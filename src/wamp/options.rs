@@ -148,6 +148,10 @@ impl InvocationPolicy {
 pub struct RegisterOptions {
     /// How the procedure is matched.
     pub match_policy: MatchPolicy,
+    /// The callee wants to know who calls (advanced profile, "Caller Identification").
+    pub disclose_caller: bool,
+    /// The callee keeps the time of calls itself (advanced profile, "Call Timeouts").
+    pub forward_timeout: bool,
     /// Who of several callees is called.
     pub invoke: InvocationPolicy,
     /// How many invocations this callee has open at most under this registration (Crossbar.io's option).
@@ -160,6 +164,8 @@ impl Options for RegisterOptions {
     fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), WrongOption> {
         match key {
             "match" => self.match_policy = match_policy(value)?,
+            "disclose_caller" => self.disclose_caller = bool(value, "disclose_caller")?,
+            "forward_timeout" => self.forward_timeout = bool(value, "forward_timeout")?,
             "invoke" => {
                 let invoke = InvocationPolicy::from_name(text(value, "invoke")?);
                 self.invoke = invoke.ok_or(WrongOption("invoke"))?;
@@ -167,6 +173,69 @@ impl Options for RegisterOptions {
             "concurrency" => self.concurrency = Some(concurrency(value).ok_or(WrongOption("concurrency"))?),
             "force_reregister" => self.force_reregister = bool(value, "force_reregister")?,
             _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// `CALL.Options`
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CallOptions {
+    /// The caller wants the callee to know who calls (advanced profile, "Caller Identification").
+    pub disclose_me: bool,
+    /// More CALLs with the same request id follow (advanced profile, "Progressive Call Invocations").
+    pub progress: bool,
+    /// The caller takes more RESULTs than one (advanced profile, "Progressive Call Results").
+    pub receive_progress: bool,
+    /// How long the answer may take; 0: however long it takes. `None`: not said (advanced profile, "Call Timeouts").
+    pub timeout_ms: Option<u64>,
+    /// Attributes that travel on are among the options.
+    pub custom: bool,
+}
+
+impl Options for CallOptions {
+    fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), WrongOption> {
+        match key {
+            "disclose_me" => self.disclose_me = bool(value, "disclose_me")?,
+            "progress" => self.progress = bool(value, "progress")?,
+            "receive_progress" => self.receive_progress = bool(value, "receive_progress")?,
+            "timeout" => self.timeout_ms = Some(unsigned(value, "timeout")?),
+            _ => self.custom |= forwarded(key),
+        }
+        Ok(())
+    }
+}
+
+/// Options of a CALL that goes on with a call: all others are those of the first.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct FurtherCallOptions {
+    /// More CALLs follow even this one.
+    pub progress: bool,
+}
+
+impl Options for FurtherCallOptions {
+    fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), WrongOption> {
+        if key == "progress" {
+            self.progress = bool(value, "progress")?;
+        }
+        Ok(())
+    }
+}
+
+/// `YIELD.Options`
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct YieldOptions {
+    /// More YIELDs follow (advanced profile, "Progressive Call Results").
+    pub progress: bool,
+    /// Attributes that travel on are among the options.
+    pub custom: bool,
+}
+
+impl Options for YieldOptions {
+    fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), WrongOption> {
+        match key {
+            "progress" => self.progress = bool(value, "progress")?,
+            _ => self.custom |= forwarded(key),
         }
         Ok(())
     }
@@ -218,7 +287,7 @@ impl Options for PassthruOptions {
     }
 }
 
-/// Options of a message of which the router reads none itself: CALL, YIELD, and the details of ERROR.
+/// Options of a message of which the router reads none itself: the details of ERROR.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CustomOptions {
     /// Attributes that travel on are among the options.
@@ -283,6 +352,13 @@ fn bool(value: &Value<'_>, key: &'static str) -> Result<bool, WrongOption> {
     }
 }
 
+fn unsigned(value: &Value<'_>, key: &'static str) -> Result<u64, WrongOption> {
+    match value {
+        Value::Unsigned(value) => Ok(*value),
+        _ => Err(WrongOption(key)),
+    }
+}
+
 fn text<'v>(value: &'v Value<'_>, key: &'static str) -> Result<&'v str, WrongOption> {
     match value {
         Value::Text(text) => Ok(text),
@@ -327,6 +403,26 @@ mod tests {
         assert_eq!(options.used(), Err(WrongOption("ppt_scheme")));
         options.set("ppt_scheme", &Value::text("x_mine")).unwrap();
         assert_eq!(options.used(), Ok(true));
+    }
+
+    #[test]
+    fn a_timeout_is_a_whole_number_that_is_not_negative() {
+        let mut options = CallOptions::default();
+        for wrong in [Value::Signed(-1), Value::Float(1.0), Value::text("1"), Value::Bool(true)] {
+            assert_eq!(options.set("timeout", &wrong), Err(WrongOption("timeout")));
+        }
+        options.set("timeout", &Value::Unsigned(u64::MAX)).unwrap();
+        options.set("_trace", &Value::Null).unwrap();
+        assert_eq!(options, CallOptions { timeout_ms: Some(u64::MAX), custom: true, ..Default::default() });
+    }
+
+    #[test]
+    fn a_further_call_has_one_option() {
+        let mut options = FurtherCallOptions::default();
+        options.set("timeout", &Value::text("never read")).unwrap();
+        assert_eq!(options.set("progress", &Value::Unsigned(1)), Err(WrongOption("progress")));
+        options.set("progress", &Value::Bool(true)).unwrap();
+        assert!(options.progress);
     }
 
     #[test]

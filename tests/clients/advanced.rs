@@ -73,7 +73,6 @@ fn with_all(feature: &'static str) {
 
 /// A callee that announces no call canceling, as those in JavaScript, is one without progressive results.
 #[test]
-#[ignore = "the router does not announce progressive results"]
 fn progressive_results() {
     passes_python("progressive_results", Router::websocket_url, "msgpack");
     passes_python("progressive_results", Router::rawsocket_url, "json");
@@ -85,7 +84,6 @@ fn canceling() {
 }
 
 #[test]
-#[ignore = "the router does not announce call timeouts"]
 fn call_timeouts() {
     with_all("call_timeouts");
 }

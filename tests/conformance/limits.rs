@@ -209,9 +209,9 @@ fn an_event_that_no_queue_could_take_closes_nobody() {
 fn events_too_large_for_very_many_subscriptions_disturb_nobody() {
     // In JSON each of these characters takes six octets. The payload alone is more than the subscriber takes, or
     // fits, and only the whole message does not.
-    for characters in [200, 75] {
+    for characters in [200, 150] {
         let mut wire = Wire::with(1, KINDS[1], |settings| settings.limits.queued_bytes_per_turn = 10_000);
-        let small = wire.join_taking(0);
+        let small = wire.join_taking(1);
         let topic = "a".repeat(200);
         for (request, prefix) in (1..=200).map(|length| (length, &topic[..length])) {
             let subscribed = wire.ask(small, &format!(r#"[32,{request},{{"match":"prefix"}},"{prefix}"]"#));

@@ -1,19 +1,25 @@
 //! What the WAMP specification promises, file by file.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod announced;
+mod canceling;
+mod disclosure;
 mod history;
 mod limits;
 mod meta_registrations;
 mod meta_sessions;
 mod meta_subscriptions;
 mod passthru;
+mod progressive;
 mod publishing;
 mod pubsub;
+mod rerouting;
 mod retention;
 mod rpc;
 mod sessions;
 mod shared;
 mod testaments;
+mod timeouts;
 mod ubjson;
 mod vectors;
 mod wire;

@@ -138,7 +138,10 @@ fn a_caller_that_leaves_interrupts_its_callees() {
     everywhere(|mut wire| {
         let (caller, callee) = open_call(&mut wire);
         wire.reset(caller);
-        assert_eq!(wire.receive_one(callee), json!([69, 1, {"mode": "killnowait"}]));
+        assert_eq!(
+            wire.receive_one(callee),
+            json!([69, 1, {"mode": "killnowait", "reason": "wamp.error.canceled"}])
+        );
         // The answer had been on its way: it is nobody's.
         wire.send(callee, "[70,1,{}]");
         assert!(wire.receive(callee).is_empty() && !wire.ended(callee));
@@ -182,7 +185,10 @@ fn cancel_skip_kill_and_killnowait() {
         let (caller, callee) = open_call(&mut wire);
         wire.send(caller, r#"[49,1,{"mode":"kill"}]"#);
         assert!(wire.receive(caller).is_empty());
-        assert_eq!(wire.receive_one(callee), json!([69, 1, {"mode": "kill"}]));
+        assert_eq!(
+            wire.receive_one(callee),
+            json!([69, 1, {"mode": "kill", "reason": "wamp.error.canceled"}])
+        );
         wire.send(caller, r#"[49,1,{"mode":"kill"}]"#);
         assert!(wire.receive(callee).is_empty(), "a second CANCEL of the same kind says nothing new");
         wire.send(callee, r#"[8,68,1,{},"wamp.error.canceled",["stopped"]]"#);
@@ -191,7 +197,10 @@ fn cancel_skip_kill_and_killnowait() {
 
         let (caller, callee) = open_call(&mut wire);
         assert_eq!(head(&wire.ask(caller, "[49,1,{}]"), 5), canceled);
-        assert_eq!(wire.receive_one(callee), json!([69, 1, {"mode": "killnowait"}]));
+        assert_eq!(
+            wire.receive_one(callee),
+            json!([69, 1, {"mode": "killnowait", "reason": "wamp.error.canceled"}])
+        );
         wire.send(callee, "[70,1,{}]");
         assert!(wire.receive(caller).is_empty() && !wire.ended(callee));
         // Nothing is open any more: there is nothing to cancel, and that is no error.
@@ -271,10 +280,10 @@ fn arguments_and_results_survive_between_every_pair() {
     }
 }
 
-/// A RawSocket peer that takes messages of 512 octets at most.
+/// A RawSocket peer that takes messages of 1,024 octets at most.
 fn small_peer(wire: &mut Wire) -> Client {
     let small = wire.open(Kind::RawSocket(Serializer::Json), false);
-    wire.send_bytes(small, &[0x7f, 0x01, 0, 0]);
+    wire.send_bytes(small, &[0x7f, 0x11, 0, 0]);
     wire.receive_bytes(small);
     wire.send(small, r#"[1,"realm1",{"roles":{"caller":{},"callee":{}}}]"#);
     assert_eq!(wire.receive_one(small)[0], 2);
@@ -287,7 +296,7 @@ fn what_the_receiver_does_not_take_is_an_error_to_the_caller() {
         Wire::with(2, Kind::RawSocket(Serializer::Json), |settings| settings.agent = String::new());
     let (big, _) = wire.join();
     let small = small_peer(&mut wire);
-    let large = "x".repeat(600);
+    let large = "x".repeat(1_100);
     register(&mut wire, small, 1, "com.example.small");
     let error = wire.ask(big, &format!(r#"[48,1,{{}},"com.example.small",["{large}"]]"#));
     assert_eq!(head(&error, 5), json!([8, 48, 1, {}, "wamp.error.payload_size_exceeded"]));

@@ -38,9 +38,14 @@ fn welcome_names_roles_features_and_who_one_is() {
         }});
         let dealer = json!({"features": {
             "call_canceling": true,
+            "call_reroute": true,
+            "call_timeout": true,
+            "caller_identification": true,
             "pattern_based_registration": true,
             "payload_passthru_mode": true,
             "registration_meta_api": true,
+            "progressive_call_invocations": true,
+            "progressive_call_results": true,
             "registration_revocation": true,
             "session_meta_api": true,
             "shared_registration": true,

@@ -1,9 +1,11 @@
 //! REGISTER with `invoke`, `concurrency` and `force_reregister` (advanced profile, "Shared Registration", "Registration
 //! Revocation"; the latter two options are Crossbar.io's and Autobahn's).
 
-use fanwire::router::ShardIndex;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
+use crate::announced;
 use crate::wire::{Client, KINDS, Wire, everywhere, head};
 
 const PROCEDURE: &str = "com.example.work";
@@ -454,14 +456,199 @@ fn a_callee_is_busy_until_it_was_told_that_its_call_was_given_up() {
     wire.send_without_letters(hasty, "[49,1,{}]");
     // The letters of the one who has given up reach the callee's shard last.
     for (from, to) in [(1, 0), (0, 2)] {
-        let letters = std::mem::take(wire.shards[from].letters(ShardIndex(to as u8)));
-        for letter in letters {
-            wire.shards[to].take_letter(letter, wire.now);
-        }
+        wire.move_letters(from, to);
     }
     wire.settle();
     let kinds: Vec<Value> = wire.receive(callee).iter().map(|message| message[0].clone()).collect();
     assert_eq!(kinds, [68, 69, 68]);
     assert_eq!(head(&wire.receive_one(hasty), 5), error(1, "wamp.error.canceled"));
     wire.finish();
+}
+
+// Beside calls that take time, or come in parts.
+
+const IN_PARTS: &str = r#"{"progress":true}"#;
+
+fn call_with(wire: &mut Wire, caller: Client, request: u64, options: &str) {
+    wire.send(caller, &format!(r#"[48,{request},{options},"{PROCEDURE}",[{request}]]"#));
+}
+
+#[test]
+fn the_time_of_a_call_runs_while_it_waits() {
+    everywhere(|mut wire| {
+        let callee = announced::join(&mut wire);
+        announced::register(&mut wire, callee, r#"{"concurrency":1}"#, PROCEDURE);
+        let (one, _) = wire.join();
+        let (two, _) = wire.join();
+        call(&mut wire, one, 1);
+        call_with(&mut wire, two, 1, r#"{"timeout":1000}"#);
+        call_with(&mut wire, two, 2, r#"{"timeout":1500}"#);
+        call(&mut wire, one, 2);
+        assert_eq!(invoked(&mut wire, &[callee]), [(0, 1, 1)]);
+        wire.sleep(Duration::from_millis(1_000));
+        assert_eq!(head(&wire.receive_one(two), 5), error(1, "wamp.error.timeout"));
+        assert!(wire.receive(callee).is_empty(), "it knows nothing of it");
+        // The next one in line, which has 500 ms left.
+        wire.send(callee, "[70,1,{}]");
+        assert_eq!(wire.receive_one(one), json!([50, 1, {}]));
+        assert_eq!(invoked(&mut wire, &[callee]), [(0, 2, 2)]);
+        wire.sleep(Duration::from_millis(499));
+        assert!(wire.receive(two).is_empty());
+        wire.sleep(Duration::from_millis(1));
+        assert_eq!(head(&wire.receive_one(two), 5), error(2, "wamp.error.timeout"));
+        // INTERRUPT, and then the callee is free again.
+        let heard = wire.receive(callee);
+        assert_eq!((&heard[0][0], &heard[1][0], &heard[1][4]), (&json!(69), &json!(68), &json!([2])));
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_callee_that_keeps_the_time_has_all_of_it() {
+    everywhere(|mut wire| {
+        let callee = announced::join(&mut wire);
+        let options = r#"{"concurrency":1,"forward_timeout":true}"#;
+        announced::register(&mut wire, callee, options, PROCEDURE);
+        let (caller, _) = wire.join();
+        call(&mut wire, caller, 1);
+        call_with(&mut wire, caller, 2, r#"{"timeout":1000}"#);
+        assert_eq!(wire.receive_one(callee)[3], json!({}));
+        wire.sleep(Duration::from_millis(900));
+        wire.send(callee, "[70,1,{}]");
+        assert_eq!(wire.receive_one(caller), json!([50, 1, {}]));
+        assert_eq!(wire.receive_one(callee)[3], json!({"timeout": 1000}));
+        wire.sleep(Duration::from_millis(900));
+        wire.send(callee, "[70,2,{}]");
+        assert_eq!(wire.receive_one(caller), json!([50, 2, {}]));
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_progressive_result_frees_nobody() {
+    everywhere(|mut wire| {
+        let (caller, callee) = (announced::join(&mut wire), announced::join(&mut wire));
+        announced::register(&mut wire, callee, r#"{"concurrency":1}"#, PROCEDURE);
+        call_with(&mut wire, caller, 1, r#"{"receive_progress":true}"#);
+        call(&mut wire, caller, 2);
+        assert_eq!(invoked(&mut wire, &[callee]), [(0, 1, 1)]);
+        wire.send(callee, r#"[70,1,{"progress":true}]"#);
+        assert_eq!(wire.receive_one(caller), json!([50, 1, {"progress": true}]));
+        assert!(wire.receive(callee).is_empty());
+        wire.send(callee, "[70,1,{}]");
+        assert_eq!(invoked(&mut wire, &[callee]), [(0, 2, 2)]);
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_call_in_parts_does_not_wait() {
+    everywhere(|mut wire| {
+        let (caller, callee) = (announced::join(&mut wire), announced::join(&mut wire));
+        announced::register(&mut wire, callee, r#"{"concurrency":2}"#, PROCEDURE);
+        call_with(&mut wire, caller, 1, IN_PARTS);
+        call(&mut wire, caller, 2);
+        call(&mut wire, caller, 3);
+        call_with(&mut wire, caller, 4, IN_PARTS);
+        assert_eq!(head(&wire.receive_one(caller), 5), error(4, "wamp.error.unavailable"));
+        // Parts of the one that is open are no calls more.
+        call_with(&mut wire, caller, 1, IN_PARTS);
+        call_with(&mut wire, caller, 1, "{}");
+        assert_eq!(invoked(&mut wire, &[callee]), [(0, 1, 1), (0, 2, 2), (0, 1, 1), (0, 1, 1)]);
+        wire.send(callee, "[70,1,{}]");
+        assert_eq!(wire.receive_one(caller), json!([50, 1, {}]));
+        assert_eq!(invoked(&mut wire, &[callee]), [(0, 3, 3)]);
+        // The one that was refused was none.
+        call_with(&mut wire, caller, 4, "{}");
+        assert!(wire.receive(caller).is_empty() && wire.receive(callee).is_empty());
+        wire.finish();
+    });
+}
+
+/// The only free callee is there for a call in parts, though another call of its shard is in line: that one's own grant
+/// is on its way.
+#[test]
+fn a_call_in_parts_passes_those_whose_grants_are_on_their_way() {
+    let mut wire = Wire::new(3, KINDS[0]);
+    let caller = announced::join(&mut wire);
+    let one = announced::join(&mut wire);
+    let two = announced::join(&mut wire);
+    announced::register(&mut wire, one, r#"{"invoke":"first","concurrency":1}"#, PROCEDURE);
+    call(&mut wire, caller, 1);
+    call(&mut wire, caller, 2);
+    assert_eq!(invoked(&mut wire, &[one, two]), [(0, 1, 1)]);
+    // The second one is granted to the call that waits, and the first is free before that is known.
+    wire.send_without_letters(two, &format!(r#"[64,1,{{"invoke":"first","concurrency":1}},"{PROCEDURE}"]"#));
+    wire.send_without_letters(one, "[70,1,{}]");
+    let (at, of) = (wire.place(caller).0, wire.place(one).0);
+    wire.move_letters(of, at);
+    wire.send_without_letters(caller, &format!(r#"[48,3,{IN_PARTS},"{PROCEDURE}",[3]]"#));
+    wire.settle();
+    assert_eq!(wire.receive(two).iter().map(|message| message[0].clone()).collect::<Vec<_>>(), [65, 68]);
+    assert_eq!(wire.receive_one(one)[4], json!([3]));
+    assert_eq!(wire.receive_one(caller), json!([50, 1, {}]));
+    wire.finish();
+}
+
+/// The callee goes while the call is on its way. Others may have the first part; if there was a second, that is lost,
+/// and so is the call.
+#[test]
+fn a_call_in_parts_begins_anew_only_with_its_first() {
+    let (beside, mut lost, mut found) = (r#"{"invoke":"first"}"#, 0, 0);
+    for parts in 1..=3u64 {
+        for shards in 1..=3 {
+            let mut wire = Wire::new(shards, KINDS[0]);
+            let [caller, one, two] = [(); 3].map(|()| announced::join(&mut wire));
+            for callee in [one, two] {
+                announced::register(&mut wire, callee, beside, PROCEDURE);
+            }
+            for part in 1..=parts {
+                let options = if part == 3 { "{}" } else { IN_PARTS };
+                wire.send_without_letters(caller, &format!(r#"[48,1,{options},"{PROCEDURE}",[{part}]]"#));
+            }
+            wire.send_without_letters(one, "[66,2,1]");
+            wire.settle();
+            let arguments = |wire: &mut Wire, callee| -> Vec<Value> {
+                let heard = wire.receive(callee).into_iter().filter(|message| message[0] == 68);
+                heard.map(|message| message[4][0].clone()).collect()
+            };
+            let all: Vec<Value> = (1..=parts).map(Value::from).collect();
+            let (first, second) = (arguments(&mut wire, one), arguments(&mut wire, two));
+            let answers = wire.receive(caller);
+            if let [answer] = &answers[..] {
+                assert_eq!(head(answer, 5), error(1, "wamp.error.no_such_procedure"));
+                assert!(parts > 1 && first.is_empty() && second.is_empty());
+                lost += 1;
+            } else {
+                assert!(answers.is_empty() && [first, second].concat() == all);
+                found += 1;
+            }
+            wire.finish();
+        }
+    }
+    assert!(lost > 0 && found > 0, "{lost} {found}");
+}
+
+#[test]
+fn each_callee_is_told_what_it_has_asked_for() {
+    everywhere(|mut wire| {
+        let (caller, session) = wire.join();
+        let [told, untold] = [(); 2].map(|()| announced::join(&mut wire));
+        let disclose = r#"{"invoke":"roundrobin","disclose_caller":true}"#;
+        announced::register(&mut wire, told, disclose, PROCEDURE);
+        announced::register(&mut wire, untold, r#"{"invoke":"roundrobin"}"#, PROCEDURE);
+        for request in 1..=2 {
+            call(&mut wire, caller, request);
+        }
+        assert_eq!(wire.receive_one(told)[3]["caller"], json!(session));
+        assert_eq!(wire.receive_one(untold)[3], json!({}));
+        // Who registers again has its place, and wishes anew.
+        assert_eq!(wire.ask(untold, &format!(r#"[64,2,{disclose},"{PROCEDURE}"]"#))[0], 65);
+        for request in 3..=4 {
+            call(&mut wire, caller, request);
+        }
+        assert_eq!(wire.receive_one(told)[3]["caller"], json!(session));
+        assert_eq!(wire.receive_one(untold)[3]["caller"], json!(session));
+        wire.finish();
+    });
 }

@@ -277,11 +277,7 @@ impl Wire {
             let mut moved = false;
             for from in 0..self.shards.len() {
                 for to in 0..self.shards.len() {
-                    let letters = std::mem::take(self.shards[from].letters(ShardIndex(to as u8)));
-                    for letter in letters {
-                        moved = true;
-                        self.shards[to].take_letter(letter, self.now);
-                    }
+                    moved |= self.move_letters(from, to);
                 }
             }
             if !moved {
@@ -291,6 +287,16 @@ impl Wire {
         for shard in 0..self.shards.len() {
             self.flush(shard);
         }
+    }
+
+    /// Moves what one shard has written to another; true if that was anything.
+    pub fn move_letters(&mut self, from: usize, to: usize) -> bool {
+        let letters = std::mem::take(self.shards[from].letters(ShardIndex(to as u8)));
+        let moved = !letters.is_empty();
+        for letter in letters {
+            self.shards[to].take_letter(letter, self.now);
+        }
+        moved
     }
 
     fn flush(&mut self, shard: usize) {

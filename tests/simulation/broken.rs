@@ -71,6 +71,8 @@ fn well() -> Log {
             framing: Framing::WebSocket,
             message_bytes_max: usize::MAX,
             cancelable: true,
+            progressive: true,
+            reroutes: true,
         });
         if life != GUEST {
             script.joins(life);
@@ -123,16 +125,27 @@ fn calls(s: &mut Script) {
     s.hears(SUBSCRIBER, list![code::ERROR, code::UNSUBSCRIBE, 3, dict! {}, reason::NO_SUCH_SUBSCRIPTION]);
     for (invocation, sequence) in [(1usize, 3usize), (2, 4)] {
         let payload = tagged(PUBLISHER, sequence, "p.a");
-        s.says(PUBLISHER, list![code::CALL, sequence, dict! {}, "p.a", payload.clone()]);
-        s.hears(SUBSCRIBER, list![code::INVOCATION, invocation, 81, dict! {}, payload]);
+        let options = dict! { "receive_progress": true, "progress": true };
+        s.says(PUBLISHER, list![code::CALL, sequence, options, "p.a", payload.clone()]);
+        s.hears(SUBSCRIBER, list![code::INVOCATION, invocation, 81, dict! { "progress": true }, payload]);
     }
-    let answer = list![SUBSCRIBER, 1, "answer", PUBLISHER, 3];
-    s.says(SUBSCRIBER, list![code::YIELD, 1, dict! {}, answer.clone()]);
-    s.hears(PUBLISHER, list![code::RESULT, 3, dict! {}, answer]);
+    let last = tagged(PUBLISHER, 5, "p.a");
+    s.says(PUBLISHER, list![code::CALL, 3, dict! {}, "p.a", last.clone()]);
+    s.hears(SUBSCRIBER, list![code::INVOCATION, 1, 81, dict! {}, last]);
+    for (sequence, options) in
+        [(1usize, dict! { "progress": true }), (2, dict! { "progress": true }), (3, dict! {})]
+    {
+        let answer = list![SUBSCRIBER, sequence, "answer", PUBLISHER, 3];
+        s.says(SUBSCRIBER, list![code::YIELD, 1, options.clone(), answer.clone()]);
+        s.hears(PUBLISHER, list![code::RESULT, 3, options, answer]);
+    }
     s.quiet(false);
     s.says(PUBLISHER, list![code::CANCEL, 4, dict! {}]);
     s.hears(PUBLISHER, list![code::ERROR, code::CALL, 4, dict! {}, reason::CANCELED]);
-    s.hears(SUBSCRIBER, list![code::INTERRUPT, 2, dict! { "mode": "killnowait" }]);
+    s.hears(
+        SUBSCRIBER,
+        list![code::INTERRUPT, 2, dict! { "mode": "killnowait", "reason": reason::CANCELED }],
+    );
     s.quiet(true);
 }
 
@@ -241,13 +254,43 @@ const BROKEN: &[(&str, Breaks)] = &[
     ("no_lost_interest", |log| drop_heard(log, SUBSCRIBER, code::EVENT, 1)),
     ("registered_first", |log| swap_heard(log, SUBSCRIBER, code::REGISTERED, code::INVOCATION, 0)),
     ("silent_after_unregistered", |log| repeat_heard(log, SUBSCRIBER, code::INVOCATION)),
-    ("one_answer", |log| drop_heard(log, PUBLISHER, code::RESULT, 0)),
+    ("one_answer", |log| drop_heard(log, PUBLISHER, code::RESULT, 2)),
+    // A part behind the answer.
     ("one_answer", |log| repeat_heard(log, PUBLISHER, code::RESULT)),
     ("one_answer", |log| replace(log, PUBLISHER, code::RESULT, 1, 77)),
     ("one_answer", |log| {
         // Canceled and answered.
         let answer = list![SUBSCRIBER, 1, "answer", PUBLISHER, 4];
         hear_at_the_end(log, PUBLISHER, list![code::RESULT, 4, dict! {}, answer]);
+    }),
+    ("parts_together", |log| {
+        let at = heard(log, SUBSCRIBER, code::INVOCATION, 2);
+        message(log, at).0[1] = Item::from(2);
+    }),
+    ("parts_together", |log| {
+        let at = heard(log, SUBSCRIBER, code::INVOCATION, 2);
+        message(log, at).0[3] = dict! { "receive_progress": true };
+    }),
+    ("parts_together", |log| {
+        let at = heard(log, SUBSCRIBER, code::INVOCATION, 2);
+        log.entries[at].life = WATCHER;
+    }),
+    ("progress_order", |log| swap_heard(log, PUBLISHER, code::RESULT, code::RESULT, 1)),
+    ("progress_order", |log| swap_heard(log, PUBLISHER, code::RESULT, code::RESULT, 2)),
+    ("progress_order", |log| drop_heard(log, PUBLISHER, code::RESULT, 0)),
+    ("progress_order", |log| drop_heard(log, PUBLISHER, code::RESULT, 1)),
+    ("progress_order", |log| log.lives[PUBLISHER].progressive = false),
+    ("progress_order", |log| log.lives[SUBSCRIBER].progressive = false),
+    ("rerouted_in_time", |log| {
+        // Asked anew when it had begun.
+        let at = heard(log, SUBSCRIBER, code::INVOCATION, 0);
+        let invocation = message(log, at).0.clone();
+        hear_at_the_end(log, WATCHER, invocation);
+    }),
+    ("rerouted_in_time", |log| replace(log, PUBLISHER, code::ERROR, 4, reason::NO_AVAILABLE_CALLEE)),
+    ("interrupt_open", |log| {
+        let interrupt = dict! { "mode": "killnowait", "reason": reason::TIMEOUT };
+        replace(log, SUBSCRIBER, code::INTERRUPT, 2, interrupt);
     }),
     ("interrupt_open", |log| replace(log, SUBSCRIBER, code::INTERRUPT, 1, 1)),
     ("interrupt_open", |log| replace(log, SUBSCRIBER, code::INTERRUPT, 1, 3)),
@@ -289,6 +332,27 @@ const BROKEN: &[(&str, Breaks)] = &[
     ("isolation", |log| log.lives[PUBLISHER].realm = 1),
     ("delivered_once", |log| repeat_heard(log, SUBSCRIBER, code::EVENT)),
     ("delivered_once", |log| repeat_heard(log, SUBSCRIBER, code::INVOCATION)),
+    ("delivered_once", |log| {
+        // Another callee was asked, though the first was not unavailable.
+        let at = heard(log, SUBSCRIBER, code::INVOCATION, 0);
+        let invocation = message(log, at).0.clone();
+        hear_at_the_end(log, WATCHER, invocation);
+    }),
+    ("delivered_once", |log| {
+        // The same callee was asked again, when it had said that it is unavailable.
+        let declined = list![
+            code::ERROR,
+            code::INVOCATION,
+            2,
+            dict! {},
+            reason::UNAVAILABLE,
+            list![SUBSCRIBER, 9, "answer", PUBLISHER, 4]
+        ];
+        log.push(SUBSCRIBER, What::Said(Message(declined)));
+        let at = heard(log, SUBSCRIBER, code::INVOCATION, 1);
+        let invocation = message(log, at).0.clone();
+        hear_at_the_end(log, SUBSCRIBER, invocation);
+    }),
     ("payload_fidelity", |log| {
         replace(log, SUBSCRIBER, code::EVENT, 4, list![PUBLISHER, 1, "t.b"]);
     }),

@@ -11,7 +11,7 @@ use fanwire::wamp::{Serializer, reason};
 use crate::chance::Chance;
 use crate::checkers::{EVERYTHING, KILLED};
 use crate::item::{Item, Message, Tag};
-use crate::log::Misdeed;
+use crate::log::{Misdeed, option};
 use crate::wire::{Wire, rawsocket_frame};
 use crate::{dict, list};
 
@@ -22,7 +22,12 @@ const WILDCARDS: [&str; 5] = ["t..b", "t.", "t..", "t.a.", ".b.b"];
 const PROCEDURES: [&str; 6] = ["p.a", "p.b", "p.a.b", "p.a.b", "p.a", "P.A"];
 const PROCEDURE_PREFIXES: [&str; 3] = ["p.", "p.a", "p"];
 const PROCEDURE_WILDCARDS: [&str; 4] = ["p..b", "p.", "p.a.", ".a.b"];
+/// What most callees register, where they share.
+const SHARED: &str = "p.a.b";
 const INVALID: [&str; 4] = ["t..a", "", "t a", "wamp.own"];
+
+/// Policies of shared registrations whose choices the naive router foresees.
+pub const FORESEEABLE: [&str; 5] = ["roundrobin", "roundrobin", "first", "last", "_leastopen"];
 
 /// What a client may do next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,6 +90,10 @@ pub struct Client {
     pub realm: usize,
     pub stage: Stage,
     pub cancelable: bool,
+    /// It announces progressive results and invocations, as a caller and as a callee.
+    pub progressive: bool,
+    /// It announces that another callee may take a call for which it is unavailable.
+    pub reroutes: bool,
     /// Which request ids its listener takes.
     pub ids: RequestIds,
     /// It subscribes to the router's own events and does nothing else.
@@ -102,13 +111,19 @@ pub struct Client {
     pub session: u64,
     /// It may ask for what the naive router does not know.
     pub wild: bool,
+    /// The policy of all registrations, if they have one.
+    pub invoke: Option<&'static str>,
     sequence: u64,
     request: u64,
     subscriptions: Vec<u64>,
     registrations: Vec<u64>,
     pub owed: Vec<Owed>,
     calls: Vec<u64>,
+    /// Calls of which it has said that more follows, as far as it knows, and their procedures.
+    unfinished: Vec<(u64, &'static str)>,
     finished: Vec<u64>,
+    /// The last INVOCATION that was a new one.
+    invoked: u64,
 }
 
 impl Client {
@@ -118,6 +133,8 @@ impl Client {
             realm,
             stage: Stage::Opening,
             cancelable: chance.percent(60),
+            progressive: chance.percent(75),
+            reroutes: chance.percent(60),
             ids,
             watcher,
             watches_all: false,
@@ -127,21 +144,24 @@ impl Client {
             guilty: false,
             session: 0,
             wild: false,
+            invoke: None,
             sequence: 0,
             request: 0,
             subscriptions: Vec::new(),
             registrations: Vec::new(),
             owed: Vec::new(),
             calls: Vec::new(),
+            unfinished: Vec::new(),
             finished: Vec::new(),
+            invoked: 0,
         }
     }
 
     /// The next life on the same transport.
     pub fn again(&self, life: usize, realm: usize, chance: &mut Chance) -> Client {
-        let Client { big, mute, ids, watcher, watches_all, retains, wild, .. } = *self;
+        let Client { big, mute, ids, watcher, watches_all, retains, wild, invoke, .. } = *self;
         let fresh = Client::new(life, realm, chance, ids, watcher);
-        Client { big, mute, watches_all, retains, wild, stage: Stage::Opened, ..fresh }
+        Client { big, mute, watches_all, retains, wild, invoke, stage: Stage::Opened, ..fresh }
     }
 
     /// GOODBYE, then HELLO and the first requests of the next life, none of which waits for an answer: which life says
@@ -171,11 +191,20 @@ impl Client {
 
     /// HELLO.
     pub fn hello(&self, realm: &str) -> Message {
-        let features = dict! { "call_canceling": self.cancelable };
+        let progressive = dict! {
+            "progressive_call_results": self.progressive,
+            "progressive_call_invocations": self.progressive,
+        };
+        let features = dict! {
+            "call_canceling": self.cancelable,
+            "call_reroute": self.reroutes,
+            "progressive_call_results": self.progressive,
+            "progressive_call_invocations": self.progressive,
+        };
         let roles = dict! {
             "publisher": dict! {},
             "subscriber": dict! {},
-            "caller": dict! {},
+            "caller": dict! { "features": progressive },
             "callee": dict! { "features": features },
         };
         Message(list![code::HELLO, realm, dict! { "roles": roles, "agent": "simulation" }])
@@ -197,10 +226,14 @@ impl Client {
             code::REGISTERED if !self.registrations.contains(&message.number(2)) => {
                 self.registrations.push(message.number(2));
             }
+            // Another part of an invocation, which may be answered already.
+            code::INVOCATION if message.number(1) <= self.invoked => {}
             code::INVOCATION => {
+                self.invoked = message.number(1);
                 let tag = message.tag().unwrap_or(Tag { life: usize::MAX, sequence: 0 });
                 self.owed.push(Owed { request: message.number(1), tag });
             }
+            code::RESULT if option(message, "progress", false) => {}
             code::RESULT => self.finish(message.number(1)),
             code::ERROR if message.number(1) == code::CALL => self.finish(message.number(2)),
             _ => {}
@@ -209,6 +242,7 @@ impl Client {
 
     fn finish(&mut self, request: u64) {
         self.calls.retain(|call| *call != request);
+        self.unfinished.retain(|(call, _)| *call != request);
         self.finished.push(request);
     }
 
@@ -239,8 +273,10 @@ impl Client {
             }
             Act::Publish => self.publish(chance),
             Act::Register => {
-                let (uri, mut options) =
-                    pattern(&PROCEDURES, &PROCEDURE_PREFIXES, &PROCEDURE_WILDCARDS, chance);
+                let (uri, mut options) = match self.invoke.is_some() && chance.percent(50) {
+                    true => (SHARED, dict! {}),
+                    false => pattern(&PROCEDURES, &PROCEDURE_PREFIXES, &PROCEDURE_WILDCARDS, chance),
+                };
                 self.share(&mut options, chance);
                 list![code::REGISTER, self.next(chance), options, uri]
             }
@@ -300,9 +336,10 @@ impl Client {
 
     /// Options of a registration that others may join, or that bounds how much is asked of it.
     fn share(&self, options: &mut Item, chance: &mut Chance) {
-        const FORESEEABLE: [&str; 5] = ["roundrobin", "roundrobin", "first", "last", "_leastopen"];
         let Item::Dict(options) = options else { return };
-        if chance.percent(60) {
+        if let Some(invoke) = self.invoke {
+            options.push(("invoke".to_owned(), Item::from(invoke)));
+        } else if chance.percent(60) {
             let invoke = match chance.below(10) {
                 0 if self.wild => "random",
                 1 if self.wild => "_poweroftwo",
@@ -355,24 +392,70 @@ impl Client {
     }
 
     fn call(&mut self, chance: &mut Chance) -> Vec<Item> {
-        let procedure = concrete(&PROCEDURES, chance);
+        if !self.unfinished.is_empty() && chance.percent(60) {
+            return self.further_call(chance);
+        }
+        let procedure = match self.invoke.is_some() && chance.percent(50) {
+            true => SHARED,
+            false => concrete(&PROCEDURES, chance),
+        };
         let request = self.next(chance);
         self.calls.push(request);
-        let mut message = list![code::CALL, request, own_options(chance), procedure];
+        let mut options = own_options(chance);
+        if let Item::Dict(entries) = &mut options {
+            if chance.percent(60) {
+                entries.push(("receive_progress".to_owned(), Item::from(true)));
+            }
+            if chance.percent(10) {
+                entries.push(("timeout".to_owned(), Item::from(chance.between(1, 500))));
+            }
+            // Where ids come in any order a part that comes too late is a new call.
+            if self.progressive && self.ids != RequestIds::Any && chance.percent(25) {
+                entries.push(("progress".to_owned(), Item::from(true)));
+                self.unfinished.push((request, procedure));
+            }
+        }
+        let mut message = list![code::CALL, request, options, procedure];
         self.tag(procedure, None, chance, &mut message);
         message
     }
 
-    /// Answers the oldest or any invocation that is owed.
+    /// Another part of a call; its options but for `progress` are nobody's.
+    fn further_call(&mut self, chance: &mut Chance) -> Vec<Item> {
+        let at = chance.below(self.unfinished.len());
+        let (request, procedure) = self.unfinished[at];
+        let more = chance.percent(60);
+        if !more {
+            self.unfinished.remove(at);
+        }
+        let options = dict! { "progress": more, "_own": "ignored", "timeout": 1, "receive_progress": true };
+        let mut message = list![code::CALL, request, options, procedure];
+        self.tag(procedure, None, chance, &mut message);
+        message
+    }
+
+    /// Answers any invocation that is owed, or says that it is at work, whether it was asked to or not.
     pub fn answer(&mut self, chance: &mut Chance) -> Option<Message> {
         if self.owed.is_empty() {
             return None;
         }
-        let owed = self.owed.remove(chance.below(self.owed.len()));
+        let at = chance.below(self.owed.len());
+        let owed = self.owed[at];
+        if chance.percent(30) {
+            let mut options = own_options(chance);
+            if let Item::Dict(entries) = &mut options {
+                entries.push(("progress".to_owned(), Item::from(true)));
+            }
+            let mut message = list![code::YIELD, owed.request, options];
+            self.tag("part", Some(owed.tag), chance, &mut message);
+            return Some(Message(message));
+        }
+        self.owed.remove(at);
         let mut message = match chance.percent(75) {
             true => list![code::YIELD, owed.request, own_options(chance)],
             false => {
-                list![code::ERROR, code::INVOCATION, owed.request, own_options(chance), "app.error.failed"]
+                let uri = if chance.percent(60) { reason::UNAVAILABLE } else { "app.error.failed" };
+                list![code::ERROR, code::INVOCATION, owed.request, own_options(chance), uri]
             }
         };
         self.tag("answer", Some(owed.tag), chance, &mut message);

@@ -21,10 +21,15 @@ pub const MUST_HAPPEN: &[&str] = &[
     "a callee left with calls open",
     "a callee joined another realm while a letter invoked it",
     "a caller left and its callee was interrupted",
+    "a call was taken by another callee",
+    "a further part of a call crossed shards",
+    "a further part of a call came too late",
     "a letter found that its subscriber had gone",
     "a meta event of a realm was read",
     "a meta event told of on_delete",
     "a meta event told of on_leave",
+    "a progressive result crossed shards",
+    "a progressive result was dropped",
     "a publisher got its own event",
     "a session was killed",
     "a testament was read",
@@ -61,7 +66,9 @@ pub const MUST_HAPPEN: &[&str] = &[
     "the router said GOODBYE",
     "the router was shut down",
     "wamp.error.canceled",
+    "wamp.error.feature_not_supported",
     "wamp.error.invalid_uri",
+    "wamp.error.no_available_callee",
     "wamp.error.no_such_procedure",
     "wamp.error.no_such_realm",
     "wamp.error.no_such_registration",
@@ -70,6 +77,7 @@ pub const MUST_HAPPEN: &[&str] = &[
     "wamp.error.payload_size_exceeded",
     "wamp.error.procedure_already_exists",
     "wamp.error.protocol_violation",
+    "wamp.error.timeout",
     "wamp.error.unavailable",
     "64 shards",
 ];
@@ -114,12 +122,13 @@ impl Coverage {
     }
 
     fn read_messages(&mut self, log: &Log) {
-        let topics = topics(log);
+        let (topics, further) = (topics(log), log.further_calls());
         let mut events: BTreeMap<(usize, Tag), usize> = BTreeMap::new();
         let goodbyes = log.heard().filter(|(_, _, m)| m.code() == code::GOODBYE && m.text(2) == KILLED);
         let killed: BTreeSet<usize> = goodbyes.map(|(_, life, _)| life).collect();
         self.count_many("a session was killed", killed.len());
         let mut retained: BTreeSet<(usize, u64, Tag)> = BTreeSet::new();
+        let mut invoked = BTreeSet::new();
         for (_, life, message) in log.heard() {
             let uri = match message.code() {
                 code::ERROR => message.text(4),
@@ -160,7 +169,17 @@ impl Coverage {
                     let both = "an event reached a pattern and a topic of one session";
                     self.count_many(both, usize::from(*times == 2));
                 }
-                code::INVOCATION => self.count_many("a call crossed shards", usize::from(crossed)),
+                code::RESULT if option(message, "progress", false) => {
+                    self.count_many("a progressive result crossed shards", usize::from(crossed));
+                }
+                code::INVOCATION if further.contains_key(&tag) => {
+                    self.count_many("a further part of a call crossed shards", usize::from(crossed));
+                }
+                code::INVOCATION => {
+                    self.count_many("a call crossed shards", usize::from(crossed));
+                    let anew = !invoked.insert(tag);
+                    self.count_many("a call was taken by another callee", usize::from(anew));
+                }
                 _ => {}
             }
         }
@@ -211,7 +230,7 @@ impl Coverage {
                 What::Heard(m) if m.code() == code::INVOCATION => {
                     m.tag().map(|tag| invoked.insert((life, m.number(1)), tag));
                 }
-                What::Heard(m) if m.code() == code::RESULT => {
+                What::Heard(m) if m.code() == code::RESULT && !option(m, "progress", false) => {
                     answered.insert((life, m.number(1)));
                 }
                 What::Heard(m) if m.code() == code::ERROR && m.number(1) == code::CALL => {

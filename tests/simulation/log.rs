@@ -2,6 +2,7 @@
 //!
 //! The checkers know nothing else: they can be shown a log that no router made, which is how they are tested.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use fanwire::error::CloseReason;
@@ -9,7 +10,7 @@ use fanwire::transport::Framing;
 use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, Serializer, reason};
 
-use crate::item::{Item, Message};
+use crate::item::{Item, Message, Tag};
 
 /// One session, or the attempt to have one. A transport that joins again begins a new life; lives are never used
 /// again, other than session ids, which come from the router.
@@ -25,6 +26,17 @@ pub struct Life {
     pub message_bytes_max: usize,
     /// The client announces `call_canceling` as a callee.
     pub cancelable: bool,
+    /// The client announces progressive results and invocations as a caller and as a callee.
+    pub progressive: bool,
+    /// The client announces `call_reroute` as a callee.
+    pub reroutes: bool,
+}
+
+impl Life {
+    /// It may send progressive results, and takes calls in parts: not if it cannot be interrupted.
+    pub fn is_progressive_callee(&self) -> bool {
+        self.cancelable && self.progressive
+    }
 }
 
 /// How a dishonest client breaks the protocol.
@@ -112,6 +124,20 @@ impl Log {
             What::Said(message) => Some((at, entry.life, message)),
             _ => None,
         })
+    }
+
+    /// Every CALL that goes on with another: its tag, and that of the first.
+    pub fn further_calls(&self) -> BTreeMap<Tag, Tag> {
+        let mut first: BTreeMap<(usize, u64), Tag> = BTreeMap::new();
+        let mut further = BTreeMap::new();
+        for (_, life, message) in self.said().filter(|(_, _, message)| message.code() == code::CALL) {
+            let Some(tag) = message.tag() else { continue };
+            let first = *first.entry((life, message.number(1))).or_insert(tag);
+            if first != tag {
+                further.insert(tag, first);
+            }
+        }
+        further
     }
 
     /// Every message a client read: position, life, message.
@@ -222,6 +248,11 @@ pub fn option(message: &Message, key: &str, default: bool) -> bool {
         Some(Item::Bool(value)) => *value,
         _ => default,
     }
+}
+
+/// True if a CALL allows itself a time, which may then be over.
+pub fn is_hurried(call: &Message) -> bool {
+    call.entry(2, "timeout").is_some()
 }
 
 /// True if a message ends the session for good.

@@ -9,6 +9,7 @@ use fanwire::router::RequestIds;
 use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, UriCheck, reason, uri};
 
+use crate::client::Client;
 use crate::item::{Item, Message, Tag};
 use crate::log::{option, policy};
 use crate::{dict, list};
@@ -41,7 +42,11 @@ fn precedence(policy: MatchPolicy, pattern: &str) -> (u8, usize, Vec<usize>) {
 struct Session {
     realm: usize,
     cancelable: bool,
+    progressive: bool,
+    reroutes: bool,
     ids: RequestIds,
+    /// It has sent a CALL of which more would follow.
+    in_parts: bool,
     request: u64,
     invocation: u64,
 }
@@ -87,6 +92,24 @@ impl Registration {
         self.round = self.members[place + 1..].to_vec();
         chosen
     }
+
+    /// The callee of a call that these could not take, the last of them just now. Nobody's turn is taken.
+    fn choose_other(&self, asked: &[usize], open: &[usize]) -> Option<usize> {
+        let others = |of: &[usize]| -> Vec<usize> {
+            of.iter().copied().filter(|life| !asked.contains(life)).collect()
+        };
+        let last = self.members.iter().position(|life| Some(life) == asked.last());
+        let (before, behind) = self.members.split_at(last.map_or(0, |place| place + 1));
+        let in_turn = [others(behind), others(before)].concat();
+        match self.invoke.as_str() {
+            "first" => others(&self.members).first().copied(),
+            "last" => others(&self.members).last().copied(),
+            "_leastopen" => {
+                in_turn.into_iter().min_by_key(|life| open.iter().filter(|callee| *callee == life).count())
+            }
+            _ => in_turn.first().copied(),
+        }
+    }
 }
 
 struct Call {
@@ -94,7 +117,23 @@ struct Call {
     request: u64,
     callee: usize,
     registration: u64,
+    /// Its callee has not left the registration since.
+    counted: bool,
     invocation: u64,
+    /// The caller takes progressive results.
+    receives: bool,
+    /// It has been asked to stop.
+    killed: bool,
+    /// Of every INVOCATION to its callee.
+    details: Vec<(String, Item)>,
+    /// The first CALL.
+    message: Message,
+    /// Who could not take it.
+    asked: Vec<usize>,
+    /// Nobody else may take it: a part has come or gone after the first, or nobody else was there.
+    settled: bool,
+    /// A part of its result has gone to the caller.
+    progressed: bool,
 }
 
 /// The router.
@@ -137,11 +176,15 @@ impl Naive {
     }
 
     /// A life joins a realm; `None` is a realm that does not exist.
-    pub fn join(&mut self, life: usize, realm: Option<usize>, cancelable: bool, ids: RequestIds) {
+    pub fn join(&mut self, client: &Client, life: usize, realm: Option<usize>) {
+        let Client { cancelable, progressive, reroutes, ids, .. } = *client;
         let Some(realm) = realm else {
             return self.send(life, list![code::ABORT, dict! {}, reason::NO_SUCH_REALM]);
         };
-        self.sessions.insert(life, Session { realm, cancelable, ids, request: 0, invocation: 0 });
+        let (in_parts, request, invocation) = (false, 0, 0);
+        let session =
+            Session { realm, cancelable, progressive, reroutes, ids, in_parts, request, invocation };
+        self.sessions.insert(life, session);
         let id = self.id();
         self.send(life, list![code::WELCOME, id, dict! {}]);
     }
@@ -195,6 +238,9 @@ impl Naive {
                 | code::UNREGISTER
                 | code::CALL
         );
+        if message.code() == code::CALL && session.in_parts && message.number(1) <= session.request {
+            return self.further_call(life, message);
+        }
         if counted {
             let before = std::mem::replace(&mut session.request, message.number(1));
             let follows = match session.ids {
@@ -343,7 +389,7 @@ impl Naive {
             self.registrations.remove(at);
         }
         for call in self.calls.iter_mut().filter(|call| call.callee == life && call.registration == id) {
-            call.registration = 0;
+            call.counted = false;
         }
     }
 
@@ -358,38 +404,109 @@ impl Naive {
 
     fn call(&mut self, life: usize, realm: usize, message: &Message) {
         let procedure = message.text(3);
+        let in_parts = option(message, "progress", false);
+        self.sessions.get_mut(&life).expect("it has joined").in_parts |= in_parts;
+        if in_parts && uri::reserved(procedure) {
+            return self.error(life, message, reason::FEATURE_NOT_SUPPORTED);
+        }
         if !self.checks[realm].uri(procedure) {
             return self.error(life, message, reason::INVALID_URI);
         }
-        let chosen = self
-            .registrations
-            .iter_mut()
-            .filter(|r| r.realm == realm && matches(r.policy, &r.procedure, procedure))
-            .filter(|_| !uri::reserved(procedure))
-            .max_by_key(|r| precedence(r.policy, &r.procedure));
-        let Some(chosen) = chosen else {
+        let Some(at) = self.answering(realm, procedure) else {
             return self.error(life, message, reason::NO_SUCH_PROCEDURE);
         };
-        let open = self.calls.iter().filter(|call| call.registration == chosen.id);
-        let life_called = chosen.choose(&open.map(|call| call.callee).collect::<Vec<_>>());
-        let callee = self.sessions.get_mut(&life_called).expect("registrations leave with their callee");
-        callee.invocation += 1;
-        let details = match chosen.policy {
-            MatchPolicy::Exact => dict! {},
-            _ => dict! { "procedure": procedure },
-        };
-        let mut invocation = list![code::INVOCATION, callee.invocation, chosen.id];
-        invocation.push(details);
-        invocation.extend_from_slice(message.payload());
-        let (callee, invocation_id) = (life_called, callee.invocation);
-        self.calls.push(Call {
+        let registration = self.registrations[at].id;
+        let open = self.open(registration);
+        let chosen = &mut self.registrations[at];
+        let call = Call {
             caller: life,
             request: message.number(1),
-            callee,
-            registration: chosen.id,
-            invocation: invocation_id,
-        });
-        self.send(callee, invocation);
+            callee: chosen.choose(&open),
+            registration,
+            counted: true,
+            invocation: 0,
+            receives: option(message, "receive_progress", false) && self.sessions[&life].progressive,
+            killed: false,
+            details: Vec::new(),
+            message: message.clone(),
+            asked: Vec::new(),
+            settled: !in_parts && chosen.members.len() == 1,
+            progressed: false,
+        };
+        self.begin(call);
+    }
+
+    /// Which registration answers calls of a procedure.
+    fn answering(&self, realm: usize, procedure: &str) -> Option<usize> {
+        let answers = |r: &Registration| r.realm == realm && matches(r.policy, &r.procedure, procedure);
+        (0..self.registrations.len())
+            .filter(|at| answers(&self.registrations[*at]) && !uri::reserved(procedure))
+            .max_by_key(|at| precedence(self.registrations[*at].policy, &self.registrations[*at].procedure))
+    }
+
+    /// The callees of a registration's invocations that are open.
+    fn open(&self, registration: u64) -> Vec<usize> {
+        let counted = self.calls.iter().filter(|call| call.counted && call.registration == registration);
+        counted.map(|call| call.callee).collect()
+    }
+
+    /// A call goes to the callee that was chosen for it.
+    fn begin(&mut self, mut call: Call) {
+        let callee = self.sessions.get_mut(&call.callee).expect("registrations leave with their callee");
+        if option(&call.message, "progress", false) && !(callee.cancelable && callee.progressive) {
+            return self.error(call.caller, &call.message, reason::FEATURE_NOT_SUPPORTED);
+        }
+        callee.invocation += 1;
+        call.invocation = callee.invocation;
+        call.details.clear();
+        let known = self.registrations.iter().find(|known| known.id == call.registration);
+        if known.is_some_and(|known| known.policy != MatchPolicy::Exact) {
+            call.details.push(("procedure".to_owned(), Item::from(call.message.text(3))));
+        }
+        if call.receives && callee.cancelable && callee.progressive {
+            call.details.push(("receive_progress".to_owned(), Item::from(true)));
+        }
+        self.invoke(&call, &call.message);
+        self.calls.push(call);
+    }
+
+    /// A callee cannot take a call: another one gets it, or the caller is told.
+    fn reroute(&mut self, mut call: Call) {
+        call.asked.push(call.callee);
+        let realm = self.sessions[&call.caller].realm;
+        let known = self.answering(realm, call.message.text(3)).map(|at| &self.registrations[at]);
+        let known = known.filter(|known| known.id == call.registration && !call.settled);
+        match known.and_then(|known| known.choose_other(&call.asked, &self.open(known.id))) {
+            Some(callee) => {
+                (call.callee, call.counted) = (callee, true);
+                self.begin(call);
+            }
+            None => self.error(call.caller, &call.message, reason::NO_AVAILABLE_CALLEE),
+        }
+    }
+
+    fn invoke(&mut self, call: &Call, message: &Message) {
+        let mut details = call.details.clone();
+        if option(message, "progress", false) {
+            details.push(("progress".to_owned(), Item::from(true)));
+        }
+        let mut invocation = list![code::INVOCATION, call.invocation, call.registration];
+        invocation.push(Item::Dict(details));
+        invocation.extend_from_slice(message.payload());
+        self.send(call.callee, invocation);
+    }
+
+    fn further_call(&mut self, life: usize, message: &Message) {
+        let request = message.number(1);
+        let Some(at) = self.calls.iter().position(|c| c.caller == life && c.request == request) else {
+            return;
+        };
+        let mut call = self.calls.remove(at);
+        call.settled = true;
+        if !call.killed {
+            self.invoke(&call, message);
+        }
+        self.calls.insert(at, call);
     }
 
     fn cancel(&mut self, life: usize, message: &Message) {
@@ -400,7 +517,8 @@ impl Naive {
         let mode = message.entry(2, "mode").and_then(Item::text).unwrap_or("killnowait").to_owned();
         let cancelable = self.sessions.get(&self.calls[at].callee).is_some_and(|callee| callee.cancelable);
         if mode == "kill" && cancelable {
-            let call = self.calls.remove(at);
+            let mut call = self.calls.remove(at);
+            call.killed = true;
             self.interrupt(&call, "kill");
             return self.calls.insert(at, call);
         }
@@ -418,7 +536,22 @@ impl Naive {
         let Some(at) = self.calls.iter().position(|c| c.callee == life && c.invocation == invocation) else {
             return;
         };
+        if message.code() == code::YIELD && option(message, "progress", false) {
+            let (callee, call) = (&self.sessions[&life], &self.calls[at]);
+            if callee.cancelable && callee.progressive && call.receives {
+                let (caller, request) = (call.caller, call.request);
+                self.calls[at].progressed = true;
+                let mut result = list![code::RESULT, request, dict! { "progress": true }];
+                result.extend_from_slice(message.payload());
+                self.send(caller, result);
+            }
+            return;
+        }
         let call = self.calls.remove(at);
+        let declines = message.code() == code::ERROR && message.text(4) == reason::UNAVAILABLE;
+        if declines && self.sessions[&life].reroutes && !call.progressed && !call.killed {
+            return self.reroute(call);
+        }
         let mut answer = match message.code() {
             code::YIELD => list![code::RESULT, call.request, dict! {}],
             _ => list![code::ERROR, code::CALL, call.request, dict! {}, message.text(4)],
@@ -506,10 +639,13 @@ impl Essence {
             code::INVOCATION => {
                 let (procedure, payload) = (message.entry(3, "procedure"), message.payload());
                 let name = name(self, Kind::Registration, message.number(2));
-                format!("INVOCATION {request} {name} {procedure:?} {payload:?}")
+                let (receives, more) = (message.entry(3, "receive_progress"), message.entry(3, "progress"));
+                format!("INVOCATION {request} {name} {procedure:?} {receives:?} {more:?} {payload:?}")
             }
             code::INTERRUPT => format!("INTERRUPT {request} {:?}", message.entry(2, "mode")),
-            code::RESULT => format!("RESULT {request} {:?}", message.payload()),
+            code::RESULT => {
+                format!("RESULT {request} {:?} {:?}", message.entry(2, "progress"), message.payload())
+            }
             code::ERROR => {
                 let (about, request, uri) = (message.number(1), message.number(2), message.text(4));
                 let payload = if message.tag().is_some() { message.payload() } else { &[] };

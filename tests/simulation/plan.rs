@@ -12,7 +12,7 @@ use fanwire::wamp::Serializer;
 
 use crate::chance::Chance;
 use crate::checkers::REALM_CHECKS;
-use crate::client::Act;
+use crate::client::{Act, FORESEEABLE};
 
 /// Which request ids the listeners take, in their order.
 pub const REQUEST_IDS: [RequestIds; 4] =
@@ -95,6 +95,8 @@ pub struct Plan {
     /// Clients publish to be retained and ask for what is: where no limit keeps it from them, and the naive router,
     /// which retains nothing, is not asked.
     pub retention: bool,
+    /// Every callee registers with this policy, so that registrations have several callees.
+    pub invoke: Option<&'static str>,
 }
 
 impl Plan {
@@ -150,6 +152,7 @@ impl Plan {
             kills,
             long_turns: *chance.pick(&[0, 20, 60]).expect("three are given"),
             drain: chance.percent(20),
+            invoke: if chance.percent(40) { chance.pick(&FORESEEABLE).copied() } else { None },
         }
     }
 
@@ -198,6 +201,7 @@ fn draw_limits(limits: &mut Limits, chance: &mut Chance) {
     small(&mut limits.registrations_per_session_max, 15, 1, 4);
     small(&mut limits.calls_open_per_session_max, 15, 1, 3);
     small(&mut limits.invocations_open_per_session_max, 15, 1, 3);
+    small(&mut limits.call_kept_bytes_max, 15, 600, 2_000);
     small(&mut limits.pattern_shapes_max, 15, 1, 3);
     if chance.percent(30) {
         limits.goodbye_ms_max = 60_000;

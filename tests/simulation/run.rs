@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fanwire::router::RequestIds;
+use fanwire::router::{RequestIds, Shard};
 use fanwire::wamp::message::code;
 
 use crate::chance::Chance;
@@ -27,7 +27,12 @@ pub fn run(seed: u64) -> Outcome {
     let mut world = World::new(seed);
     let went = if world.plan.calm { calm(&mut world) } else { wild(&mut world) };
     let verdict = went.and_then(|()| finish(&mut world)).and_then(|()| check(&world.log));
+    let counters: Vec<_> = world.shards.iter().map(Shard::counters).collect();
+    let unasked: u64 = counters.iter().map(|counters| counters.results_unasked).sum();
+    let late: u64 = counters.iter().map(|counters| counters.calls_too_late).sum();
     let World { mut coverage, log, .. } = world;
+    coverage.count_many("a progressive result was dropped", unasked as usize);
+    coverage.count_many("a further part of a call came too late", late as usize);
     coverage.read(&log);
     Outcome { coverage, log, verdict }
 }
@@ -261,7 +266,7 @@ fn calm_step(world: &mut World, naive: &mut Naive, names: &Essence) {
             let stray = world.chance.percent(3);
             world.join(peer, stray);
             let client = &world.peers[peer].client;
-            naive.join(client.life, (!stray).then_some(client.realm), client.cancelable, client.ids);
+            naive.join(client, client.life, (!stray).then_some(client.realm));
         }
         Stage::Joined if world.chance.percent(2) => {
             world.reset(peer);
@@ -276,7 +281,7 @@ fn calm_step(world: &mut World, naive: &mut Naive, names: &Essence) {
             for (life, message) in world.rejoin(peer, stray).into_iter().flatten() {
                 match (&world.peers[peer].next, message.code()) {
                     (Some(next), code::HELLO) => {
-                        naive.join(life, (!stray).then_some(next.realm), next.cancelable, next.ids);
+                        naive.join(next, life, (!stray).then_some(next.realm));
                     }
                     _ => naive.handle(life, &message),
                 }

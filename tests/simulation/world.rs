@@ -144,6 +144,7 @@ impl World {
         client.watches_all = !self.plan.calm && self.plan.testaments > 0;
         client.wild = !self.plan.calm;
         client.retains = self.plan.retention;
+        client.invoke = self.plan.invoke;
         self.log.lives.push(Life {
             connection: peer,
             realm,
@@ -152,6 +153,8 @@ impl World {
             framing,
             message_bytes_max: wire.message_bytes_max(),
             cancelable: client.cancelable,
+            progressive: client.progressive,
+            reroutes: client.reroutes,
         });
         let handshake = wire.handshake();
         self.peers.push(Peer {
@@ -192,9 +195,10 @@ impl World {
             let realm = self.chance.below(self.plan.realm_count);
             let next = self.log.lives.len();
             let client = self.peers[peer].client.again(next, realm, &mut self.chance);
-            let cancelable = client.cancelable;
+            let Client { cancelable, progressive, reroutes, .. } = client;
             self.peers[peer].client = client;
-            self.log.lives.push(Life { realm, cancelable, ..self.log.lives[life].clone() });
+            let before = self.log.lives[life].clone();
+            self.log.lives.push(Life { realm, cancelable, progressive, reroutes, ..before });
             self.coverage.count("joined again on the same transport");
         }
         let client = &mut self.peers[peer].client;
@@ -213,7 +217,13 @@ impl World {
         let mut next = client.again(life, realm, &mut self.chance);
         let name = if stray { "nowhere".to_owned() } else { realm_name(realm) };
         let messages = client.rejoin(&mut next, &name, self.plan.calm, &mut self.chance)?;
-        self.log.lives.push(Life { realm, cancelable: next.cancelable, ..before });
+        self.log.lives.push(Life {
+            realm,
+            cancelable: next.cancelable,
+            progressive: next.progressive,
+            reroutes: next.reroutes,
+            ..before
+        });
         self.peers[peer].next = Some(next);
         self.pipeline(peer, messages.clone());
         self.coverage.count("joined again before GOODBYE was answered");
@@ -433,7 +443,7 @@ impl World {
     pub fn invoked(&self, peer: usize) -> bool {
         let p = &self.peers[peer];
         let mut letters = self.letters.iter().filter(|(pair, _)| pair.1 == p.shard).flat_map(|(_, all)| all);
-        letters.any(|letter| matches!(letter, Letter::Invoke(invoke) if invoke.callee == p.key))
+        letters.any(|letter| matches!(letter, Letter::Invoke { callee, .. } if *callee == p.key))
     }
 
     /// After input: whatever the shard has is handled if it wants more, and may be kept if not.

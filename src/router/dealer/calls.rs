@@ -1,67 +1,212 @@
-//! The caller's side: CALL, CANCEL, and the one answer of each call (basic profile, "Calling and Invocations"; advanced
-//! profile, "Call Canceling").
+//! The caller's side: CALL, CANCEL, the progressive results and the one answer of each call (basic profile, "Calling
+//! and Invocations"; advanced profile, "Call Canceling", "Progressive Call Results", "Progressive Call Invocations",
+//! "Caller Identification").
+
+use std::sync::Arc;
 
 use super::choice::{Choice, choose};
 use super::{Dealer, OpenCall, unsendable};
 use crate::codec;
 use crate::codec::payload::OwnedPayload;
-use crate::error::Refusal;
+use crate::error::{Refusal, Violation};
+use crate::limits::Limits;
 use crate::router::directory::Callee;
-use crate::router::letter::{Attributes, CallKey, Complete, Invoke, Letter, Outcome, details};
-use crate::router::{Context, PeerKey, passthru};
+use crate::router::features::Feature;
+use crate::router::letter::{
+    Attributes, CallKey, CallTerms, Complete, Invoke, Letter, Outcome, Progress, details,
+};
+use crate::router::peer::Sent;
+use crate::router::session::Session;
+use crate::router::{Context, Disclosure, PeerKey, passthru};
 use crate::wamp::message::{self, Call, Cancel};
-use crate::wamp::options::{CancelMode, CancelOptions, CustomOptions};
-use crate::wamp::{MatchPolicy, Message};
+use crate::wamp::options::{CallOptions, CancelMode, CancelOptions, FurtherCallOptions};
+use crate::wamp::{MatchPolicy, Message, Value, reason};
+
+/// The options of a CALL that is not a further part of another. Only a caller that has announced to send calls in parts
+/// may say that one is.
+pub fn call_options(
+    cx: &mut Context<'_>,
+    key: PeerKey,
+    message: &Call<'_>,
+) -> Result<Result<CallOptions, Refusal>, Violation> {
+    let options: CallOptions = match codec::options(&message.options) {
+        Ok(options) => options,
+        Err(wrong) => return Ok(Err(wrong.into())),
+    };
+    if options.progress
+        && let Some(session) = cx.peers.session(key)
+    {
+        if !session.features.has(Feature::CallerProgressiveCallInvocations) {
+            return Err(Violation::UnannouncedProgress);
+        }
+        session.calls_in_parts = true;
+    }
+    Ok(Ok(options))
+}
 
 impl Dealer {
     /// CALL of a procedure that is not the router's own.
-    pub fn on_call(&mut self, cx: &mut Context<'_>, key: PeerKey, message: &Call<'_>) -> Result<(), Refusal> {
-        let CustomOptions { custom } = codec::options(&message.options)?;
-        if custom {
-            passthru::used(&message.options)?;
-        }
-        let procedure = &*message.procedure;
+    pub fn on_call(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: PeerKey,
+        message: &Call<'_>,
+    ) -> Result<Result<(), Refusal>, Violation> {
+        let options = call_options(cx, key, message)?;
+        Ok(options.and_then(|options| self.call(cx, key, message, &options)))
+    }
+
+    fn call(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: PeerKey,
+        message: &Call<'_>,
+        options: &CallOptions,
+    ) -> Result<(), Refusal> {
         let limits = &cx.router.settings.limits;
-        if procedure.len() > limits.uri_bytes_max || !self.realm.uri_check.uri(procedure) {
-            return Err(Refusal::InvalidUri);
-        }
+        let procedure = self.callable(limits, message, options)?;
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
         if cx.draining || session.calls.count() >= limits.calls_open_per_session_max {
             return Err(Refusal::Unavailable);
         }
-        let registration =
-            self.cache.procedure(&self.realm.directory, procedure).ok_or(Refusal::NoSuchProcedure)?;
-        let Choice { callee, slot, registration: shared } = choose(cx, registration)?;
+        let terms = self.terms(session, options, limits);
+        let call =
+            CallKey { serial: self.serial + 1, index: self.calls.vacant_key() as u32, shard: cx.index };
+        let Dealer { realm, cache, kept_bytes, .. } = self;
+        let registration = cache.procedure(&realm.directory, procedure).ok_or(Refusal::NoSuchProcedure)?;
+        let invoke = Arc::new(Invoke {
+            call,
+            realm: realm.key,
+            registration: registration.id,
+            procedure: (registration.policy != MatchPolicy::Exact).then(|| procedure.into()),
+            terms,
+            further: false,
+            progress: options.progress,
+            attributes: Attributes::of(&message.options, options.custom),
+            payload: OwnedPayload::copy(message.payload),
+        });
+        let kept = match options.progress || registration.callees.len() > 1 {
+            true => kept_bytes.keep(limits.call_kept_bytes_max, procedure, &invoke),
+            false => None,
+        };
+        if options.progress && kept.is_none() {
+            return Err(Refusal::Unavailable);
+        }
+        let choice = choose(cx, registration, !options.progress);
+        let Choice { callee, slot, registration } = choice.inspect_err(|_| {
+            if let Some(kept) = &kept {
+                kept_bytes.take_back(kept);
+            }
+        })?;
         self.serial += 1;
-        let call = OpenCall {
+        self.calls.insert(OpenCall {
             serial: self.serial,
             caller: key,
             request: message.request,
             callee,
             slot,
-            registration: shared,
+            registration,
             canceled: false,
-        };
-        let index = self.calls.insert(call) as u32;
-        let call = CallKey { serial: self.serial, index, shard: cx.index };
+            receives_progress: invoke.terms.receive_progress,
+            progressed: false,
+            kept,
+            timeout: None,
+        });
         let session = cx.peers.session(key).expect("seen above");
         session.calls.insert(message.request, call);
         cx.peers.counters.calls += 1;
-        let invoke = Invoke {
-            call,
-            realm: self.realm.key,
-            callee: callee.map_or(key, |callee| callee.peer),
-            registration: registration.id,
-            procedure: (registration.policy != MatchPolicy::Exact).then(|| procedure.into()),
-            attributes: Attributes::of(&message.options, custom),
-            payload: OwnedPayload::copy(message.payload),
+        self.begin_timeout(cx, call, invoke.terms.timeout_ms);
+        self.assign(cx, invoke);
+        Ok(())
+    }
+
+    /// The procedure, if such a CALL of it may be made in this realm.
+    fn callable<'m>(
+        &self,
+        limits: &Limits,
+        message: &'m Call<'_>,
+        options: &CallOptions,
+    ) -> Result<&'m str, Refusal> {
+        let procedure = &*message.procedure;
+        if procedure.len() > limits.uri_bytes_max || !self.realm.uri_check.uri(procedure) {
+            return Err(Refusal::InvalidUri);
+        }
+        if options.disclose_me && self.realm.settings.disclosure == Disclosure::Never {
+            return Err(Refusal::DiscloseMe);
+        }
+        if options.custom {
+            passthru::used(&message.options)?;
+        }
+        Ok(procedure)
+    }
+
+    fn terms(&self, session: &Session, options: &CallOptions, limits: &Limits) -> CallTerms {
+        CallTerms {
+            caller: session.identity.clone(),
+            disclosed: options.disclose_me || self.realm.settings.disclosure == Disclosure::Always,
+            // Who has not announced to take several RESULTs takes the first for the last.
+            receive_progress: options.receive_progress
+                && session.features.has(Feature::CallerProgressiveCallResults),
+            timeout_ms: self.timeout_ms(limits, options.timeout_ms),
+        }
+    }
+
+    /// CALL with the request id of an earlier one. It goes on with that call if there are more parts of it to come; if
+    /// the call is over its caller does not know that yet.
+    ///
+    /// A part behind the last, or of a call that has no parts, is a violation. One of another procedure is too: the
+    /// request ids of two calls do not meet.
+    pub fn on_further_call(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: PeerKey,
+        message: &Call<'_>,
+    ) -> Result<(), Violation> {
+        let call = cx.peers.session(key).and_then(|session| session.calls.get(&message.request).copied());
+        let Some(call) = call else {
+            cx.peers.counters.calls_too_late += 1;
+            return Ok(());
         };
-        self.assign(cx, Box::new(invoke));
+        let open = self.open_call(call).expect("a session's call is open");
+        let callee = open.callee.expect("a call in parts does not wait for a callee");
+        let canceled = open.canceled;
+        let kept = open.kept.as_mut().filter(|kept| kept.more_follows);
+        let kept = kept.filter(|kept| *kept.procedure == *message.procedure);
+        let kept = kept.ok_or(Violation::RequestOutOfOrder)?;
+        let FurtherCallOptions { progress } = match codec::options(&message.options) {
+            Ok(options) => options,
+            Err(wrong) => {
+                self.give_up(cx, call, CancelMode::KillNoWait, wrong.into());
+                return Ok(());
+            }
+        };
+        kept.in_parts = true;
+        kept.more_follows = progress;
+        let invoke = Invoke {
+            further: true,
+            progress,
+            attributes: kept.invoke.attributes.clone(),
+            procedure: kept.invoke.procedure.clone(),
+            terms: kept.invoke.terms.clone(),
+            payload: OwnedPayload::copy(message.payload),
+            ..*kept.invoke
+        };
+        if !progress {
+            self.forget(call);
+        }
+        // The callee was told to stop: more would only come too late.
+        if canceled {
+            cx.peers.counters.calls_too_late += 1;
+            return Ok(());
+        }
+        let letter = Letter::Invoke { callee: callee.peer, invoke: Arc::new(invoke) };
+        cx.letters.post(callee.shard, letter);
         Ok(())
     }
 
     /// CANCEL. A call that has been answered, or never was one, is none to cancel: the answer may have crossed the
-    /// CANCEL.
+    /// CANCEL. An unknown mode is answered with ERROR for the CANCEL, and the call goes on: to guess at a mode might
+    /// stop what the caller wants to have done.
     pub fn on_cancel(
         &mut self,
         cx: &mut Context<'_>,
@@ -76,17 +221,18 @@ impl Dealer {
             return Ok(());
         }
         open.canceled = true;
-        let callee = open.callee;
-        // Nobody has to be told of a call that waits, or will answer it.
-        let mode = if callee.is_some() { mode } else { CancelMode::Skip };
-        self.interrupt_callee(cx, call, callee, mode);
-        if mode != CancelMode::Kill {
-            self.complete(
-                cx,
-                Complete { call, realm: self.realm.key, outcome: Outcome::Refused(Refusal::Canceled) },
-            );
-        }
+        self.give_up(cx, call, mode, Refusal::Canceled);
         Ok(())
+    }
+
+    /// Tells the callee that the call is given up, and the caller too unless it waits for the callee's answer. A call
+    /// that waits for a callee has nobody to tell, or to wait for.
+    pub(super) fn give_up(&mut self, cx: &mut Context<'_>, call: CallKey, mode: CancelMode, reason: Refusal) {
+        let callee = self.calls[call.index as usize].callee;
+        self.interrupt_callee(cx, call, callee, mode, reason);
+        if mode != CancelMode::Kill || callee.is_none() {
+            self.complete(cx, Complete { call, realm: self.realm.key, outcome: Outcome::Refused(reason) });
+        }
     }
 
     pub(super) fn interrupt_callee(
@@ -95,44 +241,105 @@ impl Dealer {
         call: CallKey,
         callee: Option<Callee>,
         mode: CancelMode,
+        reason: Refusal,
     ) {
         let Some(callee) = callee else { return };
-        let letter = Letter::Interrupt { callee: callee.peer, realm: self.realm.key, call, mode };
+        let letter = Letter::Interrupt { callee: callee.peer, realm: self.realm.key, call, mode, reason };
         cx.letters.post(callee.shard, letter);
     }
 
-    /// Answers a call, if it is still open: it may have been canceled, or its caller may have left.
-    pub fn complete(&mut self, cx: &mut Context<'_>, complete: Complete) {
-        let index = complete.call.index as usize;
-        if self.calls.get(index).is_none_or(|call| call.serial != complete.call.serial) {
+    /// The call, if it is still open: it may have been canceled, or its caller may have left.
+    pub(super) fn open_call(&mut self, call: CallKey) -> Option<&mut OpenCall> {
+        self.calls.get_mut(call.index as usize).filter(|open| open.serial == call.serial)
+    }
+
+    /// Takes a call that is open off the table, with all that it has here. Its caller's session is the caller's.
+    /// `answered`: the callee has answered it.
+    pub(super) fn close_call(&mut self, cx: &mut Context<'_>, call: CallKey, answered: bool) -> OpenCall {
+        self.forget(call);
+        let mut open = self.calls.remove(call.index as usize);
+        self.end_timeout(cx, call, open.timeout.take());
+        self.vacate(cx, call, &open, answered);
+        open
+    }
+
+    /// RESULT that is not the last.
+    pub fn progress(&mut self, cx: &mut Context<'_>, progress: &Progress) {
+        let Some(open) = self.open_call(progress.call) else { return };
+        if !open.receives_progress {
+            cx.peers.counters.results_unasked += 1;
             return;
         }
-        let call = self.calls.remove(index);
-        let answered = !matches!(complete.outcome, Outcome::Refused(_));
-        self.close(cx, complete.call, &call, answered);
+        open.progressed = true;
+        if let Some(timeout) = &mut open.timeout {
+            timeout.restart(cx.now);
+        }
+        let (caller, request) = (open.caller, open.request);
+        let pairs = [("progress", Value::Bool(true))];
+        let details = details(&pairs, &progress.attributes);
+        let result = message::Result { request, details, payload: progress.payload.borrow() };
+        let sent = cx.peers.send(caller, &Message::Result(result));
+        // Without one of its parts the result is not what the callee has said.
+        if let Some(refusal) = unsendable(sent).filter(|_| sent != Sent::Gone) {
+            self.give_up(cx, progress.call, CancelMode::KillNoWait, refusal);
+        }
+    }
+
+    /// Answers a call, if it is still open, or asks the next callee.
+    pub fn complete(&mut self, cx: &mut Context<'_>, complete: Complete) {
+        if self.open_call(complete.call).is_none() {
+            return;
+        }
+        let outcome = match complete.outcome {
+            Outcome::Declined { attributes, payload } => {
+                match self.declined(cx, complete.call, attributes, payload) {
+                    Some(outcome) => outcome,
+                    None => return,
+                }
+            }
+            outcome => outcome,
+        };
+        let answered = !matches!(outcome, Outcome::Refused(_));
+        let call = self.close_call(cx, complete.call, answered);
         if let Some(session) = cx.peers.session(call.caller) {
             session.calls.remove(&call.request);
         }
-        let sent = match &complete.outcome {
-            Outcome::Refused(refusal) => return cx.refuse_call(call.caller, call.request, *refusal),
-            Outcome::Result { attributes, payload } => {
-                let details = details(&[], attributes);
-                let result = message::Result { request: call.request, details, payload: payload.borrow() };
-                cx.peers.send(call.caller, &Message::Result(result))
-            }
-            Outcome::Error { error, attributes, payload } => {
-                let error = message::Error {
-                    request_type: message::code::CALL,
-                    request: call.request,
-                    details: details(&[], attributes),
-                    error: (&**error).into(),
-                    payload: payload.borrow(),
-                };
-                cx.peers.send(call.caller, &Message::Error(error))
-            }
-        };
-        if let Some(refusal) = unsendable(sent) {
-            cx.refuse_call(call.caller, call.request, refusal);
-        }
+        answer(cx, &call, &outcome);
     }
+}
+
+/// RESULT or ERROR.
+fn answer(cx: &mut Context<'_>, call: &OpenCall, outcome: &Outcome) {
+    let sent = match outcome {
+        Outcome::Refused(refusal) => return cx.refuse_call(call.caller, call.request, *refusal),
+        Outcome::Result { attributes, payload } => {
+            let details = details(&[], attributes);
+            let result = message::Result { request: call.request, details, payload: payload.borrow() };
+            cx.peers.send(call.caller, &Message::Result(result))
+        }
+        Outcome::Error { error, attributes, payload } => send_error(cx, call, error, attributes, payload),
+        Outcome::Declined { attributes, payload } => {
+            send_error(cx, call, reason::UNAVAILABLE, attributes, payload)
+        }
+    };
+    if let Some(refusal) = unsendable(sent) {
+        cx.refuse_call(call.caller, call.request, refusal);
+    }
+}
+
+fn send_error(
+    cx: &mut Context<'_>,
+    call: &OpenCall,
+    error: &str,
+    attributes: &Option<Attributes>,
+    payload: &OwnedPayload,
+) -> Sent {
+    let error = message::Error {
+        request_type: message::code::CALL,
+        request: call.request,
+        details: details(&[], attributes),
+        error: error.into(),
+        payload: payload.borrow(),
+    };
+    cx.peers.send(call.caller, &Message::Error(error))
 }

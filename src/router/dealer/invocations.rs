@@ -1,79 +1,174 @@
-//! The callee's side: INVOCATION, INTERRUPT, and what the callee answers with YIELD or ERROR.
+//! The callee's side: INVOCATION, INTERRUPT, and what the callee answers with YIELD or ERROR (basic profile, "Calling
+//! and Invocations"; advanced profile, "Call Canceling", "Progressive Call Results", "Progressive Call Invocations",
+//! "Call Timeouts", "Caller Identification", "Call Trust Levels").
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use super::{Dealer, unsendable};
 use crate::codec;
 use crate::codec::payload::OwnedPayload;
 use crate::error::{Refusal, Violation};
-use crate::router::features::Feature;
-use crate::router::letter::{Attributes, CallKey, Complete, Invoke, Letter, Outcome, details};
-use crate::router::session::Session;
+use crate::router::features::{Feature, Features};
+use crate::router::letter::{Attributes, CallKey, Complete, Invoke, Letter, Outcome, Progress, details};
+use crate::router::peer::Sent;
+use crate::router::session::{CalleeWishes, OpenInvocation, Session};
 use crate::router::{Context, PeerKey, passthru};
 use crate::wamp::message::{self, Invocation, Yield};
-use crate::wamp::options::{CancelMode, CustomOptions};
+use crate::wamp::options::{CancelMode, CustomOptions, YieldOptions};
 use crate::wamp::{Dict, Message, RequestId, UriCheck, Value, reason};
 
 impl Dealer {
     /// Sends INVOCATION, or completes the call with the reason why not. If the callee has gone the call goes back: it
     /// may have been one of several.
-    pub fn invoke(&mut self, cx: &mut Context<'_>, invoke: Box<Invoke>) {
-        match self.try_invoke(cx, &invoke) {
+    pub fn invoke(&mut self, cx: &mut Context<'_>, callee: PeerKey, invoke: Arc<Invoke>) {
+        if invoke.further {
+            return self.invoke_further(cx, callee, &invoke);
+        }
+        match self.try_invoke(cx, callee, &invoke) {
             Ok(()) => {}
             Err(Refusal::NoSuchProcedure) => cx.letters.post(invoke.call.shard, Letter::Return(invoke)),
             Err(refusal) => self.complete_with(cx, invoke.call, Outcome::Refused(refusal)),
         }
     }
 
-    fn try_invoke(&mut self, cx: &mut Context<'_>, invoke: &Invoke) -> Result<(), Refusal> {
+    fn try_invoke(&mut self, cx: &mut Context<'_>, callee: PeerKey, invoke: &Invoke) -> Result<(), Refusal> {
         let invocations_open_max = cx.router.settings.limits.invocations_open_per_session_max;
         // Unregistered, or left, after the caller's shard looked.
         let gone = if cx.draining { Refusal::Unavailable } else { Refusal::NoSuchProcedure };
-        let session = self.callee_session(cx, invoke.callee);
-        let session = session.filter(|session| session.registrations.contains_key(&invoke.registration));
-        let session = session.ok_or(gone)?;
+        let session = self.callee_session(cx, callee).ok_or(gone)?;
+        let wishes = session.registrations.get(&invoke.registration).ok_or(gone)?.wishes;
         if session.invocations.count() >= invocations_open_max {
             return Err(Refusal::Unavailable);
+        }
+        if invoke.progress && !session.features.takes_parts() {
+            return Err(Refusal::FeatureNotSupported);
         }
         let passthru = invoke.attributes.as_ref().is_some_and(Attributes::passthru);
         if passthru && !session.features.has(Feature::CalleePayloadPassthru) {
             return Err(Refusal::FeatureNotSupported);
         }
-        let request = session.invocation.next();
-        let procedure = invoke.procedure.as_deref().map(|procedure| [("procedure", Value::text(procedure))]);
-        let invocation = Invocation {
-            request,
-            registration: invoke.registration,
-            details: details(procedure.as_ref().map_or(&[], |pairs| &pairs[..]), &invoke.attributes),
-            payload: invoke.payload.borrow(),
-        };
-        let sent = cx.peers.send(invoke.callee, &Message::Invocation(invocation));
-        if let Some(refusal) = unsendable(sent) {
+        let (request, features) = (session.invocation.next(), session.features);
+        if let Some(refusal) =
+            unsendable(self.send_invocation(cx, callee, invoke, request, (wishes, features)))
+        {
             return Err(refusal);
         }
         // The request id is spent only now: ids of what was not sent would leave gaps.
-        let session = cx.peers.session(invoke.callee).expect("seen above");
+        let session = cx.peers.session(callee).expect("seen above");
         session.invocation = request;
         session.invocations.insert(request, invoke.call);
-        session.invocations_by_call.insert(invoke.call, request);
+        session.invocations_by_call.insert(invoke.call, OpenInvocation { request, wishes });
         *cx.invocations_open += 1;
+        if invoke.terms.timeout_ms > 0 && keeps_time(wishes, features) {
+            let letter = Letter::TimeoutForwarded { realm: self.realm.key, call: invoke.call };
+            cx.letters.post(invoke.call.shard, letter);
+        }
         Ok(())
     }
 
-    /// YIELD.
+    /// Sends the next part of an invocation that is open. If it is not, the callee has answered and the caller will be
+    /// told. The registration does not matter: who has given it up ends what it has begun. A part that does not fit
+    /// ends the call: the callee would go on with a gap.
+    fn invoke_further(&mut self, cx: &mut Context<'_>, callee: PeerKey, invoke: &Invoke) {
+        let Some(session) = self.callee_session(cx, callee) else { return };
+        let open = session.invocations_by_call.get(&invoke.call);
+        let Some(&OpenInvocation { request, wishes }) = open else { return };
+        let features = session.features;
+        let sent = self.send_invocation(cx, callee, invoke, request, (wishes, features));
+        if let Some(refusal) = unsendable(sent).filter(|_| sent != Sent::Gone) {
+            self.interrupt(cx, callee, invoke.call, CancelMode::KillNoWait, refusal);
+            self.complete_with(cx, invoke.call, Outcome::Refused(refusal));
+        }
+    }
+
+    fn send_invocation(
+        &self,
+        cx: &mut Context<'_>,
+        callee: PeerKey,
+        invoke: &Invoke,
+        request: RequestId,
+        (wishes, features): (CalleeWishes, Features),
+    ) -> Sent {
+        let Invoke { terms, .. } = invoke;
+        let identity = &terms.caller;
+        let mut pairs: SmallVec<[(&str, Value<'_>); 8]> = SmallVec::new();
+        if let Some(procedure) = &invoke.procedure {
+            pairs.push(("procedure", Value::text(procedure)));
+        }
+        // A realm that never tells takes no registration that asks for it.
+        if terms.disclosed || wishes.disclose_caller {
+            pairs.push(("caller", Value::Unsigned(identity.session.0)));
+            pairs.push(("caller_authid", Value::text(&identity.authid)));
+            pairs.push(("caller_authrole", Value::text(&identity.role.name)));
+        }
+        if let Some(trust_level) = identity.role.trust_level {
+            pairs.push(("trustlevel", Value::Unsigned(trust_level)));
+        }
+        if terms.receive_progress && features.yields_progress() {
+            pairs.push(("receive_progress", Value::Bool(true)));
+        }
+        if invoke.progress {
+            pairs.push(("progress", Value::Bool(true)));
+        }
+        if terms.timeout_ms > 0 && keeps_time(wishes, features) {
+            pairs.push(("timeout", Value::Unsigned(terms.timeout_ms)));
+        }
+        let invocation = Invocation {
+            request,
+            registration: invoke.registration,
+            details: details(&pairs, &invoke.attributes),
+            payload: invoke.payload.borrow(),
+        };
+        cx.peers.send(callee, &Message::Invocation(invocation))
+    }
+
+    /// YIELD. One whose options cannot be read is the last all the same: the caller is told in its place, since YIELD
+    /// itself has no answer.
     pub fn on_yield(
         &mut self,
         cx: &mut Context<'_>,
         key: PeerKey,
         message: &Yield<'_>,
     ) -> Result<(), Violation> {
+        let options = yield_options(message);
+        if let Ok((true, attributes)) = options {
+            return self.on_progress(cx, key, message, attributes);
+        }
         let Some(call) = self.close_invocation(cx, key, message.request)? else { return Ok(()) };
-        let outcome = match forwarded_attributes(&message.options) {
-            Ok(attributes) => {
+        let outcome = match options {
+            Ok((_, attributes)) => {
                 self.ask_for_passthru(cx, key, (call, &attributes), Some(message.request));
                 Outcome::Result { attributes, payload: OwnedPayload::copy(message.payload) }
             }
             Err(refusal) => Outcome::Refused(refusal),
         };
         self.complete_with(cx, call, outcome);
+        Ok(())
+    }
+
+    /// YIELD of which more will come. Whether the caller takes it is known in its shard; a callee that may not send
+    /// such has its invocation still open.
+    fn on_progress(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: PeerKey,
+        message: &Yield<'_>,
+        attributes: Option<Attributes>,
+    ) -> Result<(), Violation> {
+        let Some(session) = cx.peers.session(key) else { return Ok(()) };
+        let Some(&call) = session.invocations.get(&message.request) else {
+            return answered_too_late(cx, key, message.request);
+        };
+        if !session.features.yields_progress() {
+            cx.peers.counters.results_unasked += 1;
+            return Ok(());
+        }
+        self.ask_for_passthru(cx, key, (call, &attributes), Some(message.request));
+        let payload = OwnedPayload::copy(message.payload);
+        let progress = Progress { call, realm: self.realm.key, attributes, payload };
+        cx.letters.post(call.shard, Letter::Progress(Box::new(progress)));
         Ok(())
     }
 
@@ -87,17 +182,22 @@ impl Dealer {
         if message.request_type != message::code::INVOCATION {
             return Err(Violation::ErrorForNothing);
         }
+        let reroutes =
+            cx.peers.session(key).is_some_and(|session| session.features.has(Feature::CalleeCallReroute));
         let Some(call) = self.close_invocation(cx, key, message.request)? else { return Ok(()) };
         let uri_bytes_max = cx.router.settings.limits.uri_bytes_max;
         let valid = message.error.len() <= uri_bytes_max && UriCheck::Loose.uri(&message.error);
         let error = if valid { &*message.error } else { reason::INVALID_URI };
-        let outcome = match forwarded_attributes(&message.details) {
-            Ok(attributes) => {
+        let outcome = match (forwarded_attributes(&message.details), error) {
+            (Ok(attributes), reason::UNAVAILABLE) if reroutes => {
+                Outcome::Declined { attributes, payload: OwnedPayload::copy(message.payload) }
+            }
+            (Ok(attributes), error) => {
                 self.ask_for_passthru(cx, key, (call, &attributes), None);
                 let payload = OwnedPayload::copy(message.payload);
                 Outcome::Error { error: error.into(), attributes, payload }
             }
-            Err(refusal) => Outcome::Refused(refusal),
+            (Err(refusal), _) => Outcome::Refused(refusal),
         };
         self.complete_with(cx, call, outcome);
         Ok(())
@@ -113,11 +213,7 @@ impl Dealer {
     ) -> Result<Option<CallKey>, Violation> {
         let Some(session) = cx.peers.session(key) else { return Ok(None) };
         let Some(call) = session.invocations.remove(&request) else {
-            if request > session.invocation {
-                return Err(Violation::UnknownInvocation);
-            }
-            cx.peers.counters.answers_too_late += 1;
-            return Ok(None);
+            return answered_too_late(cx, key, request).map(|()| None);
         };
         session.invocations_by_call.remove(&call);
         *cx.invocations_open -= 1;
@@ -127,9 +223,16 @@ impl Dealer {
     /// The caller has given up an invocation that is still open. Unless the callee was asked to end it and its answer
     /// is waited for, it is forgotten: what still comes for it is ignored, and it takes no room from others. A callee
     /// that did not announce `call_canceling` is not told; a caller that waits for it then is answered here.
-    pub fn interrupt(&mut self, cx: &mut Context<'_>, callee: PeerKey, call: CallKey, mode: CancelMode) {
+    pub fn interrupt(
+        &mut self,
+        cx: &mut Context<'_>,
+        callee: PeerKey,
+        call: CallKey,
+        mode: CancelMode,
+        reason: Refusal,
+    ) {
         let Some(session) = self.callee_session(cx, callee) else { return };
-        let Some(&request) = session.invocations_by_call.get(&call) else { return };
+        let Some(&OpenInvocation { request, .. }) = session.invocations_by_call.get(&call) else { return };
         let told = session.features.has(Feature::CalleeCallCanceling) && mode != CancelMode::Skip;
         if !told || mode == CancelMode::KillNoWait {
             session.invocations.remove(&request);
@@ -138,11 +241,11 @@ impl Dealer {
         }
         if !told {
             if mode == CancelMode::Kill {
-                self.complete_with(cx, call, Outcome::Refused(Refusal::Canceled));
+                self.complete_with(cx, call, Outcome::Refused(reason));
             }
             return;
         }
-        let options = [("mode", Value::text(mode.name()))];
+        let options = [("mode", Value::text(mode.name())), ("reason", Value::text(reason.uri()))];
         let interrupt = message::Interrupt { request, options: Dict::Pairs(&options) };
         cx.peers.send(callee, &Message::Interrupt(interrupt));
     }
@@ -159,10 +262,34 @@ impl Dealer {
     }
 }
 
-/// What travels on with an answer. Attributes that mean nothing are refused, and the caller is told in the answer's
-/// place: YIELD and ERROR have no answer of their own.
-fn forwarded_attributes(options: &Dict<'_>) -> Result<Option<Attributes>, Refusal> {
-    let CustomOptions { custom } = codec::options(options)?;
+/// True if the callee is told the timeout and keeps it itself.
+fn keeps_time(wishes: CalleeWishes, features: Features) -> bool {
+    wishes.forward_timeout && features.has(Feature::CalleeCallTimeout)
+}
+
+/// An answer to an invocation that is not open: its INTERRUPT, or what the caller has given up, had crossed it. Unless
+/// there never was one.
+fn answered_too_late(cx: &mut Context<'_>, key: PeerKey, request: RequestId) -> Result<(), Violation> {
+    if cx.peers.session(key).is_some_and(|session| request > session.invocation) {
+        return Err(Violation::UnknownInvocation);
+    }
+    cx.peers.counters.answers_too_late += 1;
+    Ok(())
+}
+
+/// Whether more will come, and what travels on. Attributes that mean nothing are refused, and the caller is told in the
+/// answer's place: YIELD and ERROR have no answer of their own.
+fn yield_options(message: &Yield<'_>) -> Result<(bool, Option<Attributes>), Refusal> {
+    let YieldOptions { progress, custom } = codec::options(&message.options)?;
+    Ok((progress, forwarded(&message.options, custom)?))
+}
+
+fn forwarded_attributes(details: &Dict<'_>) -> Result<Option<Attributes>, Refusal> {
+    let CustomOptions { custom } = codec::options(details)?;
+    forwarded(details, custom)
+}
+
+fn forwarded(options: &Dict<'_>, custom: bool) -> Result<Option<Attributes>, Refusal> {
     if custom {
         passthru::used(options)?;
     }

@@ -4,14 +4,23 @@
 //! Whether a caller does is known in its shard, and the callee is to be told too if it does not. So such an answer is
 //! preceded by a letter that asks, and a refusal takes the call off the table before the answer comes.
 
-use super::Dealer;
+use super::{Dealer, OpenCall};
 use crate::error::Refusal;
 use crate::router::directory::Callee;
 use crate::router::features::Feature;
-use crate::router::letter::{Attributes, CallKey, Complete, Letter, Outcome, PassthruAnswer};
+use crate::router::letter::{Attributes, CallKey, Letter, PassthruAnswer};
 use crate::router::{Context, PeerKey};
 use crate::wamp::RequestId;
 use crate::wamp::message::code;
+use crate::wamp::options::CancelMode;
+
+impl OpenCall {
+    /// True if the caller has announced the mode.
+    pub(super) fn takes_passthru(&self, cx: &mut Context<'_>) -> bool {
+        let session = cx.peers.session(self.caller);
+        session.is_some_and(|session| session.features.has(Feature::CallerPayloadPassthru))
+    }
+}
 
 impl Dealer {
     /// The callee has answered with these attributes: by YIELD, if `yielded` says to which invocation, or else by
@@ -33,19 +42,13 @@ impl Dealer {
     }
 
     /// An answer is coming whose payload is not to be looked into. A caller that has not announced the mode gets ERROR
-    /// in its place.
+    /// in its place, and a callee that would go on is told not to.
     pub fn passthru(&mut self, cx: &mut Context<'_>, answer: &PassthruAnswer) {
-        let call = self.calls.get(answer.call.index as usize);
-        let Some(caller) = call.filter(|call| call.serial == answer.call.serial).map(|call| call.caller)
-        else {
-            return;
-        };
-        let features = cx.peers.session(caller).map(|session| session.features);
-        if features.is_some_and(|features| features.has(Feature::CallerPayloadPassthru)) {
+        let Some(open) = self.open_call(answer.call) else { return };
+        if open.takes_passthru(cx) {
             return;
         }
-        let outcome = Outcome::Refused(Refusal::FeatureNotSupported);
-        self.complete(cx, Complete { call: answer.call, realm: self.realm.key, outcome });
+        self.give_up(cx, answer.call, CancelMode::KillNoWait, Refusal::FeatureNotSupported);
         if let Some(request) = answer.yielded {
             let (realm, callee) = (self.realm.key, answer.callee);
             cx.letters.post(callee.shard, Letter::RefuseYield { realm, callee, request });

@@ -12,7 +12,8 @@ use crate::error::Refusal;
 use crate::router::directory::{Callee, DirectoryKey, Displaced, RegisterRefusal, Wanted};
 use crate::router::features::Feature;
 use crate::router::letter::Letter;
-use crate::router::{Context, PeerKey, ShardIndex};
+use crate::router::session::{CalleeWishes, Held};
+use crate::router::{Context, Disclosure, PeerKey, ShardIndex};
 use crate::wamp::message::{Register, Registered, Unregister, Unregistered};
 use crate::wamp::options::{InvocationPolicy, RegisterOptions};
 use crate::wamp::{Dict, Message, RegistrationId, RequestId, SessionId, Value, uri};
@@ -26,13 +27,16 @@ impl Dealer {
         message: &Register<'_>,
     ) -> Result<(), Refusal> {
         let options: RegisterOptions = codec::options(&message.options)?;
-        let RegisterOptions { match_policy: policy, invoke, concurrency, .. } = options;
+        let RegisterOptions { match_policy: policy, invoke, concurrency, disclose_caller, .. } = options;
         let procedure = &*message.procedure;
         let limits = &cx.router.settings.limits;
         let valid =
             procedure.len() <= limits.uri_bytes_max && self.realm.uri_check.pattern(procedure, policy);
         if !valid || uri::reserved(procedure) {
             return Err(Refusal::InvalidUri);
+        }
+        if disclose_caller && self.realm.settings.disclosure == Disclosure::Never {
+            return Err(Refusal::DiscloseMe);
         }
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
         if session.registrations.count() >= limits.registrations_per_session_max {
@@ -59,7 +63,9 @@ impl Dealer {
         };
         let registered = directory.register(&wanted, callee)?;
         let registration = registered.registration;
-        session.registrations.insert(registration, registered.key);
+        // Who registers what it has wishes anew; its place and its `concurrency` stay.
+        let wishes = CalleeWishes { disclose_caller, forward_timeout: options.forward_timeout };
+        session.registrations.insert(registration, Held { place: registered.key, wishes });
         // Queued before any letter is taken, and so before the first INVOCATION.
         cx.peers.send(key, &Message::Registered(Registered { request: message.request, registration }));
         self.nudge(cx, registered.recorded);
@@ -92,9 +98,9 @@ impl Dealer {
         message: &Unregister,
     ) -> Result<(), Refusal> {
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
-        let place = session.registrations.remove(&message.registration).ok_or(Refusal::NoSuchRegistration)?;
+        let held = session.registrations.remove(&message.registration).ok_or(Refusal::NoSuchRegistration)?;
         let id = session.id;
-        self.unregister(cx, place, message.registration, id);
+        self.unregister(cx, held.place, message.registration, id);
         cx.peers.send(key, &Message::Unregistered(Unregistered { request: message.request, details: None }));
         Ok(())
     }
@@ -142,7 +148,7 @@ impl Dealer {
         reason: Option<&str>,
     ) {
         let Some(peer) = cx.peers.session(callee).filter(|peer| peer.id == session) else { return };
-        let Some(&place) = peer.registrations.get(&registration) else { return };
+        let Some(&Held { place, .. }) = peer.registrations.get(&registration) else { return };
         // It may have left by itself when this was on its way, and come again.
         if self.realm.directory.is_callee(place, registration, session) {
             return;

@@ -4,6 +4,7 @@
 //! one before it was; all shards take turns from the one that is current. A shard that has looked up the old one just
 //! before it was replaced may take a turn of that one still: it is a call that came at the same time as the change.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -23,6 +24,39 @@ pub struct Callee {
     pub peer: PeerKey,
     /// Its session.
     pub session: SessionId,
+}
+
+/// The callees of a registration that were asked to take a call, and could not. None of them is asked again.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Asked {
+    sessions: BTreeSet<SessionId>,
+    last: Option<SessionId>,
+}
+
+impl Asked {
+    /// True if nobody was asked.
+    pub fn is_empty(&self) -> bool {
+        self.last.is_none()
+    }
+
+    /// True if this one was asked.
+    pub fn contains(&self, callee: &Callee) -> bool {
+        self.sessions.contains(&callee.session)
+    }
+
+    /// The place behind the callee that was asked last; the first, if that one has left meanwhile.
+    pub(super) fn behind_last(&self, place: impl Fn(SessionId) -> Option<usize>) -> usize {
+        self.last.and_then(place).map_or(0, |place| place + 1)
+    }
+}
+
+impl Extend<Callee> for Asked {
+    fn extend<I: IntoIterator<Item = Callee>>(&mut self, callees: I) {
+        for callee in callees {
+            self.sessions.insert(callee.session);
+            self.last = Some(callee.session);
+        }
+    }
 }
 
 /// A registration as it was at one moment; a change makes a new one.
@@ -125,5 +159,93 @@ impl Registration {
             | InvocationPolicy::PowerOfTwo => 0,
         };
         self.callees[place]
+    }
+
+    /// The callee of a call that those who were asked could not take, as if they were not there (advanced profile,
+    /// "Call Re-Routing"), where it does not depend on what they have to do. `None` if all were asked. It is nobody's
+    /// turn: the next call has the callee that it would have had.
+    pub fn choose_other(&self, asked: &Asked, draw: u32) -> Option<Callee> {
+        let count = self.callees.len();
+        let open = |place: &usize| !asked.contains(&self.callees[*place]);
+        let place = match self.invoke {
+            InvocationPolicy::First => (0..count).find(open),
+            InvocationPolicy::Last => (0..count).rfind(open),
+            InvocationPolicy::Random => {
+                let bound = (0..count).filter(open).count();
+                (0..count).filter(open).nth(below(draw, bound))
+            }
+            InvocationPolicy::RoundRobin
+            | InvocationPolicy::Single
+            | InvocationPolicy::LeastOpen
+            | InvocationPolicy::PowerOfTwo => {
+                let from = asked.behind_last(|session| self.place(session));
+                (from..count).chain(0..from).find(open)
+            }
+        };
+        place.map(|place| self.callees[place])
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    fn callee(number: u64) -> Callee {
+        let peer = PeerKey { index: number as u32, serial: 0 };
+        Callee { shard: ShardIndex(0), peer, session: SessionId(number) }
+    }
+
+    fn registration(invoke: InvocationPolicy, callees: u64) -> Registration {
+        let (procedure, policy) = ("p", MatchPolicy::Exact);
+        let wanted =
+            Wanted { procedure, policy, invoke, concurrency: None, force: false, callees_max: 9, now: 0 };
+        let first = Registration::new(RegistrationId(1), &wanted, callee(0));
+        (1..callees).fold(first, |registration, number| registration.joined(callee(number), None))
+    }
+
+    /// Who is asked after `first`, one after the other, until there is nobody else.
+    fn asked_after(registration: &Registration, first: u64, draw: u32) -> Vec<u64> {
+        let mut asked = Asked::default();
+        let mut numbers = vec![first];
+        asked.extend([callee(first)]);
+        while let Some(next) = registration.choose_other(&asked, draw) {
+            asked.extend([next]);
+            numbers.push(next.session.0);
+        }
+        numbers
+    }
+
+    #[test]
+    fn each_callee_is_asked_once_and_as_the_policy_says() {
+        let (half, most) = (1 << 31, u32::MAX);
+        for (invoke, first, draw, order) in [
+            (InvocationPolicy::First, 0, 0, [0, 1, 2, 3]),
+            (InvocationPolicy::Last, 3, 0, [3, 2, 1, 0]),
+            (InvocationPolicy::RoundRobin, 0, 0, [0, 1, 2, 3]),
+            (InvocationPolicy::RoundRobin, 2, 0, [2, 3, 0, 1]),
+            (InvocationPolicy::Random, 1, 0, [1, 0, 2, 3]),
+            (InvocationPolicy::Random, 1, half, [1, 2, 3, 0]),
+            (InvocationPolicy::Random, 1, most, [1, 3, 2, 0]),
+        ] {
+            assert_eq!(asked_after(&registration(invoke, 4), first, draw), order, "{invoke:?}");
+        }
+        assert_eq!(asked_after(&registration(InvocationPolicy::Single, 1), 0, 0), [0]);
+    }
+
+    #[test]
+    fn who_has_left_after_being_asked_is_followed_by_the_first() {
+        let registration = registration(InvocationPolicy::RoundRobin, 3);
+        let mut asked = Asked::default();
+        asked.extend([callee(0), callee(9)]);
+        assert_eq!(registration.choose_other(&asked, 0), Some(callee(1)));
+    }
+
+    #[test]
+    fn whose_turn_it_is_does_not_change() {
+        let registration = registration(InvocationPolicy::RoundRobin, 3);
+        assert_eq!(registration.choose(|| 0), callee(0));
+        assert_eq!(asked_after(&registration, 0, 0), [0, 1, 2]);
+        assert_eq!(registration.choose(|| 0), callee(1));
     }
 }

@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 
 use super::super::ShardIndex;
-use super::Callee;
+use super::{Asked, Callee};
 use crate::sync::Mutex;
 use crate::wamp::SessionId;
 use crate::wamp::options::InvocationPolicy;
@@ -126,7 +126,8 @@ impl Workload {
             return Taken::Closed;
         }
         // Whoever has made a callee free is about to grant it to the first ticket.
-        let chosen = if state.tickets.is_empty() { state.choose(self.invoke, draw) } else { None };
+        let chosen =
+            if state.tickets.is_empty() { state.choose(self.invoke, draw, &Asked::default()) } else { None };
         match chosen {
             Some((callee, slot)) => Taken::Callee(callee, slot),
             None if state.tickets.len() >= tickets_max => Taken::Full,
@@ -135,6 +136,13 @@ impl Workload {
                 Taken::Waits
             }
         }
+    }
+
+    /// A callee for a call that those who were asked could not take, as if they were not there: chosen by the policy
+    /// among those that are free. None is free while a ticket waits, and such a call takes none.
+    pub fn take_other(&self, asked: &Asked, draw: u64) -> Option<(Callee, Slot)> {
+        let mut state = self.state.lock();
+        if state.tickets.is_empty() { state.choose(self.invoke, draw, asked) } else { None }
     }
 
     /// The invocation is no longer open. Whoever left meanwhile is owed nothing.
@@ -149,7 +157,7 @@ impl Workload {
     pub fn grant(&self, draw: u64) -> Option<Grant> {
         let mut state = self.state.lock();
         let shard = *state.tickets.front()?;
-        let (callee, slot) = state.choose(self.invoke, draw)?;
+        let (callee, slot) = state.choose(self.invoke, draw, &Asked::default())?;
         state.tickets.pop_front();
         Some(Grant { shard, callee, slot })
     }
@@ -173,23 +181,25 @@ impl State {
     }
 
     fn leave(&mut self, session: SessionId) {
-        let place = self.members.iter().position(|member| member.callee.session == session);
-        if let Some(place) = place {
+        if let Some(place) = self.place(session) {
             self.members.remove(place);
             self.turn -= usize::from(place < self.turn);
         }
     }
 
-    /// A free callee, by policy; one invocation more is counted for it.
-    fn choose(&mut self, invoke: InvocationPolicy, draw: u64) -> Option<(Callee, Slot)> {
-        let free = |place: &usize| self.members[*place].free();
+    /// A free callee that was not asked, by policy; one invocation more is counted for it.
+    fn choose(&mut self, invoke: InvocationPolicy, draw: u64, asked: &Asked) -> Option<(Callee, Slot)> {
+        let free = |place: &usize| {
+            let member = &self.members[*place];
+            member.free() && !asked.contains(&member.callee)
+        };
         let mut places = (0..self.members.len()).filter(free);
         let place = match invoke {
             InvocationPolicy::Single | InvocationPolicy::First => places.next(),
             InvocationPolicy::Last => places.next_back(),
-            InvocationPolicy::RoundRobin => self.in_turn().find(free),
+            InvocationPolicy::RoundRobin => self.in_turn(asked).find(free),
             InvocationPolicy::LeastOpen => {
-                self.in_turn().filter(free).min_by_key(|place| self.members[*place].open)
+                self.in_turn(asked).filter(free).min_by_key(|place| self.members[*place].open)
             }
             InvocationPolicy::Random => {
                 let count = places.clone().count();
@@ -204,7 +214,8 @@ impl State {
                 drawn.into_iter().flatten().min_by_key(|place| self.members[*place].open)
             }
         }?;
-        if matches!(invoke, InvocationPolicy::RoundRobin | InvocationPolicy::LeastOpen) {
+        // A call that was somebody's already is nobody's turn.
+        if asked.is_empty() && matches!(invoke, InvocationPolicy::RoundRobin | InvocationPolicy::LeastOpen) {
             self.turn = place + 1;
         }
         let member = &mut self.members[place];
@@ -212,10 +223,18 @@ impl State {
         Some((member.callee, Slot(member.number)))
     }
 
-    /// All places, from the one whose turn it is.
-    fn in_turn(&self) -> impl Iterator<Item = usize> + use<> {
-        let (turn, count) = (self.turn, self.members.len());
-        (turn..count).chain(0..turn.min(count))
+    /// All places, from the one whose turn it is, or behind the callee that was asked last.
+    fn in_turn(&self, asked: &Asked) -> impl Iterator<Item = usize> + use<> {
+        let count = self.members.len();
+        let from = match asked.is_empty() {
+            true => self.turn.min(count),
+            false => asked.behind_last(|session| self.place(session)),
+        };
+        (from..count).chain(0..from)
+    }
+
+    fn place(&self, session: SessionId) -> Option<usize> {
+        self.members.iter().position(|member| member.callee.session == session)
     }
 }
 
@@ -260,6 +279,8 @@ mod tests {
         grants: Vec<Grant>,
         /// Calls that have had a callee, in that order.
         served: Vec<(usize, u64)>,
+        /// How often one has taken what another could not.
+        others: usize,
         calls: u64,
     }
 
@@ -277,7 +298,10 @@ mod tests {
 
         /// The choice is one of the free ones, and the one the policy wants.
         fn check_choice(&mut self, chosen: Callee, slot: Slot) {
-            let free = self.free();
+            self.check_choice_of(&self.free(), chosen, slot);
+        }
+
+        fn check_choice_of(&mut self, free: &[Callee], chosen: Callee, slot: Slot) {
             assert!(free.contains(&chosen), "{chosen:?} is busy");
             let least = free.iter().map(|callee| self.open_of(*callee)).min();
             match self.invoke {
@@ -368,6 +392,27 @@ mod tests {
             }
         }
 
+        /// A callee cannot take a call, after others that could not: another one takes it if any is free.
+        fn decline(&mut self) {
+            if self.open.is_empty() || !self.grants.is_empty() {
+                return;
+            }
+            let (callee, slot) = self.open.swap_remove(self.random.below(self.open.len()));
+            self.workload.release(slot);
+            self.grant();
+            let mut asked = Asked::default();
+            let others: Vec<Callee> = self.callees.iter().map(|(known, _)| *known).collect();
+            asked.extend(others.into_iter().filter(|_| self.random.below(4) == 0));
+            asked.extend([callee]);
+            let free: Vec<_> = self.free().into_iter().filter(|known| !asked.contains(known)).collect();
+            let draw = self.draw();
+            let Some((chosen, slot)) = self.workload.take_other(&asked, draw) else {
+                return assert!(free.is_empty() || !self.waiting.is_empty());
+            };
+            self.check_choice_of(&free, chosen, slot);
+            self.others += 1;
+        }
+
         fn cancel(&mut self) {
             let shard = self.random.below(3);
             let count = self.lines[shard].len();
@@ -431,20 +476,26 @@ mod tests {
                 lines: Default::default(),
                 grants: Vec::new(),
                 served: Vec::new(),
+                others: 0,
                 calls: 0,
             };
-            for _ in 0..5_000 {
+            for step in 0..6_000 {
                 match pair.random.below(16) {
+                    // Now and then few call, so that nobody waits.
+                    10.. if step % 200 > 130 => pair.end(),
+                    8 if step % 200 > 130 => pair.decline(),
                     0 => pair.join(),
                     1 => pair.leave(),
                     2 => pair.cancel(),
-                    3..7 => pair.end(),
+                    3 => pair.decline(),
+                    4..7 => pair.end(),
                     7..10 => pair.arrive(),
                     _ => pair.call(),
                 }
                 pair.check();
             }
             assert!(pair.served.len() > 500, "{invoke:?}: {}", pair.served.len());
+            assert!(pair.others > 10, "{invoke:?}: {}", pair.others);
             for shard in 0..3 {
                 let of: Vec<_> = pair.served.iter().filter(|(known, _)| *known == shard).collect();
                 assert!(of.is_sorted(), "{invoke:?}: calls of one shard are served in their order");

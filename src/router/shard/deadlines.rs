@@ -23,6 +23,10 @@ impl Shard {
                     _ => self.finish_peer(key, (1002, "HELLO is late"), CloseReason::HandshakeTimeout, now),
                 }
             }
+            Timer::Call { realm, call } => {
+                let (realm, mut cx) = self.lend(realm);
+                realm.dealer.on_timeout(&mut cx, call);
+            }
             Timer::Goodbye(key) => self.on_goodbye_late(key, now),
             Timer::Silence(key) => self.on_silence(key, now),
             Timer::Stall(key) => self.peers.on_stall(key, &mut self.timers, now),

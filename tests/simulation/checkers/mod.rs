@@ -16,7 +16,7 @@ use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, UriCheck};
 
 use crate::item::{Item, Message, Tag};
-use crate::log::{Log, What, policy};
+use crate::log::{Log, What, option, policy};
 use crate::naive::matches;
 
 pub use meta::{EVERYTHING, KILLED, testament};
@@ -40,6 +40,9 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("registered_first", rpc::registered_first),
     ("silent_after_unregistered", rpc::silent_after_unregistered),
     ("one_answer", rpc::one_answer),
+    ("progress_order", rpc::progress_order),
+    ("parts_together", rpc::parts_together),
+    ("rerouted_in_time", rpc::rerouted_in_time),
     ("interrupt_open", rpc::interrupt_open),
     ("sequential_ids", rpc::sequential_ids),
     ("within_concurrency", rpc::within_concurrency),
@@ -82,20 +85,27 @@ fn origins(log: &Log, kinds: &[u64]) -> BTreeMap<Tag, (usize, Message)> {
 }
 
 /// Events of one publisher reach one subscriber in order, across topics; so do calls of one caller at one callee, but
-/// for a call whose first callee had gone. Calls that may have to wait, because a callee has set `concurrency`, keep
-/// their order only among those of one registration.
+/// for a call whose first callee had gone or was unavailable. Calls that may have to wait, because a callee has set
+/// `concurrency`, keep their order only among those of one registration, and those in parts, which do not wait, only
+/// among themselves.
 fn pair_order(log: &Log) -> Checked {
-    let mut last: BTreeMap<(u64, usize, usize, Option<u64>), u64> = BTreeMap::new();
-    let bounded = rpc::bounded(log);
+    let mut last: BTreeMap<_, u64> = BTreeMap::new();
+    let (bounded, further, declined) = (rpc::bounded(log), log.further_calls(), rpc::declined(log));
     let calls = origins(log, &[code::CALL]);
     let gone = rpc::gone(log);
     let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
     let began_anew = |tag: Tag, at: usize| {
         let Some((said, _)) = calls.get(&tag) else { return false };
         // The router sees a callee go at any time until it is quiet.
-        let until = |at: usize| quiet.iter().find(|quiet| **quiet > at).copied().unwrap_or(usize::MAX);
+        let quiet_after = |at: usize| quiet.iter().find(|quiet| **quiet > at).copied().unwrap_or(usize::MAX);
+        let until = quiet_after(at);
         let realm = log.lives[tag.life].realm;
-        gone.iter().any(|(when, of)| *of == realm && *said < until(*when) && *when < until(at))
+        declined.get(&tag).is_some_and(|declined| declined[0] < at)
+            || gone.iter().any(|(when, of)| *of == realm && *said < quiet_after(*when) && *when < until)
+    };
+    let in_parts = |tag: Tag| {
+        let call = calls.get(&tag);
+        further.contains_key(&tag) || call.is_some_and(|(_, call)| option(call, "progress", false))
     };
     for (at, life, message) in log.heard() {
         let strictly = match message.code() {
@@ -107,6 +117,7 @@ fn pair_order(log: &Log) -> Checked {
         let Some(tag) = message.tag() else { continue };
         let registration = strictly.then(|| message.number(2));
         let waits = registration.filter(|id| bounded.contains(&(log.lives[life].realm, *id)));
+        let waits = waits.map(|id| (id, in_parts(tag)));
         let before = last.insert((message.code(), tag.life, life, waits), tag.sequence);
         let fits = before.is_none_or(|b| b < tag.sequence || (b == tag.sequence && !strictly))
             || (strictly && before != Some(tag.sequence) && began_anew(tag, at));
@@ -141,9 +152,9 @@ fn granted_first(log: &Log, grant: &Grant) -> Checked {
     Ok(())
 }
 
-/// An id is not used after it was taken away, until it is granted again.
+/// An id is not used after it was taken away, until it is granted again; but what has begun before goes on.
 fn silent_after_revoked(log: &Log, grant: &Grant) -> Checked {
-    let mut asked = BTreeMap::new();
+    let (mut asked, further) = (BTreeMap::new(), log.further_calls());
     let mut revoked = BTreeSet::new();
     for (at, entry) in log.entries.iter().enumerate() {
         let life = entry.life;
@@ -161,6 +172,9 @@ fn silent_after_revoked(log: &Log, grant: &Grant) -> Checked {
             }
             What::Heard(message) if message.code() == grant.used => {
                 let id = message.number(grant.index);
+                if message.tag().is_some_and(|tag| further.contains_key(&tag)) {
+                    continue;
+                }
                 ensure(!revoked.contains(&(life, id)), || format!("entry {at}: {life} had given up {id}"))?;
             }
             _ => {}
@@ -181,15 +195,25 @@ fn isolation(log: &Log) -> Checked {
     Ok(())
 }
 
-/// One EVENT for each publication, subscription and session, retained ones apart; one INVOCATION for each CALL.
+/// One EVENT for each publication, subscription and session, retained ones apart; one INVOCATION for each CALL, and one
+/// more for each callee that was unavailable, to another.
 fn delivered_once(log: &Log) -> Checked {
     let mut seen = BTreeMap::new();
+    let mut invocations: BTreeMap<Tag, usize> = BTreeMap::new();
+    let declined = rpc::declined(log);
     for (at, life, message) in log.heard() {
         let Some(tag) = message.tag() else { continue };
         let key = match message.code() {
             code::EVENT if is_retained(message) => continue,
             code::EVENT => (life, message.number(1), tag),
-            code::INVOCATION => (usize::MAX, 0, tag),
+            code::INVOCATION => {
+                let declined = declined.get(&tag).map_or(&[][..], Vec::as_slice);
+                let before = invocations.entry(tag).or_default();
+                let asked_anew = declined.iter().filter(|declined| **declined < at).count();
+                ensure(*before <= asked_anew, || format!("entry {at}: {before} have got {tag:?} before"))?;
+                *before += 1;
+                (life, 0, tag)
+            }
             _ => continue,
         };
         let before = seen.insert(key, at);
@@ -203,10 +227,12 @@ fn payload_fidelity(log: &Log) -> Checked {
     let mut granted: BTreeMap<(u64, usize, u64), &Message> = BTreeMap::new();
     let mut asked: BTreeMap<(usize, u64), &Message> = BTreeMap::new();
     let said = origins(log, &[code::PUBLISH, code::CALL, code::YIELD, code::ERROR]);
+    let further = log.further_calls();
     let calls: BTreeMap<(usize, u64), Tag> = log
         .said()
         .filter(|(_, _, message)| message.code() == code::CALL)
         .filter_map(|(_, life, message)| Some(((life, message.number(1)), message.tag()?)))
+        .filter(|(_, tag)| !further.contains_key(tag))
         .collect();
     for (at, entry) in log.entries.iter().enumerate() {
         let message = match &entry.what {
@@ -230,8 +256,10 @@ fn payload_fidelity(log: &Log) -> Checked {
         ensure(origin.payload() == message.payload(), || {
             format!("entry {at}: {:?} was said", origin.payload())
         })?;
-        ensure(attributes(origin) == attributes(message), || {
-            format!("entry {at}: {:?} were said", attributes(origin))
+        // Those of a call's first part are those of all.
+        let first = further.get(&tag).and_then(|first| said.get(first)).map_or(origin, |(_, first)| first);
+        ensure(attributes(first) == attributes(message), || {
+            format!("entry {at}: {:?} were said", attributes(first))
         })?;
         let (asked_for, granted) = match message.code() {
             code::EVENT => (code::PUBLISH, granted.get(&(code::SUBSCRIBED, entry.life, message.number(1)))),

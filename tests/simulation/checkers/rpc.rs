@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fanwire::wamp::message::code;
+use fanwire::wamp::reason;
 
 use super::{Checked, Grant, ensure, granted_first, silent_after_revoked};
 use crate::item::{Item, Message, Tag};
-use crate::log::{Log, What, is_last};
+use crate::log::{Log, What, is_hurried, is_last, option};
 
 const REGISTRATION: Grant = Grant {
     granted: code::REGISTERED,
@@ -28,11 +29,10 @@ pub(super) fn silent_after_unregistered(log: &Log) -> Checked {
 
 /// One final RESULT or ERROR for each CALL of a session that stays; never two, never one for no CALL.
 pub(super) fn one_answer(log: &Log) -> Checked {
-    let calls: BTreeMap<(usize, u64), usize> = log
-        .said()
-        .filter(|(_, _, message)| message.code() == code::CALL)
-        .map(|(at, life, message)| ((life, message.number(1)), at))
-        .collect();
+    let mut calls: BTreeMap<(usize, u64), usize> = BTreeMap::new();
+    for (at, life, message) in log.said().filter(|(_, _, message)| message.code() == code::CALL) {
+        calls.entry((life, message.number(1))).or_insert(at);
+    }
     let mut answers: BTreeMap<(usize, u64), usize> = BTreeMap::new();
     for (at, life, message) in log.heard() {
         let request = match message.code() {
@@ -41,6 +41,11 @@ pub(super) fn one_answer(log: &Log) -> Checked {
             _ => continue,
         };
         ensure(calls.contains_key(&(life, request)), || format!("entry {at} answers no CALL"))?;
+        if is_part(message) {
+            let over = answers.get(&(life, request));
+            ensure(over.is_none(), || format!("entry {at} goes on after the answer of {over:?}"))?;
+            continue;
+        }
         let before = answers.insert((life, request), at);
         ensure(before.is_none(), || format!("entry {at}: a second answer after {before:?}"))?;
     }
@@ -56,20 +61,123 @@ pub(super) fn one_answer(log: &Log) -> Checked {
     Ok(())
 }
 
+/// True of a RESULT or YIELD after which more comes.
+fn is_part(message: &Message) -> bool {
+    matches!(message.code(), code::RESULT | code::YIELD) && option(message, "progress", false)
+}
+
+/// The call that an answer of a callee is for, as it says itself.
+fn call_of(answer: &Message) -> Option<Tag> {
+    let arguments = answer.payload().first()?.list()?;
+    let (life, sequence) = (arguments.get(3)?.number()?, arguments.get(4)?.number()?);
+    Some(Tag { life: life as usize, sequence })
+}
+
+/// The calls for which callees were unavailable, so that others may be asked, and where they said so.
+pub(super) fn declined(log: &Log) -> BTreeMap<Tag, Vec<usize>> {
+    let mut declined: BTreeMap<Tag, Vec<usize>> = BTreeMap::new();
+    for (at, life, message) in log.said().filter(|(_, _, message)| message.code() == code::ERROR) {
+        if let Some(call) = call_of(message)
+            && log.lives[life].reroutes
+            && message.text(4) == reason::UNAVAILABLE
+        {
+            declined.entry(call).or_default().push(at);
+        }
+    }
+    declined
+}
+
+/// No other callee is asked after a progressive result, or after a further part; if none is left the caller hears that
+/// none is available, and only if one was unavailable.
+pub(super) fn rerouted_in_time(log: &Log) -> Checked {
+    let (declined, further) = (declined(log), log.further_calls());
+    let mut begun: BTreeMap<Tag, usize> = BTreeMap::new();
+    let mut invoked: BTreeSet<Tag> = BTreeSet::new();
+    let mut calls: BTreeMap<(usize, u64), Tag> = BTreeMap::new();
+    for (at, entry) in log.entries.iter().enumerate() {
+        match &entry.what {
+            What::Said(message) if message.code() == code::CALL => {
+                let Some(tag) = message.tag().filter(|tag| !further.contains_key(tag)) else { continue };
+                calls.insert((entry.life, message.number(1)), tag);
+            }
+            What::Heard(message) if message.code() == code::RESULT && is_part(message) => {
+                call_of(message).map(|call| begun.insert(call, at));
+            }
+            What::Heard(message) if message.code() == code::INVOCATION => {
+                let Some(tag) = message.tag() else { continue };
+                if let Some(first) = further.get(&tag) {
+                    begun.insert(*first, at);
+                } else if !invoked.insert(tag) {
+                    let begun = begun.get(&tag);
+                    ensure(begun.is_none(), || format!("entry {at}: {tag:?} had begun at {begun:?}"))?;
+                }
+            }
+            What::Heard(message)
+                if message.code() == code::ERROR && message.text(4) == reason::NO_AVAILABLE_CALLEE =>
+            {
+                let call = calls.get(&(entry.life, message.number(2)));
+                let fits = call.is_some_and(|call| declined.get(call).is_some_and(|said| said[0] < at));
+                ensure(fits, || format!("entry {at}: nobody was unavailable for {call:?}"))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Progressive results come to callers that asked for them and from callees that may send them, in the order in which
+/// they were yielded, each once, and all before the callee's own last word.
+pub(super) fn progress_order(log: &Log) -> Checked {
+    let asked: BTreeSet<Tag> = log
+        .said()
+        .filter(|(_, life, message)| {
+            let asks = message.code() == code::CALL && option(message, "receive_progress", false);
+            asks && log.lives[*life].progressive
+        })
+        .filter_map(|(_, _, message)| message.tag())
+        .collect();
+    let mut yielded: BTreeMap<Tag, Vec<Tag>> = BTreeMap::new();
+    for (_, life, message) in log.said().filter(|(_, _, message)| is_part(message)) {
+        if let (Some(call), Some(tag)) = (call_of(message), message.tag())
+            && log.lives[life].is_progressive_callee()
+        {
+            yielded.entry(call).or_default().push(tag);
+        }
+    }
+    let mut parts: BTreeMap<Tag, usize> = BTreeMap::new();
+    for (at, _, message) in log.heard() {
+        let answers = message.code() == code::RESULT
+            || (message.code() == code::ERROR && message.number(1) == code::CALL);
+        let (Some(call), Some(tag), true) = (call_of(message), message.tag(), answers) else { continue };
+        let yielded = yielded.get(&call).map_or(&[][..], Vec::as_slice);
+        let part = parts.entry(call).or_default();
+        if is_part(message) {
+            ensure(asked.contains(&call), || format!("entry {at}: nobody asked for parts"))?;
+            ensure(yielded.get(*part) == Some(&tag), || format!("entry {at} is not part {part}"))?;
+            *part += 1;
+        } else if asked.contains(&call) {
+            let before = yielded.iter().filter(|yielded| yielded.sequence < tag.sequence).count();
+            ensure(*part == before, || format!("entry {at} comes after {part} parts of {before}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// INTERRUPT follows its INVOCATION, goes only to who announced it, only while the invocation is open, and only because
-/// its caller canceled the call or left.
+/// its caller canceled the call or left, its time is over, or a part of it or of its result was too large.
 pub(super) fn interrupt_open(log: &Log) -> Checked {
     let mut invocations: BTreeMap<(usize, u64), (Tag, Option<usize>)> = BTreeMap::new();
     let (handled, departures) = (log.handled(), log.departures());
     let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
+    let hurried = hurried(log);
     for (at, entry) in log.entries.iter().enumerate() {
         let life = entry.life;
         match &entry.what {
             What::Heard(message) if message.code() == code::INVOCATION => {
                 let tag = message.tag().ok_or_else(|| format!("entry {at} is nobody's"))?;
-                invocations.insert((life, message.number(1)), (tag, None));
+                invocations.entry((life, message.number(1))).or_insert((tag, None));
             }
-            What::Said(message) if message.code() == code::YIELD => {
+            What::Said(message) if message.code() == code::YIELD && !is_part(message) => {
                 invocations.entry((life, message.number(1))).and_modify(|(_, by)| *by = handled[at].1);
             }
             What::Said(message) if message.code() == code::ERROR => {
@@ -84,13 +192,46 @@ pub(super) fn interrupt_open(log: &Log) -> Checked {
                 let mode = message.entry(2, "mode").and_then(Item::text).unwrap_or("");
                 // What the router decides shows in the log later than what follows from it.
                 let left = departures[tag.life].is_some_and(|departure| !departure.by_client);
-                let caused = (left && mode == "killnowait") || was_given_up(log, *tag, mode, at);
+                let reason = message.entry(2, "reason").and_then(Item::text).unwrap_or("");
+                let caused = match reason {
+                    reason::CANCELED => (left && mode == "killnowait") || was_given_up(log, *tag, mode, at),
+                    reason::TIMEOUT => mode == "killnowait" && hurried.contains(tag),
+                    reason::PAYLOAD_SIZE_EXCEEDED => mode == "killnowait" && came_in_parts(log, *tag, at),
+                    _ => false,
+                };
                 ensure(caused, || format!("entry {at}: nobody gave {tag:?} up"))?;
             }
             _ => {}
         }
     }
     Ok(())
+}
+
+/// The calls whose time may be over before they are answered.
+fn hurried(log: &Log) -> BTreeSet<Tag> {
+    log.said()
+        .filter(|(_, _, message)| message.code() == code::CALL && is_hurried(message))
+        .filter_map(|(_, _, message)| message.tag())
+        .collect()
+}
+
+/// True of a callee's last word on an invocation, and of an INTERRUPT after which none is waited for.
+fn ends_invocation(message: &Message) -> bool {
+    match message.code() {
+        code::YIELD => true,
+        code::ERROR => message.number(1) == code::INVOCATION,
+        code::INTERRUPT => message.entry(2, "mode").and_then(Item::text) == Some("killnowait"),
+        _ => false,
+    }
+}
+
+/// True if a part of that call's result was yielded before that entry, or a further part of the call itself was sent.
+fn came_in_parts(log: &Log, call: Tag, before: usize) -> bool {
+    let further = log.further_calls();
+    log.said().take_while(|(at, ..)| *at < before).any(|(_, _, message)| {
+        let yielded = is_part(message) && call_of(message) == Some(call);
+        yielded || message.tag().is_some_and(|tag| further.get(&tag) == Some(&call))
+    })
 }
 
 /// True if the caller has canceled the call in that mode before that entry, or has left.
@@ -115,7 +256,8 @@ fn was_given_up(log: &Log, call: Tag, mode: &str, before: usize) -> bool {
     false
 }
 
-/// Where callees whose calls others may answer leave a registration or their realm, and which realm that is.
+/// Where callees whose calls others may answer say that they leave a registration or their realm, and which realm that
+/// is. They have left when all is quiet at the latest.
 pub(super) fn gone(log: &Log) -> Vec<(usize, usize)> {
     let mut shares = vec![false; log.lives.len()];
     for (_, life, message) in log.said().filter(|(_, _, message)| message.code() == code::REGISTER) {
@@ -144,12 +286,13 @@ pub(super) fn bounded(log: &Log) -> BTreeSet<(usize, u64)> {
 }
 
 /// A callee has no more invocations open than its `concurrency`. Those that their callers have given up do not count,
-/// nor those from before it has registered anew.
+/// nor those whose time may be over without a word to the callee, nor those from before it has registered anew.
 pub(super) fn within_concurrency(log: &Log) -> Checked {
     let mut asked: BTreeMap<(usize, u64), u64> = BTreeMap::new();
     let mut limits: BTreeMap<(usize, u64), u64> = BTreeMap::new();
+    let mut unregisters: BTreeMap<(usize, u64), u64> = BTreeMap::new();
     let mut open: BTreeMap<(usize, u64), Vec<(u64, Tag)>> = BTreeMap::new();
-    let departures = log.departures();
+    let (departures, further, hurried) = (log.departures(), log.further_calls(), hurried(log));
     for (at, entry) in log.entries.iter().enumerate() {
         let life = entry.life;
         match &entry.what {
@@ -158,8 +301,9 @@ pub(super) fn within_concurrency(log: &Log) -> Checked {
                     asked.entry((life, message.number(1))).or_insert(limit);
                 }
             }
-            What::Said(message) if matches!(message.code(), code::YIELD | code::ERROR) => {
-                let request = message.number(if message.code() == code::YIELD { 1 } else { 2 });
+            What::Said(message) if is_part(message) => {}
+            What::Said(message) | What::Heard(message) if ends_invocation(message) => {
+                let request = message.number(if message.code() == code::ERROR { 2 } else { 1 });
                 for ((_, _), open) in open.iter_mut().filter(|((of, _), _)| *of == life) {
                     open.retain(|(known, _)| *known != request);
                 }
@@ -172,17 +316,28 @@ pub(super) fn within_concurrency(log: &Log) -> Checked {
                 limits.entry(registration).or_insert(limit.unwrap_or(u64::MAX));
             }
             What::Said(message) if message.code() == code::UNREGISTER => {
-                limits.remove(&(life, message.number(2)));
+                unregisters.insert((life, message.number(1)), message.number(2));
+            }
+            // Not before: what it registers until then it still has.
+            What::Heard(message) if message.code() == code::UNREGISTERED => {
+                if let Some(registration) = unregisters.remove(&(life, message.number(1))) {
+                    limits.remove(&(life, registration));
+                }
             }
             What::Heard(message) if message.code() == code::INVOCATION => {
                 let registration = (life, message.number(2));
                 let tag = message.tag().ok_or_else(|| format!("entry {at} is nobody's"))?;
+                if further.contains_key(&tag) {
+                    continue;
+                }
                 let open = open.entry(registration).or_default();
+                let cancelable = log.lives[life].cancelable;
                 open.retain(|(_, tag)| {
                     let canceled = ["skip", "kill", "killnowait"];
                     // What the router decides shows in the log later than what follows from it.
                     departures[tag.life].is_none_or(|departure| departure.by_client && departure.at > at)
                         && !canceled.iter().any(|mode| was_given_up(log, *tag, mode, at))
+                        && (cancelable || !hurried.contains(tag))
                 });
                 open.push((message.number(1), tag));
                 let limit = limits.get(&registration).copied().unwrap_or(u64::MAX);
@@ -194,12 +349,45 @@ pub(super) fn within_concurrency(log: &Log) -> Checked {
     Ok(())
 }
 
-/// Requests of INVOCATION count 1, 2, 3 in each session.
+/// Requests of INVOCATION count 1, 2, 3 in each session, but for further parts of one that was there before.
 pub(super) fn sequential_ids(log: &Log) -> Checked {
     let mut last: BTreeMap<usize, u64> = BTreeMap::new();
+    let further = log.further_calls();
     for (at, life, message) in log.heard().filter(|(_, _, message)| message.code() == code::INVOCATION) {
+        if message.tag().is_some_and(|tag| further.contains_key(&tag)) {
+            continue;
+        }
         let before = last.insert(life, message.number(1)).unwrap_or(0);
         ensure(message.number(1) == before + 1, || format!("entry {at} follows INVOCATION {before}"))?;
     }
     Ok(())
+}
+
+/// All parts of a call reach the callee that got the first, under its request id and with its details, unless the call
+/// was over.
+pub(super) fn parts_together(log: &Log) -> Checked {
+    let further = log.further_calls();
+    let mut invocations = BTreeMap::new();
+    for (at, life, message) in log.heard().filter(|(_, _, message)| message.code() == code::INVOCATION) {
+        let Some(tag) = message.tag() else { continue };
+        let invocation = (life, message.number(1), frozen(message));
+        match further.get(&tag) {
+            None => {
+                invocations.insert(tag, invocation);
+            }
+            Some(first) => {
+                let expected = invocations.get(first);
+                ensure(expected == Some(&invocation), || {
+                    format!("entry {at} does not go on with {first:?}")
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The details of an INVOCATION that are the same for all of its parts.
+fn frozen(invocation: &Message) -> Vec<(String, Item)> {
+    let Some(Item::Dict(details)) = invocation.0.get(3) else { return Vec::new() };
+    details.iter().filter(|(key, _)| key != "progress").cloned().collect()
 }

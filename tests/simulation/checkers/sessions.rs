@@ -8,7 +8,7 @@ use fanwire::wamp::{MatchPolicy, UriCheck, reason, uri};
 
 use super::{Checked, REALM_CHECKS, ensure, interests};
 use crate::item::Message;
-use crate::log::{Log, What, is_accusation, is_last, option, policy};
+use crate::log::{Log, What, is_accusation, is_hurried, is_last, option, policy};
 
 /// Nothing comes before WELCOME but ABORT, and nothing after GOODBYE or ABORT.
 pub(super) fn last_word(log: &Log) -> Checked {
@@ -167,6 +167,9 @@ fn fits(error: &str, asked: &Message, check: UriCheck) -> bool {
         (reason::PROCEDURE_ALREADY_EXISTS, code::REGISTER) => valid,
         (reason::NO_SUCH_SESSION, code::CALL) => uri == "wamp.session.kill",
         (reason::NO_SUCH_PROCEDURE | reason::CANCELED | reason::PAYLOAD_SIZE_EXCEEDED, code::CALL) => valid,
+        (reason::NO_AVAILABLE_CALLEE, code::CALL) => valid,
+        (reason::FEATURE_NOT_SUPPORTED, code::CALL) => option(asked, "progress", false),
+        (reason::TIMEOUT, code::CALL) => valid && is_hurried(asked),
         _ => false,
     }
 }
