@@ -252,3 +252,102 @@ fn an_answer_that_a_caller_does_not_take_keeps_no_call_waiting() {
         wire.finish();
     });
 }
+
+/// What a callee may do that answers in parts or not at all.
+const SEVERAL: &str = r#"{"publisher":{},"callee":{"features":{
+    "payload_passthru_mode":true,"progressive_call_results":true,"call_canceling":true,"call_reroute":true}}}"#;
+
+/// A caller that takes several results and, if `passthru`, the mode.
+fn several(passthru: bool) -> String {
+    format!(
+        r#"{{"caller":{{"features":{{"payload_passthru_mode":{passthru},"progressive_call_results":true,
+            "progressive_call_invocations":true}}}}}}"#
+    )
+}
+
+#[test]
+fn parts_of_an_answer_are_opaque_too() {
+    everywhere(|mut wire| {
+        let (caller, callee) = pair(&mut wire, (KINDS[3], &several(true)), (KINDS[1], SEVERAL));
+        wire.send(caller, r#"[48,1,{"receive_progress":true},"a"]"#);
+        assert_eq!(wire.receive_one(callee)[0], 68);
+        let mut details = ppt();
+        details["progress"] = json!(true);
+        wire.send(callee, &format!(r#"[70,1,{details},{OPAQUE}]"#));
+        assert_eq!(wire.receive_one(caller), json!([50, 1, details, opaque()]));
+        wire.send(callee, &format!(r#"[70,1,{PPT},{OPAQUE}]"#));
+        assert_eq!(wire.receive_one(caller), json!([50, 1, ppt(), opaque()]));
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_part_that_the_caller_does_not_take_ends_the_call_for_both() {
+    everywhere(|mut wire| {
+        let (caller, callee) = pair(&mut wire, (KINDS[3], &several(false)), (KINDS[1], SEVERAL));
+        wire.send(caller, r#"[48,1,{"receive_progress":true},"a"]"#);
+        assert_eq!(wire.receive_one(callee)[0], 68);
+        wire.send(callee, r#"[70,1,{"progress":true},[1]]"#);
+        assert_eq!(wire.receive_one(caller)[0], 50);
+        wire.send(callee, &format!(r#"[70,1,{{"progress":true,"ppt_scheme":"x_mine"}},{OPAQUE}]"#));
+        let error = wire.receive_one(caller);
+        assert_eq!(head(&error, 5), json!([8, 48, 1, {}, "wamp.error.feature_not_supported"]));
+        let told = wire.receive(callee);
+        let interrupt = json!([69, 1, {"mode": "killnowait", "reason": "wamp.error.feature_not_supported"}]);
+        assert_eq!(told[0], interrupt);
+        assert_eq!(head(&told[1], 5), json!([8, 70, 1, {}, "wamp.error.feature_not_supported"]));
+        // What crosses the INTERRUPT is ignored, and the next call is a new one.
+        wire.send(callee, "[70,1,{}]");
+        wire.send(caller, r#"[48,2,{},"a"]"#);
+        assert_eq!(wire.receive_one(callee)[1], 2);
+        wire.send(callee, "[70,2,{}]");
+        assert_eq!(wire.receive_one(caller), json!([50, 2, {}]));
+        wire.finish();
+    });
+}
+
+#[test]
+fn who_is_unavailable_may_say_so_in_words_that_only_a_caller_with_the_mode_would_get() {
+    everywhere(|mut wire| {
+        let shared = r#"[64,1,{"invoke":"first"},"a"]"#;
+        let caller = join(&mut wire, KINDS[3], &several(false));
+        let callees = [0, 1].map(|_| join(&mut wire, KINDS[1], SEVERAL));
+        for callee in callees {
+            assert_eq!(wire.ask(callee, shared)[0], 65);
+        }
+        let declined = |request: u64| format!(r#"[8,68,{request},{PPT},"wamp.error.unavailable",{OPAQUE}]"#);
+        wire.send(caller, r#"[48,1,{},"a"]"#);
+        assert_eq!(wire.receive_one(callees[0])[0], 68);
+        wire.send(callees[0], &declined(1));
+        assert_eq!(wire.receive_one(callees[1])[0], 68, "the other is asked");
+        wire.send(callees[1], "[70,1,{}]");
+        assert_eq!(wire.receive_one(caller), json!([50, 1, {}]));
+        // It has begun, so that this is its answer, which this caller does not take.
+        wire.send(caller, r#"[48,2,{"receive_progress":true},"a"]"#);
+        assert_eq!(wire.receive_one(callees[0])[1], 2);
+        wire.send(callees[0], r#"[70,2,{"progress":true}]"#);
+        wire.send(callees[0], &declined(2));
+        let answers = wire.receive(caller);
+        assert_eq!(answers[0], json!([50, 2, {"progress": true}]));
+        assert_eq!(head(&answers[1], 5), json!([8, 48, 2, {}, "wamp.error.feature_not_supported"]));
+        wire.finish();
+    });
+}
+
+#[test]
+fn the_first_call_says_how_all_parts_are_read() {
+    everywhere(|mut wire| {
+        let callee = r#"{"callee":{"features":{"payload_passthru_mode":true,
+            "progressive_call_invocations":true,"progressive_call_results":true,"call_canceling":true}}}"#;
+        let (caller, callee) = pair(&mut wire, (KINDS[3], &several(true)), (KINDS[1], callee));
+        let mut parts = ppt();
+        parts["progress"] = json!(true);
+        wire.send(caller, &format!(r#"[48,1,{parts},"a",{OPAQUE}]"#));
+        assert_eq!(wire.receive_one(callee)[3], parts);
+        wire.send(caller, &format!(r#"[48,1,{{}},"a",{OPAQUE}]"#));
+        assert_eq!(wire.receive_one(callee), json!([68, 1, 1, ppt(), opaque()]));
+        wire.send(callee, "[70,1,{}]");
+        assert_eq!(wire.receive_one(caller), json!([50, 1, {}]));
+        wire.finish();
+    });
+}
