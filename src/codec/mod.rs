@@ -173,7 +173,12 @@ pub fn items<'a>(list: &List<'a>) -> impl Iterator<Item = Value<'a>> + use<'a> {
 
 /// The options of a message as plain fields. An option that is null is not set: libraries in JavaScript send those
 /// that their user left undefined.
+#[inline]
 pub fn options<O: Options>(dict: &Dict<'_>) -> Result<O, WrongOption> {
+    if dict.is_empty() { Ok(O::default()) } else { some_options(dict) }
+}
+
+fn some_options<O: Options>(dict: &Dict<'_>) -> Result<O, WrongOption> {
     let mut options = O::default();
     for (key, value) in entries(dict) {
         if !matches!(value, Value::Null) {

@@ -14,7 +14,7 @@ mod publish;
 use std::sync::Arc;
 
 pub(super) use self::publish::check_options;
-use super::directory::Full;
+use super::directory::{Full, MatchedSubscription};
 use super::eligibility::Eligibility;
 use super::features::Feature;
 use super::letter::Letter;
@@ -198,8 +198,11 @@ impl Broker {
             publication.matched.subscriptions.iter().filter(|matched| matched.shards & here != 0)
         {
             // The last subscriber here may have left after the publisher's shard looked.
-            for &peer in self.rosters.peers(subscription.id) {
-                if Some(peer) != excluded && eligibility.is_none_or(|lists| admits(cx, lists, peer)) {
+            let peers = self.rosters.peers(subscription.id);
+            if let Some(lists) = eligibility {
+                send_to_eligible(cx, (peers, excluded, lists), publication, subscription, &mut self.frames);
+            } else {
+                for &peer in peers.iter().filter(|peer| Some(**peer) != excluded) {
                     cx.peers.send_event(peer, publication, subscription, &mut self.frames);
                 }
             }
@@ -241,8 +244,18 @@ impl Broker {
     }
 }
 
-/// True if the lists of a publication let the peer at this place have it.
+/// EVENT to those that the lists of the publication let have it.
 #[cold]
-fn admits(cx: &mut Context<'_>, lists: &Eligibility, peer: u32) -> bool {
-    cx.peers.session_at(peer).is_some_and(|session| lists.admits(&session.identity))
+fn send_to_eligible(
+    cx: &mut Context<'_>,
+    (peers, excluded, lists): (&[u32], Option<u32>, &Eligibility),
+    publication: &Publication,
+    subscription: &MatchedSubscription,
+    frames: &mut EventFrames,
+) {
+    for &peer in peers.iter().filter(|peer| Some(**peer) != excluded) {
+        if cx.peers.session_at(peer).is_some_and(|session| lists.admits(&session.identity)) {
+            cx.peers.send_event(peer, publication, subscription, frames);
+        }
+    }
 }

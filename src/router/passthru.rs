@@ -15,36 +15,33 @@
 //!
 //! Whether the payload is one binary is not checked: the text demands that, and forbids to look.
 
-use super::features::{Feature, Features};
+use super::features::Feature;
+use super::{Context, PeerKey};
 use crate::codec;
 use crate::error::Violation;
-use crate::wamp::message::code;
 use crate::wamp::options::{PassthruOptions, WrongOption};
-use crate::wamp::{Dict, Message, Value};
+use crate::wamp::{Dict, Value};
 
 /// True if these options of a PUBLISH, CALL or YIELD, or details of an ERROR, say that the mode is in use.
 pub fn used(options: &Dict<'_>) -> Result<bool, WrongOption> {
     codec::options::<PassthruOptions>(options)?.used()
 }
 
-/// Holds a message against what its sender has announced. Costs nothing for those who have announced the mode, and for
-/// messages without options.
-pub fn admit(features: Features, message: &Message<'_>) -> Result<(), Violation> {
-    let (options, feature) = match message {
-        Message::Publish(publish) => (&publish.options, Feature::PublisherPayloadPassthru),
-        Message::Call(call) => (&call.options, Feature::CallerPayloadPassthru),
-        Message::Yield(yielded) => (&yielded.options, Feature::CalleePayloadPassthru),
-        Message::Error(error) if error.request_type == code::INVOCATION => {
-            (&error.details, Feature::CalleePayloadPassthru)
-        }
-        _ => return Ok(()),
-    };
-    let announced = features.has(feature) || options.is_empty();
+/// Holds options or details that have attributes against what their sender has announced: `feature` is the mode for the
+/// role in which it sends them.
+#[cold]
+pub fn admit(
+    cx: &mut Context<'_>,
+    key: PeerKey,
+    feature: Feature,
+    options: &Dict<'_>,
+) -> Result<(), Violation> {
+    let announced = cx.peers.session(key).is_none_or(|session| session.features.has(feature));
     let scheme = |(key, value): (_, Value<'_>)| {
         key == "ppt_scheme" && matches!(value, Value::Text(scheme) if !scheme.is_empty())
     };
-    if announced || !codec::entries(options).any(scheme) {
-        return Ok(());
+    match !announced && codec::entries(options).any(scheme) {
+        true => Err(Violation::PassthruUnannounced),
+        false => Ok(()),
     }
-    Err(Violation::PassthruUnannounced)
 }

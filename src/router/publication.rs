@@ -34,8 +34,12 @@ pub struct Publication {
     /// What few publications have.
     pub particulars: Option<Arc<Particulars>>,
     payload: OwnedPayload,
-    transcoded: [OnceLock<Result<OwnedPayload, TranscodeError>>; Serializer::COUNT],
+    /// Boxed, since most publications are read in the serializer they were written in, and all of them are moved.
+    transcoded: OnceLock<Box<Transcoded>>,
 }
+
+/// The payload in each serializer that somebody has needed it in.
+type Transcoded = [OnceLock<Result<OwnedPayload, TranscodeError>>; Serializer::COUNT];
 
 impl Publication {
     /// One copy of the payload; the topic too if a pattern matched.
@@ -49,7 +53,7 @@ impl Publication {
             attributes: None,
             particulars: None,
             payload,
-            transcoded: [const { OnceLock::new() }; Serializer::COUNT],
+            transcoded: OnceLock::new(),
         }
     }
 
@@ -69,7 +73,9 @@ impl Publication {
         if payload.serializer() == serializer || payload.elements() == 0 {
             return Ok(payload);
         }
-        match self.transcoded[serializer.index()].get_or_init(|| transcode(payload, serializer)) {
+        match self.transcoded.get_or_init(Box::default)[serializer.index()]
+            .get_or_init(|| transcode(payload, serializer))
+        {
             Ok(payload) => Ok(payload.borrow()),
             Err(error) => Err(*error),
         }
@@ -82,11 +88,21 @@ impl Publication {
         out: &mut Vec<u8>,
     ) -> Result<(), TranscodeError> {
         let topic = self.topic.as_deref().filter(|_| subscription.policy != MatchPolicy::Exact);
-        let pairs = pairs(topic, self.particulars.as_deref());
+        let (alone, few);
+        let pairs = match &self.particulars {
+            None => {
+                alone = topic.map(|topic| ("topic", Value::text(topic)));
+                alone.as_slice()
+            }
+            Some(particulars) => {
+                few = pairs(topic, Some(particulars));
+                &few[..]
+            }
+        };
         let event = Event {
             subscription: subscription.id,
             publication: self.id,
-            details: details(&pairs, &self.attributes),
+            details: details(pairs, &self.attributes),
             payload: self.payload_in(serializer)?,
         };
         codec::encode(&Message::Event(event), serializer, out)
@@ -362,7 +378,8 @@ mod tests {
         assert_eq!(json.bytes().as_ptr(), publication.payload.borrow().bytes().as_ptr());
         let first = publication.payload_in(Serializer::MessagePack).unwrap().bytes().as_ptr();
         assert_eq!(publication.payload_in(Serializer::MessagePack).unwrap().bytes().as_ptr(), first);
-        assert!(publication.transcoded[Serializer::Cbor.index()].get().is_none());
+        let transcoded = publication.transcoded.get().unwrap();
+        assert!(transcoded[Serializer::Cbor.index()].get().is_none());
     }
 
     #[test]

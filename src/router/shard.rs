@@ -34,7 +34,6 @@ use super::dealer::{self, Dealer};
 use super::entropy::Entropy;
 use super::letter::Letters;
 use super::meta::procedures;
-use super::passthru;
 use super::peer::{Peers, State};
 use super::queue::Waiting;
 use super::realm::Realm;
@@ -476,7 +475,7 @@ impl Shard {
                     Err(refusal) => Err(refusal),
                 }
             }
-            Message::Publish(publish) => broker.on_publish(&mut cx, key, publish),
+            Message::Publish(publish) => broker.on_publish(&mut cx, key, publish)?,
             Message::Subscribe(subscribe) => broker.on_subscribe(&mut cx, key, subscribe),
             Message::Unsubscribe(unsubscribe) => broker.on_unsubscribe(&mut cx, key, unsubscribe),
             Message::Register(register) => dealer.on_register(&mut cx, key, register),
@@ -496,12 +495,8 @@ impl Shard {
         Ok(Next::Read)
     }
 
-    /// Holds the message against what the peer has announced, and the request id against the ones before it, where the
-    /// message has one that counts.
+    /// Holds the request id against the ones before it, where the message has one that counts.
     fn admit(&mut self, key: PeerKey, message: &Message<'_>) -> Result<Admitted, Violation> {
-        if let Some(session) = self.peers.session(key) {
-            passthru::admit(session.features, message)?;
-        }
         let Some(request) = message.counted_request() else { return Ok(Admitted::New) };
         let Some(listener) = self.peers.peer(key).map(|peer| peer.listener) else { return Ok(Admitted::New) };
         let rule = self.router.settings.listeners[listener.0 as usize].request_ids;

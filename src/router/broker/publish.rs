@@ -10,8 +10,9 @@ use std::sync::Arc;
 use super::Broker;
 use crate::codec;
 use crate::codec::payload::OwnedPayload;
-use crate::error::Refusal;
+use crate::error::{Refusal, Violation};
 use crate::router::eligibility::Eligibility;
+use crate::router::features::Feature;
 use crate::router::letter::{Attributes, Letter};
 use crate::router::peer::Sent;
 use crate::router::publication::{KeptPublication, Particulars, Publication};
@@ -27,8 +28,24 @@ impl Broker {
         cx: &mut Context<'_>,
         key: PeerKey,
         message: &Publish<'_>,
+    ) -> Result<Result<(), Refusal>, Violation> {
+        let options: PublishOptions = match codec::options(&message.options) {
+            Ok(options) => options,
+            Err(wrong) => return Ok(Err(wrong.into())),
+        };
+        if options.custom {
+            passthru::admit(cx, key, Feature::PublisherPayloadPassthru, &message.options)?;
+        }
+        Ok(self.publish(cx, key, message, &options))
+    }
+
+    fn publish(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: PeerKey,
+        message: &Publish<'_>,
+        options: &PublishOptions,
     ) -> Result<(), Refusal> {
-        let options: PublishOptions = codec::options(&message.options)?;
         let topic = &*message.topic;
         let uri_bytes_max = cx.router.settings.limits.uri_bytes_max;
         if topic.len() > uri_bytes_max || !self.realm.uri_check.uri(topic) || uri::reserved(topic) {
@@ -36,13 +53,13 @@ impl Broker {
         }
         let mut particulars = None;
         if self.adds_particulars || options.disclose_me || options.restricted || options.custom {
-            particulars = self.particulars(cx, key, message, &options)?;
+            particulars = self.particulars(cx, key, message, options)?;
         }
         cx.peers.counters.publications += 1;
         let id = cx.entropy.publication();
         let mut kept = None;
         if options.retain || self.realm.history.is_some() {
-            kept = self.keep(cx, key, message, (id, &options, &particulars));
+            kept = self.keep(cx, key, message, (id, options, &particulars));
         }
         let matched = self.cache.topic(&self.realm.directory, topic);
         if matched.shards != 0 {

@@ -23,7 +23,7 @@ use crate::wamp::options::{CallOptions, CancelMode, CancelOptions, FurtherCallOp
 use crate::wamp::{MatchPolicy, Message, Value, reason};
 
 /// The options of a CALL that is not a further part of another. Only a caller that has announced to send calls in parts
-/// may say that one is.
+/// may say that one is, and only one that has announced the passthru mode may use it.
 pub fn call_options(
     cx: &mut Context<'_>,
     key: PeerKey,
@@ -40,6 +40,9 @@ pub fn call_options(
             return Err(Violation::UnannouncedProgress);
         }
         session.calls_in_parts = true;
+    }
+    if options.custom {
+        passthru::admit(cx, key, Feature::CallerPayloadPassthru, &message.options)?;
     }
     Ok(Ok(options))
 }

@@ -132,13 +132,18 @@ impl Dealer {
         key: PeerKey,
         message: &Yield<'_>,
     ) -> Result<(), Violation> {
-        let options = yield_options(message);
-        if let Ok((true, attributes)) = options {
+        let (progress, attributes) = match codec::options(&message.options) {
+            Ok(YieldOptions { progress, custom }) => {
+                (progress, forwarded(cx, key, &message.options, custom)?)
+            }
+            Err(wrong) => (false, Err(wrong.into())),
+        };
+        if progress && let Ok(attributes) = attributes {
             return self.on_progress(cx, key, message, attributes);
         }
         let Some(call) = self.close_invocation(cx, key, message.request)? else { return Ok(()) };
-        let outcome = match options {
-            Ok((_, attributes)) => {
+        let outcome = match attributes {
+            Ok(attributes) => {
                 self.ask_for_passthru(cx, key, (call, &attributes), Some(message.request));
                 Outcome::Result { attributes, payload: OwnedPayload::copy(message.payload) }
             }
@@ -184,11 +189,13 @@ impl Dealer {
         }
         let reroutes =
             cx.peers.session(key).is_some_and(|session| session.features.has(Feature::CalleeCallReroute));
+        let CustomOptions { custom } = codec::options(&message.details).unwrap_or_default();
+        let attributes = forwarded(cx, key, &message.details, custom)?;
         let Some(call) = self.close_invocation(cx, key, message.request)? else { return Ok(()) };
         let uri_bytes_max = cx.router.settings.limits.uri_bytes_max;
         let valid = message.error.len() <= uri_bytes_max && UriCheck::Loose.uri(&message.error);
         let error = if valid { &*message.error } else { reason::INVALID_URI };
-        let outcome = match (forwarded_attributes(&message.details), error) {
+        let outcome = match (attributes, error) {
             (Ok(attributes), reason::UNAVAILABLE) if reroutes => {
                 Outcome::Declined { attributes, payload: OwnedPayload::copy(message.payload) }
             }
@@ -277,21 +284,19 @@ fn answered_too_late(cx: &mut Context<'_>, key: PeerKey, request: RequestId) -> 
     Ok(())
 }
 
-/// Whether more will come, and what travels on. Attributes that mean nothing are refused, and the caller is told in the
-/// answer's place: YIELD and ERROR have no answer of their own.
-fn yield_options(message: &Yield<'_>) -> Result<(bool, Option<Attributes>), Refusal> {
-    let YieldOptions { progress, custom } = codec::options(&message.options)?;
-    Ok((progress, forwarded(&message.options, custom)?))
-}
-
-fn forwarded_attributes(details: &Dict<'_>) -> Result<Option<Attributes>, Refusal> {
-    let CustomOptions { custom } = codec::options(details)?;
-    forwarded(details, custom)
-}
-
-fn forwarded(options: &Dict<'_>, custom: bool) -> Result<Option<Attributes>, Refusal> {
+/// What travels on with a YIELD, or an ERROR of which these are the details. Attributes that mean nothing are refused,
+/// and the caller is told in the answer's place: neither has an answer of its own.
+fn forwarded(
+    cx: &mut Context<'_>,
+    key: PeerKey,
+    options: &Dict<'_>,
+    custom: bool,
+) -> Result<Result<Option<Attributes>, Refusal>, Violation> {
     if custom {
-        passthru::used(options)?;
+        passthru::admit(cx, key, Feature::CalleePayloadPassthru, options)?;
+        if let Err(wrong) = passthru::used(options) {
+            return Ok(Err(wrong.into()));
+        }
     }
-    Ok(Attributes::of(options, custom))
+    Ok(Ok(Attributes::of(options, custom)))
 }
