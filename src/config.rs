@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::limits::{Limits, MESSAGE_BYTES_CEILING, SHARDS_MAX};
-use crate::router::{Disclosure, HistoryRule, ListenerSettings, RealmSettings, RequestIds, Settings};
+use crate::router::{Disclosure, HistoryRule, ListenerSettings, RealmSettings, RequestIds, Role, Settings};
 use crate::server::{self, Address};
 use crate::transport;
 use crate::wamp::{MatchPolicy, Serializer, UriCheck, uri};
@@ -42,6 +42,12 @@ pub struct Config {
     pub disclosure: Disclosure,
     /// Which publications are kept in the event history of each realm.
     pub event_history: Vec<HistoryRule>,
+    /// How many events the topics of a realm retain together.
+    pub retained_count_max: usize,
+    /// Octets of those.
+    pub retained_bytes_max: usize,
+    /// Clients may change what is not theirs: see [`Role::administers`]. That is for a machine of one's own.
+    pub administers: bool,
     /// Which request ids are taken where a listener does not say.
     pub request_ids: RequestIds,
     /// How long the answer of a call may take that says nothing of it; 0: however long it takes.
@@ -122,6 +128,9 @@ impl Default for Config {
             uri_check: UriCheck::Loose,
             disclosure: Disclosure::default(),
             event_history: Vec::new(),
+            retained_count_max: RealmSettings::RETAINED_COUNT_MAX,
+            retained_bytes_max: RealmSettings::RETAINED_BYTES_MAX,
+            administers: true,
             request_ids: RequestIds::Strict,
             call_timeout_ms: 0,
             peer_message_bytes_min: MESSAGE_BYTES_MIN,
@@ -155,7 +164,10 @@ impl Config {
                 .map(|name| RealmSettings {
                     uri_check: self.uri_check,
                     disclosure: self.disclosure,
+                    anonymous: Arc::new(Role { administers: self.administers, ..Role::anonymous() }),
                     event_history: self.event_history.clone(),
+                    retained_count_max: self.retained_count_max,
+                    retained_bytes_max: self.retained_bytes_max,
                     call_timeout_ms: self.call_timeout_ms,
                     ..RealmSettings::open(name)
                 })

@@ -16,7 +16,7 @@ use tracing_subscriber::filter::ParseError;
 use super::usage_error;
 use crate::config::{self, Config, Listen};
 use crate::limits::Limits;
-use crate::router::{Disclosure, HistoryRule, RequestIds};
+use crate::router::{Disclosure, HistoryRule, RealmSettings, RequestIds};
 use crate::server::{Server, StartError};
 use crate::wamp::UriCheck;
 
@@ -42,8 +42,8 @@ pub struct Serve {
     #[arg(long, value_name = "COUNT")]
     shards: Option<usize>,
 
-    /// A realm that clients may join. May be given again
-    #[arg(long, value_name = "URI", default_value = config::REALM)]
+    /// A realm that clients may join. May be given again [default: realm1]
+    #[arg(long, value_name = "URI")]
     realm: Vec<String>,
 
     /// Which request ids are taken: strict, they count 1, 2, 3 in each session, as the specification says; increasing,
@@ -66,6 +66,22 @@ pub struct Serve {
     /// [default: none is kept]
     #[arg(long, value_name = "TOPIC", value_parser = config::history_rule)]
     event_history: Vec<HistoryRule>,
+
+    /// Events that the topics of a realm retain together, for who subscribes later and asks for them; the oldest make
+    /// room. 0: none
+    #[arg(long, value_name = "COUNT", default_value_t = RealmSettings::RETAINED_COUNT_MAX)]
+    retained_max: usize,
+
+    /// Octets that those may take
+    #[arg(long, value_name = "BYTES", default_value = "8M", value_parser = octets)]
+    retained_bytes_max: usize,
+
+    /// Clients may call wamp.session.kill, modify_details, the other procedures that change what is not theirs, and
+    /// register with force_reregister. So it is in realm1 without --realm; in a realm that is named nobody may without
+    /// this
+    #[arg(long)]
+    administer: bool,
+
     /// Seconds that the answer of a call may take whose caller does not say how long; 0: however long it takes
     #[arg(long, value_name = "SECONDS", default_value_t = 0,
         value_parser = clap::value_parser!(u64).range(0..=86_400))]
@@ -208,10 +224,12 @@ impl Serve {
             longpoll_transports_max: self.longpoll_max,
             ..Limits::DEFAULT
         };
+        let named = !self.realm.is_empty();
         Config {
             listens: if self.listen.is_empty() { default.listens } else { self.listen },
             shards: self.shards.unwrap_or(default.shards),
-            realms: self.realm,
+            realms: if named { self.realm } else { default.realms },
+            administers: self.administer || !named,
             uri_check: match self.uri {
                 Uri::Loose => UriCheck::Loose,
                 Uri::Strict => UriCheck::Strict,
@@ -222,6 +240,8 @@ impl Serve {
                 Disclose::Never => Disclosure::Never,
             },
             event_history: self.event_history,
+            retained_count_max: self.retained_max,
+            retained_bytes_max: self.retained_bytes_max,
             request_ids: self.request_ids,
             call_timeout_ms: self.call_timeout_seconds * 1000,
             peer_message_bytes_min: self.peer_message_bytes_min,
@@ -329,6 +349,12 @@ mod tests {
     }
 
     #[test]
+    fn nobody_administers_a_realm_that_is_named_unless_the_operator_says_so() {
+        assert!(config("serve").administers && config("serve --realm a --administer").administers);
+        assert!(!config("serve --realm realm1").administers);
+    }
+
+    #[test]
     fn longpoll_may_be_off() {
         assert_eq!(config("serve --longpoll off").longpoll, None);
     }
@@ -340,12 +366,13 @@ mod tests {
              --ping-seconds 0 --handshake-seconds 7 --stall-seconds 8 --drain-seconds 9 --message-bytes-max 2M \
              --outbound-bytes-max 4M --connections-max 5 --disclose never --event-history a?match=prefix \
              --event-history b --call-timeout-seconds 6 --longpoll /a/b --longpoll-receive-seconds 6 \
-             --longpoll-idle-seconds 11 --longpoll-max 12",
+             --longpoll-idle-seconds 11 --longpoll-max 12 --retained-max 13 --retained-bytes-max 14k",
         );
         assert_eq!(config.listens.len(), 2);
         assert_eq!((config.shards, config.realms), (3, vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!((config.uri_check, config.request_ids), (UriCheck::Strict, RequestIds::Any));
         assert_eq!((config.disclosure, config.event_history.len()), (Disclosure::Never, 2));
+        assert_eq!((config.retained_count_max, config.retained_bytes_max), (13, 14 << 10));
         assert_eq!(config.longpoll.as_deref(), Some("/a/b"));
         assert_eq!(config.call_timeout_ms, 6_000);
         let limits = config.limits;

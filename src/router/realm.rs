@@ -39,16 +39,22 @@ pub struct RealmSettings {
 }
 
 impl RealmSettings {
+    /// What `retained_count_max` is where nothing is said.
+    pub const RETAINED_COUNT_MAX: usize = 10_000;
+
+    /// What `retained_bytes_max` is where nothing is said.
+    pub const RETAINED_BYTES_MAX: usize = 8 << 20;
+
     /// A realm in which everybody may do everything.
     pub fn open(name: impl Into<String>) -> RealmSettings {
         RealmSettings {
             name: name.into(),
             uri_check: UriCheck::Loose,
             disclosure: Disclosure::default(),
-            anonymous: Arc::new(Role { name: "anonymous".to_owned(), trust_level: None, administers: true }),
+            anonymous: Arc::new(Role { administers: true, ..Role::anonymous() }),
             event_history: Vec::new(),
-            retained_count_max: 10_000,
-            retained_bytes_max: 8 << 20,
+            retained_count_max: RealmSettings::RETAINED_COUNT_MAX,
+            retained_bytes_max: RealmSettings::RETAINED_BYTES_MAX,
             call_timeout_ms: 0,
         }
     }
@@ -88,6 +94,13 @@ pub struct Role {
     /// They may call the meta procedures that change what is others': killing sessions, removing subscribers and
     /// callees, changing the details of sessions.
     pub administers: bool,
+}
+
+impl Role {
+    /// `anonymous`, which is not trusted with anything.
+    pub fn anonymous() -> Role {
+        Role { name: "anonymous".to_owned(), trust_level: None, administers: false }
+    }
 }
 
 /// What an operator sets for a listener.

@@ -339,7 +339,7 @@ mod tests {
     }
 
     fn session(counts_on: bool) -> Session {
-        let role = Role { name: "anonymous".to_owned(), trust_level: None, administers: false };
+        let role = Role::anonymous();
         let identity = Identity {
             session: SessionId(1),
             authid: "somebody".into(),

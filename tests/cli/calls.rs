@@ -179,3 +179,19 @@ fn wait_until(condition: impl Fn() -> bool) {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn what_changes_others_is_granted_where_the_operator_says_so() {
+    let kill = |router: &Router, realm: &str| {
+        let (code, stdout, stderr) =
+            fanwire(&["call", "wamp.session.kill_all", "--realm", realm, "--url", &router.tcp()]);
+        (code, stdout.trim_end().to_owned(), stderr)
+    };
+    let granted = (0, "0".to_owned(), String::new());
+    assert_eq!(kill(&Router::start(), "realm1"), granted, "a router of one's own");
+    let router = Router::start_with(&["--realm", "realm1"]);
+    let (code, stdout, stderr) = kill(&router, "realm1");
+    assert_eq!((code, &*stdout), (1, ""));
+    assert!(stderr.contains("wamp.error.not_authorized"), "{stderr}");
+    assert_eq!(kill(&Router::start_with(&["--realm", "a.b", "--administer"]), "a.b"), granted);
+}

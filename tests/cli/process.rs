@@ -150,10 +150,15 @@ pub struct Router {
 
 impl Router {
     pub fn start() -> Router {
+        Router::start_with(&[])
+    }
+
+    /// With these options too.
+    pub fn start_with(options: &[&str]) -> Router {
         let directory = Directory::new();
         let socket = format!("unix:{}", directory.path.join("socket").display());
         let mut serve = command(&["serve", "--listen", "127.0.0.1:0", "--listen", &socket, "--log", "error"]);
-        serve.args(["--shards", "2", "--drain-seconds", "2"]);
+        serve.args(["--shards", "2", "--drain-seconds", "2"]).args(options);
         let mut process = Running::start(serve);
         let mut address = String::new();
         loop {
