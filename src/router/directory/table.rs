@@ -13,7 +13,8 @@ use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::wamp::MatchPolicy;
 
-/// When an answer was given: [`Directory::topic_current`] and [`Directory::procedure_current`] tell whether it holds.
+/// When an answer was given: [`topic_current`](super::Directory::topic_current) and
+/// [`procedure_current`](super::Directory::procedure_current) tell whether it holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stamp {
     bucket: usize,
