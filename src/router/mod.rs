@@ -11,6 +11,7 @@
 //!   [`publication`]: an event on its way. [`eligibility`]: whom it is for. [`retained`] and [`history`]: what is kept
 //!   for those who come later. [`passthru`]: payload that nobody looks into. [`hashed_slab`]: what tables of very many
 //!   small entries are made of.
+//! - [`rules`]: what a role may do.
 //! - [`features`]: what peers announce, and what the router does.
 //! - [`meta`]: what the router tells of itself, and its own procedures.
 //! - [`letter`]: what shards tell one another. [`timers`], [`clock`], [`entropy`]: time and chance, both from outside.
@@ -68,6 +69,7 @@ pub mod queue;
 pub mod realm;
 pub mod retained;
 pub mod roster;
+pub mod rules;
 pub mod session;
 pub mod shard;
 pub mod timers;

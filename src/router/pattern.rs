@@ -198,7 +198,7 @@ fn hash_of<V>(hasher: &RandomState) -> impl Fn(&Entry<V>) -> u64 {
 
 /// What makes patterns ask the same question. The derived order is the one of the module's documents.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Shape {
+pub(super) enum Shape {
     Exact,
     /// The length in octets.
     Prefix {
@@ -222,7 +222,7 @@ impl Shape {
     }
 
     /// `None` if a wildcard has too many components for a mask.
-    fn of(pattern: &str, policy: MatchPolicy) -> Option<Shape> {
+    pub(super) fn of(pattern: &str, policy: MatchPolicy) -> Option<Shape> {
         match policy {
             MatchPolicy::Exact => Some(Shape::Exact),
             MatchPolicy::Prefix => Some(Shape::Prefix { bytes: pattern.len() }),
@@ -290,12 +290,12 @@ impl<'u> Probe<'u> {
 }
 
 /// The bit of each component in a wildcard's mask, from the first component on.
-fn mask_bits() -> impl Iterator<Item = u64> {
+pub(super) fn mask_bits() -> impl Iterator<Item = u64> {
     (0..WILDCARD_COMPONENTS_MAX).map(|index| 1 << (63 - index))
 }
 
 /// How many components `uri` has; 1 for the empty text.
-fn component_count(uri: &str) -> usize {
+pub(super) fn component_count(uri: &str) -> usize {
     uri.bytes().filter(|&byte| byte == b'.').count() + 1
 }
 
