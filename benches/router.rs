@@ -11,6 +11,8 @@
 //! | encode a frame | a shard, serializer and framing | `encode` in `codec`, `frame` in `transport` |
 //! | queue to a peer | a subscriber | `outbound` in `transport`; with the roster's step and the checks in `deliver` here |
 //! | write | a peer and turn | `write` in `end_to_end` |
+//!
+//! Whether somebody may, which is asked before a URI is matched for the first time: `decide` here.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -22,12 +24,13 @@ use fanwire::codec::payload::OwnedPayload;
 use fanwire::limits::Limits;
 use fanwire::router::directory::Match;
 use fanwire::router::publication::Publication;
+use fanwire::router::rules::{Action, Actions, Rule, Rules, Subject};
 use fanwire::router::{
     Clock, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard,
     ShardIndex,
 };
 use fanwire::transport;
-use fanwire::wamp::{Message, PublicationId, Serializer};
+use fanwire::wamp::{MatchPolicy, Message, PublicationId, Serializer, SessionId};
 
 /// One shard and its peers, all over RawSocket with MessagePack.
 struct Bench {
@@ -233,5 +236,31 @@ fn call(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, receive, publication, deliver, topics, call);
+/// Whether a session may publish, among a thousand rules of each policy.
+fn decide(criterion: &mut Criterion) {
+    let mut written = vec![Rule::new("org.{authid}.inbox", MatchPolicy::Exact, Actions::ALL)];
+    for number in 0..1_000 {
+        written.push(Rule::new(&format!("com.example.exact.{number}"), MatchPolicy::Exact, Actions::ALL));
+        written.push(Rule::new(&format!("com.example.prefix.{number}."), MatchPolicy::Prefix, Actions::ALL));
+        written.push(Rule::new(&format!("com..wildcard.{number}"), MatchPolicy::Wildcard, Actions::ALL));
+    }
+    let rules = Rules::new(written).expect("no two are the same");
+    let subject = Subject { authid: "alice", authrole: "frontend", session: SessionId(7), realm: "realm1" };
+    let mut group = criterion.benchmark_group("decide");
+    for (name, uri) in [
+        ("exact", "com.example.exact.617"),
+        ("prefix", "com.example.prefix.617.topic"),
+        ("wildcard", "com.example.wildcard.617"),
+        ("session value", "org.alice.inbox"),
+        ("none", "net.example.topic.617"),
+    ] {
+        assert_eq!(rules.decide(Action::Publish, uri, MatchPolicy::Exact, &subject).allowed, name != "none");
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| rules.decide(Action::Publish, black_box(uri), MatchPolicy::Exact, &subject));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, receive, publication, deliver, topics, call, decide);
 criterion_main!(benches);

@@ -10,6 +10,7 @@ mod meta_registrations;
 mod meta_sessions;
 mod meta_subscriptions;
 mod passthru;
+mod permissions;
 mod progressive;
 mod publishing;
 mod pubsub;
