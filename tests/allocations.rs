@@ -1,5 +1,5 @@
 //! Heap allocations, counted: delivering an event takes none, and a publication takes a constant number, however many
-//! subscribers it has.
+//! subscribers it has; nor does a rule that says who may.
 //!
 //! Buffers grow to what a workload needs and are used again, so what is counted is the steady state: the same turns have
 //! been taken before. One thread takes all turns, and the counter counts for the thread that asks.
@@ -9,8 +9,9 @@
 mod turns;
 
 use allocation_counter::measure;
+use fanwire::router::rules::{Action, Actions, Rule, Rules, Subject};
 use fanwire::transport::Framing;
-use fanwire::wamp::Serializer;
+use fanwire::wamp::{MatchPolicy, Serializer, SessionId};
 
 use turns::{Client, RAWSOCKET, Shards, Speech, publish};
 
@@ -153,5 +154,28 @@ fn a_payload_is_taken_to_another_serializer_once_for_all_subscribers() {
 fn a_publication_that_nobody_wants_takes_nothing() {
     for characters in [128, 4096] {
         assert_eq!(count(2, &[], 32, characters), Allocations { publisher: 0, subscribers: 0 });
+    }
+}
+
+#[test]
+fn a_rule_without_session_values_decides_without_the_heap() {
+    use MatchPolicy::{Exact, Prefix, Wildcard};
+    let rule = |(uri, policy)| Rule::new(uri, policy, Actions::ALL);
+    let mut written = [("com.a", Exact), ("com.", Prefix), ("org..x", Wildcard)].map(rule).to_vec();
+    written.push(Rule::new("com.b.secret", Exact, Actions::NONE));
+    let rules = Rules::new(written).unwrap();
+    let subject = Subject { authid: "alice", authrole: "frontend", session: SessionId(7), realm: "realm1" };
+    for (uri, policy, rule) in [
+        ("com.a", Exact, Some(0)),
+        ("com.x", Exact, Some(1)),
+        ("org.a.x", Exact, Some(2)),
+        ("net", Exact, None),
+        ("com.", Prefix, Some(3)),
+        ("com.b.", Wildcard, Some(3)),
+        ("com..x", Wildcard, Some(1)),
+    ] {
+        let mut decided = None;
+        let taken = measure(|| decided = rules.decide(Action::Subscribe, uri, policy, &subject).rule());
+        assert_eq!((decided, taken.count_total), (rule, 0), "{uri}");
     }
 }
