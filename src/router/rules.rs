@@ -30,7 +30,7 @@
 //! # Why the answer about a pattern is right
 //!
 //! Take a rule that matches some URI inside the pattern, and the text that both have in common, with a character that
-//! stands in no rule ([`values::FRESH`]) wherever both leave open what stands there. A rule that matches that text
+//! stands in no rule (`values::FRESH`) wherever both leave open what stands there. A rule that matches that text
 //! matches everything the two have in common. So if the first rule decides about any URI inside the pattern it decides
 //! about this text: one question for each rule that refuses is enough. Only a prefix's inside has URIs of any number of
 //! components, which a wildcard does not contain; but there a prefix contains the pattern, and comes before wildcards.
@@ -422,7 +422,7 @@ mod tests {
     }
 
     /// The router's own procedures, all of them.
-    const PROCEDURES: [(&str, bool); 24] = [
+    const PROCEDURES: [(&str, bool); 25] = [
         ("wamp.session.count", true),
         ("wamp.session.list", true),
         ("wamp.session.get", true),
@@ -446,6 +446,7 @@ mod tests {
         ("wamp.registration.match", true),
         ("wamp.registration.get", true),
         ("wamp.registration.list_callees", true),
+        ("wamp.registration.count_callees", true),
         ("wamp.registration.remove_callee", false),
     ];
 
@@ -635,7 +636,7 @@ mod tests {
 
     fn draw_rule(random: &mut Random) -> Rule {
         let (uri, policy) = draw_pattern(random, &["", "a", "1", "{authid}", "a", "{session}"]);
-        let allow = Action::ALL.into_iter().filter(|_| random.below(4) > 0).collect();
+        let allow = Action::ALL.into_iter().filter(|_| random.below(2) > 0).collect();
         Rule::new(&uri, policy, allow)
     }
 
@@ -752,6 +753,6 @@ mod tests {
                 }
             }
         }
-        assert!(allowed > 200 && inside > 200 && refused > 200, "{allowed} {inside} {refused}");
+        assert!(allowed > 200 && inside > 60 && refused > 200, "{allowed} {inside} {refused}");
     }
 }

@@ -21,11 +21,11 @@ fn subject(words: &[&'static str]) -> Subject<'static> {
 }
 
 /// The empty text is written so that it can be seen.
-fn text(word: &'static str) -> &'static str {
+fn text(word: &str) -> &str {
     if word == "<>" { "" } else { word }
 }
 
-fn rule(policy: MatchPolicy, uri: &'static str, actions: &[&str]) -> Rule {
+fn rule(policy: MatchPolicy, uri: &str, actions: &[&str]) -> Rule {
     let known = |name: &&str| Action::from_name(name).unwrap_or_else(|| panic!("action {name}"));
     let allow: Actions = actions.iter().filter(|name| **name != "-").map(known).collect();
     Rule::new(text(uri), policy, allow)
