@@ -1,5 +1,5 @@
-//! What a role may do: its rules, and which of them decides (advanced profile, "Authorization"). Pure: a question has an
-//! answer, and nothing is kept.
+//! What a role may do: its rules, and which of them decides (advanced profile, "Authorization"). Pure: a question has
+//! an answer, and nothing is kept.
 //!
 //! # The rule
 //!
@@ -10,17 +10,18 @@
 //! - A pattern may be subscribed or registered if a rule contains the whole of it, the most specific such rule allows
 //!   it, and so does every rule that decides about some URI inside. So a pattern shows nothing that a question for the
 //!   exact URI would refuse, and what is refused by a pattern's inside is refused although most of it is allowed.
-//! - Values of the session (`com.{authid}.inbox`) are [`values`]'. Of two rules that are the same for a session, the one
-//!   that was written without values decides, else the one that refuses: who may choose a name gains nothing by it.
+//! - Values of the session (`com.{authid}.inbox`) are [`values`]'. Of two rules that are the same for a session, the
+//!   one that was written without values decides, else the one that refuses: who may choose a name gains nothing by
+//!   it.
 //!
 //! # What begins with `wamp.`
 //!
-//! Nobody registers or publishes there, whatever the rules are, and a rule that allows it is refused. Topics follow the
-//! rules as others do. So do those procedures of the router that only tell what is there, or concern nobody but the
-//! caller: [`harmless`]. Every other procedure needs a rule of its own, exact and of just that URI: a role that may call
-//! everything may not kill sessions, and one that may call `wamp.session.` may not either. As that holds for whatever is
-//! not known to be harmless, a new procedure is refused until an operator names it. Such a rule decides about its URI as
-//! a topic as well: who is to subscribe by a pattern that contains it is allowed `subscribe` there.
+//! Nobody registers or publishes there, whatever the rules are, and a rule that allows it is refused. Topics follow
+//! the rules as others do. So do those procedures of the router that only tell what is there, or concern nobody but
+//! the caller: [`harmless`]. Every other procedure needs a rule of its own, exact and of just that URI: a role that
+//! may call everything may not kill sessions, and one that may call `wamp.session.` may not either. As that holds for
+//! whatever is not known to be harmless, a new procedure is refused until an operator names it. Such a rule decides
+//! about its URI as a topic as well: who is to subscribe by a pattern that contains it is allowed `subscribe` there.
 //!
 //! # Left to others
 //!

@@ -107,8 +107,8 @@ impl Rule {
     /// prefix, and stars elsewhere make a wildcard, each standing for one component. `*` alone is the prefix of
     /// everything.
     ///
-    /// Crossbar.io also takes a star inside a component, and drops it: `com.a*.b` is `com.a.b` there, which nobody means
-    /// who writes it. Here it is refused.
+    /// Crossbar.io also takes a star inside a component, and drops it: `com.a*.b` is `com.a.b` there, which nobody
+    /// means who writes it. Here it is refused.
     pub fn read_stars(text: &str) -> Result<(String, MatchPolicy), RuleProblem> {
         let (head, stars) = (text.strip_suffix('*'), text.bytes().filter(|&octet| octet == b'*').count());
         match head {

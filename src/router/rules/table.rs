@@ -2,8 +2,8 @@
 //!
 //! One probe of a hash map for exact rules. One binary search for prefixes: of texts in order, the last that is not
 //! behind the URI begins with every prefix of it that is there, so each entry knows the next shorter entry it begins
-//! with, and the search follows these. Wildcards by shape, as in [`pattern`](crate::router::pattern): one probe for each
-//! shape of as many components, in the order of preference, hashed without the components that are left open.
+//! with, and the search follows these. Wildcards by shape, as in [`pattern`](crate::router::pattern): one probe for
+//! each shape of as many components, in the order of preference, hashed without the components that are left open.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
