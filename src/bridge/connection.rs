@@ -40,6 +40,8 @@ pub(super) struct Connection {
     pub shut: bool,
     /// When the first octet of the request came.
     pub began: Option<Instant>,
+    /// Since when its socket has taken nothing of what waits for it.
+    pub stalled: Option<Instant>,
     /// Octets of memory, as counted.
     pub held: usize,
     /// When something must be done about it.
@@ -96,6 +98,7 @@ impl Connection {
             input_ended: false,
             shut: false,
             began: None,
+            stalled: None,
             held: 0,
             deadline: None,
         }

@@ -145,8 +145,8 @@ impl Polled {
         if matches!(self.life, Life::Finishing) {
             return;
         }
-        self.inbound.extend_from_slice(octets);
-        let inbound = std::mem::take(&mut self.inbound);
+        let mut inbound = std::mem::take(&mut self.inbound);
+        inbound.extend_from_slice(octets);
         let mut rest = &inbound[..];
         while let Some((frame_type, payload, after)) = cut(rest) {
             match frame_type {
@@ -159,7 +159,8 @@ impl Polled {
             }
             rest = after;
         }
-        self.inbound = rest.to_vec();
+        // A frame that is longer than a read grows where it is; it is the rest of one read that is copied.
+        self.inbound = if rest.len() == inbound.len() { inbound } else { rest.to_vec() };
     }
 
     /// Octets of memory held for both directions.
