@@ -19,7 +19,9 @@
 //! connection of the first may be dead without anybody having noticed. A waiting `receive` is answered with nothing,
 //! too, when its transport ends; whatever asks later gets 404. Bodies that cannot be decoded get 400 and leave no
 //! trace; what breaks WAMP's rules is answered by the shard, with ABORT. Messages that were written to a connection
-//! which then fails are lost: there is no acknowledgment.
+//! which then fails are lost: there is no acknowledgment. Messages that a client sends on several connections at once
+//! come in any order, so their request ids need not count (`RequestIds::Any`); who wants them in order waits for the
+//! answer to one `send` before the next, or sends a batch.
 //!
 //! Spec: advanced profile, "HTTP Longpoll Transport".
 
@@ -756,7 +758,7 @@ fn set(
     *deadline = to;
 }
 
-/// True if the shard can read the message: as it is, or written plainly if it is in another dialect of UBJSON.
+/// True if the shard can read the message: as it is, or written plainly if it is UBJSON with types.
 fn decodes(serializer: Serializer, message: &[u8]) -> bool {
     match codec::decode(serializer, message) {
         Err(DecodeError::Dialect) => {

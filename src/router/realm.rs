@@ -95,7 +95,7 @@ pub struct Role {
 pub struct ListenerSettings {
     /// Transports, serializers and lengths.
     pub transport: Arc<transport::Settings>,
-    /// Which request ids are taken.
+    /// Which request ids are taken, but over long-poll.
     pub request_ids: RequestIds,
 }
 
@@ -107,7 +107,9 @@ pub enum RequestIds {
     Strict,
     /// They grow. Some libraries spend an id on a message they then fail to serialize, which leaves a gap.
     Increasing,
-    /// Any; hand-written clients draw them at random.
+    /// Any; hand-written clients draw them at random. It is the rule for every client of the long-poll transport: its
+    /// requests go over several connections at once, and HTTP puts those in no order (autobahn-js sends each message
+    /// as soon as it has it).
     Any,
 }
 
