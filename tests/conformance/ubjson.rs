@@ -12,7 +12,7 @@ fn containers_with_a_type_are_written_plainly_for_subscribers() {
     assert_eq!(wire.ask(subscriber, r#"[32,1,{},"com.example"]"#)[0], 33);
     let (publisher, _) = wire.join();
     // Among the options too.
-    let typed = b"[U\x10U\x02{$T#U\x01U\x04_tagSU\x0bcom.example[$i#U\x02\x01\xff{$Z#U\x01U\x01k]";
+    let typed = b"[U\x10U\x01{$T#U\x01U\x04_tagSU\x0bcom.example[$i#U\x02\x01\xff{$Z#U\x01U\x01k]";
     wire.send_message_bytes(publisher, typed);
     let event = wire.receive_one(subscriber);
     assert_eq!(
