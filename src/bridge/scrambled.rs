@@ -213,5 +213,5 @@ fn messages_reach_only_the_client_whose_transport_they_are_for() {
         }
         assert!(scramble.core.is_empty(), "seed {seed}");
     }
-    assert!(delivered > 500, "only {delivered}");
+    assert!(delivered > 200, "only {delivered}");
 }
