@@ -74,9 +74,11 @@ class Peer {
     return this.begin(procedure, payload, options).result;
   }
 
-  // A call that can be canceled: `{result, cancel}`.
-  begin(procedure, { args, kwargs }, options) {
-    const call = this.session.call(procedure, args, kwargs, options);
+  // A call that can be canceled: `{result, cancel}`. With `onPart` its result may come in parts.
+  begin(procedure, { args, kwargs }, options, onPart) {
+    const asked = onPart ? { ...options, receive_progress: true } : options;
+    const call = this.session.call(procedure, args, kwargs, asked);
+    if (onPart) call.then(undefined, () => {}, (part) => onPart(payloadOf(part)));
     return { result: refusing(call).then(payloadOf), cancel: (mode) => call.cancel({ mode }) };
   }
 
