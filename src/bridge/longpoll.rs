@@ -25,6 +25,8 @@
 //!
 //! Spec: advanced profile, "HTTP Longpoll Transport".
 
+mod consistency;
+
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -40,11 +42,9 @@ use super::connection::{
 };
 use super::http::{Answer, Malformed, PREFLIGHT};
 use super::polled::{Life, Polled};
-use crate::codec::{self, DecodeError};
 use crate::limits::{Limits, MESSAGE_BYTES_CEILING};
 use crate::transport::upgrade::SUBPROTOCOLS;
 use crate::transport::{Framing, Link, Settings};
-use crate::wamp::Serializer;
 
 /// Octets of pipelined requests that are read ahead.
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
@@ -305,48 +305,6 @@ impl LongPoll {
             && self.held == 0
     }
 
-    /// The invariants, which hold after each call. It looks at everything.
-    fn is_consistent(&self) -> bool {
-        let connections = self.connections.iter().all(|(place, connection)| {
-            let key = ConnectionKey(place as u32);
-            match connection.state {
-                State::Opening(of) => self.polled(of).is_some_and(|polled| polled.life == Life::Opening),
-                State::Receiving(of) => self.polled(of).is_some_and(|polled| polled.receiving == Some(key)),
-                State::Sending(of) => self.polled(of).is_some_and(|polled| {
-                    polled.sending.iter().filter(|(_, waiting)| *waiting == key).count() == 1
-                }),
-                State::Reading | State::Closing => true,
-            }
-        });
-        let waits = |key: ConnectionKey, state| {
-            self.connections.get(key.0 as usize).is_some_and(|connection| connection.state == state)
-        };
-        let transports = self.transports.iter().all(|(place, polled)| {
-            let key = TransportKey(place as u32);
-            let named = if polled.life == Life::Finishing { None } else { Some(&key) };
-            self.ids.get(&polled.id) == named
-                && polled.receiving.is_none_or(|waiting| waits(waiting, State::Receiving(key)))
-                && polled.sending.iter().all(|(_, waiting)| waits(*waiting, State::Sending(key)))
-        });
-        let of_clients = self.connections.iter().map(|(place, connection)| {
-            (connection.deadline, End::Client(ConnectionKey(place as u32)), connection.held)
-        });
-        let of_shards = self
-            .transports
-            .iter()
-            .map(|(place, polled)| (polled.deadline, End::Shard(TransportKey(place as u32)), polled.held));
-        let ends: Vec<_> = of_clients.chain(of_shards).collect();
-        let deadlines = ends.iter().filter_map(|(deadline, end, _)| Some(((*deadline)?, *end)));
-        connections
-            && transports
-            && deadlines.collect::<BTreeSet<_>>() == self.deadlines
-            && ends.iter().map(|(.., held)| held).sum::<usize>() == self.held
-    }
-
-    fn polled(&self, key: TransportKey) -> Option<&Polled> {
-        self.transports.get(key.0 as usize)
-    }
-
     // Requests.
 
     /// Looks at the requests that have arrived, up to the first one that must wait.
@@ -470,7 +428,7 @@ impl LongPoll {
         if polled.life == Life::Ended {
             return self.answer(key, &GONE, now);
         }
-        let decodes = |message: &&[u8]| decodes(polled.serializer, message);
+        let decodes = |message: &&[u8]| polled.decodes(message);
         let Some(messages) = polled.messages(body).filter(|messages| messages.iter().all(decodes)) else {
             self.await_request(transport, now);
             return self.answer(key, &UNDECODABLE, now);
@@ -758,21 +716,12 @@ fn set(
     *deadline = to;
 }
 
-/// True if the shard can read the message: as it is, or written plainly if it is UBJSON with types.
-fn decodes(serializer: Serializer, message: &[u8]) -> bool {
-    match codec::decode(serializer, message) {
-        Err(DecodeError::Dialect) => {
-            codec::plain_ubjson(message).is_ok_and(|plain| codec::decode(serializer, &plain).is_ok())
-        }
-        decoded => decoded.is_ok(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::wamp::Serializer;
 
     const HELLO: &str = r#"[1,"realm1",{"roles":{"caller":{}}}]"#;
 

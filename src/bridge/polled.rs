@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use super::batch;
 use super::longpoll::ConnectionKey;
+use crate::codec::{self, DecodeError};
 use crate::transport::Framing;
 use crate::transport::rawsocket::{FrameHeader, FrameType, HEADER_BYTES};
 use crate::wamp::Serializer;
@@ -131,6 +132,16 @@ impl Polled {
         match self.batched {
             true => batch::split(self.serializer, body),
             false => (!body.is_empty()).then(|| vec![body]),
+        }
+    }
+
+    /// True if the shard can read the message: as it is, or written plainly if it is UBJSON with types.
+    pub fn decodes(&self, message: &[u8]) -> bool {
+        match codec::decode(self.serializer, message) {
+            Err(DecodeError::Dialect) => {
+                codec::plain_ubjson(message).is_ok_and(|plain| codec::decode(self.serializer, &plain).is_ok())
+            }
+            decoded => decoded.is_ok(),
         }
     }
 

@@ -16,8 +16,8 @@
 //! client panic or keep memory without bound.
 //!
 //! Spec: basic profile, "Sessions", "Publish and Subscribe", "Remote Procedure Calls"; advanced profile, "Call
-//! Canceling", "Progressive Call Results", "Pattern-based Subscriptions", "Pattern-based Registrations", "Payload Passthru
-//! Mode".
+//! Canceling", "Progressive Call Results", "Pattern-based Subscriptions", "Pattern-based Registrations", "Payload
+//! Passthru Mode".
 
 mod connection;
 mod error;
