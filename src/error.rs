@@ -12,6 +12,8 @@ use crate::wamp::reason;
 pub enum Violation {
     /// The bytes are not a whole value of the serializer, or not a WAMP message.
     Undecodable,
+    /// The bytes are BJData, which newer versions of autobahn-python send where UBJSON was agreed on.
+    BjData,
     /// The message type does not exist, or only a router sends it.
     UnexpectedMessage,
     /// A message came before HELLO, or HELLO came in a session.
@@ -60,6 +62,7 @@ impl Violation {
     pub fn text(self) -> &'static str {
         match self {
             Violation::Undecodable => "the message cannot be decoded",
+            Violation::BjData => "this is BJData and not UBJSON (draft 12); use CBOR or MessagePack",
             Violation::UnexpectedMessage => "a router does not take this message",
             Violation::OutOfSession => "the message does not fit the state of the session",
             Violation::NoRoles => "HELLO must announce at least one role",

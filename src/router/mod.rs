@@ -42,6 +42,7 @@
 //! | on_join of a session, all that is told of what it has, on_leave, in this order | its shard records them in this order, the same way |
 //! | testaments are published before their session gives anything back, in their order | in one call: published, then the rosters left |
 //! | whom a call kills is gone, and whom it removes is out, when it is answered | the letter answers after it has been where they are |
+//! | what one client sends is handled in its order; over long-poll, if it waits for each `send` or puts all in one batch | one stream from each; HTTP puts requests on several connections in no order, so any request ids are taken there |
 //! | nothing follows GOODBYE or ABORT | `Peers::send` sends only to a session, and the session ends first |
 //! | realms do not touch | broker and dealer belong to one realm; letters name it, and who has joined another one since is not whom they name |
 //!

@@ -39,7 +39,9 @@ use super::queue::Waiting;
 use super::realm::Realm;
 use super::session::Admitted;
 use super::timers::{Timer, Timers};
-use super::{Context, Letter, ListenerIndex, PeerKey, RealmKey, Router, ShardIndex};
+use super::{
+    Context, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmKey, RequestIds, Router, ShardIndex,
+};
 use crate::codec::{self, DecodeError};
 use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
@@ -130,17 +132,20 @@ impl Shard {
     /// A connection exists. `full`: there are too many; its handshake will be refused.
     pub fn open(&mut self, listener: ListenerIndex, full: bool, now: Instant) -> PeerKey {
         self.now = now;
-        let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
-        let key = self.peers.open(listener, Transport::new(settings, full), now);
+        let ListenerSettings { transport, request_ids } =
+            &self.router.settings.listeners[listener.0 as usize];
+        let transport = Transport::new(transport.clone(), full);
+        let key = self.peers.open(transport, *request_ids, now);
         self.await_opening(key, now);
         key
     }
 
-    /// A connection exists on which nothing is left to be agreed on: the router's own end of a long-poll transport.
+    /// A connection exists on which nothing is left to be agreed on: the router's own end of a long-poll transport. Any
+    /// request ids are taken from it, see [`RequestIds::Any`].
     pub fn open_linked(&mut self, listener: ListenerIndex, link: Link, now: Instant) -> PeerKey {
         self.now = now;
         let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
-        let key = self.peers.open(listener, Transport::linked(settings, link), now);
+        let key = self.peers.open(Transport::linked(settings, link), RequestIds::Any, now);
         self.peers.set_link(key, link);
         self.await_opening(key, now);
         key
@@ -420,10 +425,10 @@ impl Shard {
 
     // Messages.
 
-    /// A message in a dialect that nobody else would read. Written plainly, it is in none.
+    /// A message with containers that nobody else would read. Written plainly, it has none.
     #[cold]
     fn on_dialect(&mut self, key: PeerKey, bytes: &[u8], now: Instant) -> Result<Next, Violation> {
-        let plain = codec::plain_ubjson(bytes).map_err(|_| Violation::Undecodable)?;
+        let plain = codec::plain_ubjson(bytes).map_err(undecodable)?;
         self.on_message(key, &plain, now)
     }
 
@@ -432,7 +437,7 @@ impl Shard {
         let Some(link) = peer.link else { return Ok(Next::Read) };
         let message = match codec::decode(link.serializer, bytes) {
             Err(DecodeError::Dialect) => return self.on_dialect(key, bytes, now),
-            decoded => decoded.map_err(|_| Violation::Undecodable),
+            decoded => decoded.map_err(undecodable),
         };
         match &peer.state {
             State::Opening | State::Finishing { .. } => Ok(Next::Read),
@@ -498,8 +503,7 @@ impl Shard {
     /// Holds the request id against the ones before it, where the message has one that counts.
     fn admit(&mut self, key: PeerKey, message: &Message<'_>) -> Result<Admitted, Violation> {
         let Some(request) = message.counted_request() else { return Ok(Admitted::New) };
-        let Some(listener) = self.peers.peer(key).map(|peer| peer.listener) else { return Ok(Admitted::New) };
-        let rule = self.router.settings.listeners[listener.0 as usize].request_ids;
+        let Some(rule) = self.peers.peer(key).map(|peer| peer.request_ids) else { return Ok(Admitted::New) };
         let Some(session) = self.peers.session(key) else { return Ok(Admitted::New) };
         if matches!(message, Message::Call(_)) {
             return session.admit_call(request, rule);
@@ -642,6 +646,15 @@ fn refuse(cx: &mut Context<'_>, key: PeerKey, message: &Message<'_>, refusal: Re
                 cx.refuse(key, message.code(), request, refusal);
             }
         }
+    }
+}
+
+/// What breaks the protocol in octets that are no message.
+#[cold]
+fn undecodable(error: DecodeError) -> Violation {
+    match error {
+        DecodeError::BjData => Violation::BjData,
+        _ => Violation::Undecodable,
     }
 }
 

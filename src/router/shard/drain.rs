@@ -65,12 +65,16 @@ impl Shard {
         self.settle(now);
     }
 
-    /// Ends a session with GOODBYE; the peer is to answer it. If it takes no message that long, a plain one.
+    /// Ends a session with GOODBYE; the peer is to answer it. If it takes no message that long, it is told the reason
+    /// alone, and if that is too long, that it was killed.
     pub(super) fn say_goodbye(&mut self, key: PeerKey, goodbye: Goodbye<'_>, now: Instant) {
         self.leave(key);
-        if self.peers.send_outside(key, &Message::Goodbye(goodbye)) == Sent::TooLarge {
-            let plain = Goodbye { details: Dict::EMPTY, reason: reason::KILLED.into() };
-            self.peers.send_outside(key, &Message::Goodbye(plain));
+        let alone = Goodbye { details: Dict::EMPTY, reason: goodbye.reason.clone() };
+        let killed = Goodbye { details: Dict::EMPTY, reason: reason::KILLED.into() };
+        for goodbye in [goodbye, alone, killed] {
+            if self.peers.send_outside(key, &Message::Goodbye(goodbye)) != Sent::TooLarge {
+                break;
+            }
         }
         if let Some(peer) = self.peers.peer_mut(key) {
             peer.state = State::Leaving;
