@@ -148,9 +148,9 @@ impl Context<'_> {
     pub fn refuse(&mut self, key: PeerKey, request_type: u64, request: RequestId, refusal: Refusal) {
         let text = Value::text(refusal.text());
         let payload = match refusal {
-            Refusal::InvalidArgument(key) | Refusal::OptionNotAllowed(key) => {
-                arguments(&[text, Value::text(key)])
-            }
+            Refusal::InvalidArgument(key)
+            | Refusal::NoSuchPublication(key)
+            | Refusal::OptionNotAllowed(key) => arguments(&[text, Value::text(key)]),
             _ => arguments(&[text]),
         };
         let error = refusal.uri().into();
