@@ -39,7 +39,7 @@ use super::queue::Waiting;
 use super::realm::Realm;
 use super::session::Admitted;
 use super::timers::{Timer, Timers};
-use super::{Context, Letter, ListenerIndex, PeerKey, RealmKey, Router, ShardIndex};
+use super::{Clock, Context, Letter, ListenerIndex, PeerKey, RealmKey, Router, ShardIndex};
 use crate::codec::{self, DecodeError};
 use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
@@ -298,6 +298,11 @@ impl Shard {
     /// more letters are taken.
     pub fn sated(&self) -> bool {
         self.peers.sated()
+    }
+
+    /// What time it is in the world, as the shell tells the router.
+    pub fn clock(&self) -> &Clock {
+        &self.router.clock
     }
 
     /// How long the shell may sleep.

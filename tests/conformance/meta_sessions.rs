@@ -366,3 +366,23 @@ fn rounds_count_among_the_open_calls() {
     assert_eq!(wire.ask(client, r#"[48,3,{},"wamp.session.kill_all"]"#), json!([50, 3, {}, [0]]));
     wire.finish();
 }
+
+/// Libraries in JavaScript write integers above 2^32 so.
+#[test]
+fn identifiers_may_be_written_as_floats() {
+    everywhere(|mut wire| {
+        let (asker, _) = wire.join();
+        let (other, session) = wire.join();
+        let id = wire.ask(other, r#"[32,1,{},"a"]"#)[2].clone();
+        for (request, call) in (1..).zip([
+            format!(r#""wamp.session.get",[{session}.0]"#),
+            format!(r#""wamp.subscription.get",[{id}.0]"#),
+            format!(r#""wamp.subscription.remove_subscriber",[{id},{session}.0]"#),
+            format!(r#""wamp.session.kill",[{session}.0]"#),
+        ]) {
+            let answer = wire.ask(asker, &format!("[48,{request},{{}},{call}]"));
+            assert_eq!(answer[0], 50, "{call}: {answer}");
+        }
+        wire.finish();
+    });
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fanwire::limits::Limits;
 use fanwire::router::{Disclosure, HistoryRule, Settings};
 use fanwire::wamp::MatchPolicy;
 use serde_json::{Value, json};
@@ -278,5 +279,43 @@ fn a_shutdown_ends_sessions_with_their_testaments() {
     assert_eq!(wire.receive_one(client)[2], "wamp.close.system_shutdown");
     assert_eq!(events(&mut wire, heir).len(), 1, "the other shard still has its sessions");
     wire.sleep(Duration::from_secs(10));
+    wire.finish();
+}
+
+/// All shards shut down at once.
+#[test]
+fn a_shutdown_publishes_testaments_to_those_who_are_there() {
+    everywhere(|mut wire| {
+        let (client, _) = wire.join();
+        wire.ask(client, r#"[48,1,{},"wamp.session.add_testament",["com.a",[1]]]"#);
+        let heirs: Vec<_> = (0..4).map(|_| wire.join().0).collect();
+        for heir in &heirs {
+            wire.ask(*heir, r#"[32,1,{},"com.a"]"#);
+        }
+        let now = wire.now;
+        for shard in &mut wire.shards {
+            shard.drain(now);
+        }
+        wire.settle();
+        for heir in heirs {
+            let codes: Vec<Value> = wire.receive(heir).iter().map(|message| message[0].clone()).collect();
+            assert_eq!(codes, [36, 6], "the event, and then GOODBYE");
+        }
+        wire.finish();
+    });
+}
+
+/// A shard that says nothing keeps nobody from the end.
+#[test]
+fn a_shutdown_does_not_wait_for_testaments_for_ever() {
+    let mut wire = Wire::new(2, KINDS[0]);
+    let (client, _) = wire.join();
+    let now = wire.now;
+    wire.shards[0].drain(now);
+    let half = Duration::from_millis(Limits::DEFAULT.drain_ms_max / 2);
+    wire.sleep(half);
+    assert!(wire.receive(client).is_empty(), "the other shard may yet publish some");
+    wire.sleep(half / 4);
+    assert_eq!(wire.receive_one(client)[0], 6);
     wire.finish();
 }
