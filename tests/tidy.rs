@@ -94,6 +94,7 @@ fn words_stand_where_they_may() {
             "Mutex<",
             &[
                 "sync.rs",
+                "router/clock.rs",
                 "router/directory.rs",
                 "router/directory/",
                 "router/history.rs",

@@ -136,8 +136,8 @@ impl History {
 
 /// A store that begins empty with every start of the router: one log for each rule, each behind a lock of its own.
 ///
-/// A serial is given under the lock of its log. So who looks for what was there at a moment reads the last serial first:
-/// each up to that one stands in its log by the time its lock can be taken.
+/// A serial is given under the lock of its log. So who looks for what was there at a moment reads the last serial
+/// first: each up to that one stands in its log by the time its lock can be taken.
 #[derive(Debug)]
 pub struct MemoryStore {
     /// The last one given.

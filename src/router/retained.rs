@@ -4,7 +4,8 @@
 //! The publisher's shard stores before it looks for subscribers, and the subscriber's shard looks here after it has
 //! entered the directory. So a subscriber that asks for what is retained misses nothing: an event that is under way may
 //! come to it twice, once as retained and once as live, and it comes once at least. Older ones of its publisher may be
-//! under way as well and come behind it: what is retained is the state at SUBSCRIBED, and only live events are in order.
+//! under way as well and come behind it: what is retained is the state at SUBSCRIBED, and only live events are in
+//! order.
 //!
 //! Everybody finds the last event of a topic that it would have got, or nothing, but never an older one in its place:
 //!
@@ -12,17 +13,18 @@
 //!   event is for the same receivers replaces: [`RESTRICTED_PER_TOPIC_MAX`] restricted ones are kept at most.
 //! - A publisher mostly does not get its own event (`exclude_me`). So the one stays that it finds until then; if it
 //!   publishes again, still that one. There are never more of these than one for an event.
-//! - Of a restricted event that makes room for others of its topic, or is too large, its lists remain as a mark, so that
-//!   those whom it was for find nothing. If there are too many marks, all that is older than the oldest goes with it.
+//! - Of a restricted event that makes room for others of its topic, or is too large, its lists remain as a mark, so
+//!   that those whom it was for find nothing. If there are too many marks, all that is older than the oldest goes with
+//!   it.
 //!
 //! The specification has no word for forgetting what a topic retains, and says of every event with `retain` that it is
 //! retained, without arguments as well. So this router has an option of its own, which does not travel on:
-//! `_retain_clear`. It takes out what an event to the same receivers would have replaced; `retain` beside it retains the
-//! event itself, as it would anyway.
+//! `_retain_clear`. It takes out what an event to the same receivers would have replaced; `retain` beside it retains
+//! the event itself, as it would anyway.
 //!
-//! Invariants: `order` names exactly what is in `topics`, marks included, oldest first; there are at most `count_max`, of
-//! `bytes_max` octets together. The oldest make room: nothing older of their topics is left to be found in their place.
-//! What alone is larger makes room for nothing, and is not kept.
+//! Invariants: `order` names exactly what is in `topics`, marks included, oldest first; there are at most `count_max`,
+//! of `bytes_max` octets together. The oldest make room: nothing older of their topics is left to be found in their
+//! place. What alone is larger makes room for nothing, and is not kept.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -197,8 +199,8 @@ fn mark_of(publication: &KeptPublication) -> What {
 }
 
 impl Store {
-    /// Takes out what an event with these lists is in place of: all of its topic, or what is for the same receivers. What
-    /// its publisher finds there stays, if the event is not for its publisher.
+    /// Takes out what an event with these lists is in place of: all of its topic, or what is for the same receivers.
+    /// What its publisher finds there stays, if the event is not for its publisher.
     fn replace(&mut self, topic: &str, eligibility: Option<&Eligibility>, publisher: Option<&Identity>) {
         let Some(events) = self.topics.get_mut(topic) else { return };
         let found = publisher.and_then(|publisher| events.iter().rfind(|known| known.what.is_for(publisher)));
@@ -293,8 +295,8 @@ impl Store {
         evicted
     }
 
-    /// What the topics have that match, by topic and then by age. A pattern costs as much as there are topics that begin
-    /// as it does.
+    /// What the topics have that match, by topic and then by age. A pattern costs as much as there are topics that
+    /// begin as it does.
     fn matching(&self, pattern: &str, policy: MatchPolicy) -> Vec<What> {
         if policy == MatchPolicy::Exact {
             return self.topics.get(pattern).map_or_else(Vec::new, |events| all(events).collect());

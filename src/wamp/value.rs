@@ -158,8 +158,8 @@ fn custom_attribute(key: &str) -> bool {
     key.len() >= 4 && key[0] == b'_' && key.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
 }
 
-/// The option of a PUBLISH by which its topic forgets what it retains. It has the name of a custom attribute, and is for
-/// the router.
+/// The option of a PUBLISH by which its topic forgets what it retains. It has the name of a custom attribute, and is
+/// for the router.
 pub const RETAIN_CLEAR: &str = "_retain_clear";
 
 /// True for keys of options and details that travel on to the receiver: custom attributes, and what says how a payload

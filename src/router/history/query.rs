@@ -1,18 +1,18 @@
 //! `wamp.subscription.get_events`: what a client may ask of the history, and the answer (advanced profile, "Event
 //! History").
 //!
-//! All filters that are given must hold. A filter may name any publication of the realm that the history knows, also one
-//! to another topic, and one that it knows of without having kept it. If it does not know it, nobody can say what came
-//! before or after it, and the call is refused with `wamp.error.invalid_argument`, which names the filter as well: who
-//! went on from there has missed what nobody can give it any more, and asks by `from_time` or from the beginning.
+//! All filters that are given must hold. A filter may name any publication of the realm that the history knows, also
+//! one to another topic, and one that it knows of without having kept it. If it does not know it, nobody can say what
+//! came before or after it, and the call is refused with `wamp.error.invalid_argument`, which names the filter as well:
+//! who went on from there has missed what nobody can give it any more, and asks by `from_time` or from the beginning.
 //!
 //! Events that the caller would not have got are left out. So are, and that is counted in the keyword argument
 //! `left_out` if there are any, those that are too large for the caller, that have no form in its serializer, or that
 //! are nested too deeply for one more level around them.
 //!
 //! An answer holds as many events as fit a message that the caller takes, and at most `limit`. If there would have been
-//! more, the keyword argument `is_limit_reached` is true, and `after_publication` (`before_publication` in reverse) asks
-//! for the rest.
+//! more, the keyword argument `is_limit_reached` is true, and `after_publication` (`before_publication` in reverse)
+//! asks for the rest.
 
 use std::ops::ControlFlow;
 
@@ -233,8 +233,8 @@ impl Page {
         }
     }
 
-    /// Puts an event last, unless it is one that is left out; false if there is no room for it here and may be in another
-    /// page.
+    /// Puts an event last, unless it is one that is left out; false if there is no room for it here and may be in
+    /// another page.
     fn add(&mut self, publication: &KeptPublication) -> bool {
         let payload = publication.payload.borrow();
         let bytes_max = self.bytes_max.saturating_sub(PAGE_OVERHEAD_BYTES);
