@@ -31,8 +31,8 @@ pub(super) fn last_word(log: &Log) -> Checked {
     Ok(())
 }
 
-/// A session id belongs to one session. In a realm, a subscription or registration id stands for one pattern and
-/// policy, and a pattern and policy with a subscriber has one subscription id.
+/// A session id belongs to one session. In a realm, a subscription or registration id stands for one pattern and policy,
+/// and a pattern and policy with a subscriber has one subscription id.
 pub(super) fn ids_name_one_thing(log: &Log) -> Checked {
     let mut sessions = BTreeSet::new();
     let mut asked: BTreeMap<(usize, u64, u64), &Message> = BTreeMap::new();
