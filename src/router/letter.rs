@@ -110,6 +110,12 @@ pub enum Letter {
         /// Who has begun.
         shard: ShardIndex,
     },
+    /// From a shard whose shutdown waits for no call any more, to every other: the testaments of its peers stand before
+    /// this.
+    Bequeathed {
+        /// Whose they are.
+        shard: ShardIndex,
+    },
     /// To a callee's shard: the call was given up; send INTERRUPT if the invocation is open.
     Interrupt {
         /// The callee, as the caller's shard knew it.
@@ -167,6 +173,7 @@ impl Letter {
                 Letter::Round(round) => round.errand.bytes(),
                 Letter::Progress(progress) => carried(&progress.payload, &progress.attributes),
                 Letter::Draining { .. }
+                | Letter::Bequeathed { .. }
                 | Letter::Interrupt { .. }
                 | Letter::Passthru(_)
                 | Letter::RefuseYield { .. }

@@ -14,11 +14,12 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::directory::{Directory, Match, Registration, Stamp};
+use super::history::History;
 
 /// A shard's memory of a directory.
 #[derive(Debug)]
 pub struct MatchCache {
-    topics: Answers<Arc<Match>>,
+    topics: Answers<Topic>,
     procedures: Answers<Option<Arc<Registration>>>,
 }
 
@@ -35,7 +36,14 @@ impl MatchCache {
 
     /// [`Directory::matches`]. A hit costs two atomic loads and one probe, takes no lock and allocates nothing.
     pub fn topic(&mut self, directory: &Directory, topic: &str) -> &Arc<Match> {
-        self.topics.answer(topic, |stamp| directory.topic_current(stamp), || directory.matches(topic))
+        let current = |stamp| directory.topic_current(stamp);
+        &self.topics.answer(topic, current, || Topic::ask(directory, topic)).matched
+    }
+
+    /// [`History::rule`], which tries all rules; a hit costs one probe.
+    pub fn rule(&mut self, directory: &Directory, history: &History, topic: &str) -> Option<usize> {
+        let known = self.topics.answer(topic, |_| true, || Topic::ask(directory, topic));
+        *known.rule.get_or_insert_with(|| history.rule(topic))
     }
 
     /// [`Directory::registration`], at the same cost.
@@ -47,6 +55,21 @@ impl MatchCache {
     /// How often the directory had to be asked.
     pub fn misses(&self) -> u64 {
         self.topics.misses + self.procedures.misses
+    }
+}
+
+/// What is remembered of a topic.
+#[derive(Debug)]
+struct Topic {
+    matched: Arc<Match>,
+    /// The rule of the event history that keeps its publications, once somebody has asked. It never changes.
+    rule: Option<Option<usize>>,
+}
+
+impl Topic {
+    fn ask(directory: &Directory, topic: &str) -> (Stamp, Topic) {
+        let (stamp, matched) = directory.matches(topic);
+        (stamp, Topic { matched, rule: None })
     }
 }
 
@@ -66,7 +89,7 @@ impl<A> Answers<A> {
         Answers { places: HashMap::default(), stamped: Vec::new(), entries_max, misses: 0 }
     }
 
-    fn answer(&mut self, uri: &str, current: impl Fn(Stamp) -> bool, ask: impl Fn() -> (Stamp, A)) -> &A {
+    fn answer(&mut self, uri: &str, current: impl Fn(Stamp) -> bool, ask: impl Fn() -> (Stamp, A)) -> &mut A {
         let place = match self.places.get(uri) {
             Some(&place) => {
                 if !current(self.stamped[place].0) {
@@ -77,7 +100,7 @@ impl<A> Answers<A> {
             }
             None => self.remember(uri, ask()),
         };
-        &self.stamped[place].1
+        &mut self.stamped[place].1
     }
 
     fn remember(&mut self, uri: &str, answer: (Stamp, A)) -> usize {
@@ -113,6 +136,26 @@ mod tests {
         directory.subscribe("a", MatchPolicy::Exact, ShardIndex(3), SessionId(2), 0).unwrap();
         assert!(Arc::ptr_eq(cache.topic(&directory, "a"), &second));
         assert_eq!(cache.topics.stamped.len(), 1);
+    }
+
+    #[test]
+    fn the_rule_of_a_topic_is_looked_for_once() {
+        use super::super::history::HistoryRule;
+        let directory = Directory::new(64);
+        let history = |uri| History::new(&[HistoryRule::new(uri, MatchPolicy::Exact)]).unwrap();
+        let (first, other) = (history("a"), history("b"));
+        let mut cache = MatchCache::new(8);
+        assert_eq!(
+            (cache.rule(&directory, &first, "a"), cache.rule(&directory, &first, "b")),
+            (Some(0), None)
+        );
+        // It is not asked again.
+        assert_eq!(
+            (cache.rule(&directory, &other, "a"), cache.rule(&directory, &other, "b")),
+            (Some(0), None)
+        );
+        directory.subscribe("a", MatchPolicy::Exact, ShardIndex(3), SessionId(1), 0).unwrap();
+        assert_eq!(cache.topic(&directory, "a").shards, 1 << 3);
     }
 
     #[test]

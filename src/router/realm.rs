@@ -158,7 +158,7 @@ pub struct Router {
     pub settings: Settings,
     /// Shards, 1 to 64.
     pub shard_count: usize,
-    /// The time it was made at.
+    /// The time it was made at, by which all times are known.
     pub clock: Clock,
     realms: Vec<Arc<Realm>>,
 }

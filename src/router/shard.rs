@@ -40,7 +40,8 @@ use super::realm::Realm;
 use super::session::Admitted;
 use super::timers::{Timer, Timers};
 use super::{
-    Context, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmKey, RequestIds, Router, ShardIndex,
+    Clock, Context, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmKey, RequestIds, Router,
+    ShardIndex,
 };
 use crate::codec::{self, DecodeError};
 use crate::counters::Counters;
@@ -81,6 +82,8 @@ pub struct Shard {
     drain: Drain,
     /// The other shards that have begun their shutdown, as a set.
     draining_shards: u64,
+    /// Those that have published the testaments of their peers.
+    bequeathed_shards: u64,
 }
 
 /// A realm, as far as it is here.
@@ -123,6 +126,7 @@ impl Shard {
             handed_over: Vec::new(),
             drain: Drain::No,
             draining_shards: 0,
+            bequeathed_shards: 0,
             router,
         }
     }
@@ -157,7 +161,7 @@ impl Shard {
             Drain::No => {}
             // Nothing would end it any more when the shutdown's time is over.
             Drain::Done => self.peers.drop_connection(key, CloseReason::Shutdown, &mut self.timers),
-            Drain::Calls { .. } | Drain::Goodbye { .. } => {
+            Drain::Calls { .. } | Drain::Testaments { .. } | Drain::Goodbye { .. } => {
                 self.peers.finish(key, CloseReason::Shutdown, &mut self.timers, now);
             }
         }
@@ -222,7 +226,7 @@ impl Shard {
     }
 
     /// Begins the shutdown: new sessions and calls are refused, open calls may finish for half of `drain_ms_max`, then
-    /// every session gets GOODBYE. Done when [`Shard::peer_count`] is 0.
+    /// all testaments are published and every session gets GOODBYE. Done when [`Shard::peer_count`] is 0.
     pub fn drain(&mut self, now: Instant) {
         self.now = now;
         if self.drain != Drain::No {
@@ -230,7 +234,7 @@ impl Shard {
         }
         let whole = Limits::ms(self.router.settings.limits.drain_ms_max);
         let (until, end) = (now + whole / 2, now + whole);
-        self.drain = Drain::Calls { until, end };
+        self.drain = Drain::Calls { until, end, whole };
         for realm in 0..self.realms.len() {
             let (realm, mut cx) = self.lend(RealmKey(realm as u32));
             realm.dealer.refuse_waiting(&mut cx);
@@ -300,6 +304,11 @@ impl Shard {
     /// more letters are taken.
     pub fn sated(&self) -> bool {
         self.peers.sated()
+    }
+
+    /// What time it is in the world, as the shell tells the router.
+    pub fn clock(&self) -> &Clock {
+        &self.router.clock
     }
 
     /// How long the shell may sleep.
@@ -574,6 +583,7 @@ impl Shard {
                 realm.dealer.refuse_yield(&mut cx, callee, request);
             }
             Letter::Draining { shard } => self.draining_shards |= 1 << shard.0,
+            Letter::Bequeathed { shard } => self.bequeathed_shards |= 1 << shard.0,
             Letter::Meta { realm } => {
                 let (realm, mut cx) = self.lend(realm);
                 realm.broker.publish_records(&mut cx);
@@ -595,7 +605,8 @@ impl Shard {
             self.take_own_letters();
         }
         match self.drain {
-            Drain::Calls { .. } if self.owes_nothing() => self.say_goodbye_to_all(now),
+            Drain::Calls { .. } if self.owes_nothing() => self.publish_testaments(now),
+            Drain::Testaments { .. } if self.has_all_testaments() => self.say_goodbye_to_all(now),
             Drain::Goodbye { end } if self.peers.count() == 0 => {
                 self.timers.cancel(end, Timer::DrainEnd);
                 self.drain = Drain::Done;

@@ -399,3 +399,23 @@ fn a_message_too_long_for_its_receiver_does_not_change_the_reason() {
     assert_eq!(wire.receive_one(small), json!([6, {}, "com.example.enough"]));
     wire.finish();
 }
+
+/// Libraries in JavaScript write integers above 2^32 so.
+#[test]
+fn identifiers_may_be_written_as_floats() {
+    everywhere(|mut wire| {
+        let (asker, _) = wire.join();
+        let (other, session) = wire.join();
+        let id = wire.ask(other, r#"[32,1,{},"a"]"#)[2].clone();
+        for (request, call) in (1..).zip([
+            format!(r#""wamp.session.get",[{session}.0]"#),
+            format!(r#""wamp.subscription.get",[{id}.0]"#),
+            format!(r#""wamp.subscription.remove_subscriber",[{id},{session}.0]"#),
+            format!(r#""wamp.session.kill",[{session}.0]"#),
+        ]) {
+            let answer = wire.ask(asker, &format!("[48,{request},{{}},{call}]"));
+            assert_eq!(answer[0], 50, "{call}: {answer}");
+        }
+        wire.finish();
+    });
+}

@@ -20,7 +20,7 @@ use crate::log::{Log, What, option, policy};
 use crate::naive::matches;
 
 pub use meta::{EVERYTHING, KILLED, testament};
-pub use pubsub::{interests, meta_event, publications, topics};
+pub use pubsub::{interests, is_restricted, meta_event, publications, topics};
 pub use retention::is_retained;
 
 /// The rule of each realm of a run, by its number.
@@ -54,8 +54,11 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("payload_fidelity", payload_fidelity),
     ("publication_ids", pubsub::publication_ids),
     ("publisher_exclusion", pubsub::publisher_exclusion),
+    ("lists_hold", pubsub::lists_hold),
+    ("publishers_disclosed", pubsub::publishers_disclosed),
     ("retained_found", retention::retained_found),
     ("retained_if_asked", retention::retained_if_asked),
+    ("retained_order", retention::retained_order),
     ("requests_answered", sessions::requests_answered),
     ("right_errors", sessions::right_errors),
     ("violations_answered", sessions::violations_answered),
@@ -84,10 +87,10 @@ fn origins(log: &Log, kinds: &[u64]) -> BTreeMap<Tag, (usize, Message)> {
         .collect()
 }
 
-/// Events of one publisher reach one subscriber in order, across topics; so do calls of one caller at one callee, but
-/// for a call whose first callee had gone or was unavailable. Calls that may have to wait, because a callee has set
-/// `concurrency`, keep their order only among those of one registration, and those in parts, which do not wait, only
-/// among themselves.
+/// Live events of one publisher reach one subscriber in order, across topics (`retained_order` has the others); so do
+/// calls of one caller at one callee, but for a call whose first callee had gone or was unavailable. Calls that may
+/// have to wait, because a callee has set `concurrency`, keep their order only among those of one registration, and
+/// those in parts, which do not wait, only among themselves.
 fn pair_order(log: &Log) -> Checked {
     let mut last: BTreeMap<_, u64> = BTreeMap::new();
     let (bounded, further, declined) = (rpc::bounded(log), log.further_calls(), rpc::declined(log));
