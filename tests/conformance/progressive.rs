@@ -314,6 +314,22 @@ fn request_ids_that_go_on_with_nothing_are_violations() {
     }
 }
 
+/// Whether it has a callee or waits for one: a call without parts has no further one.
+#[test]
+fn the_request_id_of_a_call_that_waits_is_taken() {
+    everywhere(|mut wire| {
+        let (caller, callee) = (join(&mut wire), join(&mut wire));
+        register(&mut wire, callee, r#"{"concurrency":1}"#, "com.example.slow");
+        open(&mut wire, (caller, callee), r#"{"progress":true}"#);
+        for _ in 0..2 {
+            wire.send(caller, r#"[48,2,{},"com.example.slow"]"#);
+        }
+        let abort = wire.receive_one(caller);
+        assert_eq!((&abort[0], &abort[2]), (&json!(3), &json!("wamp.error.protocol_violation")));
+        wire.finish();
+    });
+}
+
 #[test]
 fn a_caller_must_have_announced_that_it_sends_parts() {
     everywhere(|mut wire| {

@@ -171,11 +171,11 @@ impl Dealer {
             return Ok(());
         };
         let open = self.open_call(call).expect("a session's call is open");
-        let callee = open.callee.expect("a call in parts does not wait for a callee");
-        let canceled = open.canceled;
+        let (callee, canceled) = (open.callee, open.canceled);
         let kept = open.kept.as_mut().filter(|kept| kept.more_follows);
         let kept = kept.filter(|kept| *kept.procedure == *message.procedure);
         let kept = kept.ok_or(Violation::RequestOutOfOrder)?;
+        let callee = callee.expect("a call in parts does not wait for a callee");
         let FurtherCallOptions { progress } = match codec::options(&message.options) {
             Ok(options) => options,
             Err(wrong) => {
