@@ -108,6 +108,8 @@ pub struct Wanted<'a> {
     pub concurrency: Option<NonZeroU32>,
     /// Whoever has it registered loses it.
     pub force: bool,
+    /// The callee has announced `call_reroute`.
+    pub reroutes: bool,
     /// How many callees there may be.
     pub callees_max: usize,
     /// The time, for a registration that is created.
@@ -321,7 +323,7 @@ impl Directory {
             if value.callees.len() >= wanted.callees_max {
                 return Err(RegisterRefusal::Full);
             }
-            *value = Arc::new(value.joined(callee, wanted.concurrency));
+            *value = Arc::new(value.joined(callee, wanted));
         }
         partition.changed();
         let recorded = self.watched() && !reserved(procedure);
@@ -377,6 +379,8 @@ impl Directory {
         let entry = registrations.entry_mut(key.entry).filter(|entry| entry.value.id == registration)?;
         let place = entry.value.place(session)?;
         let recorded = self.watched() && !reserved(entry.uri());
+        // Before its workload is closed: who finds it closed finds this answer stale.
+        partition.changed();
         let left = entry.value.left(place);
         let deleted = left.is_none();
         let mut deserted = Vec::new();
@@ -387,7 +391,6 @@ impl Directory {
                 registrations.remove(key.entry);
             }
         }
-        partition.changed();
         if recorded {
             let mut records = self.records.lock();
             records.push(Record::Unregistered { session, registration });
@@ -459,11 +462,11 @@ impl Directory {
         into.append(&mut self.records.lock());
     }
 
-    /// A call of so many octets waits for a callee; false if that is more than may.
-    pub fn wait(&self, bytes: usize, calls_max: usize, bytes_max: usize) -> bool {
-        let calls = self.calls_waiting.fetch_add(1, Ordering::Relaxed) + 1;
-        let kept = self.call_bytes_waiting.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
-        calls <= calls_max as u64 && kept <= bytes_max as u64
+    /// A call of so many octets waits for a callee. How many wait now, and how many octets they keep.
+    pub fn wait(&self, bytes: usize) -> (usize, usize) {
+        let calls = self.calls_waiting.fetch_add(1, Ordering::Relaxed) as usize + 1;
+        let kept = self.call_bytes_waiting.fetch_add(bytes as u64, Ordering::Relaxed) as usize + bytes;
+        (calls, kept)
     }
 
     /// That call waits no longer.
@@ -541,7 +544,16 @@ mod tests {
     const NOW: UnixMs = 1_769_904_000_123;
 
     fn wanted(procedure: &str, policy: MatchPolicy, invoke: InvocationPolicy) -> Wanted<'_> {
-        Wanted { procedure, policy, invoke, concurrency: None, force: false, callees_max: 60, now: NOW }
+        Wanted {
+            procedure,
+            policy,
+            invoke,
+            concurrency: None,
+            force: false,
+            reroutes: false,
+            callees_max: 60,
+            now: NOW,
+        }
     }
 
     fn callee(number: u64) -> Callee {
@@ -1115,6 +1127,7 @@ mod model {
                 invoke: InvocationPolicy::RoundRobin,
                 concurrency: None,
                 force: false,
+                reroutes: false,
                 callees_max: 9,
                 now: NOW,
             };

@@ -525,17 +525,17 @@ impl Shard {
                 let (realm, mut cx) = self.lend(invoke.realm);
                 realm.dealer.invoke(&mut cx, callee, invoke);
             }
-            Letter::Return(invoke) => {
+            Letter::Return { invoke, why } => {
                 let (realm, mut cx) = self.lend(invoke.realm);
-                realm.dealer.returned(&mut cx, invoke);
+                realm.dealer.returned(&mut cx, invoke, why);
             }
-            Letter::Grant { realm, registration, callee, slot } => {
+            Letter::Grant { realm, workload, grant } => {
                 let (realm, mut cx) = self.lend(realm);
-                realm.dealer.granted(&mut cx, &registration, callee, slot);
+                realm.dealer.granted(&mut cx, &workload, &grant);
             }
-            Letter::Release { realm, registration, slot } => {
+            Letter::Release { realm, callee, call, workload, slot } => {
                 let (realm, mut cx) = self.lend(realm);
-                realm.dealer.release(&mut cx, &registration, slot);
+                realm.dealer.released(&mut cx, callee, call, (workload, slot));
             }
             Letter::Desert { realm, registration } => {
                 let (realm, mut cx) = self.lend(realm);

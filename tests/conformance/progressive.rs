@@ -394,7 +394,7 @@ fn a_part_with_wrong_options_ends_the_call() {
 
 #[test]
 fn what_is_kept_of_calls_in_parts_is_bounded() {
-    let mut wire = Wire::with(2, KINDS[1], |settings| settings.limits.call_kept_bytes_max = 2_000);
+    let mut wire = Wire::with(2, KINDS[1], |settings| settings.limits.call_kept_bytes_max = 3_500);
     let (caller, callee) = pair(&mut wire);
     let part = |request: u64| format!(r#"[48,{request},{{"progress":true}},"com.example.slow"]"#);
     for request in 1..=3 {
