@@ -16,7 +16,7 @@
 //! - A [`Stamp`] is the generations of the two partitions an answer was read from, read under both locks. Generations
 //!   only grow, so if both are found unchanged, both were unchanged at the earlier of the two loads, and the answer
 //!   is what the directory would have said then. Whatever returned before the lookup began is in it.
-//! - Locks are taken in the order bucket, patterns, workload, records. No guard leaves a function, and no code outside
+//! - Locks are taken in the order bucket, patterns, places, workload, records. No guard leaves a function, and no code outside
 //!   this module and the plain maps of `pattern.rs` runs while one is held.
 //! - What nobody holds is not in the tables.
 //!
@@ -232,6 +232,10 @@ impl Directory {
             value.shards |= bit(shard);
             partition.changed();
         }
+        let key = DirectoryKey { partition: place, entry };
+        if created {
+            self.topics.begin(subscription.0, key);
+        }
         // The first watcher's own arrival is not recorded: nobody watched when it came.
         let recorded = self.watched() && !reserved(topic);
         if created && watches(topic, policy) {
@@ -250,7 +254,7 @@ impl Directory {
             }
             records.push(Record::Subscribed { session, subscription });
         }
-        Ok(Subscribed { subscription, key: DirectoryKey { partition: place, entry }, recorded })
+        Ok(Subscribed { subscription, key, recorded })
     }
 
     /// One subscriber less on `shard`, which was its `last` or not.
@@ -283,6 +287,7 @@ impl Directory {
         let recorded = self.watched() && !reserved(entry.uri());
         if deleted {
             subscriptions.remove(key.entry);
+            self.topics.end(subscription.0);
         }
         if recorded {
             let mut records = self.records.lock();
@@ -326,6 +331,12 @@ impl Directory {
             *value = Arc::new(value.joined(callee, wanted));
         }
         partition.changed();
+        if let Some(displaced) = &displaced {
+            self.procedures.end(displaced.id.0);
+        }
+        if known.is_none() || displaced.is_some() {
+            self.procedures.begin(value.id.0, key);
+        }
         let recorded = self.watched() && !reserved(procedure);
         if recorded {
             let created = known.is_none() || displaced.is_some();
@@ -389,6 +400,7 @@ impl Directory {
             None => {
                 deserted = entry.value.workload.as_ref().map_or_else(Vec::new, |workload| workload.close());
                 registrations.remove(key.entry);
+                self.procedures.end(registration.0);
             }
         }
         if recorded {
@@ -559,6 +571,38 @@ mod tests {
     fn callee(number: u64) -> Callee {
         let peer = PeerKey { index: number as u32, serial: 0 };
         Callee { shard: ShardIndex(number as u8), peer, session: SessionId(number) }
+    }
+
+    /// Whatever else there is may be locked: nothing but the entry itself is looked at.
+    #[test]
+    fn a_question_by_identifier_looks_at_nothing_else() {
+        let directory = Directory::new(64);
+        let uris: Vec<String> = (0..500).map(|number| format!("com.example.{number}")).collect();
+        for (uri, policy) in uris.iter().zip([Exact, Prefix, Wildcard].into_iter().cycle()) {
+            directory.subscribe(uri, policy, SHARD, SESSION, NOW).unwrap();
+            directory.register(&wanted(uri, policy, Single), callee(1)).unwrap();
+        }
+        let id_of = |number: usize| number as u64 + 1;
+        for number in [0, 1, 2, 250, 499] {
+            let (key, _) = directory.registration_by_id(RegistrationId(id_of(number))).unwrap();
+            let others = |place: &usize| *place != key.partition as usize;
+            let places = (0..=super::table::BUCKETS).filter(others);
+            let locked: Vec<_> =
+                places.map(|place| directory.procedures.partition(place as u32).entries.write()).collect();
+            let (again, found) = directory.registration_by_id(RegistrationId(id_of(number))).unwrap();
+            assert_eq!((again, &*found.procedure), (key, &*uris[number]));
+            assert_eq!(directory.registration_by_id(RegistrationId(id_of(uris.len()))).map(|_| ()), None);
+            drop(locked);
+            let found = directory.subscription_by_id(SubscriptionId(id_of(number))).unwrap();
+            assert_eq!(*found.topic, *uris[number]);
+        }
+        for (number, uri) in uris.iter().enumerate() {
+            let (key, found) = directory.registration_by_id(RegistrationId(id_of(number))).unwrap();
+            assert_eq!(*found.procedure, **uri);
+            directory.unregister(key, found.id, callee(1).session).unwrap();
+            assert!(directory.registration_by_id(found.id).is_none());
+        }
+        assert!(directory.procedures.is_empty());
     }
 
     #[test]
