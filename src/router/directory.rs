@@ -41,6 +41,7 @@ pub use self::table::Stamp;
 use self::table::Table;
 pub use self::workload::{Grant, Slot, Taken, Workload};
 use super::ShardIndex;
+use super::letter::CallKey;
 pub use super::pattern::Full;
 use super::pattern::UriKey;
 use crate::sync::Mutex;
@@ -145,6 +146,8 @@ pub struct Displaced {
 pub struct Unregistered {
     /// The shards with calls that wait for a callee of the registration, which is no more.
     pub deserted: Vec<ShardIndex>,
+    /// The calls that have waited for this callee alone, because the others could not take them.
+    pub stranded: Vec<CallKey>,
     /// There are records to take: see [`Directory::take_records`].
     pub recorded: bool,
 }
@@ -392,7 +395,7 @@ impl Directory {
         let recorded = self.watched() && !reserved(entry.uri());
         // Before its workload is closed: who finds it closed finds this answer stale.
         partition.changed();
-        let left = entry.value.left(place);
+        let (left, stranded) = entry.value.left(place);
         let deleted = left.is_none();
         let mut deserted = Vec::new();
         match left {
@@ -410,7 +413,7 @@ impl Directory {
                 records.push(Record::RegistrationDeleted { session, registration });
             }
         }
-        Some(Unregistered { deserted, recorded })
+        Some(Unregistered { deserted, stranded, recorded })
     }
 
     /// True if the session is among the callees of that registration, which stands or stood at `key`.

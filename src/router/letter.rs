@@ -90,12 +90,14 @@ pub enum Letter {
         /// As what.
         slot: Slot,
     },
-    /// To a shard with calls that wait for a callee of the registration: it is no more.
+    /// To a shard with calls that wait for a callee of the registration: it is no more, or none that is left fits.
     Desert {
         /// Their realm.
         realm: RealmKey,
         /// Which registration.
         registration: RegistrationId,
+        /// Which call, if not all.
+        call: Option<CallKey>,
     },
     /// To a callee's shard: the registration is no longer the callee's.
     Revoke {

@@ -537,9 +537,9 @@ impl Shard {
                 let (realm, mut cx) = self.lend(realm);
                 realm.dealer.released(&mut cx, callee, call, (workload, slot));
             }
-            Letter::Desert { realm, registration } => {
+            Letter::Desert { realm, registration, call } => {
                 let (realm, mut cx) = self.lend(realm);
-                realm.dealer.deserted(&mut cx, registration);
+                realm.dealer.deserted(&mut cx, registration, call);
             }
             Letter::Revoke { realm, callee, session, registration, reason } => {
                 let (realm, mut cx) = self.lend(realm);

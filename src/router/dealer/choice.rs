@@ -189,9 +189,18 @@ impl Dealer {
         }
     }
 
-    /// The registration is no more: whoever is in line for it looks for another one.
-    pub fn deserted(&mut self, cx: &mut Context<'_>, registration: RegistrationId) {
-        let Line { calls, not_for_all } = self.lines.remove(&registration).unwrap_or_default();
+    /// The registration is no more, or has no callee any more for that call: whoever is in line looks for another one.
+    pub fn deserted(&mut self, cx: &mut Context<'_>, registration: RegistrationId, call: Option<CallKey>) {
+        let Line { calls, not_for_all } = match call {
+            None => self.lines.remove(&registration).unwrap_or_default(),
+            Some(call) => {
+                let line = self.lines.get_mut(&registration);
+                let stranded = line.and_then(|line| line.not_for_all.remove(&call));
+                let not_for_all = stranded.map(|invoke| (call, invoke)).into_iter().collect();
+                Line { calls: VecDeque::new(), not_for_all }
+            }
+        };
+        self.end_line(registration);
         for invoke in calls.into_iter().chain(not_for_all.into_values()) {
             let open = &mut self.calls[invoke.call.index as usize];
             open.workload = None;
@@ -335,9 +344,10 @@ pub(super) fn post(cx: &mut Context<'_>, callee: Callee, invoke: Arc<Invoke>) {
 impl OpenCall {
     /// What the caller is told when nobody is left to be asked.
     fn none_left(&self) -> Refusal {
-        match self.declined {
-            true => Refusal::NoAvailableCallee,
-            false => Refusal::NoSuchProcedure,
+        match &self.asked {
+            Some(_) if self.declined => Refusal::NoAvailableCallee,
+            Some(_) => Refusal::Unavailable,
+            None => Refusal::NoSuchProcedure,
         }
     }
 }

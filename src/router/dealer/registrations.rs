@@ -123,6 +123,10 @@ impl Dealer {
     ) -> bool {
         let Some(left) = self.realm.directory.unregister(place, registration, session) else { return false };
         self.post_desert(cx, registration, left.deserted);
+        for call in left.stranded {
+            let letter = Letter::Desert { realm: self.realm.key, registration, call: Some(call) };
+            cx.letters.post(call.shard, letter);
+        }
         self.nudge(cx, left.recorded);
         true
     }
@@ -186,7 +190,7 @@ impl Dealer {
 
     fn post_desert(&self, cx: &mut Context<'_>, registration: RegistrationId, deserted: Vec<ShardIndex>) {
         for shard in deserted {
-            cx.letters.post(shard, Letter::Desert { realm: self.realm.key, registration });
+            cx.letters.post(shard, Letter::Desert { realm: self.realm.key, registration, call: None });
         }
     }
 }

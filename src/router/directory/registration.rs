@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::super::letter::CallKey;
 use super::super::{PeerKey, ShardIndex};
 use super::workload::{Workload, below};
 use super::{UnixMs, Wanted};
@@ -114,16 +115,18 @@ impl Registration {
         joined
     }
 
-    /// Without the callee at this place; `None` if it was the last.
-    pub(super) fn left(&self, place: usize) -> Option<Registration> {
+    /// Without the callee at this place; `None` if it was the last. And the calls that have waited for it alone.
+    pub(super) fn left(&self, place: usize) -> (Option<Registration>, Vec<CallKey>) {
         let mut callees = self.callees.clone();
         let callee = callees.remove(place);
-        if let Some(workload) = &self.workload {
-            workload.leave(callee.session);
+        if callees.is_empty() {
+            return (None, Vec::new());
         }
+        let workload = self.workload.as_ref();
+        let stranded = workload.map_or_else(Vec::new, |workload| workload.leave(callee.session));
         let turn = self.turn();
         let turn = if place < turn { turn - 1 } else { turn };
-        (!callees.is_empty()).then(|| self.with(callees, turn))
+        (Some(self.with(callees, turn)), stranded)
     }
 
     /// The place after the one that had the last turn: the next turn's, or behind the last place.

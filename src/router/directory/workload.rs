@@ -16,7 +16,7 @@
 //! names it and who was asked, and its grant is for itself alone: a ticket that a callee does not fit lets those behind
 //! it pass.
 //!
-//! Invariants: while a ticket waits, no callee that it fits is free; one that has just registered is granted by who has
+//! Invariants: while a ticket waits, there is a callee that it fits, and none such is free; one that has just registered is granted by who has
 //! registered it. No callee has more open invocations counted than its limit. A closed workload, of a registration that
 //! is no more, has no callees and no tickets, and gets none.
 
@@ -150,9 +150,12 @@ impl Workload {
         self.state.lock().join(callee, open_max);
     }
 
-    /// The callee has no invocations any more, as far as others are concerned.
-    pub(super) fn leave(&self, session: SessionId) {
-        self.state.lock().leave(session);
+    /// The callee has no invocations any more, as far as others are concerned. The calls that have waited for it alone,
+    /// because the others could not take them: their tickets are gone.
+    pub(super) fn leave(&self, session: SessionId) -> Vec<CallKey> {
+        let mut state = self.state.lock();
+        state.leave(session);
+        state.take_stranded()
     }
 
     /// The registration is no more. The shards whose tickets waited, each once.
@@ -249,6 +252,19 @@ impl State {
             self.members.remove(place);
             self.turn -= usize::from(place < self.turn);
         }
+    }
+
+    fn take_stranded(&mut self) -> Vec<CallKey> {
+        let mut stranded = Vec::new();
+        let State { members, tickets, .. } = self;
+        tickets.retain(|ticket| match ticket {
+            Ticket::Declined(call, asked) if members.iter().all(|member| asked.contains(&member.callee)) => {
+                stranded.push(*call);
+                false
+            }
+            _ => true,
+        });
+        stranded
     }
 
     fn wait(&mut self, ticket: Ticket, tickets_max: usize) -> Taken {
@@ -353,6 +369,8 @@ pub(super) fn below(draw: u32, bound: usize) -> usize {
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::super::super::PeerKey;
     use super::super::super::pattern::tests::Random;
     use super::*;
@@ -582,7 +600,16 @@ mod tests {
         fn leave(&mut self) {
             if self.callees.len() > 1 {
                 let (callee, _) = self.callees.remove(self.random.below(self.callees.len()));
-                self.workload.leave(callee.session);
+                let stranded = self.workload.leave(callee.session);
+                let nobody = |asked: &Asked| self.callees.iter().all(|(known, _)| asked.contains(known));
+                let (gone, left): (Vec<_>, Vec<_>) = self.declined.drain(..).partition(|(call, asked)| {
+                    nobody(asked) && !self.grants.iter().any(|grant| grant.call == Some(*call))
+                });
+                assert_eq!(
+                    gone.into_iter().map(|(call, _)| call).collect::<BTreeSet<_>>(),
+                    stranded.into_iter().collect()
+                );
+                self.declined = left;
                 // What it has open counts for nobody, not even for itself when it comes again.
                 let (gone, open): (Vec<_>, Vec<_>) =
                     self.open.drain(..).partition(|(known, _)| *known == callee);
