@@ -77,8 +77,8 @@ pub struct Limits {
     pub call_bytes_waiting_per_realm_max: usize,
     /// Calls of a session that wait for their result. Above: ERROR `wamp.error.unavailable`.
     pub calls_open_per_session_max: usize,
-    /// Invocations a callee has not answered, whether their callers have given them up or not, unless it was told. Above:
-    /// another callee is called; if there is none the caller gets ERROR `wamp.error.unavailable`.
+    /// Invocations a callee has not answered, whether their callers have given them up or not, unless it was told.
+    /// Above: another callee is called; if there is none the caller gets ERROR `wamp.error.unavailable`.
     pub invocations_open_per_session_max: usize,
     /// Testaments of a session. Above: ERROR `wamp.error.unavailable`.
     pub testaments_per_session_max: usize,

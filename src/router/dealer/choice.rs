@@ -210,8 +210,8 @@ impl Dealer {
         }
     }
 
-    /// The callee gets no INVOCATION. There may be others, unless parts of the call were sent after the first: those are
-    /// lost. A callee that is still there counts as asked: it is not chosen again.
+    /// The callee gets no INVOCATION. There may be others, unless parts of the call were sent after the first: those
+    /// are lost. A callee that is still there counts as asked: it is not chosen again.
     pub fn returned(&mut self, cx: &mut Context<'_>, invoke: Arc<Invoke>, why: Returned) {
         let call = invoke.call;
         let Some(open) = self.open_call(call) else { return };

@@ -23,8 +23,8 @@ use crate::wamp::options::{CancelMode, CustomOptions, YieldOptions};
 use crate::wamp::{Dict, Message, RequestId, UriCheck, Value, reason};
 
 impl Dealer {
-    /// Sends INVOCATION, or completes the call with the reason why not. If the callee has gone, or has as many open as it
-    /// may, the call goes back: there may be others.
+    /// Sends INVOCATION, or completes the call with the reason why not. If the callee has gone, or has as many open as
+    /// it may, the call goes back: there may be others.
     pub fn invoke(&mut self, cx: &mut Context<'_>, callee: PeerKey, invoke: Arc<Invoke>) {
         if invoke.further {
             return self.invoke_further(cx, callee, &invoke);
@@ -268,9 +268,9 @@ impl Dealer {
     }
 
     /// The caller has given up an invocation that is still open. Unless its answer is waited for, a callee that is told
-    /// owes nothing any more: what still comes is ignored, and takes no room from others. A callee that did not announce
-    /// `call_canceling`, or whose caller does not want it, is not told and goes on: the invocation is abandoned. A
-    /// caller that waits for a callee that is not told is answered here.
+    /// owes nothing any more: what still comes is ignored, and takes no room from others. A callee that did not
+    /// announce `call_canceling`, or whose caller does not want it, is not told and goes on: the invocation is
+    /// abandoned. A caller that waits for a callee that is not told is answered here.
     pub fn interrupt(
         &mut self,
         cx: &mut Context<'_>,

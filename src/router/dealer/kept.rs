@@ -84,8 +84,8 @@ pub(super) struct KeptBytes {
 }
 
 impl KeptBytes {
-    /// Keeps what `invoke` needs to be sent again to another callee, if it `may_reroute`, or else what its further parts
-    /// need; if there is room.
+    /// Keeps what `invoke` needs to be sent again to another callee, if it `may_reroute`, or else what its further
+    /// parts need; if there is room.
     pub(super) fn keep(
         &mut self,
         bytes_max: usize,
@@ -150,7 +150,8 @@ impl Dealer {
 
     /// A callee is unavailable: another one is asked, each at most once, when it is free; the one that has the call has
     /// its slot back at once, since it has not begun. `Some`: the call has begun or was given up, so that this is the
-    /// answer; or nothing is kept of it: its registration takes but one callee, its parts are gone, or there was no room.
+    /// answer; or nothing is kept of it: its registration takes but one callee, its parts are gone, or there was no
+    /// room.
     pub(super) fn declined(
         &mut self,
         cx: &mut Context<'_>,

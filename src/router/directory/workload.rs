@@ -16,9 +16,9 @@
 //! names it and who was asked, and its grant is for itself alone: a ticket that a callee does not fit lets those behind
 //! it pass.
 //!
-//! Invariants: while a ticket waits, there is a callee that it fits, and none such is free; one that has just registered is granted by who has
-//! registered it. No callee has more open invocations counted than its limit. A closed workload, of a registration that
-//! is no more, has no callees and no tickets, and gets none.
+//! Invariants: while a ticket waits, there is a callee that it fits, and none such is free; one that has just
+//! registered is granted by who has registered it. No callee has more open invocations counted than its limit. A
+//! closed workload, of a registration that is no more, has no callees and no tickets, and gets none.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -145,7 +145,8 @@ impl Workload {
         Workload { registration, invoke, state: Mutex::new(state) }
     }
 
-    /// One callee more, who takes so many open invocations. Whoever has registered it [grants](Workload::grant) it then.
+    /// One callee more, who takes so many open invocations. Whoever has registered it [grants](Workload::grant) it
+    /// then.
     pub(super) fn join(&self, callee: Callee, open_max: Option<NonZeroU32>) {
         self.state.lock().join(callee, open_max);
     }
@@ -555,7 +556,10 @@ mod tests {
             let (draw, asked) = (self.draw(), Arc::new(asked));
             let all_asked = self.callees.iter().all(|(known, _)| asked.contains(known));
             match self.workload.take_other(call, &asked, draw, 20) {
-                Taken::Callee(chosen, slot) => self.check_choice_of(&free, chosen, slot),
+                Taken::Callee(chosen, slot) => {
+                    self.check_choice_of(&free, chosen, slot);
+                    self.others += 1;
+                }
                 Taken::Nobody => assert!(all_asked),
                 Taken::Waits => {
                     assert!(free.is_empty() && !all_asked);
