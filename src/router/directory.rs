@@ -17,8 +17,7 @@
 //!   only grow, so if both are found unchanged, both were unchanged at the earlier of the two loads, and the answer
 //!   is what the directory would have said then. Whatever returned before the lookup began is in it.
 //! - Locks are taken in the order bucket, patterns, places, workload, records. No guard leaves a function, and no code
-//!   outside
-//!   this module and the plain maps of `pattern.rs` runs while one is held.
+//!   outside this module and the plain maps of `pattern.rs` runs while one is held.
 //! - What nobody holds is not in the tables.
 //!
 //! Answers never follow the order of a hash map: see `pattern.rs` for the order they do follow.
