@@ -52,6 +52,18 @@ impl MatchCache {
         self.procedures.answer(procedure, current, || directory.registration(procedure)).as_ref()
     }
 
+    /// The same, and the procedure's name, which all of the shard's calls of it share.
+    pub fn called(
+        &mut self,
+        directory: &Directory,
+        procedure: &str,
+    ) -> Option<(&Arc<str>, &Arc<Registration>)> {
+        let current = |stamp| directory.procedure_current(stamp);
+        let place = self.procedures.place(procedure, current, || directory.registration(procedure));
+        let Stamped { uri, answer, .. } = &self.procedures.stamped[place];
+        answer.as_ref().map(|registration| (uri, registration))
+    }
+
     /// How often the directory had to be asked.
     pub fn misses(&self) -> u64 {
         self.topics.misses + self.procedures.misses
@@ -78,10 +90,17 @@ impl Topic {
 #[derive(Debug)]
 struct Answers<A> {
     /// Positions in `stamped`.
-    places: HashMap<Box<str>, usize, RandomState>,
-    stamped: Vec<(Stamp, A)>,
+    places: HashMap<Arc<str>, usize, RandomState>,
+    stamped: Vec<Stamped<A>>,
     entries_max: usize,
     misses: u64,
+}
+
+#[derive(Debug)]
+struct Stamped<A> {
+    uri: Arc<str>,
+    stamp: Stamp,
+    answer: A,
 }
 
 impl<A> Answers<A> {
@@ -90,28 +109,31 @@ impl<A> Answers<A> {
     }
 
     fn answer(&mut self, uri: &str, current: impl Fn(Stamp) -> bool, ask: impl Fn() -> (Stamp, A)) -> &mut A {
-        let place = match self.places.get(uri) {
-            Some(&place) => {
-                if !current(self.stamped[place].0) {
-                    self.misses += 1;
-                    self.stamped[place] = ask();
-                }
-                place
-            }
-            None => self.remember(uri, ask()),
-        };
-        &mut self.stamped[place].1
+        let place = self.place(uri, current, ask);
+        &mut self.stamped[place].answer
     }
 
-    fn remember(&mut self, uri: &str, answer: (Stamp, A)) -> usize {
+    /// Where the answer stands.
+    fn place(&mut self, uri: &str, current: impl Fn(Stamp) -> bool, ask: impl Fn() -> (Stamp, A)) -> usize {
+        let Some(&place) = self.places.get(uri) else { return self.remember(uri, ask()) };
+        let stamped = &mut self.stamped[place];
+        if !current(stamped.stamp) {
+            self.misses += 1;
+            (stamped.stamp, stamped.answer) = ask();
+        }
+        place
+    }
+
+    fn remember(&mut self, uri: &str, (stamp, answer): (Stamp, A)) -> usize {
         if self.stamped.len() == self.entries_max {
             self.places.clear();
             self.stamped.clear();
         }
         self.misses += 1;
         let place = self.stamped.len();
-        self.stamped.push(answer);
-        self.places.insert(uri.into(), place);
+        let uri: Arc<str> = uri.into();
+        self.stamped.push(Stamped { uri: uri.clone(), stamp, answer });
+        self.places.insert(uri, place);
         place
     }
 }

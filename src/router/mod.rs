@@ -29,9 +29,11 @@
 //! | who subscribes with `get_retained` misses no retained event | the publisher's shard stores and then looks in the directory; the subscriber's enters the directory and then looks in the store |
 //! | calls of one caller reach one callee in order | as for events; the exceptions, calls that wait, that do not, and whose callee has gone or was unavailable, are in `dealer/choice.rs` |
 //! | calls of a shared registration take turns over all shards | the registration counts them; the one that replaces it goes on counting |
-//! | no callee has more invocations than its `concurrency`, and calls that wait are served in their order | counts and queue are one thing behind one lock, which is the registration's; see [`directory::Workload`] |
+//! | no callee has more invocations than its `concurrency`, and calls that wait are served in their order | counts and queue are one thing behind one lock, which is the registration's; see [`directory::Workload`]; what a callee was not told to stop stays counted in its session |
 //! | a call is asked of each callee at most once, and of nobody else when it has begun | the call keeps who was asked, and what is needed to ask: see `dealer/kept.rs` |
-//! | no call waits for nobody | whoever ends an invocation grants the next; a registration's end is told to every shard that waits |
+//! | no call waits for nobody | the end of an invocation grants the next under the same lock; a registration's end is told to every shard that waits |
+//! | no call fails for want of a callee while its procedure has one that was not asked | a call that comes back looks the procedure up anew; who declines leaves it to the others, busy or not |
+//! | no session takes all the room for calls that wait or are kept | it leaves to others as much as it has |
 //! | REGISTERED before the first INVOCATION | directory and REGISTERED in one call; `Invoke` waits in the mailbox |
 //! | no INVOCATION of a new call after UNREGISTERED | `invoke` looks in the callee's own session |
 //! | one final answer for each CALL | `complete` is the only gate, and it takes the call off the table |

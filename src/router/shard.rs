@@ -538,21 +538,21 @@ impl Shard {
                 let (realm, mut cx) = self.lend(invoke.realm);
                 realm.dealer.invoke(&mut cx, callee, invoke);
             }
-            Letter::Return(invoke) => {
+            Letter::Return { invoke, why } => {
                 let (realm, mut cx) = self.lend(invoke.realm);
-                realm.dealer.returned(&mut cx, invoke);
+                realm.dealer.returned(&mut cx, invoke, why);
             }
-            Letter::Grant { realm, registration, callee, slot } => {
+            Letter::Grant { realm, workload, grant } => {
                 let (realm, mut cx) = self.lend(realm);
-                realm.dealer.granted(&mut cx, &registration, callee, slot);
+                realm.dealer.granted(&mut cx, &workload, &grant);
             }
-            Letter::Release { realm, registration, slot } => {
+            Letter::Release { realm, callee, call, workload, slot } => {
                 let (realm, mut cx) = self.lend(realm);
-                realm.dealer.release(&mut cx, &registration, slot);
+                realm.dealer.released(&mut cx, callee, call, (workload, slot));
             }
-            Letter::Desert { realm, registration } => {
+            Letter::Desert { realm, registration, call } => {
                 let (realm, mut cx) = self.lend(realm);
-                realm.dealer.deserted(&mut cx, registration);
+                realm.dealer.deserted(&mut cx, registration, call);
             }
             Letter::Revoke { realm, callee, session, registration, reason } => {
                 let (realm, mut cx) = self.lend(realm);

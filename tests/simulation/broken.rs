@@ -538,3 +538,35 @@ fn every_checker_sees_its_rule_broken() {
         assert!(BROKEN.iter().any(|(broken, _)| broken == name), "nothing breaks the rule of {name}");
     }
 }
+
+/// A log with three calls of one caller at one callee, which declined the first; they arrive in this order.
+fn three_calls(order: &[usize]) -> Log {
+    let mut script = Script(well());
+    let s = &mut script;
+    for sequence in 10..=12usize {
+        s.says(PUBLISHER, list![code::CALL, sequence, dict! {}, "p.a", tagged(PUBLISHER, sequence, "p.a")]);
+    }
+    let declined = list![
+        code::ERROR,
+        code::INVOCATION,
+        2,
+        dict! {},
+        reason::UNAVAILABLE,
+        list![SUBSCRIBER, 9, "answer", PUBLISHER, 10]
+    ];
+    s.says(SUBSCRIBER, declined);
+    for (place, sequence) in order.iter().enumerate() {
+        let payload = tagged(PUBLISHER, *sequence, "p.a");
+        s.hears(SUBSCRIBER, list![code::INVOCATION, 3 + place, 81, dict! {}, payload]);
+    }
+    script.0
+}
+
+#[test]
+fn pair_order_sees_an_inversion_behind_an_excused_one() {
+    let (_, pair_order) = CHECKERS.iter().find(|(name, _)| *name == "pair_order").unwrap();
+    assert!(pair_order(&three_calls(&[10, 11, 12])).is_ok());
+    assert!(pair_order(&three_calls(&[12, 10])).is_ok(), "excused: it was declined");
+    assert!(pair_order(&three_calls(&[12, 11])).is_err(), "11 is excused by nothing");
+    assert!(pair_order(&three_calls(&[12, 10, 11])).is_err(), "nor here");
+}

@@ -58,6 +58,7 @@ impl Dealer {
             invoke,
             concurrency,
             force: force && session.identity.role.administers,
+            reroutes: session.features.has(Feature::CalleeCallReroute),
             callees_max: limits.callees_per_registration_max,
             now: cx.router.clock.unix_ms(cx.now),
         };
@@ -70,22 +71,29 @@ impl Dealer {
         cx.peers.send(key, &Message::Registered(Registered { request: message.request, registration }));
         self.nudge(cx, registered.recorded);
         if let Some(displaced) = registered.displaced {
-            self.displace(cx, displaced);
+            self.displace(cx, displaced, callee.session);
         }
         // Whoever has waited for a callee has one more.
         if invoke != InvocationPolicy::Single
             && let Some(joined) = self.realm.directory.registration_of(procedure, policy)
+            && let Some(workload) = &joined.workload
         {
-            self.grant(cx, &joined);
+            while let Some(grant) = workload.grant(callee.session) {
+                self.post_grant(cx, workload, grant);
+            }
         }
         Ok(())
     }
 
     /// Tells those who have lost a registration to another, and those whose calls wait for one of them.
-    fn displace(&self, cx: &mut Context<'_>, displaced: Displaced) {
+    fn displace(&self, cx: &mut Context<'_>, displaced: Displaced, by: SessionId) {
         let Displaced { registration, callees, deserted } = displaced;
         for callee in callees {
-            self.post_revoke(cx, callee, registration, Some("registered anew by another session"));
+            let reason = match callee.session == by {
+                true => "registered anew by the session itself",
+                false => "registered anew by another session",
+            };
+            self.post_revoke(cx, callee, registration, Some(reason));
         }
         self.post_desert(cx, registration, deserted);
     }
@@ -115,6 +123,10 @@ impl Dealer {
     ) -> bool {
         let Some(left) = self.realm.directory.unregister(place, registration, session) else { return false };
         self.post_desert(cx, registration, left.deserted);
+        for call in left.stranded {
+            let letter = Letter::Desert { realm: self.realm.key, registration, call: Some(call) };
+            cx.letters.post(call.shard, letter);
+        }
         self.nudge(cx, left.recorded);
         true
     }
@@ -178,7 +190,7 @@ impl Dealer {
 
     fn post_desert(&self, cx: &mut Context<'_>, registration: RegistrationId, deserted: Vec<ShardIndex>) {
         for shard in deserted {
-            cx.letters.post(shard, Letter::Desert { realm: self.realm.key, registration });
+            cx.letters.post(shard, Letter::Desert { realm: self.realm.key, registration, call: None });
         }
     }
 }

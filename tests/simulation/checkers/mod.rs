@@ -92,19 +92,21 @@ fn origins(log: &Log, kinds: &[u64]) -> BTreeMap<Tag, (usize, Message)> {
 /// have to wait, because a callee has set `concurrency`, keep their order only among those of one registration, and
 /// those in parts, which do not wait, only among themselves.
 fn pair_order(log: &Log) -> Checked {
-    let mut last: BTreeMap<_, u64> = BTreeMap::new();
+    let mut last: BTreeMap<_, Option<u64>> = BTreeMap::new();
     let (bounded, further, declined) = (rpc::bounded(log), log.further_calls(), rpc::declined(log));
     let calls = origins(log, &[code::CALL]);
     let gone = rpc::gone(log);
     let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
     let began_anew = |tag: Tag, at: usize| {
-        let Some((said, _)) = calls.get(&tag) else { return false };
+        let Some((said, call)) = calls.get(&tag) else { return false };
         // The router sees a callee go at any time until it is quiet.
         let quiet_after = |at: usize| quiet.iter().find(|quiet| **quiet > at).copied().unwrap_or(usize::MAX);
         let until = quiet_after(at);
         let realm = log.lives[tag.life].realm;
         declined.get(&tag).is_some_and(|declined| declined[0] < at)
-            || gone.iter().any(|(when, of)| *of == realm && *said < quiet_after(*when) && *when < until)
+            || gone
+                .iter()
+                .any(|gone| *said < quiet_after(gone.at) && gone.at < until && gone.answers(realm, call))
     };
     let in_parts = |tag: Tag| {
         let call = calls.get(&tag);
@@ -121,7 +123,8 @@ fn pair_order(log: &Log) -> Checked {
         let registration = strictly.then(|| message.number(2));
         let waits = registration.filter(|id| bounded.contains(&(log.lives[life].realm, *id)));
         let waits = waits.map(|id| (id, in_parts(tag)));
-        let before = last.insert((message.code(), tag.life, life, waits), tag.sequence);
+        let latest = last.entry((message.code(), tag.life, life, waits)).or_default();
+        let before = std::mem::replace(latest, (*latest).max(Some(tag.sequence)));
         let fits = before.is_none_or(|b| b < tag.sequence || (b == tag.sequence && !strictly))
             || (strictly && before != Some(tag.sequence) && began_anew(tag, at));
         ensure(fits, || format!("entry {at}: {tag:?} reached {life} after {before:?}"))?;
