@@ -78,8 +78,7 @@ pub struct Serve {
     retained_bytes_max: usize,
 
     /// Clients may call wamp.session.kill, modify_details, the other procedures that change what is not theirs, and
-    /// register with force_reregister. So it is in realm1 without --realm; in a realm that is named nobody may without
-    /// this
+    /// register with force_reregister [default: they may in realm1 where no --realm is given, and nowhere else]
     #[arg(long)]
     administer: bool,
 

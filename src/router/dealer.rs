@@ -65,6 +65,8 @@ pub struct Dealer {
     /// Calls that wait for a callee.
     lines: BTreeMap<RegistrationId, Line>,
     serial: u64,
+    /// How often callees here have registered; see [`Callee::membership`].
+    memberships: u32,
     /// What the sessions here have in those lines.
     waiting: Shares,
     kept_bytes: KeptBytes,
@@ -110,6 +112,7 @@ impl Dealer {
             calls: Slab::new(),
             lines: BTreeMap::new(),
             serial: 0,
+            memberships: 0,
             waiting: Shares::default(),
             kept_bytes: KeptBytes::default(),
         }

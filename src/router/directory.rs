@@ -124,6 +124,8 @@ pub struct Registered {
     pub registration: RegistrationId,
     /// Where it stands.
     pub key: DirectoryKey,
+    /// The session was one of its callees already.
+    pub known: bool,
     /// There are records to take: see [`Directory::take_records`].
     pub recorded: bool,
     /// The registration that had to give way.
@@ -326,7 +328,7 @@ impl Directory {
             }
             if value.place(callee.session).is_some() {
                 let registration = value.id;
-                return Ok(Registered { registration, key, recorded: false, displaced: None });
+                return Ok(Registered { registration, key, known: true, recorded: false, displaced: None });
             }
             if value.callees.len() >= wanted.callees_max {
                 return Err(RegisterRefusal::Full);
@@ -350,7 +352,7 @@ impl Directory {
             callees: registration.callees.clone(),
             deserted: registration.workload.as_ref().map_or_else(Vec::new, |workload| workload.close()),
         });
-        Ok(Registered { registration: value.id, key, recorded, displaced })
+        Ok(Registered { registration: value.id, key, known: false, recorded, displaced })
     }
 
     fn record_registered(
@@ -573,7 +575,7 @@ mod tests {
 
     fn callee(number: u64) -> Callee {
         let peer = PeerKey { index: number as u32, serial: 0 };
-        Callee { shard: ShardIndex(number as u8), peer, session: SessionId(number) }
+        Callee { shard: ShardIndex(number as u8), peer, session: SessionId(number), membership: 0 }
     }
 
     /// Whatever else there is may be locked: nothing but the entry itself is looked at.
@@ -1166,7 +1168,7 @@ mod model {
         loom::model(|| {
             let callee = |number: u64| {
                 let peer = PeerKey { index: number as u32, serial: 0 };
-                Callee { shard: SHARD, peer, session: SessionId(number) }
+                Callee { shard: SHARD, peer, session: SessionId(number), membership: 0 }
             };
             let wanted = Wanted {
                 procedure: "a",

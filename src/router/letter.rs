@@ -57,7 +57,7 @@ pub enum Letter {
     /// To a callee's shard: send INVOCATION.
     Invoke {
         /// The callee.
-        callee: PeerKey,
+        callee: Callee,
         /// Shared with the caller's shard where that may need it again.
         invoke: Arc<Invoke>,
     },
@@ -271,9 +271,7 @@ pub struct PassthruAnswer {
     pub realm: RealmKey,
     /// The call.
     pub call: CallKey,
-    /// Who answers.
-    pub callee: Callee,
-    /// The invocation it answers by YIELD; none if by ERROR, of which nobody is told that it is refused.
+    /// The invocation its callee answers by YIELD; none if by ERROR, of which nobody is told that it is refused.
     pub yielded: Option<RequestId>,
 }
 

@@ -96,6 +96,8 @@ pub struct CalleeWishes {
 pub struct Held {
     /// Where the directory has it.
     pub place: DirectoryKey,
+    /// See [`Callee::membership`](super::directory::Callee).
+    pub membership: u32,
     /// What this callee has asked for.
     pub wishes: CalleeWishes,
 }

@@ -733,3 +733,31 @@ fn each_callee_is_told_what_it_has_asked_for() {
         wire.finish();
     });
 }
+
+/// The peer and the registration have the same names as before, but what the new session may be asked is counted anew.
+#[test]
+fn a_call_that_was_meant_for_an_earlier_session_of_a_peer_is_not_its_next_ones() {
+    let mut wire = Wire::new(2, KINDS[0]);
+    let (first, registration) = worker(&mut wire, r#"{"invoke":"first"}"#);
+    let (second, _) = worker(&mut wire, r#"{"invoke":"first"}"#);
+    let caller = loop {
+        let (caller, _) = wire.join();
+        if wire.place(caller).0 != wire.place(first).0 {
+            break caller;
+        }
+    };
+    wire.send_without_letters(caller, &format!(r#"[48,1,{{}},"{PROCEDURE}",[1]]"#));
+    wire.send_without_letters(first, r#"[6,{},"wamp.close.normal"]"#);
+    wire.send_without_letters(first, r#"[1,"realm1",{"roles":{"callee":{}}}]"#);
+    let again = format!(r#"[64,1,{{"invoke":"first","concurrency":1}},"{PROCEDURE}"]"#);
+    wire.send_without_letters(first, &again);
+    wire.settle();
+    let told = wire.receive(first);
+    let codes: Vec<_> = told.iter().map(|message| message[0].as_u64().unwrap()).collect();
+    assert_eq!(codes, [6, 2, 65], "{told:?}");
+    assert_eq!(told[2][2], registration);
+    assert_eq!(invoked(&mut wire, &[second]), [(0, 1, 1)]);
+    wire.send(second, "[70,1,{}]");
+    assert_eq!(wire.receive_one(caller), json!([50, 1, {}]));
+    wire.finish();
+}

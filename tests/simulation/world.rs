@@ -443,7 +443,7 @@ impl World {
     pub fn invoked(&self, peer: usize) -> bool {
         let p = &self.peers[peer];
         let mut letters = self.letters.iter().filter(|(pair, _)| pair.1 == p.shard).flat_map(|(_, all)| all);
-        letters.any(|letter| matches!(letter, Letter::Invoke { callee, .. } if *callee == p.key))
+        letters.any(|letter| matches!(letter, Letter::Invoke { callee, .. } if callee.peer == p.key))
     }
 
     /// After input: whatever the shard has is handled if it wants more, and may be kept if not.

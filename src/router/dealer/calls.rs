@@ -208,7 +208,7 @@ impl Dealer {
             cx.peers.counters.calls_too_late += 1;
             return Ok(());
         }
-        let letter = Letter::Invoke { callee: callee.peer, invoke: Arc::new(invoke) };
+        let letter = Letter::Invoke { callee, invoke: Arc::new(invoke) };
         cx.letters.post(callee.shard, letter);
         Ok(())
     }

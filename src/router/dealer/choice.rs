@@ -338,7 +338,7 @@ impl Dealer {
 
 /// Asks the callee for an INVOCATION.
 pub(super) fn post(cx: &mut Context<'_>, callee: Callee, invoke: Arc<Invoke>) {
-    cx.letters.post(callee.shard, Letter::Invoke { callee: callee.peer, invoke });
+    cx.letters.post(callee.shard, Letter::Invoke { callee, invoke });
 }
 
 impl OpenCall {

@@ -10,7 +10,7 @@ use super::{Dealer, unsendable};
 use crate::codec;
 use crate::codec::payload::OwnedPayload;
 use crate::error::{Refusal, Violation};
-use crate::router::directory::{Slot, Workload};
+use crate::router::directory::{Callee, Slot, Workload};
 use crate::router::features::{Feature, Features};
 use crate::router::letter::{
     Attributes, CallKey, Complete, Invoke, Letter, Outcome, Progress, Returned, details,
@@ -25,7 +25,7 @@ use crate::wamp::{Dict, Message, RequestId, UriCheck, Value, reason};
 impl Dealer {
     /// Sends INVOCATION, or completes the call with the reason why not. If the callee has gone, or has as many open as
     /// it may, the call goes back: there may be others.
-    pub fn invoke(&mut self, cx: &mut Context<'_>, callee: PeerKey, invoke: Arc<Invoke>) {
+    pub fn invoke(&mut self, cx: &mut Context<'_>, callee: Callee, invoke: Arc<Invoke>) {
         if invoke.further {
             return self.invoke_further(cx, callee, &invoke);
         }
@@ -43,7 +43,7 @@ impl Dealer {
     fn try_invoke(
         &mut self,
         cx: &mut Context<'_>,
-        callee: PeerKey,
+        callee: Callee,
         invoke: &Invoke,
     ) -> Result<(), NotInvoked> {
         let invocations_open_max = cx.router.settings.limits.invocations_open_per_session_max;
@@ -52,8 +52,10 @@ impl Dealer {
             true => NotInvoked::Refused(Refusal::Unavailable),
             false => NotInvoked::Returned(Returned::Gone),
         };
+        let Callee { peer: callee, membership, .. } = callee;
         let session = self.callee_session(cx, callee).ok_or(gone)?;
-        let wishes = session.registrations.get(&invoke.registration).ok_or(gone)?.wishes;
+        let held = session.registrations.get(&invoke.registration);
+        let wishes = held.filter(|held| held.membership == membership).ok_or(gone)?.wishes;
         if session.invocations.count() >= invocations_open_max {
             return Err(NotInvoked::Returned(Returned::Full));
         }
@@ -86,7 +88,8 @@ impl Dealer {
     /// Sends the next part of an invocation that is open. If it is not, the callee has answered and the caller will be
     /// told. The registration does not matter: who has given it up ends what it has begun. A part that does not fit
     /// ends the call: the callee would go on with a gap.
-    fn invoke_further(&mut self, cx: &mut Context<'_>, callee: PeerKey, invoke: &Invoke) {
+    fn invoke_further(&mut self, cx: &mut Context<'_>, callee: Callee, invoke: &Invoke) {
+        let callee = callee.peer;
         let Some(session) = self.callee_session(cx, callee) else { return };
         let open = session.invocations_by_call.get(&invoke.call);
         let Some(&OpenInvocation { request, wishes, abandoned: None }) = open else { return };
@@ -161,7 +164,7 @@ impl Dealer {
         let Some(call) = self.close_invocation(cx, key, message.request)? else { return Ok(()) };
         let outcome = match attributes {
             Ok(attributes) => {
-                self.ask_for_passthru(cx, key, (call, &attributes), Some(message.request));
+                self.ask_for_passthru(cx, (call, &attributes), Some(message.request));
                 Outcome::Result { attributes, payload: OwnedPayload::copy(message.payload) }
             }
             Err(refusal) => Outcome::Refused(refusal),
@@ -187,7 +190,7 @@ impl Dealer {
             cx.peers.counters.results_unasked += 1;
             return Ok(());
         }
-        self.ask_for_passthru(cx, key, (call, &attributes), Some(message.request));
+        self.ask_for_passthru(cx, (call, &attributes), Some(message.request));
         let payload = OwnedPayload::copy(message.payload);
         let progress = Progress { call, realm: self.realm.key, attributes, payload };
         cx.letters.post(call.shard, Letter::Progress(Box::new(progress)));
@@ -233,7 +236,7 @@ impl Dealer {
                 Outcome::Declined { attributes, payload: OwnedPayload::copy(message.payload) }
             }
             (Ok(attributes), error) => {
-                self.ask_for_passthru(cx, key, (call, &attributes), None);
+                self.ask_for_passthru(cx, (call, &attributes), None);
                 let payload = OwnedPayload::copy(message.payload);
                 Outcome::Error { error: error.into(), attributes, payload }
             }

@@ -42,7 +42,8 @@ impl Dealer {
         if session.registrations.count() >= limits.registrations_per_session_max {
             return Err(Refusal::Unavailable);
         }
-        let callee = Callee { shard: cx.index, peer: key, session: session.id };
+        let membership = self.memberships.wrapping_add(1);
+        let callee = Callee { shard: cx.index, peer: key, session: session.id, membership };
         // Who forces takes away what is others'.
         let RegisterOptions { force_reregister: force, .. } = options;
         let directory = &self.realm.directory;
@@ -66,7 +67,10 @@ impl Dealer {
         let registration = registered.registration;
         // Who registers what it has wishes anew; its place and its `concurrency` stay.
         let wishes = CalleeWishes { disclose_caller, forward_timeout: options.forward_timeout };
-        session.registrations.insert(registration, Held { place: registered.key, wishes });
+        let known = session.registrations.get(&registration).filter(|_| registered.known);
+        let membership = known.map_or(membership, |held| held.membership);
+        session.registrations.insert(registration, Held { place: registered.key, membership, wishes });
+        self.memberships = callee.membership;
         // Queued before any letter is taken, and so before the first INVOCATION.
         cx.peers.send(key, &Message::Registered(Registered { request: message.request, registration }));
         self.nudge(cx, registered.recorded);
@@ -183,7 +187,7 @@ impl Dealer {
         registration: RegistrationId,
         reason: Option<&str>,
     ) {
-        let Callee { shard, peer: callee, session } = callee;
+        let Callee { shard, peer: callee, session, .. } = callee;
         let (realm, reason) = (self.realm.key, reason.map(Into::into));
         cx.letters.post(shard, Letter::Revoke { realm, callee, session, registration, reason });
     }

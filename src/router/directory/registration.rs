@@ -24,6 +24,9 @@ pub struct Callee {
     pub peer: PeerKey,
     /// Its session.
     pub session: SessionId,
+    /// Which of the registerings in its shard made it one: who unregisters and registers again takes no call that was
+    /// on its way to it before, since that is counted where it was, or nowhere.
+    pub membership: u32,
 }
 
 /// The callees of a registration that were asked to take a call, and could not. None of them is asked again.
@@ -199,7 +202,7 @@ mod tests {
 
     fn callee(number: u64) -> Callee {
         let peer = PeerKey { index: number as u32, serial: 0 };
-        Callee { shard: ShardIndex(0), peer, session: SessionId(number) }
+        Callee { shard: ShardIndex(0), peer, session: SessionId(number), membership: 0 }
     }
 
     fn registration(invoke: InvocationPolicy, callees: u64) -> Registration {

@@ -388,7 +388,7 @@ mod tests {
 
     fn callee(number: u64) -> Callee {
         let peer = PeerKey { index: number as u32, serial: 0 };
-        Callee { shard: ShardIndex(0), peer, session: SessionId(number) }
+        Callee { shard: ShardIndex(0), peer, session: SessionId(number), membership: 0 }
     }
 
     /// A workload, and plain lists of what must be true of it. Shards have lines; grants reach them in any order.
@@ -747,7 +747,7 @@ mod model {
     fn nobody_waits_for_a_callee_that_is_free() {
         loom::model(|| {
             let peer = PeerKey { index: 0, serial: 0 };
-            let callee = Callee { shard: ShardIndex(0), peer, session: SessionId(1) };
+            let callee = Callee { shard: ShardIndex(0), peer, session: SessionId(1), membership: 0 };
             let workload = Arc::new(Workload::new(RegistrationId(1), InvocationPolicy::Single, &[], 0));
             workload.join(callee, NonZeroU32::new(1));
             let Taken::Callee(_, slot) = workload.take(ShardIndex(0), 0, 9) else { panic!("it is free") };
