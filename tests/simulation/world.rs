@@ -99,6 +99,9 @@ impl World {
             .collect();
         let mut coverage = Coverage::default();
         coverage.count_many("64 shards", usize::from(plan.shard_count == 64));
+        let open_max = plan.limits.invocations_open_per_session_max;
+        let invocations_open_max =
+            (open_max != Limits::DEFAULT.invocations_open_per_session_max).then_some(open_max);
         World {
             chance,
             plan,
@@ -106,7 +109,7 @@ impl World {
             router,
             shards,
             peers: Vec::new(),
-            log: Log::default(),
+            log: Log { invocations_open_max, ..Log::default() },
             coverage,
             by_key: BTreeMap::new(),
             letters: BTreeMap::new(),

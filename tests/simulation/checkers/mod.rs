@@ -106,7 +106,7 @@ fn pair_order(log: &Log) -> Checked {
         declined.get(&tag).is_some_and(|declined| declined[0] < at)
             || gone
                 .iter()
-                .any(|gone| *said < quiet_after(gone.at) && gone.at < until && gone.answers(realm, call))
+                .any(|gone| *said < quiet_after(gone.until) && gone.at < until && gone.answers(realm, call))
     };
     let in_parts = |tag: Tag| {
         let call = calls.get(&tag);

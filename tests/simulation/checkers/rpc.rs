@@ -257,10 +257,13 @@ fn was_given_up(log: &Log, call: Tag, mode: &str, before: usize) -> bool {
     false
 }
 
-/// A callee leaves a registration, whose calls others may answer.
+/// A callee leaves a registration, whose calls others may answer; or has as many invocations open as it may.
 pub(super) struct Gone {
-    /// Where it says so, or leaves its realm. It has left when all is quiet at the latest.
+    /// Where it says so, leaves its realm, or gets the last it may. It was so for the router when all was quiet at the
+    /// latest.
     pub(super) at: usize,
+    /// The same, or where it has answered one.
+    pub(super) until: usize,
     realm: usize,
     policy: MatchPolicy,
     procedure: String,
@@ -273,7 +276,7 @@ impl Gone {
     }
 }
 
-/// All callees that leave.
+/// All callees that leave, or are full.
 pub(super) fn gone(log: &Log) -> Vec<Gone> {
     let mut asked: BTreeMap<(usize, u64), &Message> = BTreeMap::new();
     for (_, life, message) in log.said().filter(|(_, _, message)| message.code() == code::REGISTER) {
@@ -285,21 +288,56 @@ pub(super) fn gone(log: &Log) -> Vec<Gone> {
             Some(((life, message.number(2)), *asked.get(&(life, message.number(1)))?))
         })
         .collect();
-    let gone = |at: usize, life: usize, register: &Message| Gone {
+    let gone = |(at, until): (usize, usize), life: usize, register: &Message| Gone {
         at,
+        until,
         realm: log.lives[life].realm,
         policy: policy(register),
         procedure: register.text(3).to_owned(),
     };
     let mut all = Vec::new();
     for (at, life, message) in log.said().filter(|(_, _, message)| message.code() == code::UNREGISTER) {
-        all.extend(granted.get(&(life, message.number(2))).map(|register| gone(at, life, register)));
+        all.extend(granted.get(&(life, message.number(2))).map(|register| gone((at, at), life, register)));
     }
     let departures = log.departures();
     for ((life, _), register) in &asked {
-        all.extend(departures[*life].as_ref().map(|departure| gone(departure.at, *life, register)));
+        all.extend(
+            departures[*life].as_ref().map(|departure| gone((departure.at, departure.at), *life, register)),
+        );
+    }
+    for (life, span) in full(log) {
+        let registered = asked.iter().filter(|((of, _), _)| *of == life);
+        all.extend(registered.map(|(_, register)| gone(span, life, register)));
     }
     all
+}
+
+/// The callees that have as many invocations open as they may, from where to where.
+fn full(log: &Log) -> Vec<(usize, (usize, usize))> {
+    let Some(open_max) = log.invocations_open_max else { return Vec::new() };
+    let mut open: BTreeMap<usize, (BTreeSet<u64>, usize)> = BTreeMap::new();
+    let mut full = Vec::new();
+    for (at, entry) in log.entries.iter().enumerate() {
+        let (requests, since) = open.entry(entry.life).or_default();
+        match &entry.what {
+            What::Heard(message) if message.code() == code::INVOCATION => {
+                requests.insert(message.number(1));
+                *since = at;
+            }
+            What::Said(message) if is_part(message) => {}
+            What::Said(message) | What::Heard(message) if ends_invocation(message) => {
+                let request = message.number(if message.code() == code::ERROR { 2 } else { 1 });
+                if requests.len() >= open_max && requests.contains(&request) {
+                    full.push((entry.life, (*since, at)));
+                }
+                requests.remove(&request);
+            }
+            _ => {}
+        }
+    }
+    let still = open.into_iter().filter(|(_, (requests, _))| requests.len() >= open_max);
+    full.extend(still.map(|(life, (_, since))| (life, (since, usize::MAX - 1))));
+    full
 }
 
 /// The registrations, by realm, of which a callee has set `concurrency`.
