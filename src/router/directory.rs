@@ -672,7 +672,7 @@ mod tests {
         assert_eq!(directory.register(&wanted("a", Exact, RoundRobin), callee(2)), Ok(first.clone()));
         assert_eq!(
             directory.register(&wanted("a", Exact, RoundRobin), callee(1)),
-            Ok(first.clone()),
+            Ok(Registered { known: true, ..first.clone() }),
             "it stays"
         );
         for invoke in [Single, First] {
