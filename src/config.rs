@@ -315,11 +315,12 @@ impl FromStr for Listen {
     }
 }
 
-/// True for `/a` or `/a/b`: nothing that is written differently in a request, and not the page at `/`.
+/// True for `/a` or `/a/b`: nothing that is written differently in a request, as clients do with `.` and `..`, and not
+/// the page at `/`.
 fn is_path(path: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
-    let segments = path.strip_prefix('/').map(|rest| rest.split('/'));
-    segments.is_some_and(|mut segments| segments.all(|part| !part.is_empty() && part.chars().all(plain)))
+    let is_segment = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(plain);
+    path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_segment))
 }
 
 /// A count of octets as people write it: `65536`, `64k`, `1M`, each unit 1,024 of the one before.
@@ -505,7 +506,7 @@ mod tests {
                 ["a?events=1", "a?match=prefix", "a"].map(|rule| history_rule(rule).unwrap()).into()),
             ConfigError::HistoryTwice("a".into())
         );
-        for path in ["", "/", "lp", "/lp/", "/l p", "/a//b", "/lp?x"] {
+        for path in ["", "/", "lp", "/lp/", "/l p", "/a//b", "/lp?x", "/./lp", "/../lp", "/lp/.."] {
             let config = Config { longpoll: Some(path.to_owned()), ..Config::default() };
             assert_eq!(config.server().expect_err("refused"), ConfigError::LongPollPath(path.to_owned()));
         }

@@ -24,6 +24,8 @@ pub struct Counters {
     pub events_untranslatable: u64,
     /// Retained events that made room for others.
     pub retained_evicted: u64,
+    /// Publications that were to be retained, or kept in the history, and are too large for that.
+    pub publications_unkept: u64,
     /// Retained events not sent because too much waited for the subscriber already.
     pub retained_unsent: u64,
     /// PUBLISH messages without `acknowledge` that were refused, which nobody was told.
@@ -55,6 +57,7 @@ impl fmt::Display for Counters {
             (self.events_too_large, "events too large for their subscriber"),
             (self.events_untranslatable, "events without a form in the subscriber's serializer"),
             (self.retained_evicted, "retained events that made room for others"),
+            (self.publications_unkept, "publications too large to be kept"),
             (self.retained_unsent, "retained events too many for their subscriber"),
             (self.publications_refused_silently, "publications refused and not acknowledged"),
             (self.messages_too_large, "messages too large for their peer"),
@@ -83,6 +86,7 @@ impl Counters {
         self.events_too_large += other.events_too_large;
         self.events_untranslatable += other.events_untranslatable;
         self.retained_evicted += other.retained_evicted;
+        self.publications_unkept += other.publications_unkept;
         self.retained_unsent += other.retained_unsent;
         self.publications_refused_silently += other.publications_refused_silently;
         self.calls += other.calls;

@@ -12,6 +12,8 @@ use crate::wamp::reason;
 pub enum Violation {
     /// The bytes are not a whole value of the serializer, or not a WAMP message.
     Undecodable,
+    /// The bytes are BJData, which newer versions of autobahn-python send where UBJSON was agreed on.
+    BjData,
     /// The message type does not exist, or only a router sends it.
     UnexpectedMessage,
     /// A message came before HELLO, or HELLO came in a session.
@@ -60,6 +62,7 @@ impl Violation {
     pub fn text(self) -> &'static str {
         match self {
             Violation::Undecodable => "the message cannot be decoded",
+            Violation::BjData => "this is BJData and not UBJSON (draft 12); use CBOR or MessagePack",
             Violation::UnexpectedMessage => "a router does not take this message",
             Violation::OutOfSession => "the message does not fit the state of the session",
             Violation::NoRoles => "HELLO must announce at least one role",
@@ -130,6 +133,8 @@ pub enum Refusal {
     NoSuchProcedure,
     /// Not a registration of this session.
     NoSuchRegistration,
+    /// An argument names a publication that is not known, or no longer; which argument.
+    NoSuchPublication(&'static str),
     /// There is no such session.
     NoSuchSession,
     /// Not a subscription of this session.
@@ -155,7 +160,8 @@ impl Refusal {
             Refusal::Canceled => reason::CANCELED,
             Refusal::DiscloseMe => reason::DISCLOSE_ME_DISALLOWED,
             Refusal::FeatureNotSupported => reason::FEATURE_NOT_SUPPORTED,
-            Refusal::InvalidArgument(_) => reason::INVALID_ARGUMENT,
+            // The specification has no word of its own for a publication.
+            Refusal::InvalidArgument(_) | Refusal::NoSuchPublication(_) => reason::INVALID_ARGUMENT,
             Refusal::InvalidUri => reason::INVALID_URI,
             Refusal::NoAvailableCallee => reason::NO_AVAILABLE_CALLEE,
             Refusal::NoSuchProcedure => reason::NO_SUCH_PROCEDURE,
@@ -183,6 +189,7 @@ impl Refusal {
             Refusal::NoAvailableCallee => "every callee is unavailable",
             Refusal::NoSuchProcedure => "nobody has registered this procedure",
             Refusal::NoSuchRegistration => "there is no such registration, or not of this session",
+            Refusal::NoSuchPublication(_) => "the history does not know this publication, or no longer",
             Refusal::NoSuchSession => "there is no such session",
             Refusal::NoSuchSubscription => "there is no such subscription, or not of this session",
             Refusal::NotAuthorized => "the session may not do this",

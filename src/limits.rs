@@ -71,13 +71,14 @@ pub struct Limits {
     /// Calls that wait until a callee of one registration is below its `concurrency`, over all shards. Above: ERROR
     /// `wamp.error.unavailable`.
     pub calls_waiting_per_registration_max: usize,
-    /// The same of a realm. Above: as for a registration.
+    /// The same of a realm. Above: as for a registration. A session has no more of them than it leaves to others.
     pub calls_waiting_per_realm_max: usize,
-    /// Octets those calls keep. Above: as for a registration.
+    /// Octets those calls keep. Above, or above what a session leaves: as for a registration.
     pub call_bytes_waiting_per_realm_max: usize,
     /// Calls of a session that wait for their result. Above: ERROR `wamp.error.unavailable`.
     pub calls_open_per_session_max: usize,
-    /// Invocations a callee has not answered. Above: the caller gets ERROR `wamp.error.unavailable`.
+    /// Invocations a callee has not answered, whether their callers have given them up or not, unless it was told.
+    /// Above: another callee is called; if there is none the caller gets ERROR `wamp.error.unavailable`.
     pub invocations_open_per_session_max: usize,
     /// Testaments of a session. Above: ERROR `wamp.error.unavailable`.
     pub testaments_per_session_max: usize,
@@ -85,8 +86,9 @@ pub struct Limits {
     pub testament_bytes_per_session_max: usize,
     /// Octets of what `wamp.session.modify_details` has said about a session. Above: ERROR `wamp.error.unavailable`.
     pub session_details_bytes_max: usize,
-    /// Octets of the options of progressive calls that a shard keeps for a realm, and of calls that may yet be sent to
-    /// another callee. Above: a progressive call gets ERROR `wamp.error.unavailable`, any other is not sent again.
+    /// Octets of what a shard keeps of a realm's calls: of those that may yet be sent to another callee, payload and
+    /// options; of progressive ones, the options. Above, or above what a session leaves: a progressive call gets ERROR
+    /// `wamp.error.unavailable`, any other is not sent again.
     pub call_kept_bytes_max: usize,
     /// The longest timeout of a call; a longer one is taken as this. A call without a timeout has none.
     pub call_timeout_ms_max: u64,

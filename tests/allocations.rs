@@ -23,9 +23,9 @@ const TURNS: u64 = 50;
 /// payload.
 const PER_PUBLICATION: u64 = 2;
 
-/// What a payload takes in each serializer but the publisher's, once for the router: its octets, and what makes them
-/// shared.
-const PER_TRANSCODED: u64 = 2;
+/// What a payload takes in a serializer that is not the publisher's, once for the router: the list of its forms, its
+/// octets, and what makes them shared.
+const PER_TRANSCODED: u64 = 3;
 
 const WEBSOCKET: Speech = Speech { framing: Framing::WebSocket, serializer: Serializer::Json };
 

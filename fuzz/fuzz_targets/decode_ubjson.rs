@@ -1,4 +1,4 @@
-//! Any bytes as UBJSON, of the dialect that is passed on and of the others; see `decode_again`.
+//! Any bytes as UBJSON, as it is passed on and with containers that have a type; see `decode_again`.
 
 #![no_main]
 

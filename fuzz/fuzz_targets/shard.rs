@@ -239,17 +239,39 @@ fn frame(body: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// HELLO of either realm.
+/// HELLO of either realm, from a client that announces all there is, or only its roles.
 fn hello(realm: usize) -> String {
+    const ROLES: [(&str, &[&str]); 4] = [
+        ("publisher", &["payload_passthru_mode"]),
+        ("subscriber", &["subscription_revocation"]),
+        ("caller", &["payload_passthru_mode", "progressive_call_invocations", "progressive_call_results"]),
+        (
+            "callee",
+            &[
+                "call_canceling",
+                "call_reroute",
+                "call_timeout",
+                "payload_passthru_mode",
+                "progressive_call_invocations",
+                "progressive_call_results",
+                "registration_revocation",
+            ],
+        ),
+    ];
+    let announces = realm / REALMS.len() % 4 != 3;
     let realm = REALMS[realm % REALMS.len()];
-    let roles = r#"{"caller":{},"publisher":{},"callee":{"features":{"call_canceling":true}}}"#;
-    format!(r#"[1,"{realm}",{{"roles":{roles}}}]"#)
+    let roles = ROLES.map(|(role, features)| {
+        let features = features.iter().filter(|_| announces);
+        let features: Vec<_> = features.map(|feature| format!(r#""{feature}":true"#)).collect();
+        format!(r#""{role}":{{"features":{{{}}}}}"#, features.join(","))
+    });
+    format!(r#"[1,"{realm}",{{"roles":{{{}}}}}]"#, roles.join(","))
 }
 
 /// A message that may make sense: small ids, few URIs.
 fn message(input: &mut Input<'_>) -> String {
     const URIS: [&str; 6] = ["a.b", "a.c", "a.", ".b", "a", "wamp.subscription.on_create"];
-    const OPTIONS: [&str; 8] = [
+    const OPTIONS: [&str; 16] = [
         "{}",
         r#"{"match":"prefix"}"#,
         r#"{"match":"wildcard"}"#,
@@ -258,7 +280,16 @@ fn message(input: &mut Input<'_>) -> String {
         r#"{"mode":"kill"}"#,
         r#"{"mode":7}"#,
         r#"{"_custom":[1,{}]}"#,
+        r#"{"progress":true}"#,
+        r#"{"progress":true,"receive_progress":true,"timeout":1000}"#,
+        r#"{"timeout":10}"#,
+        r#"{"invoke":"roundrobin","concurrency":1}"#,
+        r#"{"invoke":"_leastopen"}"#,
+        r#"{"invoke":"first","forward_timeout":true}"#,
+        r#"{"force_reregister":true}"#,
+        r#"{"ppt_scheme":"x"}"#,
     ];
+    const ERRORS: [&str; 2] = ["a.error", "wamp.error.unavailable"];
     let (kind, id, options, uri) = (input.number(), input.number() % 8, input.number(), input.number());
     let (options, uri) = (OPTIONS[options % OPTIONS.len()], URIS[uri % URIS.len()]);
     match kind % 12 {
@@ -270,7 +301,7 @@ fn message(input: &mut Input<'_>) -> String {
         7 => format!(r#"[48,{id},{options},"{uri}",[],{{}}]"#),
         8 => format!("[49,{id},{options}]"),
         9 => format!("[70,{id},{options},[{id}]]"),
-        10 => format!(r#"[8,68,{id},{options},"a.error"]"#),
+        10 => format!(r#"[8,68,{id},{options},"{}"]"#, ERRORS[input.number() % 2]),
         _ => GOODBYE.to_owned(),
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Connection {
     pub shut: bool,
     /// When the first octet of the request came.
     pub began: Option<Instant>,
+    /// Since when its socket has taken nothing of what waits for it.
+    pub stalled: Option<Instant>,
     /// Octets of memory, as counted.
     pub held: usize,
     /// When something must be done about it.
@@ -96,6 +98,7 @@ impl Connection {
             input_ended: false,
             shut: false,
             began: None,
+            stalled: None,
             held: 0,
             deadline: None,
         }
@@ -186,8 +189,10 @@ pub(super) const NO_PROTOCOLS: Answer<'_> =
     text(BAD_REQUEST, "The body of `open` is a JSON object with a list of texts, \"protocols\".\n");
 pub(super) const NO_COMMON_PROTOCOL: Answer<'_> =
     text(BAD_REQUEST, "None of the protocols is spoken here; wamp.2.json is.\n");
-pub(super) const UNDECODABLE: Answer<'_> =
-    text(BAD_REQUEST, "The body is no message of the protocol that was agreed on, or no batch of them.\n");
+pub(super) const UNDECODABLE: Answer<'_> = text(
+    BAD_REQUEST,
+    "The body is no message of the protocol that was agreed on, or no batch of them; BJData is no UBJSON.\n",
+);
 pub(super) const GONE: Answer<'_> = text("404 Not Found", "There is no such transport, or it has ended.\n");
 pub(super) const UNKNOWN: Answer<'_> = text(
     "404 Not Found",

@@ -11,16 +11,21 @@
 //! and asks after each call which ends were touched and which are to be closed.
 //!
 //! Invariants: the requests of a connection are answered in their order, the next one is looked at when the answer to
-//! the one before is written; a connection that waits is named by exactly one transport, and names it; each end has
-//! one deadline at most; an id leads to its transport from `open` to `close`, and never again.
+//! the one before is written; a connection that waits is named by exactly one transport, and names it, so that no
+//! message goes to who has its place afterwards; each end has one deadline at most; an id leads to its transport from
+//! `open` to `close`, and never again; an answer that the client does not take has a deadline that no input moves.
 //!
 //! What the specification leaves open. A second `receive` answers the first with nothing and takes its place: the
 //! connection of the first may be dead without anybody having noticed. A waiting `receive` is answered with nothing,
 //! too, when its transport ends; whatever asks later gets 404. Bodies that cannot be decoded get 400 and leave no
 //! trace; what breaks WAMP's rules is answered by the shard, with ABORT. Messages that were written to a connection
-//! which then fails are lost: there is no acknowledgment.
+//! which then fails are lost: there is no acknowledgment. Messages that a client sends on several connections at once
+//! come in any order, so their request ids need not count (`RequestIds::Any`); who wants them in order waits for the
+//! answer to one `send` before the next, or sends a batch.
 //!
 //! Spec: advanced profile, "HTTP Longpoll Transport".
+
+mod consistency;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -37,11 +42,9 @@ use super::connection::{
 };
 use super::http::{Answer, Malformed, PREFLIGHT};
 use super::polled::{Life, Polled};
-use crate::codec::{self, DecodeError};
 use crate::limits::{Limits, MESSAGE_BYTES_CEILING};
 use crate::transport::upgrade::SUBPROTOCOLS;
 use crate::transport::{Framing, Link, Settings};
-use crate::wamp::Serializer;
 
 /// Octets of pipelined requests that are read ahead.
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
@@ -150,23 +153,9 @@ impl LongPoll {
 
     /// The connection has failed, or must go.
     pub fn disconnect(&mut self, key: ConnectionKey, now: Instant) {
-        let state = self.forget(key);
-        if state.is_some() {
-            self.actions.push(Action::Drop(End::Client(key)));
-        }
-        match state {
-            Some(State::Receiving(transport)) => {
-                self.transports[transport.0 as usize].receiving = None;
-                self.await_request(transport, now);
-            }
-            Some(State::Sending(transport)) => {
-                self.transports[transport.0 as usize].sending.retain(|(_, waiting)| *waiting != key);
-                self.await_request(transport, now);
-            }
-            // Nobody will ever know its id.
-            Some(State::Opening(transport)) => self.remove(transport, now),
-            Some(State::Reading | State::Closing) | None => {}
-        }
+        let Some(state) = self.forget(key) else { return };
+        self.actions.push(Action::Drop(End::Client(key)));
+        self.unlink(key, state, now);
     }
 
     /// The stream that [`Action::Open`] asked for exists, or there is no room for it.
@@ -219,6 +208,9 @@ impl LongPoll {
             End::Client(key) => {
                 let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
                 connection.outbound.advance(bytes);
+                if bytes > 0 {
+                    connection.stalled = None;
+                }
                 if connection.outbound.waiting().is_empty() {
                     self.progress(key, now);
                 } else if bytes > 0 {
@@ -295,6 +287,7 @@ impl LongPoll {
 
     /// Takes what is to be done, in its order.
     pub fn actions(&mut self, into: &mut Vec<Action>) {
+        debug_assert!(self.is_consistent());
         into.append(&mut self.actions);
     }
 
@@ -334,9 +327,15 @@ impl LongPoll {
     /// What is left to do for a connection when no request can be served.
     fn settle(&mut self, key: ConnectionKey, now: Instant) {
         if self.count_connection(key) {
-            match self.outbound(End::Client(key)) {
-                [] => self.answer_last(key, &FULL, now),
-                _ => return self.disconnect(key, now),
+            let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
+            match connection.state {
+                // Its messages are on their way: no answer but that would be true.
+                State::Sending(_) => return self.disconnect(key, now),
+                _ if !connection.outbound.waiting().is_empty() => return self.disconnect(key, now),
+                state => {
+                    self.unlink(key, state, now);
+                    self.answer_last(key, &FULL, now);
+                }
             }
         }
         let last = self.draining && self.transports.is_empty();
@@ -429,7 +428,7 @@ impl LongPoll {
         if polled.life == Life::Ended {
             return self.answer(key, &GONE, now);
         }
-        let decodes = |message: &&[u8]| decodes(polled.serializer, message);
+        let decodes = |message: &&[u8]| polled.decodes(message);
         let Some(messages) = polled.messages(body).filter(|messages| messages.iter().all(decodes)) else {
             self.await_request(transport, now);
             return self.answer(key, &UNDECODABLE, now);
@@ -523,8 +522,13 @@ impl LongPoll {
         let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
         let (limits, end) = (&self.limits, End::Client(key));
         let after = |ms| Some(now + Limits::ms(ms));
+        let waits = !connection.outbound.waiting().is_empty();
+        connection.stalled = waits.then(|| connection.stalled.unwrap_or(now));
         let deadline = match connection.state {
-            _ if !connection.outbound.waiting().is_empty() => after(limits.outbound_stall_ms_max),
+            // Whatever is sent to us meanwhile.
+            _ if let Some(since) = connection.stalled => {
+                Some(since + Limits::ms(limits.outbound_stall_ms_max))
+            }
             State::Reading => match connection.began {
                 Some(began) => Some(began + Limits::ms(limits.longpoll_request_ms_max)),
                 None => after(limits.longpoll_connection_idle_ms_max),
@@ -541,9 +545,8 @@ impl LongPoll {
         let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
         connection.deadline = None;
         match connection.state {
-            State::Receiving(transport) => {
-                self.transports[transport.0 as usize].receiving = None;
-                self.await_request(transport, now);
+            state @ State::Receiving(_) => {
+                self.unlink(key, state, now);
                 self.answer(key, &Answer::nothing(), now);
             }
             State::Reading if connection.outbound.waiting().is_empty() && connection.began.is_some() => {
@@ -640,7 +643,24 @@ impl LongPoll {
         }
     }
 
-    /// Takes a connection out. What it waits for must be told.
+    /// A connection that was in this state waits no longer: its transport names it no more.
+    fn unlink(&mut self, key: ConnectionKey, state: State, now: Instant) {
+        match state {
+            State::Receiving(transport) => {
+                self.transports[transport.0 as usize].receiving = None;
+                self.await_request(transport, now);
+            }
+            State::Sending(transport) => {
+                self.transports[transport.0 as usize].sending.retain(|(_, waiting)| *waiting != key);
+                self.await_request(transport, now);
+            }
+            // Nobody will ever know its id.
+            State::Opening(transport) => self.remove(transport, now),
+            State::Reading | State::Closing => {}
+        }
+    }
+
+    /// Takes a connection out. Its transport must then be told, see [`LongPoll::unlink`].
     fn forget(&mut self, key: ConnectionKey) -> Option<State> {
         let mut connection = self.connections.try_remove(key.0 as usize)?;
         set(&mut self.deadlines, &mut connection.deadline, None, End::Client(key));
@@ -696,21 +716,12 @@ fn set(
     *deadline = to;
 }
 
-/// True if the shard can read the message: as it is, or written plainly if it is in another dialect of UBJSON.
-fn decodes(serializer: Serializer, message: &[u8]) -> bool {
-    match codec::decode(serializer, message) {
-        Err(DecodeError::Dialect) => {
-            codec::plain_ubjson(message).is_ok_and(|plain| codec::decode(serializer, &plain).is_ok())
-        }
-        decoded => decoded.is_ok(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::wamp::Serializer;
 
     const HELLO: &str = r#"[1,"realm1",{"roles":{"caller":{}}}]"#;
 
@@ -901,6 +912,50 @@ mod tests {
         shell.core.disconnect(begun, shell.now);
         shell.core.disconnect(opener, shell.now);
         assert!(shell.core.is_empty());
+    }
+
+    #[test]
+    fn who_is_refused_for_its_memory_is_forgotten_by_its_transport() {
+        let mut shell = Shell::new();
+        shell.core.limits.longpoll_bytes_max = 4000;
+        let opener = shell.connect();
+        let mine = shell.open(opener, "wamp.2.json");
+        let theirs = shell.open(opener, "wamp.2.json");
+        // Much waits for somebody, within the limit.
+        let frame = [&[0, 0, 0xf0, 0][..], &[b' '; 3500]].concat();
+        shell.core.shard_sent(TransportKey(1), &frame, shell.now);
+        shell.act(usize::MAX);
+        assert_eq!(shell.shut, []);
+        // A connection waits in `receive` and pipelines the beginning of its next request: over the limit now.
+        let poller = shell.connect();
+        shell.receive(poller, &post(&format!("{mine}/receive"), ""));
+        shell.receive(poller, &post("x/send", &" ".repeat(4000))[..1500]);
+        assert_eq!(shell.statuses(poller), [503]);
+        shell.core.disconnect(poller, shell.now);
+        shell.act(usize::MAX);
+        // Somebody else comes and gets the same place.
+        let other = shell.connect();
+        assert_eq!(other, poller);
+        shell.receive(other, &post(&format!("{theirs}/receive"), ""));
+        let _ = shell.take(End::Client(other));
+        shell.core.shard_sent(TransportKey(0), b"\0\0\0\x08[\"mine\"]", shell.now);
+        shell.act(usize::MAX);
+        assert_eq!(shell.take(End::Client(other)), "", "a message of another client's session");
+    }
+
+    #[test]
+    fn an_answer_that_is_not_taken_has_a_deadline_whatever_comes() {
+        let mut shell = Shell::new();
+        let key = shell.connect();
+        shell.core.receive(key, post("x/receive", "").as_bytes(), shell.now);
+        assert!(!shell.core.outbound(End::Client(key)).is_empty(), "404 waits, and the socket takes nothing");
+        let begin = shell.now;
+        for _ in 0..1000 {
+            shell.now += Duration::from_millis(Limits::DEFAULT.outbound_stall_ms_max - 1);
+            shell.core.receive(key, b"P", shell.now);
+            shell.core.expire(shell.now);
+        }
+        assert!(shell.core.is_empty(), "still there after {:?}", shell.now - begin);
     }
 
     #[test]

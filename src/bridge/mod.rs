@@ -10,3 +10,5 @@ mod connection;
 pub mod http;
 pub mod longpoll;
 mod polled;
+#[cfg(test)]
+mod scrambled;

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use super::batch;
 use super::longpoll::ConnectionKey;
+use crate::codec::{self, DecodeError};
 use crate::transport::Framing;
 use crate::transport::rawsocket::{FrameHeader, FrameType, HEADER_BYTES};
 use crate::wamp::Serializer;
@@ -134,6 +135,16 @@ impl Polled {
         }
     }
 
+    /// True if the shard can read the message: as it is, or written plainly if it is UBJSON with types.
+    pub fn decodes(&self, message: &[u8]) -> bool {
+        match codec::decode(self.serializer, message) {
+            Err(DecodeError::Dialect) => {
+                codec::plain_ubjson(message).is_ok_and(|plain| codec::decode(self.serializer, &plain).is_ok())
+            }
+            decoded => decoded.is_ok(),
+        }
+    }
+
     /// Frames a message for the shard; it must not be longer than 2^24 octets.
     pub fn send(&mut self, message: &[u8]) {
         self.frame(FrameType::Message, message);
@@ -145,8 +156,8 @@ impl Polled {
         if matches!(self.life, Life::Finishing) {
             return;
         }
-        self.inbound.extend_from_slice(octets);
-        let inbound = std::mem::take(&mut self.inbound);
+        let mut inbound = std::mem::take(&mut self.inbound);
+        inbound.extend_from_slice(octets);
         let mut rest = &inbound[..];
         while let Some((frame_type, payload, after)) = cut(rest) {
             match frame_type {
@@ -159,7 +170,8 @@ impl Polled {
             }
             rest = after;
         }
-        self.inbound = rest.to_vec();
+        // A frame that is longer than a read grows where it is; it is the rest of one read that is copied.
+        self.inbound = if rest.len() == inbound.len() { inbound } else { rest.to_vec() };
     }
 
     /// Octets of memory held for both directions.

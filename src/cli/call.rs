@@ -50,6 +50,10 @@ impl Call {
 
     fn call(&self) -> Result<(), Failure> {
         let payload = self.arguments.payload()?;
+        if self.options.flag("progress")? == Some(true) {
+            let text = "this command sends a call in one part; for a result in parts there is --progress";
+            return Err(Failure::Usage(text.to_owned()));
+        }
         let mut client = self.target.connect()?;
         let flags = [("receive_progress", self.progress), ("disclose_me", self.disclose)];
         let flags = flags.into_iter().filter(|(_, set)| *set).map(|(key, _)| (key, Value::Bool(true)));

@@ -4,6 +4,7 @@
 //! asked for, also what this program has no flag for.
 
 use super::arguments::{KeyValue, json_or_text};
+use super::exit::Failure;
 use crate::wamp::Value;
 
 /// `--option`.
@@ -25,6 +26,17 @@ impl MessageOptions {
         }
         all
     }
+
+    /// What was given for an option that is true or false; nothing else is sent for it.
+    pub fn flag(&self, key: &str) -> Result<Option<bool>, Failure> {
+        let Some(KeyValue { value, .. }) = self.option.iter().rfind(|option| option.key == key) else {
+            return Ok(None);
+        };
+        match json_or_text(value) {
+            Value::Bool(flag) => Ok(Some(flag)),
+            _ => Err(Failure::Usage(format!("the option `{key}` is true or false, not `{value}`"))),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -39,5 +51,13 @@ mod tests {
         let keys: Vec<_> = all.iter().map(|(key, _)| *key).collect();
         assert_eq!(keys, ["c", "b", "a"]);
         assert!(matches!(&all[1].1, Value::Text(text) if text == "x") && matches!(all[2].1, Value::List(_)));
+    }
+
+    #[test]
+    fn flags_are_true_or_false() {
+        let given = |text: &str| MessageOptions { option: vec![text.parse().unwrap()] }.flag("a");
+        assert!(matches!((given("a=true"), given("a=false")), (Ok(Some(true)), Ok(Some(false)))));
+        assert!(matches!(given("b=7"), Ok(None)));
+        assert!(matches!(given("a=7"), Err(Failure::Usage(_))) && given("a=yes").is_err());
     }
 }

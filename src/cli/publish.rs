@@ -61,6 +61,7 @@ impl Publish {
 
     fn publish(&self) -> Result<(), Failure> {
         let payload = self.arguments.payload()?;
+        let acknowledged = self.options.flag("acknowledge")?.unwrap_or(self.ack);
         let mut client = self.target.connect()?;
         let start = Instant::now();
         for index in 0..self.count {
@@ -69,18 +70,24 @@ impl Publish {
                     start + Duration::try_from_secs_f64(index as f64 / rate).unwrap_or(Duration::MAX / 4);
                 thread::sleep(due.saturating_duration_since(Instant::now()));
             }
-            self.publish_once(&mut client, payload.borrow())?;
+            self.publish_once(&mut client, payload.borrow(), acknowledged)?;
         }
         // Leaving is answered after everything that was sent before it: the router has all events then.
         client.leave()?;
         Ok(())
     }
 
-    fn publish_once(&self, client: &mut Client, payload: Payload<'_>) -> Result<(), Failure> {
+    fn publish_once(
+        &self,
+        client: &mut Client,
+        payload: Payload<'_>,
+        acknowledged: bool,
+    ) -> Result<(), Failure> {
         let flags = [("retain", self.retain), ("disclose_me", self.disclose)];
         let flags = flags.into_iter().filter(|(_, set)| *set).map(|(key, _)| (key, Value::Bool(true)));
-        let options = self.options.with(flags.collect());
-        if !self.ack {
+        let mut options = self.options.with(flags.collect());
+        options.retain(|(key, _)| *key != "acknowledge");
+        if !acknowledged {
             client.publish(&self.topic, &options, payload)?;
             return Ok(());
         }

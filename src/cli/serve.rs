@@ -7,7 +7,7 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
@@ -47,7 +47,8 @@ pub struct Serve {
     realm: Vec<String>,
 
     /// Which request ids are taken: strict, they count 1, 2, 3 in each session, as the specification says; increasing,
-    /// with gaps; any. For one listener only, write --listen 'ADDRESS?request-ids=any'
+    /// with gaps; any. For one listener only, write --listen 'ADDRESS?request-ids=any'. Over long-poll it is any: HTTP
+    /// keeps no order between requests
     #[arg(long, value_name = "RULE", default_value = "strict",
         value_parser = PossibleValuesParser::new(["strict", "increasing", "any"]).map(request_ids))]
     request_ids: RequestIds,
@@ -77,8 +78,7 @@ pub struct Serve {
     retained_bytes_max: usize,
 
     /// Clients may call wamp.session.kill, modify_details, the other procedures that change what is not theirs, and
-    /// register with force_reregister. So it is in realm1 without --realm; in a realm that is named nobody may without
-    /// this
+    /// register with force_reregister [default: they may in realm1 where no --realm is given, and nowhere else]
     #[arg(long)]
     administer: bool,
 
@@ -128,7 +128,8 @@ pub struct Serve {
     longpoll_idle_seconds: u64,
 
     /// Long-poll clients at the same time; those above are told that the router is full
-    #[arg(long, value_name = "COUNT", default_value_t = Limits::DEFAULT.longpoll_transports_max)]
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::DEFAULT.longpoll_transports_max,
+        value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     longpoll_max: usize,
 
     /// Seconds that a shutdown may take; calls may finish in the first half of them

@@ -16,7 +16,8 @@
 //! client panic or keep memory without bound.
 //!
 //! Spec: basic profile, "Sessions", "Publish and Subscribe", "Remote Procedure Calls"; advanced profile, "Call
-//! Canceling", "Progressive Call Results", "Pattern-based Subscriptions", "Pattern-based Registrations".
+//! Canceling", "Progressive Call Results", "Pattern-based Subscriptions", "Pattern-based Registrations", "Payload
+//! Passthru Mode".
 
 mod connection;
 mod error;
@@ -455,17 +456,24 @@ fn decode(serializer: Serializer, bytes: &[u8]) -> Result<Message<'_>, ClientErr
     codec::decode(serializer, bytes).map_err(|_| ClientError::Protocol("a message that cannot be decoded"))
 }
 
-/// What this client can do in each role: the features it makes use of, or bears.
+/// What this client can do in each role: the features it makes use of, or bears. Payload passthru mode is what the
+/// options of a message ask for, and a result in it is shown with its details; what is invoked in it could not be
+/// answered in kind.
 fn roles() -> [(&'static str, Dict<'static>); 4] {
     const TRUE: Value<'static> = Value::Bool(true);
-    const PUBLISHER: &[(&str, Value<'static>)] = &[("features", Value::Dict(Dict::EMPTY))];
+    const PUBLISHER: &[(&str, Value<'static>)] =
+        &[("features", Value::Dict(Dict::Pairs(&[("payload_passthru_mode", TRUE)])))];
     const SUBSCRIBER: &[(&str, Value<'static>)] = &[(
         "features",
         Value::Dict(Dict::Pairs(&[("pattern_based_subscription", TRUE), ("subscription_revocation", TRUE)])),
     )];
     const CALLER: &[(&str, Value<'static>)] = &[(
         "features",
-        Value::Dict(Dict::Pairs(&[("call_canceling", TRUE), ("progressive_call_results", TRUE)])),
+        Value::Dict(Dict::Pairs(&[
+            ("call_canceling", TRUE),
+            ("payload_passthru_mode", TRUE),
+            ("progressive_call_results", TRUE),
+        ])),
     )];
     const CALLEE: &[(&str, Value<'static>)] = &[(
         "features",

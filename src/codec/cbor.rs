@@ -252,7 +252,7 @@ fn bignum(bytes: &[u8]) -> Result<u64, f64> {
 }
 
 /// A float of half precision: 1 sign bit, 5 of exponent, 10 of fraction.
-pub(super) fn half(bits: u16) -> f32 {
+fn half(bits: u16) -> f32 {
     let sign = u32::from(bits & 0x8000) << 16;
     let exponent = u32::from(bits >> 10 & 0x1f);
     let fraction = u32::from(bits & 0x3ff);

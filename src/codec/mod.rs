@@ -34,7 +34,9 @@ use crate::wamp::{Dict, List, Message, Raw, Serializer, Value};
 /// Why bytes are not a WAMP message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum DecodeError {
-    /// UBJSON in a dialect that [`plain_ubjson`] reads.
+    /// A marker of BJData, which is little-endian and goes by the name of UBJSON.
+    BjData,
+    /// UBJSON with containers that have a type, which [`plain_ubjson`] reads.
     Dialect,
     /// An identifier is not one of 1 to 2^53.
     IdOutOfRange,
@@ -63,7 +65,8 @@ pub enum DecodeError {
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            DecodeError::Dialect => "the UBJSON is of another dialect",
+            DecodeError::BjData => "this is BJData and not UBJSON",
+            DecodeError::Dialect => "the UBJSON has containers with a type",
             DecodeError::IdOutOfRange => "an id is not between 1 and 2^53",
             DecodeError::InvalidEscape => "a text holds an invalid escape",
             DecodeError::InvalidNumber => "a number is malformed",
@@ -120,8 +123,8 @@ pub fn decode(serializer: Serializer, bytes: &[u8]) -> Result<Message<'_>, Decod
     }
 }
 
-/// A message of another dialect of UBJSON, written in the one that [`decode`] reads: what to do on
-/// [`DecodeError::Dialect`]. Peers are sent what others have sent as it came, and few read more than one dialect.
+/// A message of UBJSON without containers that have a type: what to do on [`DecodeError::Dialect`]. Peers are sent what
+/// others have sent as it came, and few read those.
 pub fn plain_ubjson(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
     ubjson::dialects::plain(bytes)
 }

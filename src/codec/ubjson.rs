@@ -5,9 +5,12 @@
 //! binary: py-ubjson, and so autobahn-python up to 25.12, writes it so. Written is what py-ubjson writes: no counts but
 //! that of a binary, the smallest integers, null for NaN and the infinities.
 //!
-//! Other containers with a type, and BJData, which autobahn-python calls `ubjson` from 26.6 on, are
-//! [`DecodeError::Dialect`]: values without a marker cannot be handed on one by one, and most readers know one dialect
-//! only. [`dialects`] rewrites such messages before they are decoded.
+//! Other containers with a type are [`DecodeError::Dialect`]: values without a marker cannot be handed on one by one.
+//! [`dialects`] rewrites such messages before they are decoded.
+//!
+//! BJData, which autobahn-python calls `ubjson` from 26.6 on, is another format: its numbers are little-endian. It is
+//! not read, since what a message of it means can be told only from markers that UBJSON does not have; those are
+//! [`DecodeError::BjData`].
 
 pub(super) mod dialects;
 
@@ -44,7 +47,7 @@ mod marker {
     /// There, or behind the type: how many they are. Nothing closes a container that has a count.
     pub const COUNT: u8 = b'#';
 
-    // Those that only BJData has.
+    // Those that only BJData has, by which it is known.
     pub const BYTE: u8 = b'B';
     pub const UINT16: u8 = b'u';
     pub const UINT32: u8 = b'm';
@@ -195,9 +198,7 @@ impl<'a> UbjsonReader<'a> {
 #[cold]
 fn misplaced(octet: u8) -> DecodeError {
     match octet {
-        marker::BYTE | marker::UINT16 | marker::UINT32 | marker::UINT64 | marker::HALF => {
-            DecodeError::Dialect
-        }
+        marker::BYTE | marker::UINT16 | marker::UINT32 | marker::UINT64 | marker::HALF => DecodeError::BjData,
         _ => DecodeError::UnexpectedByte,
     }
 }
@@ -514,7 +515,7 @@ mod tests {
     fn all_other_octets_are_no_markers() {
         for octet in 0..=u8::MAX {
             let expected = match octet {
-                b'u' | b'm' | b'M' | b'h' | b'B' => DecodeError::Dialect,
+                b'u' | b'm' | b'M' | b'h' | b'B' => DecodeError::BjData,
                 _ if b"ZTFiUIlLdDHCS[{N".contains(&octet) => continue,
                 _ => DecodeError::UnexpectedByte,
             };

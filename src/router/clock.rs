@@ -2,25 +2,47 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// One moment in both times. A router keeps the moment it began at, so that its times grow evenly even if somebody sets
-/// the machine's clock, and a simulated run is the same each time.
-#[derive(Clone, Copy, Debug)]
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// The moment a router was made at, in both times. Whoever drives a shard tells now and then what the world's time is
+/// meanwhile ([`Clock::follow`]), since a machine may learn it late, or sleep; asking is two loads and no system call.
+/// A simulated router is never told, so a run is the same each time.
+#[derive(Debug)]
 pub struct Clock {
     /// The moment.
     pub instant: Instant,
-    /// The same since 1970-01-01T00:00:00Z.
-    pub since_epoch: Duration,
+    /// What the moment was in milliseconds since 1970-01-01T00:00:00Z, as far as is known now.
+    unix_ms: AtomicU64,
 }
+
+/// How long what was told of the world's time is believed.
+pub const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 
 impl Clock {
     /// A clock for what is simulated: the router is made at 1970-01-01T00:00:00Z.
     pub fn at_epoch(instant: Instant) -> Clock {
-        Clock { instant, since_epoch: Duration::ZERO }
+        Clock::new(instant, Duration::ZERO)
+    }
+
+    /// A clock that knows what the moment is since 1970-01-01T00:00:00Z.
+    pub fn new(instant: Instant, since_epoch: Duration) -> Clock {
+        Clock { instant, unix_ms: AtomicU64::new(since_epoch.as_millis() as u64) }
+    }
+
+    /// The world's time is this now. Times may jump, to and fro, as far as somebody has set the machine's clock.
+    pub fn follow(&self, now: Instant, since_epoch: Duration) {
+        let since = now.saturating_duration_since(self.instant).as_millis();
+        let unix_ms = since_epoch.as_millis().saturating_sub(since) as u64;
+        // What is less than this is only how instants and milliseconds are rounded.
+        if unix_ms.abs_diff(self.unix_ms.load(Ordering::Relaxed)) > 1 {
+            self.unix_ms.store(unix_ms, Ordering::Relaxed);
+        }
     }
 
     /// Milliseconds since 1970-01-01T00:00:00Z.
     pub fn unix_ms(&self, now: Instant) -> u64 {
-        (self.since_epoch + now.saturating_duration_since(self.instant)).as_millis() as u64
+        let since = now.saturating_duration_since(self.instant).as_millis() as u64;
+        self.unix_ms.load(Ordering::Relaxed).saturating_add(since)
     }
 
     /// Nanoseconds since 1970-01-01T00:00:00Z of a time as RFC 3339 writes it, with any offset: 2026-01-31T23:59:59Z or
@@ -85,11 +107,28 @@ mod tests {
     #[test]
     fn times_of_the_world_follow_the_instants() {
         let instant = Instant::now();
-        let clock = Clock { instant, since_epoch: Duration::from_secs(1_769_904_000) };
+        let clock = Clock::new(instant, Duration::from_secs(1_769_904_000));
         let unix_ms = clock.unix_ms(instant + Duration::from_millis(1_234));
         assert_eq!(Clock::utc(unix_ms), "2026-02-01T00:00:01.234Z");
         assert_eq!(clock.unix_ms(instant), 1_769_904_000_000);
     }
+
+    #[test]
+    fn times_follow_the_machines_clock_when_it_is_set() {
+        let instant = Instant::now();
+        let clock = Clock::at_epoch(instant);
+        let now = instant + Duration::from_secs(10);
+        clock.follow(now, Duration::from_secs(1_769_904_000));
+        assert_eq!(clock.unix_ms(now), 1_769_904_000_000);
+        assert_eq!(clock.unix_ms(now + Duration::from_secs(1)), 1_769_904_001_000);
+        clock.follow(now, Duration::from_secs(20));
+        assert_eq!(clock.unix_ms(now), 20_000);
+        clock.follow(now, Duration::from_millis(20_001));
+        assert_eq!(clock.unix_ms(now), 20_000, "times do not tremble");
+        clock.follow(now, Duration::ZERO);
+        assert_eq!(clock.unix_ms(now), 10_000, "a router is not made before 1970");
+    }
+
     #[test]
     fn times_of_rfc_3339_are_read_with_any_offset() {
         let seconds = |text: &str| Clock::unix_ns_of(text).map(|ns| ns as f64 / 1e9);

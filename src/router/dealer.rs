@@ -12,11 +12,15 @@
 //!   progress   RESULT          <-- Progress --       on_yield    YIELD of which more will come
 //!   complete   calls.remove    <-- Complete --       on_yield, on_error, leave   invocations.remove
 //!   on_cancel, on_timeout, leave  -- Interrupt -->   interrupt   INTERRUPT
-//!   returned                   <-- Return --         invoke      the callee has gone
+//!   returned                   <-- Return --         invoke      the callee has gone, or has too many open
 //! ```
 //!
 //! Which of several callees is called, and what waits until one is free: see `choice.rs`; who is called after one that
 //! is unavailable: see `kept.rs`.
+//!
+//! A caller that gives a call up is answered at once, unless it waits for the callee. If the callee is told, it owes
+//! nothing any more. One that is not told, since it cannot be interrupted or the caller does not want it, goes on: its
+//! invocation is *abandoned*, but stays in its tables and where it is counted until it has answered or left.
 //!
 //! Invariants: a call stands in `calls` exactly if it stands in its caller's session; while it does and has a timeout
 //! here, its deadline is set, whether it has a callee or waits for one. An invocation stands in both maps of its
@@ -37,14 +41,14 @@ use std::sync::Arc;
 use slab::Slab;
 
 use self::choice::Line;
-use self::kept::{Kept, KeptBytes};
+use self::kept::{Kept, KeptBytes, Shares};
 use self::timeouts::Timeout;
-use super::directory::{Callee, Registration, Slot};
+use super::directory::{Asked, Callee, Slot, Workload};
 use super::letter::{CallKey, Complete, Letter, Outcome};
 use super::match_cache::MatchCache;
 use super::peer::Sent;
 use super::realm::Realm;
-use super::session::{LazyMap, Session};
+use super::session::Session;
 use super::{Context, PeerKey};
 use crate::error::Refusal;
 use crate::wamp::options::CancelMode;
@@ -61,6 +65,10 @@ pub struct Dealer {
     /// Calls that wait for a callee.
     lines: BTreeMap<RegistrationId, Line>,
     serial: u64,
+    /// How often callees here have registered; see [`Callee::membership`].
+    memberships: u32,
+    /// What the sessions here have in those lines.
+    waiting: Shares,
     kept_bytes: KeptBytes,
 }
 
@@ -70,12 +78,18 @@ struct OpenCall {
     serial: u64,
     caller: PeerKey,
     request: RequestId,
+    /// As it was called.
+    procedure: Arc<str>,
     /// `None` while it waits for one.
     callee: Option<Callee>,
-    /// Where its invocation is counted.
+    /// Where its invocation is counted, or will be, if it is.
+    workload: Option<Arc<Workload>>,
+    /// As what.
     slot: Option<Slot>,
-    /// See [`Choice::registration`](choice::Choice).
-    registration: Option<Arc<Registration>>,
+    /// The callees that could not take it.
+    asked: Option<Arc<Asked>>,
+    /// One of them has said so itself.
+    declined: bool,
     /// The caller has canceled it and waits for the callee's answer.
     canceled: bool,
     /// The caller takes progressive results.
@@ -92,8 +106,16 @@ impl Dealer {
     /// A dealer without registrations.
     pub fn new(realm: Arc<Realm>, match_cache_entries_max: usize) -> Dealer {
         let cache = MatchCache::new(match_cache_entries_max);
-        let kept_bytes = KeptBytes::default();
-        Dealer { realm, cache, calls: Slab::new(), lines: BTreeMap::new(), serial: 0, kept_bytes }
+        Dealer {
+            realm,
+            cache,
+            calls: Slab::new(),
+            lines: BTreeMap::new(),
+            serial: 0,
+            memberships: 0,
+            waiting: Shares::default(),
+            kept_bytes: KeptBytes::default(),
+        }
     }
 
     // Leaving.
@@ -103,8 +125,11 @@ impl Dealer {
         for (registration, held) in sorted(session.registrations.take()) {
             self.unregister(cx, held.place, registration, session.id);
         }
-        session.invocations_by_call = LazyMap::default();
+        let by_call = std::mem::take(&mut session.invocations_by_call);
         for (_, call) in sorted(session.invocations.take()) {
+            if by_call.get(&call).is_some_and(|open| open.abandoned.is_some()) {
+                continue;
+            }
             *cx.invocations_open -= 1;
             self.complete_with(cx, call, Outcome::Refused(Refusal::Canceled));
         }
@@ -148,7 +173,10 @@ impl Dealer {
 
     /// True if nothing is called here. What is registered, the directory knows.
     pub fn is_empty(&self) -> bool {
-        self.calls.is_empty() && self.lines.is_empty() && self.kept_bytes.is_empty()
+        self.calls.is_empty()
+            && self.lines.is_empty()
+            && self.waiting.is_empty()
+            && self.kept_bytes.is_empty()
     }
 }
 

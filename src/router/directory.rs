@@ -16,8 +16,8 @@
 //! - A [`Stamp`] is the generations of the two partitions an answer was read from, read under both locks. Generations
 //!   only grow, so if both are found unchanged, both were unchanged at the earlier of the two loads, and the answer
 //!   is what the directory would have said then. Whatever returned before the lookup began is in it.
-//! - Locks are taken in the order bucket, patterns, workload, records. No guard leaves a function, and no code outside
-//!   this module and the plain maps of `pattern.rs` runs while one is held.
+//! - Locks are taken in the order bucket, patterns, places, workload, records. No guard leaves a function, and no code
+//!   outside this module and the plain maps of `pattern.rs` runs while one is held.
 //! - What nobody holds is not in the tables.
 //!
 //! Answers never follow the order of a hash map: see `pattern.rs` for the order they do follow.
@@ -41,6 +41,7 @@ pub use self::table::Stamp;
 use self::table::Table;
 pub use self::workload::{Grant, Slot, Taken, Workload};
 use super::ShardIndex;
+use super::letter::CallKey;
 pub use super::pattern::Full;
 use super::pattern::UriKey;
 use crate::sync::Mutex;
@@ -108,6 +109,8 @@ pub struct Wanted<'a> {
     pub concurrency: Option<NonZeroU32>,
     /// Whoever has it registered loses it.
     pub force: bool,
+    /// The callee has announced `call_reroute`.
+    pub reroutes: bool,
     /// How many callees there may be.
     pub callees_max: usize,
     /// The time, for a registration that is created.
@@ -121,6 +124,8 @@ pub struct Registered {
     pub registration: RegistrationId,
     /// Where it stands.
     pub key: DirectoryKey,
+    /// The session was one of its callees already.
+    pub known: bool,
     /// There are records to take: see [`Directory::take_records`].
     pub recorded: bool,
     /// The registration that had to give way.
@@ -143,6 +148,8 @@ pub struct Displaced {
 pub struct Unregistered {
     /// The shards with calls that wait for a callee of the registration, which is no more.
     pub deserted: Vec<ShardIndex>,
+    /// The calls that have waited for this callee alone, because the others could not take them.
+    pub stranded: Vec<CallKey>,
     /// There are records to take: see [`Directory::take_records`].
     pub recorded: bool,
 }
@@ -230,6 +237,10 @@ impl Directory {
             value.shards |= bit(shard);
             partition.changed();
         }
+        let key = DirectoryKey { partition: place, entry };
+        if created {
+            self.topics.begin(subscription.0, key);
+        }
         // The first watcher's own arrival is not recorded: nobody watched when it came.
         let recorded = self.watched() && !reserved(topic);
         if created && watches(topic, policy) {
@@ -248,7 +259,7 @@ impl Directory {
             }
             records.push(Record::Subscribed { session, subscription });
         }
-        Ok(Subscribed { subscription, key: DirectoryKey { partition: place, entry }, recorded })
+        Ok(Subscribed { subscription, key, recorded })
     }
 
     /// One subscriber less on `shard`, which was its `last` or not.
@@ -281,6 +292,7 @@ impl Directory {
         let recorded = self.watched() && !reserved(entry.uri());
         if deleted {
             subscriptions.remove(key.entry);
+            self.topics.end(subscription.0);
         }
         if recorded {
             let mut records = self.records.lock();
@@ -316,14 +328,20 @@ impl Directory {
             }
             if value.place(callee.session).is_some() {
                 let registration = value.id;
-                return Ok(Registered { registration, key, recorded: false, displaced: None });
+                return Ok(Registered { registration, key, known: true, recorded: false, displaced: None });
             }
             if value.callees.len() >= wanted.callees_max {
                 return Err(RegisterRefusal::Full);
             }
-            *value = Arc::new(value.joined(callee, wanted.concurrency));
+            *value = Arc::new(value.joined(callee, wanted));
         }
         partition.changed();
+        if let Some(displaced) = &displaced {
+            self.procedures.end(displaced.id.0);
+        }
+        if known.is_none() || displaced.is_some() {
+            self.procedures.begin(value.id.0, key);
+        }
         let recorded = self.watched() && !reserved(procedure);
         if recorded {
             let created = known.is_none() || displaced.is_some();
@@ -334,7 +352,7 @@ impl Directory {
             callees: registration.callees.clone(),
             deserted: registration.workload.as_ref().map_or_else(Vec::new, |workload| workload.close()),
         });
-        Ok(Registered { registration: value.id, key, recorded, displaced })
+        Ok(Registered { registration: value.id, key, known: false, recorded, displaced })
     }
 
     fn record_registered(
@@ -377,7 +395,9 @@ impl Directory {
         let entry = registrations.entry_mut(key.entry).filter(|entry| entry.value.id == registration)?;
         let place = entry.value.place(session)?;
         let recorded = self.watched() && !reserved(entry.uri());
-        let left = entry.value.left(place);
+        // Before its workload is closed: who finds it closed finds this answer stale.
+        partition.changed();
+        let (left, stranded) = entry.value.left(place);
         let deleted = left.is_none();
         let mut deserted = Vec::new();
         match left {
@@ -385,9 +405,9 @@ impl Directory {
             None => {
                 deserted = entry.value.workload.as_ref().map_or_else(Vec::new, |workload| workload.close());
                 registrations.remove(key.entry);
+                self.procedures.end(registration.0);
             }
         }
-        partition.changed();
         if recorded {
             let mut records = self.records.lock();
             records.push(Record::Unregistered { session, registration });
@@ -395,7 +415,7 @@ impl Directory {
                 records.push(Record::RegistrationDeleted { session, registration });
             }
         }
-        Some(Unregistered { deserted, recorded })
+        Some(Unregistered { deserted, stranded, recorded })
     }
 
     /// True if the session is among the callees of that registration, which stands or stood at `key`.
@@ -459,11 +479,11 @@ impl Directory {
         into.append(&mut self.records.lock());
     }
 
-    /// A call of so many octets waits for a callee; false if that is more than may.
-    pub fn wait(&self, bytes: usize, calls_max: usize, bytes_max: usize) -> bool {
-        let calls = self.calls_waiting.fetch_add(1, Ordering::Relaxed) + 1;
-        let kept = self.call_bytes_waiting.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
-        calls <= calls_max as u64 && kept <= bytes_max as u64
+    /// A call of so many octets waits for a callee. How many wait now, and how many octets they keep.
+    pub fn wait(&self, bytes: usize) -> (usize, usize) {
+        let calls = self.calls_waiting.fetch_add(1, Ordering::Relaxed) as usize + 1;
+        let kept = self.call_bytes_waiting.fetch_add(bytes as u64, Ordering::Relaxed) as usize + bytes;
+        (calls, kept)
     }
 
     /// That call waits no longer.
@@ -541,12 +561,53 @@ mod tests {
     const NOW: UnixMs = 1_769_904_000_123;
 
     fn wanted(procedure: &str, policy: MatchPolicy, invoke: InvocationPolicy) -> Wanted<'_> {
-        Wanted { procedure, policy, invoke, concurrency: None, force: false, callees_max: 60, now: NOW }
+        Wanted {
+            procedure,
+            policy,
+            invoke,
+            concurrency: None,
+            force: false,
+            reroutes: false,
+            callees_max: 60,
+            now: NOW,
+        }
     }
 
     fn callee(number: u64) -> Callee {
         let peer = PeerKey { index: number as u32, serial: 0 };
-        Callee { shard: ShardIndex(number as u8), peer, session: SessionId(number) }
+        Callee { shard: ShardIndex(number as u8), peer, session: SessionId(number), membership: 0 }
+    }
+
+    /// Whatever else there is may be locked: nothing but the entry itself is looked at.
+    #[test]
+    fn a_question_by_identifier_looks_at_nothing_else() {
+        let directory = Directory::new(64);
+        let uris: Vec<String> = (0..500).map(|number| format!("com.example.{number}")).collect();
+        for (uri, policy) in uris.iter().zip([Exact, Prefix, Wildcard].into_iter().cycle()) {
+            directory.subscribe(uri, policy, SHARD, SESSION, NOW).unwrap();
+            directory.register(&wanted(uri, policy, Single), callee(1)).unwrap();
+        }
+        let id_of = |number: usize| number as u64 + 1;
+        for number in [0, 1, 2, 250, 499] {
+            let (key, _) = directory.registration_by_id(RegistrationId(id_of(number))).unwrap();
+            let others = |place: &usize| *place != key.partition as usize;
+            let places = (0..=super::table::BUCKETS).filter(others);
+            let locked: Vec<_> =
+                places.map(|place| directory.procedures.partition(place as u32).entries.write()).collect();
+            let (again, found) = directory.registration_by_id(RegistrationId(id_of(number))).unwrap();
+            assert_eq!((again, &*found.procedure), (key, &*uris[number]));
+            assert_eq!(directory.registration_by_id(RegistrationId(id_of(uris.len()))).map(|_| ()), None);
+            drop(locked);
+            let found = directory.subscription_by_id(SubscriptionId(id_of(number))).unwrap();
+            assert_eq!(*found.topic, *uris[number]);
+        }
+        for (number, uri) in uris.iter().enumerate() {
+            let (key, found) = directory.registration_by_id(RegistrationId(id_of(number))).unwrap();
+            assert_eq!(*found.procedure, **uri);
+            directory.unregister(key, found.id, callee(1).session).unwrap();
+            assert!(directory.registration_by_id(found.id).is_none());
+        }
+        assert!(directory.procedures.is_empty());
     }
 
     #[test]
@@ -611,7 +672,7 @@ mod tests {
         assert_eq!(directory.register(&wanted("a", Exact, RoundRobin), callee(2)), Ok(first.clone()));
         assert_eq!(
             directory.register(&wanted("a", Exact, RoundRobin), callee(1)),
-            Ok(first.clone()),
+            Ok(Registered { known: true, ..first.clone() }),
             "it stays"
         );
         for invoke in [Single, First] {
@@ -1107,7 +1168,7 @@ mod model {
         loom::model(|| {
             let callee = |number: u64| {
                 let peer = PeerKey { index: number as u32, serial: 0 };
-                Callee { shard: SHARD, peer, session: SessionId(number) }
+                Callee { shard: SHARD, peer, session: SessionId(number), membership: 0 }
             };
             let wanted = Wanted {
                 procedure: "a",
@@ -1115,6 +1176,7 @@ mod model {
                 invoke: InvocationPolicy::RoundRobin,
                 concurrency: None,
                 force: false,
+                reroutes: false,
                 callees_max: 9,
                 now: NOW,
             };

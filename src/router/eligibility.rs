@@ -11,7 +11,7 @@
 use super::session::Identity;
 use crate::codec;
 use crate::wamp::options::WrongOption;
-use crate::wamp::{Dict, ID_MAX, List, SessionId, Value};
+use crate::wamp::{Dict, List, SessionId, Value};
 
 /// The lists of one publication.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -111,15 +111,8 @@ fn items<T>(list: &List<'_>, item: fn(&Value<'_>) -> Option<T>) -> Option<Vec<T>
     codec::items(list).map(|value| item(&value)).collect()
 }
 
-/// A session id. A whole float is taken for one, as it is at other places of a message: libraries in JavaScript write
-/// large integers so.
 fn session(value: &Value<'_>) -> Option<SessionId> {
-    let id = match value {
-        Value::Unsigned(id) => *id,
-        Value::Float(id) if id.fract() == 0.0 && (1.0..=ID_MAX as f64).contains(id) => *id as u64,
-        _ => return None,
-    };
-    (1..=ID_MAX).contains(&id).then_some(SessionId(id))
+    value.id().map(SessionId)
 }
 
 fn text(value: &Value<'_>) -> Option<Box<str>> {

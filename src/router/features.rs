@@ -132,7 +132,7 @@ fn dealer(realm: &RealmSettings) -> Vec<&'static str> {
 fn broker(realm: &RealmSettings) -> Vec<&'static str> {
     let features = [
         ("event_history", !realm.event_history.is_empty()),
-        ("event_retention", true),
+        ("event_retention", realm.retained_count_max > 0 && realm.retained_bytes_max > 0),
         ("pattern_based_subscription", true),
         ("payload_passthru_mode", true),
         ("publication_trustlevels", realm.has_trust_levels()),

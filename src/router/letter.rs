@@ -6,13 +6,15 @@
 //! interested shard and record. A `Complete` or `Release` begets one `Grant` if calls wait, and that an `Invoke` of a
 //! call that has waited, or the next `Grant` if it has been canceled. A `Complete` that says that a callee is
 //! unavailable begets an `Invoke` of one that was not asked yet. A `Return` or `Desert` begets an `Invoke` for each
-//! call it is about, to a callee that came after the one that has gone, or was not asked yet. A `Round` begets itself
+//! call it is about, to a callee that came after the one that has gone, or was not asked yet; who is still there and
+//! takes nothing counts as asked. A `Round` begets itself
 //! once for each shard and, for each session it ends, what the end of a session begets. The others beget nothing, so
 //! one input causes bounded work.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::directory::{Callee, Registration, Slot};
+use super::directory::{Callee, Grant, Slot, Workload};
 use super::meta::round::Round;
 use super::passthru;
 use super::publication::Publication;
@@ -25,7 +27,7 @@ use crate::wamp::{Dict, Raw, RegistrationId, RequestId, Serializer, SessionId};
 
 /// A call in the table of its realm in its caller's shard. Never used again: `serial` counts the calls of that table.
 /// Whoever holds the key knows the realm.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct CallKey {
     /// Which call of the table it was.
     pub serial: u64,
@@ -33,6 +35,13 @@ pub struct CallKey {
     pub index: u32,
     /// The caller's shard.
     pub shard: ShardIndex,
+}
+
+impl Hash for CallKey {
+    /// What is equal in these is equal in all.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.serial << 6 | u64::from(self.shard.0));
+    }
 }
 
 /// A letter; at most 64 bytes, bodies are boxed or shared.
@@ -48,38 +57,47 @@ pub enum Letter {
     /// To a callee's shard: send INVOCATION.
     Invoke {
         /// The callee.
-        callee: PeerKey,
+        callee: Callee,
         /// Shared with the caller's shard where that may need it again.
         invoke: Arc<Invoke>,
     },
-    /// To a caller's shard: the callee has gone before its INVOCATION; another may answer.
-    Return(Arc<Invoke>),
-    /// To a shard with calls that wait for a callee of the registration: the first of them has one.
+    /// To a caller's shard: the callee gets no INVOCATION; another may answer.
+    Return {
+        /// As it came.
+        invoke: Arc<Invoke>,
+        /// Why.
+        why: Returned,
+    },
+    /// To a shard with calls that wait for a callee of a registration: one of them has one.
     Grant {
         /// Their realm.
         realm: RealmKey,
-        /// What the callee is one of.
-        registration: Arc<Registration>,
-        /// The callee.
-        callee: Callee,
-        /// Where its invocation is counted already.
-        slot: Slot,
+        /// Where the callee's invocations are counted.
+        workload: Arc<Workload>,
+        /// Which call, and the callee.
+        grant: Box<Grant>,
     },
-    /// To a callee's shard, after `Interrupt`: the invocation is open no longer.
+    /// To a callee's shard, after `Interrupt`: the caller's side of the call is over.
     Release {
         /// The realm.
         realm: RealmKey,
-        /// What the callee is one of.
-        registration: Arc<Registration>,
-        /// Where the invocation is counted.
+        /// The callee, as the caller's shard knew it.
+        callee: PeerKey,
+        /// Which of its invocations.
+        call: CallKey,
+        /// Where that is counted.
+        workload: Arc<Workload>,
+        /// As what.
         slot: Slot,
     },
-    /// To a shard with calls that wait for a callee of the registration: it is no more.
+    /// To a shard with calls that wait for a callee of the registration: it is no more, or none that is left fits.
     Desert {
         /// Their realm.
         realm: RealmKey,
         /// Which registration.
         registration: RegistrationId,
+        /// Which call, if not all.
+        call: Option<CallKey>,
     },
     /// To a callee's shard: the registration is no longer the callee's.
     Revoke {
@@ -108,6 +126,12 @@ pub enum Letter {
     /// From a shard that has begun its shutdown, to every other: no `Invoke` of its peers follows.
     Draining {
         /// Who has begun.
+        shard: ShardIndex,
+    },
+    /// From a shard whose shutdown waits for no call any more, to every other: the testaments of its peers stand before
+    /// this.
+    Bequeathed {
+        /// Whose they are.
         shard: ShardIndex,
     },
     /// To a callee's shard: the call was given up; send INTERRUPT if the invocation is open.
@@ -157,7 +181,7 @@ impl Letter {
                     carried(publication.payload(), &publication.attributes)
                         + publication.particulars.as_ref().map_or(0, |particulars| particulars.bytes())
                 }
-                Letter::Invoke { invoke, .. } | Letter::Return(invoke) => return invoke.bytes(),
+                Letter::Invoke { invoke, .. } | Letter::Return { invoke, .. } => return invoke.bytes(),
                 Letter::Complete(complete) => match &complete.outcome {
                     Outcome::Result { attributes, payload }
                     | Outcome::Error { attributes, payload, .. }
@@ -167,6 +191,7 @@ impl Letter {
                 Letter::Round(round) => round.errand.bytes(),
                 Letter::Progress(progress) => carried(&progress.payload, &progress.attributes),
                 Letter::Draining { .. }
+                | Letter::Bequeathed { .. }
                 | Letter::Interrupt { .. }
                 | Letter::Passthru(_)
                 | Letter::RefuseYield { .. }
@@ -185,6 +210,17 @@ fn carried(payload: &OwnedPayload, attributes: &Option<Attributes>) -> usize {
     payload.borrow().bytes().len() + attributes.as_ref().map_or(0, Attributes::bytes)
 }
 
+/// Why a callee gets no INVOCATION.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Returned {
+    /// It has left the registration, or its realm.
+    Gone,
+    /// Its connection is about to end, but the directory does not know it yet.
+    Going,
+    /// It has as many invocations open as it may.
+    Full,
+}
+
 /// What a callee's shard needs to send INVOCATION.
 #[derive(Clone, Debug)]
 pub struct Invoke {
@@ -195,7 +231,7 @@ pub struct Invoke {
     /// Under which of its registrations.
     pub registration: RegistrationId,
     /// The procedure called, if the registration is a pattern.
-    pub procedure: Option<Box<str>>,
+    pub procedure: Option<Arc<str>>,
     /// What holds for every INVOCATION of the call.
     pub terms: CallTerms,
     /// It goes on with an invocation that the callee has.
@@ -213,6 +249,19 @@ impl Invoke {
     pub fn bytes(&self) -> usize {
         LETTER_BYTES + carried(&self.payload, &self.attributes)
     }
+
+    /// A further part of the same call, or the last.
+    pub fn part(&self, progress: bool, payload: OwnedPayload) -> Invoke {
+        Invoke {
+            procedure: self.procedure.clone(),
+            terms: self.terms.clone(),
+            further: true,
+            progress,
+            attributes: self.attributes.clone(),
+            payload,
+            ..*self
+        }
+    }
 }
 
 /// What a caller's shard needs to rule on an answer whose payload is not to be looked into.
@@ -222,9 +271,7 @@ pub struct PassthruAnswer {
     pub realm: RealmKey,
     /// The call.
     pub call: CallKey,
-    /// Who answers.
-    pub callee: Callee,
-    /// The invocation it answers by YIELD; none if by ERROR, of which nobody is told that it is refused.
+    /// The invocation its callee answers by YIELD; none if by ERROR, of which nobody is told that it is refused.
     pub yielded: Option<RequestId>,
 }
 

@@ -14,11 +14,12 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::directory::{Directory, Match, Registration, Stamp};
+use super::history::History;
 
 /// A shard's memory of a directory.
 #[derive(Debug)]
 pub struct MatchCache {
-    topics: Answers<Arc<Match>>,
+    topics: Answers<Topic>,
     procedures: Answers<Option<Arc<Registration>>>,
 }
 
@@ -35,7 +36,14 @@ impl MatchCache {
 
     /// [`Directory::matches`]. A hit costs two atomic loads and one probe, takes no lock and allocates nothing.
     pub fn topic(&mut self, directory: &Directory, topic: &str) -> &Arc<Match> {
-        self.topics.answer(topic, |stamp| directory.topic_current(stamp), || directory.matches(topic))
+        let current = |stamp| directory.topic_current(stamp);
+        &self.topics.answer(topic, current, || Topic::ask(directory, topic)).matched
+    }
+
+    /// [`History::rule`], which tries all rules; a hit costs one probe.
+    pub fn rule(&mut self, directory: &Directory, history: &History, topic: &str) -> Option<usize> {
+        let known = self.topics.answer(topic, |_| true, || Topic::ask(directory, topic));
+        *known.rule.get_or_insert_with(|| history.rule(topic))
     }
 
     /// [`Directory::registration`], at the same cost.
@@ -44,9 +52,36 @@ impl MatchCache {
         self.procedures.answer(procedure, current, || directory.registration(procedure)).as_ref()
     }
 
+    /// The same, and the procedure's name, which all of the shard's calls of it share.
+    pub fn called(
+        &mut self,
+        directory: &Directory,
+        procedure: &str,
+    ) -> Option<(&Arc<str>, &Arc<Registration>)> {
+        let current = |stamp| directory.procedure_current(stamp);
+        let place = self.procedures.place(procedure, current, || directory.registration(procedure));
+        let Stamped { uri, answer, .. } = &self.procedures.stamped[place];
+        answer.as_ref().map(|registration| (uri, registration))
+    }
+
     /// How often the directory had to be asked.
     pub fn misses(&self) -> u64 {
         self.topics.misses + self.procedures.misses
+    }
+}
+
+/// What is remembered of a topic.
+#[derive(Debug)]
+struct Topic {
+    matched: Arc<Match>,
+    /// The rule of the event history that keeps its publications, once somebody has asked. It never changes.
+    rule: Option<Option<usize>>,
+}
+
+impl Topic {
+    fn ask(directory: &Directory, topic: &str) -> (Stamp, Topic) {
+        let (stamp, matched) = directory.matches(topic);
+        (stamp, Topic { matched, rule: None })
     }
 }
 
@@ -55,10 +90,17 @@ impl MatchCache {
 #[derive(Debug)]
 struct Answers<A> {
     /// Positions in `stamped`.
-    places: HashMap<Box<str>, usize, RandomState>,
-    stamped: Vec<(Stamp, A)>,
+    places: HashMap<Arc<str>, usize, RandomState>,
+    stamped: Vec<Stamped<A>>,
     entries_max: usize,
     misses: u64,
+}
+
+#[derive(Debug)]
+struct Stamped<A> {
+    uri: Arc<str>,
+    stamp: Stamp,
+    answer: A,
 }
 
 impl<A> Answers<A> {
@@ -66,29 +108,32 @@ impl<A> Answers<A> {
         Answers { places: HashMap::default(), stamped: Vec::new(), entries_max, misses: 0 }
     }
 
-    fn answer(&mut self, uri: &str, current: impl Fn(Stamp) -> bool, ask: impl Fn() -> (Stamp, A)) -> &A {
-        let place = match self.places.get(uri) {
-            Some(&place) => {
-                if !current(self.stamped[place].0) {
-                    self.misses += 1;
-                    self.stamped[place] = ask();
-                }
-                place
-            }
-            None => self.remember(uri, ask()),
-        };
-        &self.stamped[place].1
+    fn answer(&mut self, uri: &str, current: impl Fn(Stamp) -> bool, ask: impl Fn() -> (Stamp, A)) -> &mut A {
+        let place = self.place(uri, current, ask);
+        &mut self.stamped[place].answer
     }
 
-    fn remember(&mut self, uri: &str, answer: (Stamp, A)) -> usize {
+    /// Where the answer stands.
+    fn place(&mut self, uri: &str, current: impl Fn(Stamp) -> bool, ask: impl Fn() -> (Stamp, A)) -> usize {
+        let Some(&place) = self.places.get(uri) else { return self.remember(uri, ask()) };
+        let stamped = &mut self.stamped[place];
+        if !current(stamped.stamp) {
+            self.misses += 1;
+            (stamped.stamp, stamped.answer) = ask();
+        }
+        place
+    }
+
+    fn remember(&mut self, uri: &str, (stamp, answer): (Stamp, A)) -> usize {
         if self.stamped.len() == self.entries_max {
             self.places.clear();
             self.stamped.clear();
         }
         self.misses += 1;
         let place = self.stamped.len();
-        self.stamped.push(answer);
-        self.places.insert(uri.into(), place);
+        let uri: Arc<str> = uri.into();
+        self.stamped.push(Stamped { uri: uri.clone(), stamp, answer });
+        self.places.insert(uri, place);
         place
     }
 }
@@ -113,6 +158,26 @@ mod tests {
         directory.subscribe("a", MatchPolicy::Exact, ShardIndex(3), SessionId(2), 0).unwrap();
         assert!(Arc::ptr_eq(cache.topic(&directory, "a"), &second));
         assert_eq!(cache.topics.stamped.len(), 1);
+    }
+
+    #[test]
+    fn the_rule_of_a_topic_is_looked_for_once() {
+        use super::super::history::HistoryRule;
+        let directory = Directory::new(64);
+        let history = |uri| History::new(&[HistoryRule::new(uri, MatchPolicy::Exact)]).unwrap();
+        let (first, other) = (history("a"), history("b"));
+        let mut cache = MatchCache::new(8);
+        assert_eq!(
+            (cache.rule(&directory, &first, "a"), cache.rule(&directory, &first, "b")),
+            (Some(0), None)
+        );
+        // It is not asked again.
+        assert_eq!(
+            (cache.rule(&directory, &other, "a"), cache.rule(&directory, &other, "b")),
+            (Some(0), None)
+        );
+        directory.subscribe("a", MatchPolicy::Exact, ShardIndex(3), SessionId(1), 0).unwrap();
+        assert_eq!(cache.topic(&directory, "a").shards, 1 << 3);
     }
 
     #[test]

@@ -20,17 +20,21 @@
 //!
 //! | guarantee | mechanism |
 //! | --- | --- |
-//! | events of one publisher reach one subscriber in order, across topics | one input queue, one outbox, one mailbox order, one outbound queue |
+//! | live events of one publisher reach one subscriber in order, across topics | one input queue, one outbox, one mailbox order, one outbound queue |
 //! | SUBSCRIBED before the first EVENT | in one call, before any letter is taken: directory, roster, SUBSCRIBED queued |
 //! | no EVENT after UNSUBSCRIBED | in one call: roster left, UNSUBSCRIBED queued; delivery reads only the roster |
 //! | a PUBLISH made after SUBSCRIBED was seen is delivered | the generation is bumped before SUBSCRIBED is queued; the publisher's shard loads it at each publish |
 //! | what is retained or in the history when PUBLISHED is seen is found | the publisher's shard stores before it queues PUBLISHED |
+//! | what is retained of a topic is the last event that its subscriber would have got, or nothing; live events behind it may be older | what makes room leaves a mark of whom it was for: see `retained.rs`; older ones were under way |
+//! | a page of the history leaves nothing out unsaid | an unknown place is refused, and what does not fit is counted: see `history/query.rs`; serials are given under the lock of their log |
 //! | who subscribes with `get_retained` misses no retained event | the publisher's shard stores and then looks in the directory; the subscriber's enters the directory and then looks in the store |
 //! | calls of one caller reach one callee in order | as for events; the exceptions, calls that wait, that do not, and whose callee has gone or was unavailable, are in `dealer/choice.rs` |
 //! | calls of a shared registration take turns over all shards | the registration counts them; the one that replaces it goes on counting |
-//! | no callee has more invocations than its `concurrency`, and calls that wait are served in their order | counts and queue are one thing behind one lock, which is the registration's; see [`directory::Workload`] |
+//! | no callee has more invocations than its `concurrency`, and calls that wait are served in their order | counts and queue are one thing behind one lock, which is the registration's; see [`directory::Workload`]; what a callee was not told to stop stays counted in its session |
 //! | a call is asked of each callee at most once, and of nobody else when it has begun | the call keeps who was asked, and what is needed to ask: see `dealer/kept.rs` |
-//! | no call waits for nobody | whoever ends an invocation grants the next; a registration's end is told to every shard that waits |
+//! | no call waits for nobody | the end of an invocation grants the next under the same lock; a registration's end is told to every shard that waits |
+//! | no call fails for want of a callee while its procedure has one that was not asked | a call that comes back looks the procedure up anew; who declines leaves it to the others, busy or not |
+//! | no session takes all the room for calls that wait or are kept | it leaves to others as much as it has |
 //! | REGISTERED before the first INVOCATION | directory and REGISTERED in one call; `Invoke` waits in the mailbox |
 //! | no INVOCATION of a new call after UNREGISTERED | `invoke` looks in the callee's own session |
 //! | one final answer for each CALL | `complete` is the only gate, and it takes the call off the table |
@@ -42,7 +46,9 @@
 //! | on_create, on_subscribe, ..., on_delete of a subscription in this order | the directory records under the lock that orders the changes; one shard publishes the records |
 //! | on_join of a session, all that is told of what it has, on_leave, in this order | its shard records them in this order, the same way |
 //! | testaments are published before their session gives anything back, in their order | in one call: published, then the rosters left |
+//! | testaments reach those who are there also at a shutdown | every shard publishes its own, and hears of those of all others, before it says GOODBYE: see `shard/drain.rs` |
 //! | whom a call kills is gone, and whom it removes is out, when it is answered | the letter answers after it has been where they are |
+//! | what one client sends is handled in its order; over long-poll, if it waits for each `send` or puts all in one batch | one stream from each; HTTP puts requests on several connections in no order, so any request ids are taken there |
 //! | nothing follows GOODBYE or ABORT | `Peers::send` sends only to a session, and the session ends first |
 //! | realms do not touch | broker and dealer belong to one realm; letters name it, and who has joined another one since is not whom they name |
 //!
@@ -150,9 +156,9 @@ impl Context<'_> {
     pub fn refuse(&mut self, key: PeerKey, request_type: u64, request: RequestId, refusal: Refusal) {
         let text = Value::text(refusal.text());
         let payload = match refusal {
-            Refusal::InvalidArgument(key) | Refusal::OptionNotAllowed(key) => {
-                arguments(&[text, Value::text(key)])
-            }
+            Refusal::InvalidArgument(key)
+            | Refusal::NoSuchPublication(key)
+            | Refusal::OptionNotAllowed(key) => arguments(&[text, Value::text(key)]),
             _ => arguments(&[text]),
         };
         let error = refusal.uri().into();

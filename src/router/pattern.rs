@@ -43,6 +43,36 @@ pub fn matches(pattern: &str, policy: MatchPolicy, uri: &str) -> bool {
     }
 }
 
+/// False only if no URI is matched by both patterns.
+pub fn may_meet((one, one_policy): (&str, MatchPolicy), (other, other_policy): (&str, MatchPolicy)) -> bool {
+    match (one_policy, other_policy) {
+        (MatchPolicy::Exact, _) => matches(other, other_policy, one),
+        (_, MatchPolicy::Exact) => matches(one, one_policy, other),
+        (MatchPolicy::Wildcard, MatchPolicy::Wildcard) => {
+            component_count(one) == component_count(other)
+                && components(one)
+                    .zip(components(other))
+                    .all(|(one, other)| one.is_empty() || other.is_empty() || one == other)
+        }
+        _ => {
+            let (one, other) = (beginning(one, one_policy), beginning(other, other_policy));
+            one.starts_with(other) || other.starts_with(one)
+        }
+    }
+}
+
+/// What every URI begins with that the pattern matches: of a wildcard, its text before the first empty component.
+pub fn beginning(pattern: &str, policy: MatchPolicy) -> &str {
+    match policy {
+        MatchPolicy::Exact | MatchPolicy::Prefix => pattern,
+        MatchPolicy::Wildcard if pattern.starts_with('.') => "",
+        MatchPolicy::Wildcard => match pattern.find("..") {
+            Some(place) => &pattern[..=place],
+            None => pattern,
+        },
+    }
+}
+
 /// No room: the pattern has a shape of its own and there are as many shapes as there may be, or it is a wildcard of
 /// more than [`WILDCARD_COMPONENTS_MAX`] components.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -385,6 +415,22 @@ pub(super) mod tests {
             assert_eq!(matches("com.myapp.myobject1", MatchPolicy::Prefix, uri), matched, "{uri}");
         }
         assert!(matches("", MatchPolicy::Prefix, "a") && matches("", MatchPolicy::Prefix, ""));
+    }
+
+    #[test]
+    fn patterns_meet_where_both_match_a_uri() {
+        let mut random = Random(17);
+        let uris: Vec<_> = (0..400).map(|_| random.uri()).collect();
+        let mut apart = 0;
+        for _ in 0..2_000 {
+            let (one, other) = (random.pattern(), random.pattern());
+            let (one, other) = ((&*one, random.policy()), (&*other, random.policy()));
+            let both = |uri: &String| matches(one.0, one.1, uri) && matches(other.0, other.1, uri);
+            let meet = may_meet(one, other);
+            assert!(meet || !uris.iter().any(both), "{one:?} {other:?}");
+            apart += usize::from(!meet);
+        }
+        assert!(apart > 500, "{apart} do not meet");
     }
 
     #[test]

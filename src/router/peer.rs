@@ -25,7 +25,7 @@ use super::publication::{EventFrames, NoFrame, Publication};
 use super::queue::{Advanced, Cause, Pushed, Queues, Waiting};
 use super::session::Session;
 use super::timers::{Timer, Timers};
-use super::{Closing, ListenerIndex, PeerKey};
+use super::{Closing, PeerKey, RequestIds};
 use crate::codec;
 use crate::counters::Counters;
 use crate::error::CloseReason;
@@ -39,8 +39,8 @@ use crate::wamp::{Message, SessionId};
 pub struct Peer {
     /// Its name in this shard.
     pub key: PeerKey,
-    /// Where it came in.
-    pub listener: ListenerIndex,
+    /// Which request ids it may send.
+    pub request_ids: RequestIds,
     /// Cuts its bytes into messages. Absent while the shard has it in hand, and once nothing more is read.
     pub transport: Option<Box<Transport>>,
     /// What its handshake agreed on.
@@ -141,7 +141,7 @@ impl Peers {
     }
 
     /// A new connection.
-    pub fn open(&mut self, listener: ListenerIndex, transport: Transport, now: Instant) -> PeerKey {
+    pub fn open(&mut self, transport: Transport, request_ids: RequestIds, now: Instant) -> PeerKey {
         let entry = self.slab.vacant_entry();
         let position = entry.key();
         if self.serials.len() <= position {
@@ -150,7 +150,7 @@ impl Peers {
         let key = PeerKey { index: position as u32, serial: self.serials[position] };
         entry.insert(Peer {
             key,
-            listener,
+            request_ids,
             transport: Some(Box::new(transport)),
             link: None,
             state: State::Opening,

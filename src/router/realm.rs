@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::directory::Directory;
 use super::history::{History, HistoryRule};
-use super::meta::sessions::Details;
+use super::meta::sessions::{DetailChanges, Details, detail_bytes};
 use super::retained::RetainedEvents;
 use super::session::{Identity, Map};
 use super::{Clock, PeerKey, RealmKey, ShardIndex};
@@ -108,7 +108,7 @@ impl Role {
 pub struct ListenerSettings {
     /// Transports, serializers and lengths.
     pub transport: Arc<transport::Settings>,
-    /// Which request ids are taken.
+    /// Which request ids are taken, but over long-poll.
     pub request_ids: RequestIds,
 }
 
@@ -120,7 +120,9 @@ pub enum RequestIds {
     Strict,
     /// They grow. Some libraries spend an id on a message they then fail to serialize, which leaves a gap.
     Increasing,
-    /// Any; hand-written clients draw them at random.
+    /// Any; hand-written clients draw them at random. It is the rule for every client of the long-poll transport: its
+    /// requests go over several connections at once, and HTTP puts those in no order (autobahn-js sends each message
+    /// as soon as it has it).
     Any,
 }
 
@@ -156,7 +158,7 @@ pub struct Router {
     pub settings: Settings,
     /// Shards, 1 to 64.
     pub shard_count: usize,
-    /// The time it was made at.
+    /// The time it was made at, by which all times are known.
     pub clock: Clock,
     realms: Vec<Arc<Realm>>,
 }
@@ -277,6 +279,11 @@ impl Realm {
         ids
     }
 
+    /// How many sessions `wanted` takes.
+    pub fn count_sessions(&self, wanted: impl Fn(&Identity) -> bool) -> usize {
+        self.sessions.lock().members.values().filter(|member| wanted(&member.identity)).count()
+    }
+
     /// The session of that identifier.
     pub fn member(&self, session: SessionId) -> Option<Member> {
         self.sessions.lock().members.get(&session).cloned()
@@ -287,18 +294,30 @@ impl Realm {
         self.sessions.lock().details.get(&session).cloned().unwrap_or_default()
     }
 
-    /// Says something else about a session, if `change` grants it; nothing of a session that has left.
+    /// Says something else about a session: what has no value is taken away. Refused if all that is then said of it
+    /// takes more than so many octets, and for a session that has left.
+    ///
+    /// The lock is held for no longer than what may be said of one session takes to be copied.
     pub fn change_details(
         &self,
         session: SessionId,
-        change: impl FnOnce(&mut Details) -> Result<(), Refusal>,
+        changes: DetailChanges,
+        bytes_max: usize,
     ) -> Result<(), Refusal> {
         let Sessions { members, details } = &mut *self.sessions.lock();
         if !members.contains_key(&session) {
             return Err(Refusal::NoSuchSession);
         }
         let mut changed = details.get(&session).map(|known| Details::clone(known)).unwrap_or_default();
-        change(&mut changed)?;
+        for (name, value) in changes {
+            match value {
+                Some(value) => changed.insert(name, value),
+                None => changed.remove(&name),
+            };
+        }
+        if changed.iter().map(|(name, value)| detail_bytes(name, value)).sum::<usize>() > bytes_max {
+            return Err(Refusal::Unavailable);
+        }
         if changed.is_empty() {
             details.remove(&session);
         } else {

@@ -3,32 +3,45 @@
 //!
 //! The publisher's shard stores before it looks for subscribers, and the subscriber's shard looks here after it has
 //! entered the directory. So a subscriber that asks for what is retained misses nothing: an event that is under way may
-//! come to it twice, once as retained and once as live, and it comes once at least.
+//! come to it twice, once as retained and once as live, and it comes once at least. Older ones of its publisher may be
+//! under way as well and come behind it: what is retained is the state at SUBSCRIBED, and only live events are in
+//! order.
 //!
-//! A topic has the last event that everybody may get, and behind it those that only some may get and that came later,
-//! so that everybody finds the last one that it would have got. What a later event is for the same receivers replaces:
-//! at most [`RESTRICTED_PER_TOPIC_MAX`] restricted ones are kept for a topic. That a publisher does not get its own
-//! event (`exclude_me`) is no restriction in this sense, or every event would be one.
+//! Everybody finds the last event of a topic that it would have got, or nothing, but never an older one in its place:
 //!
-//! The specification has no word for forgetting what a topic retains. Here a publication with `retain` and without
-//! arguments does it, as people know it from MQTT: a broker may decline to retain, and an event that says nothing is
-//! nothing to catch up with. It clears what is retained for everybody; with restrictions, only what has the same.
+//! - The last event that everybody may get stands behind those that only some may get and that came later. What a later
+//!   event is for the same receivers replaces: [`RESTRICTED_PER_TOPIC_MAX`] restricted ones are kept at most.
+//! - A publisher mostly does not get its own event (`exclude_me`). So the one stays that it finds until then; if it
+//!   publishes again, still that one. There are never more of these than one for an event.
+//! - Of a restricted event that makes room for others of its topic, or is too large, its lists remain as a mark, so
+//!   that those whom it was for find nothing. If there are too many marks, all that is older than the oldest goes with
+//!   it.
 //!
-//! Invariants: `order` names exactly the events in `topics`, oldest first; there are at most `count_max`, of
-//! `bytes_max` octets together. The oldest make room.
+//! The specification has no word for forgetting what a topic retains, and says of every event with `retain` that it is
+//! retained, without arguments as well. So this router has an option of its own, which does not travel on:
+//! `_retain_clear`. It takes out what an event to the same receivers would have replaced; `retain` beside it retains
+//! the event itself, as it would anyway.
+//!
+//! Invariants: `order` names exactly what is in `topics`, marks included, oldest first; there are at most `count_max`,
+//! of `bytes_max` octets together. The oldest make room: nothing older of their topics is left to be found in their
+//! place. What alone is larger makes room for nothing, and is not kept.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::eligibility::Eligibility;
 use super::pattern;
-use super::publication::KeptPublication;
-use crate::codec::{self, payload};
+use super::publication::{KeptPublication, Particulars};
+use super::session::Identity;
 use crate::sync::Mutex;
-use crate::wamp::{MatchPolicy, Value};
+use crate::wamp::{MatchPolicy, SessionId};
 
 /// Restricted events that a topic retains beside the one for everybody.
 pub const RESTRICTED_PER_TOPIC_MAX: usize = 8;
+
+/// Marks of restricted events that were retained.
+pub const MARKS_PER_TOPIC_MAX: usize = 64;
 
 /// The retained events of a realm.
 #[derive(Debug)]
@@ -49,10 +62,33 @@ struct Store {
 }
 
 /// One of a topic's events, oldest first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Retained {
     serial: u64,
-    publication: Arc<KeptPublication>,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Event(Arc<KeptPublication>),
+    Mark(Arc<Mark>),
+}
+
+/// What is left of an event: whom it was for.
+#[derive(Debug)]
+struct Mark {
+    topic: Box<str>,
+    excluded: Option<SessionId>,
+    particulars: Option<Arc<Particulars>>,
+}
+
+/// What had to be given up for an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Given {
+    /// Events that made room.
+    pub evicted: u64,
+    /// The event itself is too large.
+    pub too_large: bool,
 }
 
 impl RetainedEvents {
@@ -64,150 +100,250 @@ impl RetainedEvents {
         }
     }
 
-    /// A topic retains this from now on, or forgets if it is empty. Returns how many events had to make room.
-    pub fn retain(&self, publication: Arc<KeptPublication>) -> u64 {
-        let clears = is_empty(&publication);
+    /// A topic retains this from now on.
+    pub fn retain(&self, publication: Arc<KeptPublication>, publisher: Option<&Identity>) -> Given {
         let mut store = self.store.lock();
-        store.replace(&publication);
-        if clears { 0 } else { store.keep(publication) }
+        if store.count_max == 0 || store.bytes_max == 0 {
+            return Given::default();
+        }
+        let publisher = publisher.filter(|publisher| publication.excluded == Some(publisher.session));
+        store.replace(&publication.topic, publication.eligibility(), publisher);
+        store.keep(publication)
     }
 
-    /// What the topics retain that match, by topic. Of the events of one topic that `admits` takes, the last; the lock
-    /// is not held meanwhile.
+    /// A topic forgets what everybody may get, and all else; with lists, only what has the same.
+    pub fn clear(&self, topic: &str, eligibility: Option<&Eligibility>) {
+        self.store.lock().replace(topic, eligibility, None);
+    }
+
+    /// What the topics retain that match, by topic: of each the last that is for this subscriber. The lock is not held
+    /// while that is found out.
     pub fn matching(
         &self,
         pattern: &str,
         policy: MatchPolicy,
-        admits: impl Fn(&KeptPublication) -> bool,
+        subscriber: &Identity,
     ) -> Vec<Arc<KeptPublication>> {
         let found = self.store.lock().matching(pattern, policy);
-        let mut last: Vec<Arc<KeptPublication>> = Vec::with_capacity(found.len());
-        for publication in found.into_iter().filter(|publication| admits(publication)) {
+        let mut last: Vec<What> = Vec::with_capacity(found.len());
+        for what in found.into_iter().filter(|what| what.is_for(subscriber)) {
             match last.last_mut() {
-                Some(known) if known.topic == publication.topic => *known = publication,
-                _ => last.push(publication),
+                Some(known) if known.topic() == what.topic() => *known = what,
+                _ => last.push(what),
             }
         }
-        last
+        last.into_iter().filter_map(What::event).collect()
     }
 
-    /// How many there are.
+    /// How many there are, marks apart.
     pub fn count(&self) -> usize {
-        self.store.lock().order.len()
+        let store = self.store.lock();
+        store.topics.values().flatten().filter(|retained| matches!(retained.what, What::Event(_))).count()
     }
 }
 
+impl What {
+    fn topic(&self) -> &str {
+        match self {
+            What::Event(publication) => &publication.topic,
+            What::Mark(mark) => &mark.topic,
+        }
+    }
+
+    fn eligibility(&self) -> Option<&Eligibility> {
+        match self {
+            What::Event(publication) => publication.eligibility(),
+            What::Mark(mark) => mark.particulars.as_ref()?.eligibility.as_ref(),
+        }
+    }
+
+    /// True if the session would have got the event.
+    fn is_for(&self, session: &Identity) -> bool {
+        let excluded = match self {
+            What::Event(publication) => publication.excluded,
+            What::Mark(mark) => mark.excluded,
+        };
+        excluded != Some(session.session)
+            && self.eligibility().is_none_or(|eligibility| eligibility.admits(session))
+    }
+
+    fn event(self) -> Option<Arc<KeptPublication>> {
+        match self {
+            What::Event(publication) => Some(publication),
+            What::Mark(_) => None,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            What::Event(publication) => publication.bytes(),
+            What::Mark(mark) => {
+                let particulars = mark.particulars.as_ref();
+                MARK_OVERHEAD_BYTES
+                    + mark.topic.len()
+                    + particulars.map_or(0, |particulars| particulars.bytes())
+            }
+        }
+    }
+}
+
+/// About what a mark takes beside what can be long.
+const MARK_OVERHEAD_BYTES: usize = 128;
+
+fn mark_of(publication: &KeptPublication) -> What {
+    What::Mark(Arc::new(Mark {
+        topic: publication.topic.clone(),
+        excluded: publication.excluded,
+        particulars: publication.particulars.clone(),
+    }))
+}
+
 impl Store {
-    /// Takes out what this publication is in place of: all of its topic, or what is for the same receivers.
-    fn replace(&mut self, publication: &KeptPublication) {
-        let Some(events) = self.topics.get_mut(&*publication.topic) else { return };
-        let eligibility = publication.eligibility();
-        let goes =
-            |known: &mut Retained| eligibility.is_none() || known.publication.eligibility() == eligibility;
+    /// Takes out what an event with these lists is in place of: all of its topic, or what is for the same receivers.
+    /// What its publisher finds there stays, if the event is not for its publisher.
+    fn replace(&mut self, topic: &str, eligibility: Option<&Eligibility>, publisher: Option<&Identity>) {
+        let Some(events) = self.topics.get_mut(topic) else { return };
+        let found = publisher.and_then(|publisher| events.iter().rfind(|known| known.what.is_for(publisher)));
+        let found = found.map(|known| known.serial);
+        let goes = |known: &mut Retained| {
+            (eligibility.is_none() || known.what.eligibility() == eligibility) && Some(known.serial) != found
+        };
         for gone in events.extract_if(.., goes) {
             self.order.remove(&gone.serial);
-            self.bytes -= gone.publication.bytes();
+            self.bytes -= gone.what.bytes();
         }
         if events.is_empty() {
-            self.topics.remove(&*publication.topic);
+            self.topics.remove(topic);
         }
     }
 
     /// Puts it last, and makes room.
-    fn keep(&mut self, publication: Arc<KeptPublication>) -> u64 {
-        self.serial += 1;
-        let serial = self.serial;
+    fn keep(&mut self, publication: Arc<KeptPublication>) -> Given {
         let topic: Arc<str> = (*publication.topic).into();
-        self.bytes += publication.bytes();
-        self.order.insert(serial, topic.clone());
-        let events = self.topics.entry(topic.clone()).or_default();
-        events.push(Retained { serial, publication });
-        let mut restricted = events.iter().filter(|event| event.publication.eligibility().is_some());
-        let first = restricted.next().map(|event| event.serial);
+        let restricted = publication.eligibility().is_some();
+        let too_large = publication.bytes() > self.bytes_max;
         let mut evicted = 0;
-        if restricted.count() >= RESTRICTED_PER_TOPIC_MAX {
-            evicted += self.evict(first, &topic);
+        if !too_large {
+            self.push(&topic, What::Event(publication));
+        } else if restricted {
+            self.push(&topic, mark_of(&publication));
+        }
+        if restricted {
+            evicted += self.mark_oldest_restricted(&topic);
+            evicted += self.forget_oldest_marks(&topic);
         }
         while self.order.len() > self.count_max || self.bytes > self.bytes_max {
             let Some((&serial, topic)) = self.order.first_key_value() else { break };
             let topic = topic.clone();
-            evicted += self.evict(Some(serial), &topic);
+            evicted += self.forget_up_to(&topic, serial);
+        }
+        Given { evicted, too_large }
+    }
+
+    fn push(&mut self, topic: &Arc<str>, what: What) {
+        self.serial += 1;
+        let serial = self.serial;
+        self.bytes += what.bytes();
+        self.order.insert(serial, topic.clone());
+        self.topics.entry(topic.clone()).or_default().push(Retained { serial, what });
+    }
+
+    /// If there are too many restricted events, only a mark of the oldest remains.
+    fn mark_oldest_restricted(&mut self, topic: &str) -> u64 {
+        let Some(events) = self.topics.get_mut(topic) else { return 0 };
+        let restricted = |known: &&mut Retained| match &known.what {
+            What::Event(publication) => publication.eligibility().is_some(),
+            What::Mark(_) => false,
+        };
+        let mut oldest_first = events.iter_mut().filter(restricted);
+        let oldest = oldest_first.next();
+        let Some(oldest) = oldest.filter(|_| oldest_first.count() >= RESTRICTED_PER_TOPIC_MAX) else {
+            return 0;
+        };
+        if let What::Event(publication) = &oldest.what {
+            let mark = mark_of(publication);
+            self.bytes -= oldest.what.bytes();
+            self.bytes += mark.bytes();
+            oldest.what = mark;
+        }
+        1
+    }
+
+    /// If there are too many marks, the oldest goes, and what is older.
+    fn forget_oldest_marks(&mut self, topic: &str) -> u64 {
+        let Some(events) = self.topics.get(topic) else { return 0 };
+        let mut marks = events.iter().filter(|known| matches!(known.what, What::Mark(_)));
+        let oldest = marks.next().map(|mark| mark.serial);
+        match oldest.filter(|_| marks.count() >= MARKS_PER_TOPIC_MAX) {
+            Some(serial) => self.forget_up_to(topic, serial),
+            None => 0,
+        }
+    }
+
+    /// Forgets what a topic has up to this serial. Returns how many events that were.
+    fn forget_up_to(&mut self, topic: &str, serial: u64) -> u64 {
+        let Some(events) = self.topics.get_mut(topic) else { return 0 };
+        let mut evicted = 0;
+        for gone in events.extract_if(.., |known| known.serial <= serial) {
+            self.order.remove(&gone.serial);
+            self.bytes -= gone.what.bytes();
+            evicted += u64::from(matches!(gone.what, What::Event(_)));
+        }
+        if events.is_empty() {
+            self.topics.remove(topic);
         }
         evicted
     }
 
-    fn evict(&mut self, serial: Option<u64>, topic: &str) -> u64 {
-        let Some(serial) = serial else { return 0 };
-        let Some(events) = self.topics.get_mut(topic) else { return 0 };
-        let Some(place) = events.iter().position(|event| event.serial == serial) else { return 0 };
-        let gone = events.remove(place);
-        if events.is_empty() {
-            self.topics.remove(topic);
-        }
-        self.order.remove(&serial);
-        self.bytes -= gone.publication.bytes();
-        1
-    }
-
-    /// All events of the topics that match, by topic and then by age. A pattern costs as much as there are topics that
+    /// What the topics have that match, by topic and then by age. A pattern costs as much as there are topics that
     /// begin as it does.
-    fn matching(&self, pattern: &str, policy: MatchPolicy) -> Vec<Arc<KeptPublication>> {
-        let begin = match policy {
-            MatchPolicy::Exact => {
-                return self
-                    .topics
-                    .get(pattern)
-                    .map_or_else(Vec::new, |events| publications(events).collect());
-            }
-            MatchPolicy::Prefix => pattern,
-            MatchPolicy::Wildcard => literal_beginning(pattern),
-        };
+    fn matching(&self, pattern: &str, policy: MatchPolicy) -> Vec<What> {
+        if policy == MatchPolicy::Exact {
+            return self.topics.get(pattern).map_or_else(Vec::new, |events| all(events).collect());
+        }
+        let begin = pattern::beginning(pattern, policy);
         self.topics
             .range::<str, _>((Bound::Included(begin), Bound::Unbounded))
             .take_while(|(topic, _)| topic.starts_with(begin))
             .filter(|(topic, _)| pattern::matches(pattern, policy, topic))
-            .flat_map(|(_, events)| publications(events))
+            .flat_map(|(_, events)| all(events))
             .collect()
     }
 }
 
-fn publications(events: &[Retained]) -> impl Iterator<Item = Arc<KeptPublication>> {
-    events.iter().map(|event| event.publication.clone())
-}
-
-/// What every topic begins with that the wildcard matches: its text before the first empty component.
-fn literal_beginning(wildcard: &str) -> &str {
-    if wildcard.starts_with('.') {
-        return "";
-    }
-    match wildcard.find("..") {
-        Some(place) => &wildcard[..=place],
-        None => wildcard,
-    }
-}
-
-/// True for no arguments at all, and for empty ones.
-fn is_empty(publication: &KeptPublication) -> bool {
-    let (arguments, keyword_arguments) = payload::values(publication.payload.borrow());
-    let nothing = match &arguments {
-        Value::Null => true,
-        Value::List(list) => codec::items(list).next().is_none(),
-        _ => false,
-    };
-    nothing && codec::entries(&keyword_arguments).next().is_none()
+fn all(events: &[Retained]) -> impl Iterator<Item = What> {
+    events.iter().map(|event| event.what.clone())
 }
 
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
-    use super::super::eligibility::Eligibility;
+    use super::super::Role;
     use super::super::pattern::tests::Random;
-    use super::super::publication::Particulars;
     use super::*;
+    use crate::codec;
     use crate::codec::payload::OwnedPayload;
     use crate::wamp::{Dict, PublicationId, Serializer};
 
-    fn publication(id: u64, topic: &str, args: &str, options: &str) -> Arc<KeptPublication> {
+    fn identity(session: u64, authrole: &str) -> Identity {
+        let role = Role { name: authrole.to_owned(), trust_level: None, administers: false };
+        Identity {
+            session: SessionId(session),
+            authid: session.to_string().into(),
+            role: Arc::new(role),
+            authmethod: "anonymous",
+            authprovider: "static",
+        }
+    }
+
+    /// Published by this session, which does not get it; by nobody, if it is 0.
+    fn publication_of(
+        id: u64,
+        topic: &str,
+        args: &str,
+        options: &str,
+        publisher: u64,
+    ) -> Arc<KeptPublication> {
         let options = Dict::Raw(codec::check(Serializer::Json, options.as_bytes()).unwrap());
         let eligibility = Eligibility::read(&options).unwrap();
         let restricted = eligibility != Eligibility::default();
@@ -215,7 +351,7 @@ mod tests {
         Arc::new(KeptPublication {
             id: PublicationId(id),
             topic: topic.into(),
-            excluded: None,
+            excluded: (publisher > 0).then_some(SessionId(publisher)),
             attributes: None,
             particulars: restricted.then(|| Arc::new(particulars)),
             payload: OwnedPayload::from_json(Some(args), None).unwrap(),
@@ -223,63 +359,143 @@ mod tests {
         })
     }
 
-    fn all(events: &RetainedEvents, pattern: &str, policy: MatchPolicy) -> Vec<u64> {
-        events.store.lock().matching(pattern, policy).iter().map(|event| event.id.0).collect()
+    fn retain(events: &RetainedEvents, id: u64, topic: &str, args: &str, options: &str) -> Given {
+        events.retain(publication_of(id, topic, args, options, 0), None)
     }
 
-    fn last(events: &RetainedEvents, topic: &str, restricted: bool) -> Vec<u64> {
-        let admits = |event: &KeptPublication| restricted || event.eligibility().is_none();
-        events.matching(topic, MatchPolicy::Exact, admits).iter().map(|event| event.id.0).collect()
+    fn all_of(events: &RetainedEvents, pattern: &str, policy: MatchPolicy) -> Vec<u64> {
+        let found = events.store.lock().matching(pattern, policy);
+        found.into_iter().filter_map(What::event).map(|event| event.id.0).collect()
+    }
+
+    fn last(events: &RetainedEvents, topic: &str, of: &Identity) -> Vec<u64> {
+        events.matching(topic, MatchPolicy::Exact, of).iter().map(|event| event.id.0).collect()
+    }
+
+    fn evicted(evicted: u64) -> Given {
+        Given { evicted, too_large: false }
     }
 
     #[test]
-    fn a_topic_retains_its_last_event_until_an_empty_one_clears_it() {
+    fn a_topic_retains_its_last_event_until_it_is_cleared() {
         let events = RetainedEvents::new(9, 1 << 20);
-        events.retain(publication(1, "a", "[1]", "{}"));
-        events.retain(publication(2, "a", "[2]", "{}"));
-        assert_eq!((last(&events, "a", false), events.count()), (vec![2], 1));
-        events.retain(publication(3, "a", "[]", "{}"));
-        assert_eq!((last(&events, "a", false), events.count()), (vec![], 0));
-        assert_eq!(events.store.lock().bytes, 0);
-        events.retain(publication(4, "a", "[null]", "{}"));
-        assert_eq!(last(&events, "a", false), [4], "null is an argument");
+        let anybody = identity(1, "b");
+        retain(&events, 1, "a", "[1]", "{}");
+        retain(&events, 2, "a", "[2]", "{}");
+        assert_eq!((last(&events, "a", &anybody), events.count()), (vec![2], 1));
+        retain(&events, 3, "a", "[]", "{}");
+        assert_eq!((last(&events, "a", &anybody), events.count()), (vec![3], 1));
+        events.clear("a", None);
+        assert_eq!((last(&events, "a", &anybody), events.count()), (vec![], 0));
+        let store = events.store.lock();
+        assert_eq!((store.bytes, store.order.len()), (0, 0));
     }
 
     #[test]
     fn everybody_finds_the_last_event_that_it_would_have_got() {
         let events = RetainedEvents::new(99, 1 << 20);
+        let (one, other) = (identity(1, "a"), identity(2, "b"));
         let restricted = r#"{"eligible_authrole":["a"]}"#;
-        events.retain(publication(1, "t", "[1]", "{}"));
-        events.retain(publication(2, "t", "[1]", restricted));
-        events.retain(publication(3, "t", "[1]", restricted));
-        assert_eq!((last(&events, "t", false), last(&events, "t", true)), (vec![1], vec![3]));
+        retain(&events, 1, "t", "[1]", "{}");
+        retain(&events, 2, "t", "[1]", restricted);
+        retain(&events, 3, "t", "[1]", restricted);
+        assert_eq!((last(&events, "t", &other), last(&events, "t", &one)), (vec![1], vec![3]));
         assert_eq!(events.count(), 2, "what is for the same receivers is replaced");
-        events.retain(publication(4, "t", "[]", restricted));
-        assert_eq!((last(&events, "t", true), events.count()), (vec![1], 1));
-        for id in 10..30 {
-            let exclude = format!(r#"{{"exclude":[{id}]}}"#);
-            assert_eq!(events.retain(publication(id, "t", "[1]", &exclude)), u64::from(id >= 18));
-        }
-        assert_eq!(events.count(), 1 + RESTRICTED_PER_TOPIC_MAX);
-        assert_eq!(last(&events, "t", false), [1], "the one for everybody stays");
-        events.retain(publication(5, "t", "[1]", "{}"));
-        assert_eq!((last(&events, "t", true), events.count()), (vec![5], 1));
+        let lists = publication_of(0, "t", "[]", restricted, 0);
+        events.clear("t", lists.eligibility());
+        assert_eq!((last(&events, "t", &one), events.count()), (vec![1], 1));
+        retain(&events, 4, "t", "[1]", restricted);
+        retain(&events, 5, "t", "[1]", "{}");
+        assert_eq!((last(&events, "t", &one), events.count()), (vec![5], 1));
     }
 
     #[test]
-    fn the_oldest_make_room_by_count_and_by_octets() {
+    fn whom_an_event_was_for_that_is_gone_finds_nothing_older() {
+        let events = RetainedEvents::new(999, 1 << 20);
+        let nobody_in_particular = identity(1, "b");
+        retain(&events, 1, "t", "[1]", "{}");
+        for id in 10..10 + RESTRICTED_PER_TOPIC_MAX as u64 + 5 {
+            let only = format!(r#"{{"eligible":[{id}]}}"#);
+            let given = retain(&events, id, "t", "[1]", &only);
+            assert_eq!(given, evicted(u64::from(id >= 10 + RESTRICTED_PER_TOPIC_MAX as u64)));
+        }
+        assert_eq!(events.count(), 1 + RESTRICTED_PER_TOPIC_MAX);
+        assert_eq!(last(&events, "t", &nobody_in_particular), [1], "the one for everybody stays");
+        assert_eq!(last(&events, "t", &identity(14, "a")), [0u64; 0], "not the one before");
+        assert_eq!(last(&events, "t", &identity(15, "a")), [15]);
+        // It is found again as soon as there is one.
+        retain(&events, 30, "t", "[1]", r#"{"eligible":[14]}"#);
+        assert_eq!(last(&events, "t", &identity(14, "a")), [30]);
+        // More marks than there may be: nobody finds a wrong one, and some find none.
+        for id in 100..100 + (RESTRICTED_PER_TOPIC_MAX + MARKS_PER_TOPIC_MAX) as u64 {
+            retain(&events, id, "t", "[1]", &format!(r#"{{"eligible":[{id}]}}"#));
+        }
+        for who in [1, 10, 14, 100] {
+            assert_eq!(last(&events, "t", &identity(who, "a")), [0u64; 0], "{who}");
+        }
+        assert!(events.store.lock().order.len() <= RESTRICTED_PER_TOPIC_MAX + MARKS_PER_TOPIC_MAX);
+    }
+
+    /// Every event that there was, from which everybody finds out by itself what it would have got last.
+    #[test]
+    fn nobody_finds_anything_but_what_its_naive_twin_finds() {
+        let mut random = Random(23);
+        let sessions: Vec<Identity> =
+            (1..=5).map(|session| identity(session, ["a", "b"][session as usize % 2])).collect();
+        let lists = [
+            "{}",
+            "{}",
+            "{}",
+            r#"{"eligible_authrole":["a"]}"#,
+            r#"{"exclude":[2]}"#,
+            r#"{"eligible":[1,3]}"#,
+        ];
+        for _ in 0..300 {
+            let events = RetainedEvents::new(99, 1 << 20);
+            let mut twin: Vec<Arc<KeptPublication>> = Vec::new();
+            for id in 1..=20 {
+                let publisher = &sessions[random.below(3)];
+                let own = random.below(4) == 0;
+                let session = if own { 0 } else { publisher.session.0 };
+                let publication = publication_of(id, "t", "[1]", lists[random.below(lists.len())], session);
+                events.retain(publication.clone(), Some(publisher));
+                twin.push(publication);
+                for session in &sessions {
+                    let got = |known: &&Arc<KeptPublication>| {
+                        known.excluded != Some(session.session) && known.eligible(session)
+                    };
+                    let expected: Vec<u64> = twin.iter().rfind(got).iter().map(|known| known.id.0).collect();
+                    assert_eq!(last(&events, "t", session), expected, "{session:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_oldest_make_room_by_count_and_by_octets_and_what_is_too_large_takes_none() {
         let events = RetainedEvents::new(3, 1 << 20);
-        let evicted: u64 =
-            (1..=5).map(|id| events.retain(publication(id, &format!("t{id}"), "[1]", "{}"))).sum();
-        assert_eq!((evicted, all(&events, "", MatchPolicy::Prefix)), (2, vec![3, 4, 5]));
+        let given: u64 = (1..=5).map(|id| retain(&events, id, &format!("t{id}"), "[1]", "{}").evicted).sum();
+        assert_eq!((given, all_of(&events, "", MatchPolicy::Prefix)), (2, vec![3, 4, 5]));
         let events = RetainedEvents::new(9, 2_000);
-        events.retain(publication(1, "a", "[1]", "{}"));
+        retain(&events, 1, "a", "[1]", "{}");
         let long = format!("[\"{}\"]", "x".repeat(1_600));
-        assert_eq!(events.retain(publication(2, "b", &long, "{}")), 1);
-        assert_eq!(all(&events, "", MatchPolicy::Prefix), [2]);
+        assert_eq!(retain(&events, 2, "b", &long, "{}"), evicted(1));
+        assert_eq!(all_of(&events, "", MatchPolicy::Prefix), [2]);
+        retain(&events, 3, "a", "[1]", "{}");
+        retain(&events, 4, "c", "[1]", "{}");
         let longer = format!("[\"{}\"]", "x".repeat(2_000));
-        assert_eq!(events.retain(publication(3, "b", &longer, "{}")), 1, "it does not fit at all");
-        assert_eq!((events.count(), events.store.lock().bytes), (0, 0));
+        assert_eq!(retain(&events, 5, "c", &longer, "{}"), Given { evicted: 0, too_large: true });
+        assert_eq!(
+            all_of(&events, "", MatchPolicy::Prefix),
+            [3],
+            "what it replaces is gone, and nothing else"
+        );
+        // For whom it was, it is as if it were there.
+        assert!(retain(&events, 6, "a", &longer, r#"{"eligible_authrole":["a"]}"#).too_large);
+        assert_eq!(last(&events, "a", &identity(1, "a")), [0u64; 0]);
+        assert_eq!(last(&events, "a", &identity(1, "b")), [3]);
+        let none = RetainedEvents::new(0, 2_000);
+        assert_eq!((retain(&none, 1, "a", "[1]", "{}"), none.count()), (evicted(0), 0));
     }
 
     #[test]
@@ -291,13 +507,13 @@ mod tests {
             .map(|_| (0..=random.below(3)).map(|_| component(&mut random)).collect::<Vec<_>>().join("."))
             .collect();
         for (id, topic) in (1..).zip(&topics) {
-            events.retain(publication(id, topic, "[1]", "{}"));
+            retain(&events, id, topic, "[1]", "{}");
         }
         for _ in 0..500 {
             let parts = (0..=random.below(3)).map(|_| ["", "a", "b", "ab"][random.below(4)]);
             let (pattern, policy) = (parts.collect::<Vec<_>>().join("."), random.policy());
             let mut found: Vec<String> = events
-                .matching(&pattern, policy, |_| true)
+                .matching(&pattern, policy, &identity(1, "a"))
                 .iter()
                 .map(|event| event.topic.to_string())
                 .collect();

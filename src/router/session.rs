@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::directory::DirectoryKey;
+use super::directory::{DirectoryKey, Slot, Workload};
 use super::features::{Announced, Features};
 use super::letter::CallKey;
 use super::meta::testaments::Testaments;
@@ -43,6 +43,11 @@ impl<K: Eq + Hash, V> LazyMap<K, V> {
     /// See [`HashMap::get`].
     pub fn get(&self, key: &K) -> Option<&V> {
         self.0.as_ref()?.get(key)
+    }
+
+    /// See [`HashMap::get_mut`].
+    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.0.as_mut()?.get_mut(key)
     }
 
     /// See [`HashMap::contains_key`].
@@ -91,17 +96,28 @@ pub struct CalleeWishes {
 pub struct Held {
     /// Where the directory has it.
     pub place: DirectoryKey,
+    /// See [`Callee::membership`](super::directory::Callee).
+    pub membership: u32,
     /// What this callee has asked for.
     pub wishes: CalleeWishes,
 }
 
 /// An invocation that its callee has not answered.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub struct OpenInvocation {
     /// Its request id.
     pub request: RequestId,
     /// Those of its registration, which may be gone before the last part of the call has come.
     pub wishes: CalleeWishes,
+    /// Its caller has given it up, but the callee does not know and goes on.
+    pub abandoned: Option<Box<Abandoned>>,
+}
+
+/// What becomes of an invocation that only its callee thinks of.
+#[derive(Debug, Default)]
+pub struct Abandoned {
+    /// Where it is counted until the callee has answered it, once its caller's shard has said so.
+    pub counted: Option<(Arc<Workload>, Slot)>,
 }
 
 /// What a joined peer has.
@@ -159,6 +175,12 @@ impl Session {
             invocations: LazyMap::default(),
             invocations_by_call: LazyMap::default(),
         }
+    }
+
+    /// The call of an invocation that is open, and that its caller has not given up.
+    pub fn thought_of(&self, request: RequestId) -> Option<CallKey> {
+        let call = self.invocations.get(&request)?;
+        self.invocations_by_call.get(call).filter(|open| open.abandoned.is_none()).map(|_| *call)
     }
 
     /// Takes the request id of a CALL. One that was seen before goes on with that call, from a caller that sends calls

@@ -39,7 +39,10 @@ use super::queue::Waiting;
 use super::realm::Realm;
 use super::session::Admitted;
 use super::timers::{Timer, Timers};
-use super::{Context, Letter, ListenerIndex, PeerKey, RealmKey, Router, ShardIndex};
+use super::{
+    Clock, Context, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmKey, RequestIds, Router,
+    ShardIndex,
+};
 use crate::codec::{self, DecodeError};
 use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
@@ -79,6 +82,8 @@ pub struct Shard {
     drain: Drain,
     /// The other shards that have begun their shutdown, as a set.
     draining_shards: u64,
+    /// Those that have published the testaments of their peers.
+    bequeathed_shards: u64,
 }
 
 /// A realm, as far as it is here.
@@ -121,6 +126,7 @@ impl Shard {
             handed_over: Vec::new(),
             drain: Drain::No,
             draining_shards: 0,
+            bequeathed_shards: 0,
             router,
         }
     }
@@ -130,17 +136,20 @@ impl Shard {
     /// A connection exists. `full`: there are too many; its handshake will be refused.
     pub fn open(&mut self, listener: ListenerIndex, full: bool, now: Instant) -> PeerKey {
         self.now = now;
-        let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
-        let key = self.peers.open(listener, Transport::new(settings, full), now);
+        let ListenerSettings { transport, request_ids } =
+            &self.router.settings.listeners[listener.0 as usize];
+        let transport = Transport::new(transport.clone(), full);
+        let key = self.peers.open(transport, *request_ids, now);
         self.await_opening(key, now);
         key
     }
 
-    /// A connection exists on which nothing is left to be agreed on: the router's own end of a long-poll transport.
+    /// A connection exists on which nothing is left to be agreed on: the router's own end of a long-poll transport. Any
+    /// request ids are taken from it, see [`RequestIds::Any`].
     pub fn open_linked(&mut self, listener: ListenerIndex, link: Link, now: Instant) -> PeerKey {
         self.now = now;
         let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
-        let key = self.peers.open(listener, Transport::linked(settings, link), now);
+        let key = self.peers.open(Transport::linked(settings, link), RequestIds::Any, now);
         self.peers.set_link(key, link);
         self.await_opening(key, now);
         key
@@ -152,7 +161,7 @@ impl Shard {
             Drain::No => {}
             // Nothing would end it any more when the shutdown's time is over.
             Drain::Done => self.peers.drop_connection(key, CloseReason::Shutdown, &mut self.timers),
-            Drain::Calls { .. } | Drain::Goodbye { .. } => {
+            Drain::Calls { .. } | Drain::Testaments { .. } | Drain::Goodbye { .. } => {
                 self.peers.finish(key, CloseReason::Shutdown, &mut self.timers, now);
             }
         }
@@ -217,7 +226,7 @@ impl Shard {
     }
 
     /// Begins the shutdown: new sessions and calls are refused, open calls may finish for half of `drain_ms_max`, then
-    /// every session gets GOODBYE. Done when [`Shard::peer_count`] is 0.
+    /// all testaments are published and every session gets GOODBYE. Done when [`Shard::peer_count`] is 0.
     pub fn drain(&mut self, now: Instant) {
         self.now = now;
         if self.drain != Drain::No {
@@ -225,7 +234,7 @@ impl Shard {
         }
         let whole = Limits::ms(self.router.settings.limits.drain_ms_max);
         let (until, end) = (now + whole / 2, now + whole);
-        self.drain = Drain::Calls { until, end };
+        self.drain = Drain::Calls { until, end, whole };
         for realm in 0..self.realms.len() {
             let (realm, mut cx) = self.lend(RealmKey(realm as u32));
             realm.dealer.refuse_waiting(&mut cx);
@@ -295,6 +304,11 @@ impl Shard {
     /// more letters are taken.
     pub fn sated(&self) -> bool {
         self.peers.sated()
+    }
+
+    /// What time it is in the world, as the shell tells the router.
+    pub fn clock(&self) -> &Clock {
+        &self.router.clock
     }
 
     /// How long the shell may sleep.
@@ -420,10 +434,10 @@ impl Shard {
 
     // Messages.
 
-    /// A message in a dialect that nobody else would read. Written plainly, it is in none.
+    /// A message with containers that nobody else would read. Written plainly, it has none.
     #[cold]
     fn on_dialect(&mut self, key: PeerKey, bytes: &[u8], now: Instant) -> Result<Next, Violation> {
-        let plain = codec::plain_ubjson(bytes).map_err(|_| Violation::Undecodable)?;
+        let plain = codec::plain_ubjson(bytes).map_err(undecodable)?;
         self.on_message(key, &plain, now)
     }
 
@@ -432,7 +446,7 @@ impl Shard {
         let Some(link) = peer.link else { return Ok(Next::Read) };
         let message = match codec::decode(link.serializer, bytes) {
             Err(DecodeError::Dialect) => return self.on_dialect(key, bytes, now),
-            decoded => decoded.map_err(|_| Violation::Undecodable),
+            decoded => decoded.map_err(undecodable),
         };
         match &peer.state {
             State::Opening | State::Finishing { .. } => Ok(Next::Read),
@@ -498,8 +512,7 @@ impl Shard {
     /// Holds the request id against the ones before it, where the message has one that counts.
     fn admit(&mut self, key: PeerKey, message: &Message<'_>) -> Result<Admitted, Violation> {
         let Some(request) = message.counted_request() else { return Ok(Admitted::New) };
-        let Some(listener) = self.peers.peer(key).map(|peer| peer.listener) else { return Ok(Admitted::New) };
-        let rule = self.router.settings.listeners[listener.0 as usize].request_ids;
+        let Some(rule) = self.peers.peer(key).map(|peer| peer.request_ids) else { return Ok(Admitted::New) };
         let Some(session) = self.peers.session(key) else { return Ok(Admitted::New) };
         if matches!(message, Message::Call(_)) {
             return session.admit_call(request, rule);
@@ -525,21 +538,21 @@ impl Shard {
                 let (realm, mut cx) = self.lend(invoke.realm);
                 realm.dealer.invoke(&mut cx, callee, invoke);
             }
-            Letter::Return(invoke) => {
+            Letter::Return { invoke, why } => {
                 let (realm, mut cx) = self.lend(invoke.realm);
-                realm.dealer.returned(&mut cx, invoke);
+                realm.dealer.returned(&mut cx, invoke, why);
             }
-            Letter::Grant { realm, registration, callee, slot } => {
+            Letter::Grant { realm, workload, grant } => {
                 let (realm, mut cx) = self.lend(realm);
-                realm.dealer.granted(&mut cx, &registration, callee, slot);
+                realm.dealer.granted(&mut cx, &workload, &grant);
             }
-            Letter::Release { realm, registration, slot } => {
+            Letter::Release { realm, callee, call, workload, slot } => {
                 let (realm, mut cx) = self.lend(realm);
-                realm.dealer.release(&mut cx, &registration, slot);
+                realm.dealer.released(&mut cx, callee, call, (workload, slot));
             }
-            Letter::Desert { realm, registration } => {
+            Letter::Desert { realm, registration, call } => {
                 let (realm, mut cx) = self.lend(realm);
-                realm.dealer.deserted(&mut cx, registration);
+                realm.dealer.deserted(&mut cx, registration, call);
             }
             Letter::Revoke { realm, callee, session, registration, reason } => {
                 let (realm, mut cx) = self.lend(realm);
@@ -570,6 +583,7 @@ impl Shard {
                 realm.dealer.refuse_yield(&mut cx, callee, request);
             }
             Letter::Draining { shard } => self.draining_shards |= 1 << shard.0,
+            Letter::Bequeathed { shard } => self.bequeathed_shards |= 1 << shard.0,
             Letter::Meta { realm } => {
                 let (realm, mut cx) = self.lend(realm);
                 realm.broker.publish_records(&mut cx);
@@ -591,7 +605,8 @@ impl Shard {
             self.take_own_letters();
         }
         match self.drain {
-            Drain::Calls { .. } if self.owes_nothing() => self.say_goodbye_to_all(now),
+            Drain::Calls { .. } if self.owes_nothing() => self.publish_testaments(now),
+            Drain::Testaments { .. } if self.has_all_testaments() => self.say_goodbye_to_all(now),
             Drain::Goodbye { end } if self.peers.count() == 0 => {
                 self.timers.cancel(end, Timer::DrainEnd);
                 self.drain = Drain::Done;
@@ -642,6 +657,15 @@ fn refuse(cx: &mut Context<'_>, key: PeerKey, message: &Message<'_>, refusal: Re
                 cx.refuse(key, message.code(), request, refusal);
             }
         }
+    }
+}
+
+/// What breaks the protocol in octets that are no message.
+#[cold]
+fn undecodable(error: DecodeError) -> Violation {
+    match error {
+        DecodeError::BjData => Violation::BjData,
+        _ => Violation::Undecodable,
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Timer {
     },
     /// The shutdown no longer waits for open calls.
     DrainCalls,
+    /// The shutdown no longer waits for the testaments of other shards.
+    DrainTestaments,
     /// The shutdown no longer waits for anybody.
     DrainEnd,
     /// The peer's answer to our last words is late.

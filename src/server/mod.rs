@@ -27,7 +27,7 @@ use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle, available_parallelism};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam::channel::{Sender, unbounded};
 use crossbeam::utils::CachePadded;
@@ -102,7 +102,13 @@ impl Server {
         let (polls, mailboxes) = mailboxes(shards, &limits)?;
         let bridge = bridge(&settings, &mailboxes, &waker)?;
         let errands = bridge.as_ref().map(Bridge::errands);
-        let workers = workers(&Router::new(settings, shards, clock()), polls, &mailboxes, &waker, &errands)?;
+        let workers = workers(
+            &Router::new(settings, shards, Clock::new(Instant::now(), since_epoch())),
+            polls,
+            &mailboxes,
+            &waker,
+            &errands,
+        )?;
         let (commands, received) = unbounded();
         let acceptor = Acceptor::new(poll, listeners, signals, received, mailboxes, errands, limits)
             .map_err(system("an event queue"))?;
@@ -176,10 +182,9 @@ fn bind(addresses: &[Address]) -> Result<Vec<(Listener, ListenerIndex)>, StartEr
     Ok(listeners)
 }
 
-fn clock() -> Clock {
-    // A machine whose clock stands before 1970 has no better idea than that.
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Clock { instant: Instant::now(), since_epoch }
+/// What time it is in the world. A machine whose clock stands before 1970 has no better idea than that.
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// An event queue and a mailbox that wakes it, for each worker.

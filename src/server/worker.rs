@@ -18,9 +18,11 @@ use mio::{Events, Poll, Token, Waker};
 use super::connection::{Arrival, Connection, Connections, HandedOver, Input, Stage};
 use super::farewell::Farewells;
 use super::mailbox::{BridgeErrand, Errand, Errands, Mailboxes};
+use super::since_epoch;
 use crate::counters::Counters;
 use crate::error::CloseReason;
 use crate::limits::Limits;
+use crate::router::clock::FOLLOW_EVERY;
 use crate::router::{Closing, Letter, PeerKey, Shard, ShardIndex};
 
 /// The token of the worker's waker; connections use the index of their key.
@@ -47,6 +49,8 @@ pub struct Worker {
     /// Who serves the connections of long-poll clients, if anybody does.
     bridge: Option<Arc<Errands<BridgeErrand>>>,
     limits: Limits,
+    /// When the shard is to be told the world's time again.
+    clock_due: Option<Instant>,
     poll: Poll,
     connections: Connections,
     read_buffer: Box<[u8]>,
@@ -87,6 +91,7 @@ impl Worker {
             acceptor,
             bridge,
             limits,
+            clock_due: None,
             poll,
             connections: Connections::default(),
             read_buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
@@ -120,6 +125,10 @@ impl Worker {
     /// False if the worker is to end.
     fn turn(&mut self, events: &Events, now: Instant) -> bool {
         self.unposted = false;
+        if self.clock_due.is_none_or(|due| now >= due) {
+            self.shard.clock().follow(now, since_epoch());
+            self.clock_due = Some(now + FOLLOW_EVERY);
+        }
         for event in events {
             // The waker's token is beyond every slot: what it announces is looked for in every turn anyway.
             self.connections.note(event);

@@ -7,7 +7,7 @@
 use std::num::NonZeroU32;
 
 use super::uri::MatchPolicy;
-use super::value::{Value, forwarded};
+use super::value::{RETAIN_CLEAR, Value, forwarded};
 
 /// A known option had a value that is not acceptable; the key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +30,8 @@ pub struct PublishOptions {
     pub disclose_me: bool,
     /// The event is kept for those who subscribe later (advanced profile, "Event Retention").
     pub retain: bool,
+    /// What is kept for them is forgotten. This router's own option, named by the rule for those.
+    pub retain_clear: bool,
     /// Some of the lists that say who may get the event are there (advanced profile, "Subscriber Black- and
     /// Whitelisting"). The lists themselves are read by who needs them.
     pub restricted: bool,
@@ -44,6 +46,7 @@ impl Default for PublishOptions {
             exclude_me: true,
             disclose_me: false,
             retain: false,
+            retain_clear: false,
             restricted: false,
             custom: false,
         }
@@ -57,6 +60,7 @@ impl Options for PublishOptions {
             "exclude_me" => self.exclude_me = bool(value, "exclude_me")?,
             "disclose_me" => self.disclose_me = bool(value, "disclose_me")?,
             "retain" => self.retain = bool(value, "retain")?,
+            RETAIN_CLEAR => self.retain_clear = bool(value, RETAIN_CLEAR)?,
             "exclude" | "exclude_authid" | "exclude_authrole" | "eligible" | "eligible_authid"
             | "eligible_authrole" => self.restricted = true,
             _ => self.custom |= forwarded(key),

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use super::id::ID_MAX;
+
 /// The serializers, in the order of their RawSocket numbers (advanced profile, "RawSocket Transport").
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Serializer {
@@ -100,6 +102,17 @@ impl<'a> Value<'a> {
     pub fn text(text: &'a str) -> Value<'a> {
         Value::Text(Cow::Borrowed(text))
     }
+
+    /// An identifier among arguments and options: an integer from 1 to 2^53 (basic profile, "IDs"), or a float that is
+    /// one. Libraries in JavaScript write integers above 2^32 so, and identifiers that are drawn at random are.
+    pub fn id(&self) -> Option<u64> {
+        let id = match self {
+            Value::Unsigned(id) => *id,
+            Value::Float(id) if id.fract() == 0.0 && (1.0..=ID_MAX as f64).contains(id) => *id as u64,
+            _ => return None,
+        };
+        (1..=ID_MAX).contains(&id).then_some(id)
+    }
 }
 
 /// A list: checked bytes, or values to be written.
@@ -145,10 +158,15 @@ fn custom_attribute(key: &str) -> bool {
     key.len() >= 4 && key[0] == b'_' && key.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
 }
 
+/// The option of a PUBLISH by which its topic forgets what it retains. It has the name of a custom attribute, and is
+/// for the router.
+pub const RETAIN_CLEAR: &str = "_retain_clear";
+
 /// True for keys of options and details that travel on to the receiver: custom attributes, and what says how a payload
 /// is to be read that the router does not look into (advanced profile, "Payload Passthru Mode").
 pub fn forwarded(key: &str) -> bool {
-    custom_attribute(key) || matches!(key, "ppt_scheme" | "ppt_serializer" | "ppt_cipher" | "ppt_keyid")
+    custom_attribute(key) && key != RETAIN_CLEAR
+        || matches!(key, "ppt_scheme" | "ppt_serializer" | "ppt_cipher" | "ppt_keyid")
 }
 
 /// Application payload: the arguments and keyword arguments at the end of a message, as checked bytes that stand just

@@ -195,3 +195,16 @@ fn what_changes_others_is_granted_where_the_operator_says_so() {
     assert!(stderr.contains("wamp.error.not_authorized"), "{stderr}");
     assert_eq!(kill(&Router::start_with(&["--realm", "a.b", "--administer"]), "a.b"), granted);
 }
+
+#[test]
+fn a_call_in_parts_is_refused_in_words() {
+    let router = Router::start();
+    let url = router.websocket();
+    let (code, _, complaint) = fanwire(&["call", "com.a", "-o", "progress=true", "--url", &url]);
+    assert_eq!(code, 2);
+    assert!(complaint.contains("sends a call in one part"), "{complaint}");
+    let refused = ["call", "com.a", "-o", "ppt_scheme=x_own", "-o", "progress=false", "--url", &url];
+    let (code, _, complaint) = fanwire(&refused);
+    assert_eq!(code, 1);
+    assert!(complaint.contains("wamp.error.no_such_procedure"), "{complaint}");
+}

@@ -152,3 +152,27 @@ fn the_environment_names_router_realm_and_serializer() {
     assert_eq!(code, 4, "{stderr}");
     assert!(stderr.contains("wamp.error.no_such_realm"), "{stderr}");
 }
+
+#[test]
+fn whether_a_publication_is_acknowledged_may_be_an_option() {
+    let router = Router::start();
+    let url = router.websocket();
+    let publish = |options: &[&str]| fanwire(&[&["pub", "com.a", "--url", &url][..], options].concat());
+    let (code, said, _) = publish(&["-o", "acknowledge=true"]);
+    assert_eq!((code, said.trim().parse::<u64>().is_ok()), (0, true), "{said}");
+    assert_eq!(publish(&["--ack", "-o", "acknowledge=false"]), (0, String::new(), String::new()));
+    let (code, _, complaint) = publish(&["-o", "acknowledge=7"]);
+    assert_eq!(code, 2);
+    assert!(complaint.contains("`acknowledge` is true or false, not `7`"), "{complaint}");
+}
+
+#[test]
+fn payload_that_nobody_looks_into_is_published_and_shown_with_its_scheme() {
+    let router = Router::start();
+    let url = router.websocket();
+    let mut subscriber = Running::ready(&["sub", "com.a", "--json", "--count", "1", "--url", &url]);
+    let publish = ["pub", "com.a", r#""\u0000/w==""#, "-o", "ppt_scheme=x_own", "--ack", "--url", &url];
+    assert_eq!(fanwire(&publish).0, 0);
+    let event: Value = serde_json::from_str(&subscriber.line().unwrap()).unwrap();
+    assert_eq!((&event["args"], &event["details"]["ppt_scheme"]), (&json!(["\0/w=="]), &json!("x_own")));
+}

@@ -2,16 +2,29 @@
 //!
 //! `advanced.py` and `advanced.js` report on the checks under these names.
 
+use std::sync::mpsc::channel;
+use std::time::Instant;
+
+use crate::process::{Process, hear};
 use crate::router::Router;
 use crate::{node, python, scenario};
 
 const SHARDS: usize = 2;
 
 /// Every feature with its checks.
-const FEATURES: [(&str, &[&str]); 8] = [
+const FEATURES: [(&str, &[&str]); 9] = [
     (
         "progressive_results",
         &["parts_come_before_the_result", "parts_only_where_they_are_asked_for", "an_error_ends_the_parts"],
+    ),
+    (
+        "with_python",
+        &[
+            "parts_come_before_the_result",
+            "parts_only_where_they_are_asked_for",
+            "an_error_ends_the_parts",
+            "the_last_retained_event_comes_first",
+        ],
     ),
     ("canceling", &["the_callee_is_interrupted", "the_caller_is_told", "both_go_on"]),
     ("call_timeouts", &["a_call_of_nobody_times_out"]),
@@ -61,6 +74,23 @@ fn passes_node(library: &str, feature: &'static str, serializer: &str) {
     scenario::passes_all(&checks(feature), feature, &mut command, &NODE_UNABLE);
 }
 
+/// JavaScript calls and subscribes; Python answers and publishes.
+fn passes_node_with_python(library: &str, serializer: &str) {
+    let (Some(mut python), Some(mut node)) = (python::script("advanced.py"), node::script("advanced.js"))
+    else {
+        return;
+    };
+    let router = Router::start(SHARDS);
+    let prefix = format!("com.example.{library}.{serializer}.with_python");
+    python.args([&router.rawsocket_url(), "cbor", &prefix, "partner"]);
+    let (speaker, listener) = channel();
+    let partner = Process::start("partner", &mut python, speaker);
+    let ready = hear(&listener, Instant::now() + scenario::SCENARIO_PATIENCE).and_then(|said| said.line);
+    assert!(ready.is_some(), "the partner is not there\n{}", partner.complaints());
+    node.args([library, &router.websocket_url(), serializer, &prefix, "with_python"]);
+    scenario::passes_all(&checks("with_python"), "with_python", &mut node, &[]);
+}
+
 /// wampy.js does not send the option `retain`.
 fn with_all(feature: &'static str) {
     passes_python(feature, Router::websocket_url, "msgpack");
@@ -76,6 +106,14 @@ fn with_all(feature: &'static str) {
 fn progressive_results() {
     passes_python("progressive_results", Router::websocket_url, "msgpack");
     passes_python("progressive_results", Router::rawsocket_url, "json");
+}
+
+#[test]
+fn progressive_results_and_retained_events_from_python() {
+    passes_node_with_python("autobahn", "json");
+    passes_node_with_python("autobahn", "msgpack");
+    passes_node_with_python("wampy", "json");
+    passes_node_with_python("wampy", "cbor");
 }
 
 #[test]

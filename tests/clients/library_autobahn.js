@@ -1,9 +1,12 @@
 // autobahn-js behind the few verbs of `scenario.js`.
 //
+// A URL of http:// is that of the long-poll transport, which has one serializer.
+//
 // A peer publishes, calls and answers with `{args, kwargs}`; a failed request rejects with `{uri, args, kwargs}`.
 
 'use strict';
 
+require('./browser.js');
 const autobahn = require('autobahn');
 const serializers = require('autobahn/lib/serializer.js');
 
@@ -16,7 +19,7 @@ const SERIALIZERS = {
 exports.connect = (url, serializer, realm) => new Promise((resolve, reject) => {
   let closed;
   const connection = new autobahn.Connection({
-    transports: [{ type: 'websocket', url, serializers: [new SERIALIZERS[serializer]()] }],
+    transports: [transport(url, serializer)],
     realm,
     max_retries: 0,
     // Errors that a callee raises on purpose are no news.
@@ -30,6 +33,11 @@ exports.connect = (url, serializer, realm) => new Promise((resolve, reject) => {
   };
   connection.open();
 });
+
+function transport(url, serializer) {
+  if (url.startsWith('http:')) return { type: 'longpoll', url };
+  return { type: 'websocket', url, serializers: [new SERIALIZERS[serializer]()] };
+}
 
 class Peer {
   constructor(connection, session, closed) {
@@ -66,9 +74,11 @@ class Peer {
     return this.begin(procedure, payload, options).result;
   }
 
-  // A call that can be canceled: `{result, cancel}`.
-  begin(procedure, { args, kwargs }, options) {
-    const call = this.session.call(procedure, args, kwargs, options);
+  // A call that can be canceled: `{result, cancel}`. With `onPart` its result may come in parts.
+  begin(procedure, { args, kwargs }, options, onPart) {
+    const asked = onPart ? { ...options, receive_progress: true } : options;
+    const call = this.session.call(procedure, args, kwargs, asked);
+    if (onPart) call.then(undefined, () => {}, (part) => onPart(payloadOf(part)));
     return { result: refusing(call).then(payloadOf), cancel: (mode) => call.cancel({ mode }) };
   }
 

@@ -52,8 +52,9 @@ class Peer {
     return this.begin(procedure, payload, options).result;
   }
 
-  begin(procedure, payload, options) {
-    const call = this.wampy.call(procedure, sent(payload), options);
+  begin(procedure, payload, options, onPart) {
+    const asked = onPart ? { ...options, progress_callback: (part) => onPart(received(part)) } : options;
+    const call = this.wampy.call(procedure, sent(payload), asked);
     const { reqId } = this.wampy.getOpStatus();
     return { result: refusing(call).then(received), cancel: (mode) => this.wampy.cancel(reqId, { mode }) };
   }

@@ -6,7 +6,8 @@
 //! installed by the tests (`install.rs`), pinned by `requirements.txt` and `package.json`.
 //!
 //! Each test starts a router of its own on a free port. `FANWIRE_TEST_URL=ws://host:port/ws` has them use one that runs
-//! already, of any make, which must offer `realm1` to anonymous clients there, with RawSocket on the same port.
+//! already, of any make, which must offer `realm1` to anonymous clients there, with RawSocket on the same port, and
+//! long-poll at `/lp`.
 
 mod advanced;
 mod cross;

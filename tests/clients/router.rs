@@ -15,7 +15,7 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// A router that listens; its end is the end of this value.
 pub struct Router {
-    /// `host:port`, where both WebSocket and RawSocket are spoken.
+    /// `host:port`, where WebSocket, RawSocket and long-poll are spoken.
     address: String,
     /// Kept for its end only, as are the following.
     _process: Option<Process>,
@@ -50,6 +50,11 @@ impl Router {
     /// Where it speaks RawSocket, in the form that autobahn-python uses.
     pub fn rawsocket_url(&self) -> String {
         format!("rs://{}", self.address)
+    }
+
+    /// Where it speaks long-poll.
+    pub fn longpoll_url(&self) -> String {
+        format!("http://{}/lp", self.address)
     }
 
     fn running(url: &str) -> Router {

@@ -7,7 +7,8 @@ use fanwire::error::{CloseReason, Violation};
 use fanwire::wamp::Serializer;
 use serde_json::json;
 
-use crate::wire::{Client, KINDS, Kind, Wire, client_frame, everywhere};
+use crate::announced;
+use crate::wire::{Client, KINDS, Kind, Wire, client_frame, everywhere, everywhere_with, head};
 
 fn closed(wire: &Wire, reason: CloseReason) -> u64 {
     wire.shards.iter().filter_map(|shard| shard.counters().closed.get(&reason).copied()).sum()
@@ -294,28 +295,137 @@ fn who_has_ended_its_side_gets_what_was_queued_and_no_more() {
     });
 }
 
+/// A callee of `com.example.silent`, which cannot be interrupted unless `told` when a call is given up.
+fn silent(wire: &mut Wire, told: bool) -> Client {
+    let roles = format!(r#"{{"callee":{{"features":{{"call_canceling":{told}}}}}}}"#);
+    let (callee, _) = wire.join_with(KINDS[1], &roles);
+    wire.ask(callee, r#"[64,1,{},"com.example.silent"]"#);
+    callee
+}
+
+/// Gives a call up that the callee has, by CANCEL with a mode, or by leaving.
+fn give_up(wire: &mut Wire, caller: Client, mode: &str) {
+    match mode {
+        "leave" => wire.reset(caller),
+        mode => assert_eq!(wire.ask(caller, &format!(r#"[49,1,{{"mode":"{mode}"}}]"#))[0], 8),
+    }
+}
+
 #[test]
-fn calls_that_were_given_up_take_no_room_from_others() {
-    for mode in ["skip", "kill", "killnowait", "leave"] {
+fn calls_that_were_given_up_take_no_room_from_others_if_the_callee_was_told() {
+    for mode in ["killnowait", "leave"] {
         let mut wire =
             Wire::with(2, KINDS[1], |settings| settings.limits.invocations_open_per_session_max = 2);
-        let callee = wire.connect();
-        wire.ask(callee, r#"[1,"realm1",{"roles":{"callee":{}}}]"#);
-        wire.ask(callee, r#"[64,1,{},"com.example.silent"]"#);
-        for _ in 0..3 {
+        let callee = silent(&mut wire, true);
+        for invocation in 1..=3 {
             let (caller, _) = wire.join();
             wire.send(caller, r#"[48,1,{},"com.example.silent"]"#);
             assert_eq!(wire.receive_one(callee)[0], 68, "{mode}");
-            match mode {
-                "leave" => wire.reset(caller),
-                mode => assert_eq!(wire.ask(caller, &format!(r#"[49,1,{{"mode":"{mode}"}}]"#))[0], 8),
-            }
+            give_up(&mut wire, caller, mode);
+            assert_eq!(head(&wire.receive_one(callee), 2), json!([69, invocation]));
         }
         // Answers that come after all are nobody's.
         wire.send(callee, "[70,2,{}]");
         assert!(!wire.ended(callee));
         wire.finish();
     }
+}
+
+#[test]
+fn calls_that_were_given_up_take_room_until_they_are_answered_if_the_callee_was_not_told() {
+    for (mode, told) in
+        [("skip", true), ("skip", false), ("kill", false), ("killnowait", false), ("leave", false)]
+    {
+        let mut wire =
+            Wire::with(2, KINDS[1], |settings| settings.limits.invocations_open_per_session_max = 2);
+        let callee = silent(&mut wire, told);
+        for _ in 0..2 {
+            let (caller, _) = wire.join();
+            wire.send(caller, r#"[48,1,{},"com.example.silent"]"#);
+            assert_eq!(wire.receive_one(callee)[0], 68, "{mode}");
+            give_up(&mut wire, caller, mode);
+        }
+        let (caller, _) = wire.join();
+        let error = wire.ask(caller, r#"[48,1,{},"com.example.silent"]"#);
+        assert_eq!(head(&error, 5), json!([8, 48, 1, {}, "wamp.error.unavailable"]));
+        wire.send(callee, "[70,1,{}]");
+        wire.send(caller, r#"[48,2,{},"com.example.silent"]"#);
+        assert_eq!(wire.receive_one(callee)[1], 3, "its answer is nobody's, and has made room");
+        wire.finish();
+    }
+}
+
+#[test]
+fn a_callee_with_as_many_open_as_may_be_is_passed_over() {
+    everywhere_with(
+        |settings| settings.limits.invocations_open_per_session_max = 2,
+        |mut wire| {
+            let caller = announced::join(&mut wire);
+            let callees = [announced::join(&mut wire), announced::join(&mut wire)];
+            for callee in callees {
+                announced::register(&mut wire, callee, r#"{"invoke":"first"}"#, "com.example.shared");
+            }
+            for request in 1..=4 {
+                wire.send(caller, &format!(r#"[48,{request},{{}},"com.example.shared"]"#));
+            }
+            assert_eq!(callees.map(|callee| wire.receive(callee).len()), [2, 2]);
+            let error = wire.ask(caller, r#"[48,5,{},"com.example.shared"]"#);
+            assert_eq!(head(&error, 5), json!([8, 48, 5, {}, "wamp.error.unavailable"]));
+            wire.finish();
+        },
+    );
+}
+
+/// Calls `mine` with arguments of so many octets.
+fn fill(wire: &mut Wire, selfish: Client, sizes: &[(usize, u64)]) {
+    let mut request = 1;
+    for (size, times) in sizes {
+        for _ in 0..*times {
+            request += 1;
+            wire.send(selfish, &format!(r#"[48,{request},{{}},"mine",["{}"]]"#, "x".repeat(*size)));
+            wire.receive(selfish);
+        }
+    }
+}
+
+#[test]
+fn one_session_does_not_take_all_the_room_for_calls_that_wait() {
+    const SIZES: &[(usize, u64)] = &[(10_000, 10), (1_000, 10), (0, 400)];
+    for (calls, bytes) in [(100, 1 << 20), (1_000, 60_000)] {
+        let mut wire = Wire::with(2, KINDS[1], |settings| {
+            settings.limits.calls_waiting_per_realm_max = calls;
+            settings.limits.call_bytes_waiting_per_realm_max = bytes;
+        });
+        let (selfish, caller, callee) =
+            (announced::join(&mut wire), announced::join(&mut wire), announced::join(&mut wire));
+        announced::register(&mut wire, selfish, r#"{"concurrency":1}"#, "mine");
+        announced::register(&mut wire, callee, r#"{"concurrency":1}"#, "com.example.work");
+        fill(&mut wire, selfish, SIZES);
+        for request in 1..=10 {
+            wire.send(caller, &format!(r#"[48,{request},{{}},"com.example.work"]"#));
+        }
+        assert_eq!(wire.receive(caller), [] as [serde_json::Value; 0]);
+        assert_eq!(wire.receive(callee).len(), 1);
+        wire.finish();
+    }
+}
+
+#[test]
+fn one_session_does_not_take_all_the_room_for_what_is_kept() {
+    let mut wire = Wire::with(2, KINDS[1], |settings| settings.limits.call_kept_bytes_max = 60_000);
+    let (selfish, also) = (announced::join(&mut wire), announced::join(&mut wire));
+    let (caller, callee) = (announced::join(&mut wire), announced::join(&mut wire));
+    for client in [selfish, also] {
+        announced::register(&mut wire, client, r#"{"invoke":"first"}"#, "mine");
+    }
+    announced::register(&mut wire, callee, "{}", "com.example.work");
+    fill(&mut wire, selfish, &[(10_000, 10), (1_000, 30), (0, 100)]);
+    for request in 1..=5 {
+        wire.send(caller, &format!(r#"[48,{request},{{"progress":true}},"com.example.work"]"#));
+    }
+    assert_eq!(wire.receive(caller), [] as [serde_json::Value; 0]);
+    assert_eq!(wire.receive(callee).len(), 5);
+    wire.finish();
 }
 
 #[test]

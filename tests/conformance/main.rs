@@ -3,6 +3,7 @@
 
 mod announced;
 mod canceling;
+mod chaos;
 mod disclosure;
 mod history;
 mod limits;

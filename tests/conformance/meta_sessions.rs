@@ -366,3 +366,56 @@ fn rounds_count_among_the_open_calls() {
     assert_eq!(wire.ask(client, r#"[48,3,{},"wamp.session.kill_all"]"#), json!([50, 3, {}, [0]]));
     wire.finish();
 }
+
+/// What one session says of another must not keep others from looking at it.
+#[test]
+fn details_that_cannot_be_shown_to_everybody_are_refused() {
+    let mut wire = Wire::new(1, Kind::RawSocket(Serializer::MessagePack));
+    let (client, session) = wire.join();
+    let json = wire.join_as(Kind::RawSocket(Serializer::Json));
+    // [48, 1, {}, "wamp.session.modify_details", [session, {"x": {bin"a": 1}}]]
+    let mut call = b"\x95\x30\x01\x80\xbbwamp.session.modify_details\x92\xcf".to_vec();
+    call.extend_from_slice(&session.to_be_bytes());
+    call.extend_from_slice(b"\x81\xa1x\x81\xc4\x01a\x01");
+    wire.send_message_bytes(client, &call);
+    assert_eq!(wire.receive_one(client)[4], "wamp.error.invalid_argument");
+    let shown = wire.ask(json, &format!(r#"[48,1,{{}},"wamp.session.get",[{session}]]"#));
+    assert_eq!(shown[0], 50, "{shown}");
+    assert_eq!(shown[3][0].get("x"), None);
+    wire.finish();
+}
+
+/// The reason is what the killer has said, even if the message is too long.
+#[test]
+fn a_message_too_long_for_its_receiver_does_not_change_the_reason() {
+    let mut wire = Wire::new(1, Kind::RawSocket(Serializer::Json));
+    let small = wire.join_taking(0);
+    let (killer, _) = wire.join();
+    let message = "x".repeat(600);
+    let call = format!(
+        r#"[48,1,{{}},"wamp.session.kill_all",[],{{"reason":"com.example.enough","message":"{message}"}}]"#
+    );
+    assert_eq!(wire.ask(killer, &call), json!([50, 1, {}, [1]]));
+    assert_eq!(wire.receive_one(small), json!([6, {}, "com.example.enough"]));
+    wire.finish();
+}
+
+/// Libraries in JavaScript write integers above 2^32 so.
+#[test]
+fn identifiers_may_be_written_as_floats() {
+    everywhere(|mut wire| {
+        let (asker, _) = wire.join();
+        let (other, session) = wire.join();
+        let id = wire.ask(other, r#"[32,1,{},"a"]"#)[2].clone();
+        for (request, call) in (1..).zip([
+            format!(r#""wamp.session.get",[{session}.0]"#),
+            format!(r#""wamp.subscription.get",[{id}.0]"#),
+            format!(r#""wamp.subscription.remove_subscriber",[{id},{session}.0]"#),
+            format!(r#""wamp.session.kill",[{session}.0]"#),
+        ]) {
+            let answer = wire.ask(asker, &format!("[48,{request},{{}},{call}]"));
+            assert_eq!(answer[0], 50, "{call}: {answer}");
+        }
+        wire.finish();
+    });
+}

@@ -307,6 +307,23 @@ fn a_part_that_the_caller_does_not_take_ends_the_call_for_both() {
 }
 
 #[test]
+fn a_part_with_attributes_that_mean_nothing_ends_the_call_for_both() {
+    everywhere(|mut wire| {
+        let (caller, callee) = pair(&mut wire, (KINDS[3], &several(true)), (KINDS[1], SEVERAL));
+        wire.send(caller, r#"[48,1,{"receive_progress":true},"a"]"#);
+        assert_eq!(wire.receive_one(callee)[0], 68);
+        wire.send(callee, r#"[70,1,{"progress":true,"ppt_keyid":"k"},[1]]"#);
+        let error = wire.receive_one(caller);
+        assert_eq!(head(&error, 5), json!([8, 48, 1, {}, "wamp.error.invalid_argument"]));
+        let interrupt = json!([69, 1, {"mode": "killnowait", "reason": "wamp.error.invalid_argument"}]);
+        assert_eq!(wire.receive_one(callee), interrupt);
+        wire.send(callee, r#"[70,1,{"progress":true},[2]]"#);
+        assert!(wire.receive(caller).is_empty() && wire.receive(callee).is_empty());
+        wire.finish();
+    });
+}
+
+#[test]
 fn who_is_unavailable_may_say_so_in_words_that_only_a_caller_with_the_mode_would_get() {
     everywhere(|mut wire| {
         let shared = r#"[64,1,{"invoke":"first"},"a"]"#;

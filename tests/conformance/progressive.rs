@@ -314,6 +314,22 @@ fn request_ids_that_go_on_with_nothing_are_violations() {
     }
 }
 
+/// Whether it has a callee or waits for one: a call without parts has no further one.
+#[test]
+fn the_request_id_of_a_call_that_waits_is_taken() {
+    everywhere(|mut wire| {
+        let (caller, callee) = (join(&mut wire), join(&mut wire));
+        register(&mut wire, callee, r#"{"concurrency":1}"#, "com.example.slow");
+        open(&mut wire, (caller, callee), r#"{"progress":true}"#);
+        for _ in 0..2 {
+            wire.send(caller, r#"[48,2,{},"com.example.slow"]"#);
+        }
+        let abort = wire.receive_one(caller);
+        assert_eq!((&abort[0], &abort[2]), (&json!(3), &json!("wamp.error.protocol_violation")));
+        wire.finish();
+    });
+}
+
 #[test]
 fn a_caller_must_have_announced_that_it_sends_parts() {
     everywhere(|mut wire| {
@@ -378,7 +394,7 @@ fn a_part_with_wrong_options_ends_the_call() {
 
 #[test]
 fn what_is_kept_of_calls_in_parts_is_bounded() {
-    let mut wire = Wire::with(2, KINDS[1], |settings| settings.limits.call_kept_bytes_max = 2_000);
+    let mut wire = Wire::with(2, KINDS[1], |settings| settings.limits.call_kept_bytes_max = 3_500);
     let (caller, callee) = pair(&mut wire);
     let part = |request: u64| format!(r#"[48,{request},{{"progress":true}},"com.example.slow"]"#);
     for request in 1..=3 {

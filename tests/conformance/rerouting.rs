@@ -170,7 +170,7 @@ fn the_less_busy_of_the_others_is_asked() {
 }
 
 #[test]
-fn who_is_unavailable_is_free_for_those_who_wait_and_who_is_busy_is_not_available() {
+fn who_is_unavailable_is_free_for_those_who_wait_and_who_is_busy_is_waited_for() {
     everywhere(|mut wire| {
         let (one, two) = (join(&mut wire), join(&mut wire));
         let callees = callees(&mut wire, r#"{"invoke":"first","concurrency":1}"#, 2);
@@ -179,20 +179,103 @@ fn who_is_unavailable_is_free_for_those_who_wait_and_who_is_busy_is_not_availabl
             assert_eq!(asked(&mut wire, &callees, request), (request as usize - 1, 1));
         }
         call(&mut wire, two, 1, "{}");
-        assert!(wire.receive(two).is_empty());
-        // The one that waits gets the callee that says it is unavailable for another; it may say so again.
+        // The one that waits gets the callee that says it is unavailable for another, which waits for the other one.
         declines(&mut wire, callees[0], 1);
-        assert_eq!(head(&wire.receive_one(one), 5), error(1, "wamp.error.no_available_callee"));
         assert_eq!(asked(&mut wire, &callees, 1), (0, 2));
-        // The other one is free by now.
-        wire.send(callees[1], "[70,1,{}]");
-        assert_eq!(wire.receive_one(one), json!([50, 2, {}]));
         declines(&mut wire, callees[0], 2);
-        assert_eq!(asked(&mut wire, &callees, 1), (1, 2));
-        wire.send(callees[1], "[70,2,{}]");
-        assert_eq!(wire.receive_one(two), json!([50, 1, {}]));
+        assert!(wire.receive(callees[0]).is_empty(), "both are for the other only");
+        assert!(wire.receive(one).is_empty() && wire.receive(two).is_empty());
+        for (caller, request, invocation) in [(one, 2, 1), (one, 1, 2), (two, 1, 3)] {
+            wire.send(callees[1], &format!("[70,{invocation},{{}}]"));
+            assert_eq!(wire.receive_one(caller), json!([50, request, {}]));
+            wire.receive(callees[1]);
+        }
         wire.finish();
     });
+}
+
+#[test]
+fn one_that_declines_everything_leaves_the_line_to_the_others() {
+    everywhere(|mut wire| {
+        let caller = join(&mut wire);
+        let callees = callees(&mut wire, r#"{"invoke":"roundrobin","concurrency":1}"#, 2);
+        for request in 1..=10 {
+            call(&mut wire, caller, request, "{}");
+        }
+        // One declines whatever it gets; the other answers one by one.
+        let mut answered = 0;
+        while answered < 10 {
+            let declined = wire.receive(callees[0]);
+            for invocation in &declined {
+                declines(&mut wire, callees[0], invocation[1].as_u64().unwrap());
+            }
+            if declined.is_empty() {
+                let invocation = wire.receive_one(callees[1]);
+                wire.send(callees[1], &format!("[70,{},{{}}]", invocation[1]));
+                assert_eq!(wire.receive_one(caller)[0], 50);
+                answered += 1;
+            }
+        }
+        wire.finish();
+    });
+}
+
+/// It waits for somebody who may never come, as far as its caller is concerned.
+#[test]
+fn a_call_that_was_declined_and_waits_may_be_given_up() {
+    for how in ["cancel", "timeout", "leave", "unregister"] {
+        everywhere(|mut wire| {
+            let (caller, patient) = (join(&mut wire), join(&mut wire));
+            let callees = callees(&mut wire, r#"{"invoke":"first","concurrency":1}"#, 2);
+            call(&mut wire, caller, 1, r#"{"timeout":1000}"#);
+            assert_eq!(asked(&mut wire, &callees, 1), (0, 1));
+            // The other is busy while the first declines.
+            call(&mut wire, patient, 1, "{}");
+            assert_eq!(asked(&mut wire, &callees, 1), (1, 1));
+            declines(&mut wire, callees[0], 1);
+            assert!(wire.receive(caller).is_empty());
+            let uri = match how {
+                "cancel" => {
+                    wire.send(caller, "[49,1,{}]");
+                    "wamp.error.canceled"
+                }
+                "timeout" => {
+                    wire.sleep(std::time::Duration::from_millis(1_000));
+                    "wamp.error.timeout"
+                }
+                "unregister" => {
+                    wire.send(callees[0], "[66,2,1]");
+                    wire.send(callees[1], "[66,2,1]");
+                    "wamp.error.no_available_callee"
+                }
+                _ => {
+                    wire.reset(caller);
+                    ""
+                }
+            };
+            if how != "leave" {
+                assert_eq!(head(&wire.receive_one(caller), 5), error(1, uri), "{how}");
+            }
+            wire.finish();
+        });
+    }
+}
+
+#[test]
+fn who_comes_after_the_call_is_asked_when_the_only_one_declines() {
+    for options in [r#"{"invoke":"roundrobin"}"#, r#"{"invoke":"first","concurrency":1}"#] {
+        everywhere(|mut wire| {
+            let caller = join(&mut wire);
+            let mut callees = callees(&mut wire, options, 1);
+            call(&mut wire, caller, 1, "{}");
+            assert_eq!(asked(&mut wire, &callees, 1), (0, 1));
+            callees.push(callee(&mut wire, options));
+            declines(&mut wire, callees[0], 1);
+            assert!(wire.receive(caller).is_empty());
+            assert_eq!(asked(&mut wire, &callees, 1), (1, 1));
+            wire.finish();
+        });
+    }
 }
 
 #[test]
@@ -287,7 +370,7 @@ fn a_call_in_parts_goes_elsewhere_only_before_its_second_part() {
 
 #[test]
 fn a_call_of_which_nothing_could_be_kept_goes_nowhere_else() {
-    let mut wire = Wire::with(2, KINDS[1], |settings| settings.limits.call_kept_bytes_max = 600);
+    let mut wire = Wire::with(2, KINDS[1], |settings| settings.limits.call_kept_bytes_max = 1_400);
     let caller = join(&mut wire);
     let callees = callees(&mut wire, r#"{"invoke":"first"}"#, 2);
     for request in 1..=2 {

@@ -109,24 +109,110 @@ fn nobody_gets_what_it_would_not_have_got() {
 }
 
 #[test]
-fn a_retained_event_without_arguments_clears_its_topic() {
+fn an_event_without_arguments_is_retained_as_any_other() {
     everywhere(|mut wire| {
         let (publisher, _) = wire.join();
-        let (subscriber, _) = wire.join();
-        wire.ask(subscriber, r#"[32,1,{},"a"]"#);
-        for (request, empty) in [(1, ""), (3, ",[]"), (5, ",[],{}")] {
-            wire.send(publisher, &format!(r#"[16,{request},{{"retain":true}},"a",[1]]"#));
-            assert_eq!(retained(&wire), 1);
-            wire.send(publisher, &format!(r#"[16,{},{{"retain":true}},"a"{empty}]"#, request + 1));
-            assert_eq!(
-                (retained(&wire), wire.receive(subscriber).len()),
-                (0, 2),
-                "it is delivered as any other"
-            );
+        for (request, empty) in (1..).zip(["", ",[]", ",[],{}"]) {
+            let (subscriber, _) = wire.join();
+            wire.send(publisher, &format!(r#"[16,{request},{{"retain":true}},"a"{empty}]"#));
+            let (_, events) = get_retained(&mut wire, subscriber, 1, "exact", "a");
+            assert_eq!((events.len(), retained(&wire)), (1, 1), "{empty}");
+            wire.reset(subscriber);
         }
-        assert!(get_retained(&mut wire, subscriber, 2, "exact", "a").1.is_empty());
         wire.finish();
     });
+}
+
+#[test]
+fn a_topic_forgets_what_it_retains_if_it_is_told_to() {
+    everywhere(|mut wire| {
+        let (publisher, _) = wire.join();
+        let (subscriber, _, authid) = wire.join_named();
+        wire.ask(subscriber, r#"[32,1,{},"a"]"#);
+        let only = format!(r#""eligible_authid":["{authid}"]"#);
+        wire.send(publisher, r#"[16,1,{"retain":true},"a",[1]]"#);
+        wire.send(publisher, &format!(r#"[16,2,{{"retain":true,{only}}},"a",[2]]"#));
+        wire.receive(subscriber);
+        // With lists, only what has the same. It is delivered as any other, and the option stays here.
+        wire.send(publisher, &format!(r#"[16,3,{{"_retain_clear":true,"_tag":7,{only}}},"a",[3]]"#));
+        let event = wire.receive_one(subscriber);
+        assert_eq!((&event[3], &event[4]), (&json!({"_tag": 7}), &json!([3])));
+        assert_eq!(get_retained(&mut wire, subscriber, 2, "exact", "a").1[0][4], json!([1]));
+        wire.send(publisher, r#"[16,4,{"_retain_clear":true},"a",[4]]"#);
+        assert_eq!(wire.receive_one(subscriber)[4], json!([4]));
+        assert!(get_retained(&mut wire, subscriber, 3, "exact", "a").1.is_empty());
+        assert_eq!(retained(&wire), 0);
+        let error = wire.ask(publisher, r#"[16,5,{"_retain_clear":1,"acknowledge":true},"a"]"#);
+        assert_eq!(error[4], "wamp.error.invalid_argument");
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_publishers_own_event_does_not_hide_from_it_what_was_retained_before() {
+    everywhere(|mut wire| {
+        let (one, _) = wire.join();
+        let (two, _) = wire.join();
+        wire.send(one, r#"[16,1,{"retain":true},"a",["one"]]"#);
+        wire.send(two, r#"[16,1,{"retain":true},"a",["two"]]"#);
+        wire.send(two, r#"[16,2,{"retain":true},"a",["two again"]]"#);
+        assert_eq!(get_retained(&mut wire, two, 3, "exact", "a").1[0][4], json!(["one"]));
+        assert_eq!(get_retained(&mut wire, one, 2, "exact", "a").1[0][4], json!(["two again"]));
+        assert_eq!(retained(&wire), 2);
+        wire.finish();
+    });
+}
+
+#[test]
+fn who_would_have_got_a_later_event_does_not_get_an_older_one_as_the_last() {
+    everywhere(|mut wire| {
+        let (publisher, _) = wire.join();
+        let named: Vec<_> = (0..9).map(|_| wire.join_named()).collect();
+        wire.send(publisher, r#"[16,1,{"retain":true},"door",["open"]]"#);
+        for (request, (_, _, authid)) in (2..).zip(&named) {
+            let options = format!(r#"{{"retain":true,"eligible_authid":["{authid}"]}}"#);
+            wire.send(publisher, &format!(r#"[16,{request},{options},"door",["locked for you"]]"#));
+        }
+        assert!(get_retained(&mut wire, named[0].0, 1, "exact", "door").1.is_empty());
+        assert_eq!(
+            get_retained(&mut wire, named[1].0, 1, "exact", "door").1[0][4],
+            json!(["locked for you"])
+        );
+        wire.finish();
+    });
+}
+
+#[test]
+fn what_is_too_large_to_be_retained_costs_nobody_elses_events() {
+    let small = |settings: &mut Settings| settings.realms[0].retained_bytes_max = 4_096;
+    everywhere_with(small, |mut wire| {
+        let (publisher, _) = wire.join();
+        wire.send(publisher, r#"[16,1,{"retain":true},"sensor.a",[1]]"#);
+        wire.send(publisher, r#"[16,2,{"retain":true},"sensor.b",[2]]"#);
+        wire.send(publisher, &format!(r#"[16,3,{{"retain":true}},"sensor.b",["{}"]]"#, "x".repeat(5_000)));
+        assert_eq!(retained(&wire), 1, "what it replaces is gone");
+        let unkept: u64 = wire.shards.iter().map(|shard| shard.counters().publications_unkept).sum();
+        assert_eq!(unkept, 1);
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_realm_that_retains_nothing_does_not_say_that_it_does() {
+    for what in [0, 1, 2] {
+        let none = |settings: &mut Settings| match what {
+            0 => settings.realms[0].retained_count_max = 0,
+            1 => settings.realms[0].retained_bytes_max = 0,
+            _ => {}
+        };
+        let mut wire = Wire::with(1, KINDS[0], none);
+        let (client, welcome) = wire.join_with(KINDS[0], r#"{"publisher":{},"subscriber":{}}"#);
+        let announced = welcome["roles"]["broker"]["features"]["event_retention"] == true;
+        wire.send(client, r#"[16,1,{"retain":true,"exclude_me":false},"a",[1]]"#);
+        let kept = get_retained(&mut wire, client, 2, "exact", "a").1.len();
+        assert_eq!((announced, kept), (what == 2, usize::from(what == 2)));
+        wire.finish();
+    }
 }
 
 #[test]

@@ -253,28 +253,109 @@ fn who_waits_may_cancel_and_leave() {
 
 #[test]
 fn no_more_may_wait_than_the_limits_say() {
-    for (registration, realm, bytes) in [(2, 9, 1 << 20), (9, 2, 1 << 20), (9, 9, 600)] {
+    for (registration, realm, bytes) in [(2, 9, 1 << 20), (9, 3, 1 << 20), (9, 9, 800)] {
         let mut wire = Wire::with(2, KINDS[0], |settings| {
             settings.limits.calls_waiting_per_registration_max = registration;
             settings.limits.calls_waiting_per_realm_max = realm;
             settings.limits.call_bytes_waiting_per_realm_max = bytes;
         });
         let (callee, _) = worker(&mut wire, r#"{"concurrency":1}"#);
-        let (one, _) = wire.join();
-        let (two, _) = wire.join();
-        call(&mut wire, one, 1);
-        call(&mut wire, one, 2);
-        call(&mut wire, two, 1);
-        assert!(wire.receive(one).is_empty() && wire.receive(two).is_empty());
-        call(&mut wire, one, 3);
-        assert_eq!(head(&wire.receive_one(one), 5), error(3, "wamp.error.unavailable"));
+        let clients = [(); 4].map(|()| wire.join().0);
+        let [first, one, two, three] = clients;
+        for caller in [first, one, two] {
+            call(&mut wire, caller, 1);
+            assert!(wire.receive(caller).is_empty());
+        }
+        call(&mut wire, three, 1);
+        assert_eq!(head(&wire.receive_one(three), 5), error(1, "wamp.error.unavailable"));
         for invocation in 1..=3 {
             assert_eq!(wire.receive_one(callee)[1], invocation);
             wire.send(callee, &format!("[70,{invocation},{{}}]"));
         }
-        assert_eq!((wire.receive(one).len(), wire.receive(two).len()), (2, 1));
+        assert_eq!([first, one, two].map(|caller| wire.receive(caller).len()), [1; 3]);
         wire.finish();
     }
+}
+
+#[test]
+fn a_call_on_its_way_is_not_lost_when_its_callee_hands_over() {
+    for by_force in [false, true] {
+        let options = if by_force { "{}" } else { r#"{"invoke":"first"}"# };
+        for shards in 1..=3 {
+            let mut wire = Wire::new(shards, KINDS[0]);
+            let ((caller, _), (one, _)) = (wire.join(), worker(&mut wire, options));
+            let (two, _) = wire.join();
+            wire.send_without_letters(caller, &format!(r#"[48,1,{{}},"{PROCEDURE}",[1]]"#));
+            if by_force {
+                let force = r#"{"force_reregister":true}"#;
+                wire.send_without_letters(two, &format!(r#"[64,1,{force},"{PROCEDURE}"]"#));
+            } else {
+                wire.send_without_letters(two, &format!(r#"[64,1,{options},"{PROCEDURE}"]"#));
+                wire.send_without_letters(one, "[66,2,1]");
+            }
+            wire.settle();
+            assert!(wire.receive(caller).is_empty());
+            let invoked = [one, two]
+                .map(|callee| wire.receive(callee).iter().filter(|message| message[0] == 68).count());
+            assert_eq!(invoked.iter().sum::<usize>(), 1, "{invoked:?}");
+            wire.finish();
+        }
+    }
+}
+
+#[test]
+fn who_takes_its_own_registration_by_force_is_told_so() {
+    everywhere(|mut wire| {
+        let (callee, first) = revocable(&mut wire, "{}");
+        wire.send(callee, &format!(r#"[64,2,{{"force_reregister":true}},"{PROCEDURE}"]"#));
+        let reason = "registered anew by the session itself";
+        let revoked = json!([67, 0, {"registration": first, "reason": reason}]);
+        assert_eq!(wire.receive(callee), [json!([65, 2, first + 1]), revoked]);
+        wire.finish();
+    });
+}
+
+/// A callee that cannot be interrupted: it is told nothing when a call has taken too long, and does not stop.
+fn deaf(wire: &mut Wire, options: &str) -> Client {
+    let (callee, _) = announced::join_with(wire, &[], &[]);
+    announced::register(wire, callee, options, PROCEDURE);
+    callee
+}
+
+#[test]
+fn a_callee_that_was_not_told_is_busy_until_it_answers() {
+    everywhere(|mut wire| {
+        let caller = announced::join(&mut wire);
+        let callee = deaf(&mut wire, r#"{"concurrency":1}"#);
+        for request in 1..=5 {
+            call_with(&mut wire, caller, request, r#"{"timeout":10}"#);
+            wire.sleep(Duration::from_millis(10));
+            assert_eq!(head(&wire.receive_one(caller), 5), error(request, "wamp.error.timeout"));
+        }
+        assert_eq!(invoked(&mut wire, &[callee]), [(0, 1, 1)]);
+        call(&mut wire, caller, 6);
+        wire.send(callee, "[70,1,{}]");
+        assert_eq!(invoked(&mut wire, &[callee]), [(0, 2, 6)]);
+        assert!(wire.receive(caller).is_empty(), "what came too late is nobody's");
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_callee_that_hangs_is_not_the_least_busy() {
+    everywhere(|mut wire| {
+        let caller = announced::join(&mut wire);
+        let callees = [(); 2].map(|()| deaf(&mut wire, r#"{"invoke":"_leastopen"}"#));
+        // The first takes long over its one call, the second never answers.
+        call(&mut wire, caller, 1);
+        for request in 2..=20 {
+            call_with(&mut wire, caller, request, r#"{"timeout":10}"#);
+            wire.sleep(Duration::from_millis(10));
+        }
+        let counts: Vec<_> = callees.iter().map(|callee| wire.receive(*callee).len()).collect();
+        assert_eq!(counts, [10, 10], "nobody has answered");
+        wire.finish();
+    });
 }
 
 #[test]
@@ -651,4 +732,32 @@ fn each_callee_is_told_what_it_has_asked_for() {
         assert_eq!(wire.receive_one(untold)[3]["caller"], json!(session));
         wire.finish();
     });
+}
+
+/// The peer and the registration have the same names as before, but what the new session may be asked is counted anew.
+#[test]
+fn a_call_that_was_meant_for_an_earlier_session_of_a_peer_is_not_its_next_ones() {
+    let mut wire = Wire::new(2, KINDS[0]);
+    let (first, registration) = worker(&mut wire, r#"{"invoke":"first"}"#);
+    let (second, _) = worker(&mut wire, r#"{"invoke":"first"}"#);
+    let caller = loop {
+        let (caller, _) = wire.join();
+        if wire.place(caller).0 != wire.place(first).0 {
+            break caller;
+        }
+    };
+    wire.send_without_letters(caller, &format!(r#"[48,1,{{}},"{PROCEDURE}",[1]]"#));
+    wire.send_without_letters(first, r#"[6,{},"wamp.close.normal"]"#);
+    wire.send_without_letters(first, r#"[1,"realm1",{"roles":{"callee":{}}}]"#);
+    let again = format!(r#"[64,1,{{"invoke":"first","concurrency":1}},"{PROCEDURE}"]"#);
+    wire.send_without_letters(first, &again);
+    wire.settle();
+    let told = wire.receive(first);
+    let codes: Vec<_> = told.iter().map(|message| message[0].as_u64().unwrap()).collect();
+    assert_eq!(codes, [6, 2, 65], "{told:?}");
+    assert_eq!(told[2][2], registration);
+    assert_eq!(invoked(&mut wire, &[second]), [(0, 1, 1)]);
+    wire.send(second, "[70,1,{}]");
+    assert_eq!(wire.receive_one(caller), json!([50, 1, {}]));
+    wire.finish();
 }

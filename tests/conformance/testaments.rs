@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fanwire::limits::Limits;
 use fanwire::router::{Disclosure, HistoryRule, Settings};
 use fanwire::wamp::MatchPolicy;
 use serde_json::{Value, json};
@@ -274,9 +275,34 @@ fn a_shutdown_ends_sessions_with_their_testaments() {
     let heir = heir(&mut wire);
     let now = wire.now;
     wire.shards[0].drain(now);
-    wire.sleep(Duration::from_secs(5));
-    assert_eq!(wire.receive_one(client)[2], "wamp.close.system_shutdown");
+    wire.sleep(Duration::from_millis(Limits::DEFAULT.drain_ms_max / 2));
     assert_eq!(events(&mut wire, heir).len(), 1, "the other shard still has its sessions");
+    assert!(wire.receive(client).is_empty(), "it may yet publish some");
+    wire.sleep(Duration::from_millis(Limits::DEFAULT.drain_ms_max / 8));
+    assert_eq!(wire.receive_one(client)[2], "wamp.close.system_shutdown");
     wire.sleep(Duration::from_secs(10));
     wire.finish();
+}
+
+/// All shards shut down at once.
+#[test]
+fn a_shutdown_publishes_testaments_to_those_who_are_there() {
+    everywhere(|mut wire| {
+        let (client, _) = wire.join();
+        wire.ask(client, r#"[48,1,{},"wamp.session.add_testament",["com.a",[1]]]"#);
+        let heirs: Vec<_> = (0..4).map(|_| wire.join().0).collect();
+        for heir in &heirs {
+            wire.ask(*heir, r#"[32,1,{},"com.a"]"#);
+        }
+        let now = wire.now;
+        for shard in &mut wire.shards {
+            shard.drain(now);
+        }
+        wire.settle();
+        for heir in heirs {
+            let codes: Vec<Value> = wire.receive(heir).iter().map(|message| message[0].clone()).collect();
+            assert_eq!(codes, [36, 6], "the event, and then GOODBYE");
+        }
+        wire.finish();
+    });
 }

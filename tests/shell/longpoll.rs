@@ -226,6 +226,19 @@ fn clients_that_poll_are_peers_like_any_other() {
     fixture.end();
 }
 
+/// Requests on several connections come in any order, so their ids do too.
+#[test]
+fn requests_may_overtake_one_another() {
+    let fixture = serve(2, limits());
+    let mut client = Polling::join(fixture.address);
+    for request in [3, 1, 2] {
+        client.send(&json!([48, request, {}, "wamp.session.count"]));
+        assert_eq!(client.receive(), json!([50, request, {}, [1]]));
+    }
+    drop(client);
+    fixture.end();
+}
+
 #[test]
 fn every_protocol_has_its_bodies() {
     let fixture = serve(2, limits());
@@ -238,7 +251,7 @@ fn every_protocol_has_its_bodies() {
         ("msgpack", Serializer::MessagePack, hello_msgpack),
         ("cbor", Serializer::Cbor, hello_cbor),
         ("ubjson", Serializer::Ubjson, hello_ubjson),
-        // In a dialect that is read and not passed on: a list with a type.
+        // With a list that has a type, which is read and not passed on.
         ("ubjson", Serializer::Ubjson, b"[U\x01SU\x06realm1{U\x05roles{U\x0asubscriber{}}U\x01x[$T#U\x01}]"),
     ] {
         let mut single = Polling::open_as(fixture.address, &format!("wamp.2.{name}"));

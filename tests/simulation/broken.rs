@@ -204,6 +204,12 @@ fn heard(log: &Log, life: usize, kind: u64, nth: usize) -> usize {
         .0
 }
 
+/// Where a life has published for the first time.
+fn published(log: &Log, life: usize) -> usize {
+    let mut said = log.said();
+    said.find(|(_, who, message)| *who == life && message.code() == code::PUBLISH).expect("it has").0
+}
+
 /// The message in an entry.
 fn message(log: &mut Log, at: usize) -> &mut Message {
     match &mut log.entries[at].what {
@@ -382,6 +388,14 @@ const BROKEN: &[(&str, Breaks)] = &[
         let event = message(log, at).0.clone();
         hear_at_the_end(log, PUBLISHER, event);
     }),
+    ("lists_hold", |log| {
+        let at = published(log, PUBLISHER);
+        message(log, at).0[2] = dict! { "exclude_authrole": list!["anonymous"] };
+    }),
+    ("publishers_disclosed", |log| {
+        let at = published(log, PUBLISHER);
+        message(log, at).0[2] = dict! { "disclose_me": true };
+    }),
     ("retained_found", |log| {
         let at = retention(log);
         log.entries.remove(at);
@@ -389,6 +403,15 @@ const BROKEN: &[(&str, Breaks)] = &[
     ("retained_found", |log| {
         let at = retained_testament(log);
         log.entries.remove(at);
+    }),
+    ("retained_order", |log| {
+        // A later one had come live before.
+        let at = retention(log);
+        let later = tagged(SUBSCRIBER, 91, "r.a");
+        let publish = list![code::PUBLISH, 7, dict! { "retain": true }, "r.a", later.clone()];
+        log.push(SUBSCRIBER, What::Said(Message(publish)));
+        let event = What::Heard(Message(list![code::EVENT, 72, 701, dict! {}, later]));
+        log.entries.insert(at, Entry { life: WATCHER, what: event });
     }),
     ("retained_if_asked", |log| {
         let at = retained_testament(log);
@@ -514,4 +537,36 @@ fn every_checker_sees_its_rule_broken() {
     for (name, _) in CHECKERS {
         assert!(BROKEN.iter().any(|(broken, _)| broken == name), "nothing breaks the rule of {name}");
     }
+}
+
+/// A log with three calls of one caller at one callee, which declined the first; they arrive in this order.
+fn three_calls(order: &[usize]) -> Log {
+    let mut script = Script(well());
+    let s = &mut script;
+    for sequence in 10..=12usize {
+        s.says(PUBLISHER, list![code::CALL, sequence, dict! {}, "p.a", tagged(PUBLISHER, sequence, "p.a")]);
+    }
+    let declined = list![
+        code::ERROR,
+        code::INVOCATION,
+        2,
+        dict! {},
+        reason::UNAVAILABLE,
+        list![SUBSCRIBER, 9, "answer", PUBLISHER, 10]
+    ];
+    s.says(SUBSCRIBER, declined);
+    for (place, sequence) in order.iter().enumerate() {
+        let payload = tagged(PUBLISHER, *sequence, "p.a");
+        s.hears(SUBSCRIBER, list![code::INVOCATION, 3 + place, 81, dict! {}, payload]);
+    }
+    script.0
+}
+
+#[test]
+fn pair_order_sees_an_inversion_behind_an_excused_one() {
+    let (_, pair_order) = CHECKERS.iter().find(|(name, _)| *name == "pair_order").unwrap();
+    assert!(pair_order(&three_calls(&[10, 11, 12])).is_ok());
+    assert!(pair_order(&three_calls(&[12, 10])).is_ok(), "excused: it was declined");
+    assert!(pair_order(&three_calls(&[12, 11])).is_err(), "11 is excused by nothing");
+    assert!(pair_order(&three_calls(&[12, 10, 11])).is_err(), "nor here");
 }

@@ -385,10 +385,24 @@ impl Client {
         };
         if self.retains && self.sequence.is_multiple_of(3) {
             options.set("retain", true);
+        } else if self.wild {
+            self.particulars(&mut options);
         }
         let mut message = list![code::PUBLISH, self.next(chance), options, topic];
         self.tag(topic, None, chance, &mut message);
         message
+    }
+
+    /// Now and then an event is only for some, or tells of its publisher.
+    fn particulars(&self, options: &mut Item) {
+        match self.sequence % 8 {
+            1 if self.session > 0 => options.set("eligible", list![self.session]),
+            2 if self.session > 0 => options.set("exclude", list![self.session]),
+            4 => options.set("exclude_authrole", list!["anonymous"]),
+            5 => options.set("eligible_authrole", list!["anonymous", "nobody"]),
+            7 => options.set("disclose_me", true),
+            _ => {}
+        }
     }
 
     fn call(&mut self, chance: &mut Chance) -> Vec<Item> {

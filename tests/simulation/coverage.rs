@@ -6,8 +6,10 @@ use fanwire::error::CloseReason;
 use fanwire::wamp::message::code;
 use fanwire::wamp::reason;
 
-use crate::checkers::{KILLED, interests, is_retained, meta_event, publications, testament, topics};
-use crate::item::{Item, Tag};
+use crate::checkers::{
+    KILLED, interests, is_restricted, is_retained, meta_event, publications, testament, topics,
+};
+use crate::item::{Item, Message, Tag};
 use crate::log::{Log, Misdeed, What, option};
 use crate::naive::matches;
 
@@ -35,6 +37,8 @@ pub const MUST_HAPPEN: &[&str] = &[
     "a testament was read",
     "a testament of a killed session was read",
     "an event crossed shards",
+    "an event for some only was read",
+    "an event told of its publisher",
     "an event crossed serializers",
     "an event reached a pattern and a topic of one session",
     "client pinged",
@@ -123,6 +127,9 @@ impl Coverage {
 
     fn read_messages(&mut self, log: &Log) {
         let (topics, further) = (topics(log), log.further_calls());
+        let said = log.said().filter(|(_, _, message)| message.code() == code::PUBLISH);
+        let said: BTreeMap<Tag, &Message> =
+            said.filter_map(|(_, _, message)| Some((message.tag()?, message))).collect();
         let mut events: BTreeMap<(usize, Tag), usize> = BTreeMap::new();
         let goodbyes = log.heard().filter(|(_, _, m)| m.code() == code::GOODBYE && m.text(2) == KILLED);
         let killed: BTreeSet<usize> = goodbyes.map(|(_, life, _)| life).collect();
@@ -161,6 +168,11 @@ impl Coverage {
                     let twice = retained.contains(&(life, message.number(1), tag));
                     self.count_many("a retained event was read that was live as well", usize::from(twice));
                     self.count_many("an event crossed shards", usize::from(crossed));
+                    let publish = said.get(&tag);
+                    let restricted = publish.is_some_and(|publish| is_restricted(publish));
+                    self.count_many("an event for some only was read", usize::from(restricted));
+                    let disclosed = message.entry(3, "publisher").is_some();
+                    self.count_many("an event told of its publisher", usize::from(disclosed));
                     let transcoded = from.serializer != to.serializer;
                     self.count_many("an event crossed serializers", usize::from(transcoded));
                     self.count_many("a publisher got its own event", usize::from(tag.life == life));

@@ -109,6 +109,8 @@ pub const NOBODY: usize = usize::MAX;
 pub struct Log {
     pub lives: Vec<Life>,
     pub entries: Vec<Entry>,
+    /// `invocations_open_per_session_max` of the run, if it is one that can be reached.
+    pub invocations_open_max: Option<usize>,
 }
 
 impl Log {

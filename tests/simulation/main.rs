@@ -38,6 +38,7 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (852, "a callee that had joined another realm was invoked under an id of its old one"),
     (1002, "ABORT followed the router's own GOODBYE"),
     (1556, "a callee was given one invocation more before it had seen that another was given up"),
+    (5887, "a callee that had joined again was given a call that was counted for the session before"),
     (15992, "a connection that came when the shutdown was over outlived it"),
 ];
 

@@ -69,6 +69,8 @@ struct Registration {
     members: Vec<usize>,
     /// Who is still to come in this round of the rotation.
     round: Vec<usize>,
+    /// One of those who are or were there has announced `call_reroute`, and there may be others.
+    reroutes: bool,
 }
 
 impl Registration {
@@ -130,7 +132,7 @@ struct Call {
     message: Message,
     /// Who could not take it.
     asked: Vec<usize>,
-    /// Nobody else may take it: a part has come or gone after the first, or nobody else was there.
+    /// Nobody else may take it: a part has come or gone after the first, or nobody could have declined it.
     settled: bool,
     /// A part of its result has gone to the caller.
     progressed: bool,
@@ -143,6 +145,8 @@ pub struct Naive {
     subscriptions: Vec<Subscription>,
     registrations: Vec<Registration>,
     calls: Vec<Call>,
+    /// Those that their callers have given up, of which their callees were not told.
+    abandoned: Vec<Call>,
     ids: u64,
     /// What it has sent since it was last asked: to whom, and what.
     pub sent: Vec<(usize, Message)>,
@@ -157,6 +161,7 @@ impl Naive {
             subscriptions: Vec::new(),
             registrations: Vec::new(),
             calls: Vec::new(),
+            abandoned: Vec::new(),
             ids: 0,
             sent: Vec::new(),
         }
@@ -205,14 +210,24 @@ impl Naive {
         for at in (0..self.registrations.len()).rev() {
             self.leave_registration(at, life);
         }
+        self.abandoned.retain(|call| call.callee != life);
         for call in std::mem::take(&mut self.calls) {
             if call.caller == life {
-                self.interrupt(&call, "killnowait");
+                self.give_up(call, "killnowait");
             } else if call.callee == life {
                 self.canceled(&call);
             } else {
                 self.calls.push(call);
             }
+        }
+    }
+
+    /// The callee is told, or goes on and stays as busy as it is.
+    fn give_up(&mut self, call: Call, mode: &str) {
+        match self.sessions.get(&call.callee) {
+            Some(callee) if callee.cancelable && mode != "skip" => self.interrupt(&call, "killnowait"),
+            Some(_) => self.abandoned.push(call),
+            None => {}
         }
     }
 
@@ -353,11 +368,12 @@ impl Naive {
         let same = |r: &Registration| r.realm == realm && r.policy == policy && r.procedure == procedure;
         let invoke = message.entry(2, "invoke").and_then(Item::text).unwrap_or("single").to_owned();
         let fresh = self.id();
+        let reroutes = self.sessions[&life].reroutes && invoke != "single";
         let id = match self.registrations.iter().position(same) {
             None => {
                 let (procedure, members, round) = (procedure.to_owned(), vec![life], vec![life]);
                 let registration =
-                    Registration { id: fresh, realm, policy, procedure, invoke, members, round };
+                    Registration { id: fresh, realm, policy, procedure, invoke, members, round, reroutes };
                 self.registrations.push(registration);
                 fresh
             }
@@ -369,6 +385,7 @@ impl Naive {
                 if !known.members.contains(&life) {
                     known.members.push(life);
                     known.round.push(life);
+                    known.reroutes |= reroutes;
                 }
                 known.id
             }
@@ -388,7 +405,8 @@ impl Naive {
         if registration.members.is_empty() {
             self.registrations.remove(at);
         }
-        for call in self.calls.iter_mut().filter(|call| call.callee == life && call.registration == id) {
+        let open = self.calls.iter_mut().chain(&mut self.abandoned);
+        for call in open.filter(|call| call.callee == life && call.registration == id) {
             call.counted = false;
         }
     }
@@ -430,7 +448,7 @@ impl Naive {
             details: Vec::new(),
             message: message.clone(),
             asked: Vec::new(),
-            settled: !in_parts && chosen.members.len() == 1,
+            settled: !chosen.reroutes,
             progressed: false,
         };
         self.begin(call);
@@ -446,7 +464,8 @@ impl Naive {
 
     /// The callees of a registration's invocations that are open.
     fn open(&self, registration: u64) -> Vec<usize> {
-        let counted = self.calls.iter().filter(|call| call.counted && call.registration == registration);
+        let open = self.calls.iter().chain(&self.abandoned);
+        let counted = open.filter(|call| call.counted && call.registration == registration);
         counted.map(|call| call.callee).collect()
     }
 
@@ -475,10 +494,12 @@ impl Naive {
         call.asked.push(call.callee);
         let realm = self.sessions[&call.caller].realm;
         let known = self.answering(realm, call.message.text(3)).map(|at| &self.registrations[at]);
-        let known = known.filter(|known| known.id == call.registration && !call.settled);
-        match known.and_then(|known| known.choose_other(&call.asked, &self.open(known.id))) {
-            Some(callee) => {
-                (call.callee, call.counted) = (callee, true);
+        let known = known.filter(|_| !call.settled);
+        let chosen =
+            known.and_then(|known| Some((known.id, known.choose_other(&call.asked, &self.open(known.id))?)));
+        match chosen {
+            Some((registration, callee)) => {
+                (call.registration, call.callee, call.counted) = (registration, callee, true);
                 self.begin(call);
             }
             None => self.error(call.caller, &call.message, reason::NO_AVAILABLE_CALLEE),
@@ -524,17 +545,17 @@ impl Naive {
         }
         let call = self.calls.remove(at);
         self.canceled(&call);
-        if mode != "skip" {
-            self.interrupt(&call, "killnowait");
-        }
+        self.give_up(call, &mode);
     }
 
     fn answer(&mut self, life: usize, invocation: u64, message: &Message) {
         if invocation == 0 || self.sessions[&life].invocation < invocation {
             return self.violate(life);
         }
-        let Some(at) = self.calls.iter().position(|c| c.callee == life && c.invocation == invocation) else {
-            return;
+        let part = message.code() == code::YIELD && option(message, "progress", false);
+        let this = |call: &Call| call.callee == life && call.invocation == invocation;
+        let Some(at) = self.calls.iter().position(this) else {
+            return self.abandoned.retain(|call| part || !this(call));
         };
         if message.code() == code::YIELD && option(message, "progress", false) {
             let (callee, call) = (&self.sessions[&life], &self.calls[at]);

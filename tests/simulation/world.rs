@@ -99,6 +99,9 @@ impl World {
             .collect();
         let mut coverage = Coverage::default();
         coverage.count_many("64 shards", usize::from(plan.shard_count == 64));
+        let open_max = plan.limits.invocations_open_per_session_max;
+        let invocations_open_max =
+            (open_max != Limits::DEFAULT.invocations_open_per_session_max).then_some(open_max);
         World {
             chance,
             plan,
@@ -106,7 +109,7 @@ impl World {
             router,
             shards,
             peers: Vec::new(),
-            log: Log::default(),
+            log: Log { invocations_open_max, ..Log::default() },
             coverage,
             by_key: BTreeMap::new(),
             letters: BTreeMap::new(),
@@ -443,7 +446,7 @@ impl World {
     pub fn invoked(&self, peer: usize) -> bool {
         let p = &self.peers[peer];
         let mut letters = self.letters.iter().filter(|(pair, _)| pair.1 == p.shard).flat_map(|(_, all)| all);
-        letters.any(|letter| matches!(letter, Letter::Invoke { callee, .. } if *callee == p.key))
+        letters.any(|letter| matches!(letter, Letter::Invoke { callee, .. } if callee.peer == p.key))
     }
 
     /// After input: whatever the shard has is handled if it wants more, and may be kept if not.

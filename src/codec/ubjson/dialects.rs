@@ -1,9 +1,6 @@
-//! The dialects of UBJSON that are read but not passed on: containers with a type (draft 12), and BJData (draft 3).
-//! A message in one of them is written anew, as the writer beside this would write it, and decoded then.
-//!
-//! BJData has the same name on the wire but is little-endian. Only its unsigned integers, its byte and its half float
-//! tell it from UBJSON, so a message that holds none of them is read as UBJSON. Its binaries have the type `B`; what
-//! has the type `U` is a list. Lists of several dimensions are not read.
+//! Containers of UBJSON with a type, which are read but not passed on: their values have no markers of their own, so
+//! none of them can be handed on alone, and few readers know them. A message with one is written anew, as the writer
+//! beside this would write it, and decoded then.
 //!
 //! Invariants: what is announced but takes no octets (a list of a million nulls) is bounded for the whole message, see
 //! [`UBJSON_EMPTY_VALUES_MIN`]; no other value grows to more than three times what it was; recursion ends at
@@ -11,7 +8,6 @@
 //!
 //! [`PAYLOAD_DEPTH_MAX`]: crate::limits::PAYLOAD_DEPTH_MAX
 
-use super::super::cbor::half;
 use super::super::reader::deeper;
 use super::super::writer::Writer;
 use super::{DecodeError, UbjsonWriter, json, marker, utf8};
@@ -19,17 +15,9 @@ use crate::limits::UBJSON_EMPTY_VALUES_MIN;
 
 /// The message as the writer would write it.
 pub(in super::super) fn plain(bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
-    match rewritten(bytes, false) {
-        Err(DecodeError::Dialect) => rewritten(bytes, true),
-        done => done,
-    }
-}
-
-/// Fails with [`DecodeError::Dialect`] where `bjdata` should be true.
-fn rewritten(bytes: &[u8], bjdata: bool) -> Result<Vec<u8>, DecodeError> {
     let mut out = Vec::with_capacity(bytes.len() * 5 / 4);
     let empty_left = bytes.len().max(UBJSON_EMPTY_VALUES_MIN);
-    let mut rewriter = Rewriter { rest: bytes, bjdata, empty_left, writer: UbjsonWriter::new(&mut out) };
+    let mut rewriter = Rewriter { rest: bytes, empty_left, writer: UbjsonWriter::new(&mut out) };
     let first = rewriter.marker()?;
     rewriter.value(first, 0)?;
     while rewriter.rest.first() == Some(&marker::NO_OP) {
@@ -40,7 +28,6 @@ fn rewritten(bytes: &[u8], bjdata: bool) -> Result<Vec<u8>, DecodeError> {
 
 struct Rewriter<'a, 'o> {
     rest: &'a [u8],
-    bjdata: bool,
     /// Values without octets that may still be announced.
     empty_left: usize,
     writer: UbjsonWriter<'o>,
@@ -77,29 +64,19 @@ impl<'a> Rewriter<'a, '_> {
         }
     }
 
-    /// The octets of a number, the most significant one first.
-    fn number<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+    fn octets<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (taken, rest) = self.rest.split_first_chunk().ok_or(DecodeError::Truncated)?;
         self.rest = rest;
-        let mut octets = *taken;
-        if self.bjdata {
-            octets.reverse();
-        }
-        Ok(octets)
+        Ok(*taken)
     }
 
-    fn integer(&mut self, of: u8) -> Result<i128, DecodeError> {
+    fn integer(&mut self, of: u8) -> Result<i64, DecodeError> {
         Ok(match of {
-            marker::INT8 => i8::from_be_bytes(self.number()?).into(),
+            marker::INT8 => i8::from_be_bytes(self.octets()?).into(),
             marker::UINT8 => self.octet()?.into(),
-            marker::INT16 => i16::from_be_bytes(self.number()?).into(),
-            marker::INT32 => i32::from_be_bytes(self.number()?).into(),
-            marker::INT64 => i64::from_be_bytes(self.number()?).into(),
-            marker::BYTE if self.bjdata => self.octet()?.into(),
-            marker::UINT16 if self.bjdata => u16::from_be_bytes(self.number()?).into(),
-            marker::UINT32 if self.bjdata => u32::from_be_bytes(self.number()?).into(),
-            marker::UINT64 if self.bjdata => u64::from_be_bytes(self.number()?).into(),
-            _ if self.bjdata => return Err(DecodeError::UnexpectedByte),
+            marker::INT16 => i16::from_be_bytes(self.octets()?).into(),
+            marker::INT32 => i32::from_be_bytes(self.octets()?).into(),
+            marker::INT64 => i64::from_be_bytes(self.octets()?),
             other => return Err(super::misplaced(other)),
         })
     }
@@ -123,16 +100,12 @@ impl<'a> Rewriter<'a, '_> {
             marker::TRUE => self.writer.bool(true),
             marker::FALSE => self.writer.bool(false),
             marker::SINGLE => {
-                let value = f32::from_be_bytes(self.number()?);
+                let value = f32::from_be_bytes(self.octets()?);
                 self.writer.single(value);
             }
             marker::FLOAT => {
-                let value = f64::from_be_bytes(self.number()?);
+                let value = f64::from_be_bytes(self.octets()?);
                 self.writer.float(value);
-            }
-            marker::HALF if self.bjdata => {
-                let value = half(u16::from_be_bytes(self.number()?));
-                self.writer.single(value);
             }
             marker::HIGH_PRECISION => {
                 let digits = self.sized()?;
@@ -150,7 +123,6 @@ impl<'a> Rewriter<'a, '_> {
             marker::LIST => self.list(enclosing)?,
             marker::DICT => self.dict(deeper(enclosing)?)?,
             other => match self.integer(other)? {
-                // 65 bits at most, so that neither loses any.
                 value if value < 0 => self.writer.negative(!value as u64),
                 value => self.writer.unsigned(value as u64),
             },
@@ -183,10 +155,7 @@ impl<'a> Rewriter<'a, '_> {
 
     fn list(&mut self, enclosing: usize) -> Result<(), DecodeError> {
         let head = self.head()?;
-        let binary = if self.bjdata { marker::BYTE } else { marker::UINT8 };
-        if let Head { of: Some(of), count: Some(count) } = head
-            && of == binary
-        {
+        if let Head { of: Some(marker::UINT8), count: Some(count) } = head {
             let octets = self.take(count)?;
             self.writer.binary(octets);
             return Ok(());
@@ -279,21 +248,13 @@ mod tests {
     }
 
     #[test]
-    fn bjdata_is_little_endian() {
-        for (bytes, expected) in [
-            (&b"[u\0\x01I\xd4\xfe]"[..], &b"[I\x01\0I\xfe\xd4]"[..]),
-            (b"[u\0\x80]", b"[l\0\0\x80\0]"),
-            (b"[m\0\0\0\x80]", b"[L\0\0\0\0\x80\0\0\0]"),
-            (b"[M\xff\xff\xff\xff\xff\xff\xff\xff]", b"[HU\x1418446744073709551615]"),
-            (b"[D\0\0\0\0\0\0\xf8\x3fB\x05]", b"[D\x3f\xf8\0\0\0\0\0\0U\x05]"),
-            (b"[h\0\x3eh\0\x7c]", b"[d\x3f\xc0\0\0Z]"),
-            (b"[$B#U\x02ab", b"[$U#U\x02ab"),
-            (b"[B\x01[$U#U\x02ab]", b"[U\x01[U\x61U\x62]]"),
-            (b"Su\x01\0a", b"SU\x01a"),
-        ] {
-            assert_eq!(plain(bytes).as_deref(), Ok(expected), "{}", bytes.escape_ascii());
+    fn markers_of_bjdata_are_in_no_container() {
+        for bytes in
+            [&b"[$u#U\x01\0\x01"[..], b"[$B#U\x02ab", b"[[$Z#U\x01u\0\x01]", b"{$Z#U\x01m\x01\0\0\0aZ"]
+        {
+            assert_eq!(plain(bytes), Err(DecodeError::BjData), "{}", bytes.escape_ascii());
         }
-        assert_eq!(plain(b"[$u#[U\x01U\x01]\0\0"), Err(DecodeError::UnexpectedByte), "of two dimensions");
+        assert_eq!(plain(b"[$Z#[U\x01U\x01]"), Err(DecodeError::UnexpectedByte), "lists of two dimensions");
     }
 
     #[test]
@@ -319,79 +280,65 @@ mod tests {
         assert_eq!(plain(&b"{U\0".repeat(100_000)), Err(DecodeError::TooDeep));
     }
 
-    /// Writes a tree as BJData, its lists counted, typed or neither.
-    fn bjdata(tree: &Tree, random: &mut Random, out: &mut Vec<u8>) {
+    /// Writes a tree with a type wherever all values have the same one.
+    fn typed(tree: &Tree, random: &mut Random, out: &mut Vec<u8>) {
+        let of = |values: &mut dyn Iterator<Item = &Tree>| {
+            let markers: Vec<_> = values.map(|value| value.encoded(Serializer::Ubjson)[0]).collect();
+            let first = *markers.first()?;
+            // A list of the type U is a binary; what opens with its type has no marker to leave out.
+            let same = markers.iter().all(|marker| *marker == first) && !b"U[{".contains(&first);
+            same.then_some(first)
+        };
         match tree {
-            Tree::Unsigned(value) => {
-                out.push(b'M');
-                out.extend(value.to_le_bytes());
-            }
-            Tree::Negative(n) => {
-                out.push(b'L');
-                out.extend((-1 - *n as i64).to_le_bytes());
-            }
-            Tree::Float(value) => {
-                out.push(b'D');
-                out.extend(value.to_le_bytes());
-            }
-            Tree::Binary(bytes) => {
-                out.extend(b"[$B#m");
-                out.extend((bytes.len() as u32).to_le_bytes());
-                out.extend(bytes);
-            }
-            Tree::Text(text) => {
-                out.push(b'S');
-                sized(text, out);
-            }
-            Tree::List(items) if items.iter().all(|item| *item == Tree::Null) => {
-                out.extend(b"[$Z#u");
-                out.extend((items.len() as u16).to_le_bytes());
-            }
             Tree::List(items) => {
-                let counted = open(b'[', items.len(), random, out);
-                items.iter().for_each(|item| bjdata(item, random, out));
+                let of = of(&mut items.iter());
+                let counted = open(b'[', of, items.len(), random, out);
+                items.iter().for_each(|item| value(item, of.is_some(), random, out));
                 out.extend((!counted).then_some(b']'));
             }
             Tree::Dict(pairs) => {
-                let counted = open(b'{', pairs.len(), random, out);
-                for (key, value) in pairs {
-                    sized(key, out);
-                    bjdata(value, random, out);
+                let of = of(&mut pairs.iter().map(|(_, value)| value));
+                let counted = open(b'{', of, pairs.len(), random, out);
+                for (key, each) in pairs {
+                    out.extend(&Tree::Text(key.clone()).encoded(Serializer::Ubjson)[1..]);
+                    value(each, of.is_some(), random, out);
                 }
                 out.extend((!counted).then_some(b'}'));
             }
-            Tree::Null => out.push(b'Z'),
-            Tree::Bool(value) => out.push(if *value { b'T' } else { b'F' }),
+            plain => out.extend(plain.encoded(Serializer::Ubjson)),
         }
     }
 
-    fn sized(text: &str, out: &mut Vec<u8>) {
-        out.push(b'u');
-        out.extend((text.len() as u16).to_le_bytes());
-        out.extend(text.as_bytes());
+    fn value(tree: &Tree, unmarked: bool, random: &mut Random, out: &mut Vec<u8>) {
+        let start = out.len();
+        typed(tree, random, out);
+        if unmarked {
+            out.remove(start);
+        }
     }
 
-    fn open(octet: u8, count: usize, random: &mut Random, out: &mut Vec<u8>) -> bool {
-        let counted = random.below(2) == 0;
+    fn open(octet: u8, of: Option<u8>, count: usize, random: &mut Random, out: &mut Vec<u8>) -> bool {
         out.push(octet);
+        out.extend(of.map(|of| [b'$', of]).iter().flatten());
+        let counted = of.is_some() || random.below(2) == 0;
         if counted {
-            out.extend([b'#', b'u', count as u8, 0]);
+            out.extend([b'#', b'I', 0, count as u8]);
         }
         counted
     }
 
     #[test]
-    fn random_trees_in_bjdata_are_written_as_the_writer_writes_them() {
+    fn random_trees_with_types_are_written_as_the_writer_writes_them() {
         let mut random = Random(14);
+        let mut dialects = 0;
         for _ in 0..2_000 {
             let tree = random.tree(4);
-            // The first item tells the dialect.
-            let mut bytes = b"[B\0".to_vec();
-            bjdata(&tree, &mut random, &mut bytes);
-            bytes.push(b']');
-            let expected = Tree::List(vec![Tree::Unsigned(0), tree]);
-            assert_eq!(plain(&bytes), Ok(expected.encoded(Serializer::Ubjson)), "{expected:?}");
+            let mut bytes = Vec::new();
+            typed(&tree, &mut random, &mut bytes);
+            dialects += usize::from(check(Serializer::Ubjson, &bytes).is_err());
+            assert_eq!(plain(&bytes), Ok(tree.encoded(Serializer::Ubjson)), "{tree:?}");
         }
+        assert!(dialects > 100, "only {dialects}");
     }
 
     #[test]

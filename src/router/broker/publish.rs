@@ -58,7 +58,7 @@ impl Broker {
         cx.peers.counters.publications += 1;
         let id = cx.entropy.publication();
         let mut kept = None;
-        if options.retain || self.realm.history.is_some() {
+        if options.retain || options.retain_clear || self.realm.history.is_some() {
             kept = self.keep(cx, key, message, (id, options, &particulars));
         }
         let matched = self.cache.topic(&self.realm.directory, topic);
@@ -98,36 +98,50 @@ impl Broker {
     /// it is stored anywhere, to be shared.
     #[cold]
     fn keep(
-        &self,
+        &mut self,
         cx: &mut Context<'_>,
         key: PeerKey,
         message: &Publish<'_>,
         (id, options, particulars): (PublicationId, &PublishOptions, &Option<Arc<Particulars>>),
     ) -> Option<OwnedPayload> {
         let topic = &*message.topic;
+        let unix_ms = cx.router.clock.unix_ms(cx.now);
+        let Broker { realm, cache, .. } = self;
+        let realm = &**realm;
+        let rule = |history| Some((history, cache.rule(&realm.directory, history, topic)?));
+        let mut recorded = realm.history.as_ref().and_then(rule);
         let eligibility = particulars.as_ref().and_then(|particulars| particulars.eligibility.as_ref());
-        let names_sessions = eligibility.is_some_and(Eligibility::names_sessions);
-        let history = self.realm.history.as_ref().filter(|_| !names_sessions);
-        let recorded = history.and_then(|history| Some((history, history.rule(topic)?)));
+        if eligibility.is_some_and(Eligibility::names_sessions)
+            && let Some((history, rule)) = recorded.take()
+        {
+            history.store().note(rule, id, unix_ms);
+        }
+        if options.retain_clear {
+            realm.retained.clear(topic, eligibility);
+        }
         if recorded.is_none() && !options.retain {
             return None;
         }
         let payload = OwnedPayload::copy(message.payload);
-        let publisher = cx.peers.session(key).map(|session| session.id);
+        let publisher = cx.peers.session(key).map(|session| session.identity.clone());
+        let excluded = publisher.as_ref().filter(|_| options.exclude_me);
         let publication = Arc::new(KeptPublication {
             id,
             topic: topic.into(),
-            excluded: publisher.filter(|_| options.exclude_me),
+            excluded: excluded.map(|publisher| publisher.session),
             attributes: Attributes::of(&message.options, options.custom),
             particulars: particulars.clone(),
             payload: payload.clone(),
-            unix_ms: cx.router.clock.unix_ms(cx.now),
+            unix_ms,
         });
         if options.retain {
-            cx.peers.counters.retained_evicted += self.realm.retained.retain(publication.clone());
+            let given = realm.retained.retain(publication.clone(), publisher.as_deref());
+            cx.peers.counters.retained_evicted += given.evicted;
+            cx.peers.counters.publications_unkept += u64::from(given.too_large);
         }
         if let Some((history, rule)) = recorded {
-            history.store().append(rule, publication);
+            let kept = history.store().append(rule, publication);
+            cx.peers.counters.publications_unkept += u64::from(!kept);
         }
         Some(payload)
     }
@@ -154,11 +168,8 @@ impl Broker {
     ) {
         let Some(session) = cx.peers.session(key) else { return };
         let identity = session.identity.clone();
-        let admits = |publication: &KeptPublication| {
-            publication.excluded != Some(identity.session) && publication.eligible(&identity)
-        };
         let bytes_max = cx.router.settings.limits.outbound_bytes_max / 2;
-        for publication in self.realm.retained.matching(pattern, policy, admits) {
+        for publication in self.realm.retained.matching(pattern, policy, &identity) {
             let waiting = cx.peers.outbound(key).map_or(0, |waiting| waiting.len());
             if waiting + publication.bytes() > bytes_max {
                 cx.peers.counters.retained_unsent += 1;

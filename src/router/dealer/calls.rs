@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::choice::{Choice, choose};
+use super::choice::{Choice, Unchosen, choose};
 use super::{Dealer, OpenCall, unsendable};
 use crate::codec;
 use crate::codec::payload::OwnedPayload;
@@ -55,8 +55,16 @@ impl Dealer {
         key: PeerKey,
         message: &Call<'_>,
     ) -> Result<Result<(), Refusal>, Violation> {
-        let options = call_options(cx, key, message)?;
-        Ok(options.and_then(|options| self.call(cx, key, message, &options)))
+        let options = match call_options(cx, key, message)? {
+            Ok(options) => options,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut called = self.call(cx, key, message, &options);
+        // The registration that was found was no more, which the directory says now too.
+        if let Err(Unchosen::Closed) = called {
+            called = self.call(cx, key, message, &options);
+        }
+        Ok(called.map_err(|unchosen| unchosen.refusal(Refusal::NoSuchProcedure)))
     }
 
     fn call(
@@ -65,50 +73,55 @@ impl Dealer {
         key: PeerKey,
         message: &Call<'_>,
         options: &CallOptions,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Unchosen> {
         let limits = &cx.router.settings.limits;
         let procedure = self.callable(limits, message, options)?;
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
         if cx.draining || session.calls.count() >= limits.calls_open_per_session_max {
-            return Err(Refusal::Unavailable);
+            return Err(Refusal::Unavailable.into());
         }
         let terms = self.terms(session, options, limits);
         let call =
             CallKey { serial: self.serial + 1, index: self.calls.vacant_key() as u32, shard: cx.index };
         let Dealer { realm, cache, kept_bytes, .. } = self;
-        let registration = cache.procedure(&realm.directory, procedure).ok_or(Refusal::NoSuchProcedure)?;
+        let called = cache.called(&realm.directory, procedure);
+        let (procedure, registration) = called.ok_or(Refusal::NoSuchProcedure)?;
         let invoke = Arc::new(Invoke {
             call,
             realm: realm.key,
             registration: registration.id,
-            procedure: (registration.policy != MatchPolicy::Exact).then(|| procedure.into()),
+            procedure: (registration.policy != MatchPolicy::Exact).then(|| procedure.clone()),
             terms,
             further: false,
             progress: options.progress,
             attributes: Attributes::of(&message.options, options.custom),
             payload: OwnedPayload::copy(message.payload),
         });
-        let kept = match options.progress || registration.callees.len() > 1 {
-            true => kept_bytes.keep(limits.call_kept_bytes_max, procedure, &invoke),
+        let kept = match options.progress || registration.reroutes {
+            true => kept_bytes.keep(limits.call_kept_bytes_max, key, &invoke, registration.reroutes),
             false => None,
         };
         if options.progress && kept.is_none() {
-            return Err(Refusal::Unavailable);
+            return Err(Refusal::Unavailable.into());
         }
-        let choice = choose(cx, registration, !options.progress);
-        let Choice { callee, slot, registration } = choice.inspect_err(|_| {
-            if let Some(kept) = &kept {
-                kept_bytes.take_back(kept);
+        let Choice { callee, workload, slot } = match choose(cx, registration, &invoke, None) {
+            Ok(choice) => choice,
+            Err(unchosen) => {
+                kept.inspect(|kept| kept_bytes.take_back(key, kept));
+                return Err(unchosen);
             }
-        })?;
+        };
         self.serial += 1;
         self.calls.insert(OpenCall {
             serial: self.serial,
             caller: key,
             request: message.request,
+            procedure: procedure.clone(),
             callee,
+            workload,
             slot,
-            registration,
+            asked: None,
+            declined: false,
             canceled: false,
             receives_progress: invoke.terms.receive_progress,
             progressed: false,
@@ -171,11 +184,11 @@ impl Dealer {
             return Ok(());
         };
         let open = self.open_call(call).expect("a session's call is open");
-        let callee = open.callee.expect("a call in parts does not wait for a callee");
-        let canceled = open.canceled;
+        let (callee, canceled) = (open.callee, open.canceled);
         let kept = open.kept.as_mut().filter(|kept| kept.more_follows);
-        let kept = kept.filter(|kept| *kept.procedure == *message.procedure);
+        let kept = kept.filter(|_| *open.procedure == *message.procedure);
         let kept = kept.ok_or(Violation::RequestOutOfOrder)?;
+        let callee = callee.expect("a call in parts does not wait for a callee");
         let FurtherCallOptions { progress } = match codec::options(&message.options) {
             Ok(options) => options,
             Err(wrong) => {
@@ -185,24 +198,17 @@ impl Dealer {
         };
         kept.in_parts = true;
         kept.more_follows = progress;
-        let invoke = Invoke {
-            further: true,
-            progress,
-            attributes: kept.invoke.attributes.clone(),
-            procedure: kept.invoke.procedure.clone(),
-            terms: kept.invoke.terms.clone(),
-            payload: OwnedPayload::copy(message.payload),
-            ..*kept.invoke
-        };
-        if !progress {
-            self.forget(call);
+        let invoke = kept.invoke.part(progress, OwnedPayload::copy(message.payload));
+        match progress {
+            true => self.keep_no_payload(call),
+            false => self.forget(call),
         }
         // The callee was told to stop: more would only come too late.
         if canceled {
             cx.peers.counters.calls_too_late += 1;
             return Ok(());
         }
-        let letter = Letter::Invoke { callee: callee.peer, invoke: Arc::new(invoke) };
+        let letter = Letter::Invoke { callee, invoke: Arc::new(invoke) };
         cx.letters.post(callee.shard, letter);
         Ok(())
     }
@@ -224,6 +230,7 @@ impl Dealer {
             return Ok(());
         }
         open.canceled = true;
+        self.keep_no_payload(call);
         self.give_up(cx, call, mode, Refusal::Canceled);
         Ok(())
     }
@@ -273,11 +280,14 @@ impl Dealer {
             cx.peers.counters.results_unasked += 1;
             return;
         }
-        open.progressed = true;
+        let begins = !std::mem::replace(&mut open.progressed, true);
         if let Some(timeout) = &mut open.timeout {
             timeout.restart(cx.now);
         }
         let (caller, request) = (open.caller, open.request);
+        if begins {
+            self.keep_no_payload(progress.call);
+        }
         let pairs = [("progress", Value::Bool(true))];
         let details = details(&pairs, &progress.attributes);
         let result = message::Result { request, details, payload: progress.payload.borrow() };

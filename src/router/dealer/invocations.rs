@@ -10,8 +10,11 @@ use super::{Dealer, unsendable};
 use crate::codec;
 use crate::codec::payload::OwnedPayload;
 use crate::error::{Refusal, Violation};
+use crate::router::directory::{Callee, Slot, Workload};
 use crate::router::features::{Feature, Features};
-use crate::router::letter::{Attributes, CallKey, Complete, Invoke, Letter, Outcome, Progress, details};
+use crate::router::letter::{
+    Attributes, CallKey, Complete, Invoke, Letter, Outcome, Progress, Returned, details,
+};
 use crate::router::peer::Sent;
 use crate::router::session::{CalleeWishes, OpenInvocation, Session};
 use crate::router::{Context, PeerKey, passthru};
@@ -20,46 +23,60 @@ use crate::wamp::options::{CancelMode, CustomOptions, YieldOptions};
 use crate::wamp::{Dict, Message, RequestId, UriCheck, Value, reason};
 
 impl Dealer {
-    /// Sends INVOCATION, or completes the call with the reason why not. If the callee has gone the call goes back: it
-    /// may have been one of several.
-    pub fn invoke(&mut self, cx: &mut Context<'_>, callee: PeerKey, invoke: Arc<Invoke>) {
+    /// Sends INVOCATION, or completes the call with the reason why not. If the callee has gone, or has as many open as
+    /// it may, the call goes back: there may be others.
+    pub fn invoke(&mut self, cx: &mut Context<'_>, callee: Callee, invoke: Arc<Invoke>) {
         if invoke.further {
             return self.invoke_further(cx, callee, &invoke);
         }
         match self.try_invoke(cx, callee, &invoke) {
             Ok(()) => {}
-            Err(Refusal::NoSuchProcedure) => cx.letters.post(invoke.call.shard, Letter::Return(invoke)),
-            Err(refusal) => self.complete_with(cx, invoke.call, Outcome::Refused(refusal)),
+            Err(NotInvoked::Returned(why)) => {
+                cx.letters.post(invoke.call.shard, Letter::Return { invoke, why });
+            }
+            Err(NotInvoked::Refused(refusal)) => {
+                self.complete_with(cx, invoke.call, Outcome::Refused(refusal));
+            }
         }
     }
 
-    fn try_invoke(&mut self, cx: &mut Context<'_>, callee: PeerKey, invoke: &Invoke) -> Result<(), Refusal> {
+    fn try_invoke(
+        &mut self,
+        cx: &mut Context<'_>,
+        callee: Callee,
+        invoke: &Invoke,
+    ) -> Result<(), NotInvoked> {
         let invocations_open_max = cx.router.settings.limits.invocations_open_per_session_max;
         // Unregistered, or left, after the caller's shard looked.
-        let gone = if cx.draining { Refusal::Unavailable } else { Refusal::NoSuchProcedure };
+        let gone = match cx.draining {
+            true => NotInvoked::Refused(Refusal::Unavailable),
+            false => NotInvoked::Returned(Returned::Gone),
+        };
+        let Callee { peer: callee, membership, .. } = callee;
         let session = self.callee_session(cx, callee).ok_or(gone)?;
-        let wishes = session.registrations.get(&invoke.registration).ok_or(gone)?.wishes;
+        let held = session.registrations.get(&invoke.registration);
+        let wishes = held.filter(|held| held.membership == membership).ok_or(gone)?.wishes;
         if session.invocations.count() >= invocations_open_max {
-            return Err(Refusal::Unavailable);
+            return Err(NotInvoked::Returned(Returned::Full));
         }
         if invoke.progress && !session.features.takes_parts() {
-            return Err(Refusal::FeatureNotSupported);
+            return Err(NotInvoked::Refused(Refusal::FeatureNotSupported));
         }
         let passthru = invoke.attributes.as_ref().is_some_and(Attributes::passthru);
         if passthru && !session.features.has(Feature::CalleePayloadPassthru) {
-            return Err(Refusal::FeatureNotSupported);
+            return Err(NotInvoked::Refused(Refusal::FeatureNotSupported));
         }
         let (request, features) = (session.invocation.next(), session.features);
-        if let Some(refusal) =
-            unsendable(self.send_invocation(cx, callee, invoke, request, (wishes, features)))
-        {
-            return Err(refusal);
+        match self.send_invocation(cx, callee, invoke, request, (wishes, features)) {
+            Sent::Queued => {}
+            Sent::Gone => return Err(NotInvoked::Returned(Returned::Going)),
+            sent => return Err(NotInvoked::Refused(unsendable(sent).unwrap_or(Refusal::Canceled))),
         }
         // The request id is spent only now: ids of what was not sent would leave gaps.
         let session = cx.peers.session(callee).expect("seen above");
         session.invocation = request;
         session.invocations.insert(request, invoke.call);
-        session.invocations_by_call.insert(invoke.call, OpenInvocation { request, wishes });
+        session.invocations_by_call.insert(invoke.call, OpenInvocation { request, wishes, abandoned: None });
         *cx.invocations_open += 1;
         if invoke.terms.timeout_ms > 0 && keeps_time(wishes, features) {
             let letter = Letter::TimeoutForwarded { realm: self.realm.key, call: invoke.call };
@@ -71,10 +88,11 @@ impl Dealer {
     /// Sends the next part of an invocation that is open. If it is not, the callee has answered and the caller will be
     /// told. The registration does not matter: who has given it up ends what it has begun. A part that does not fit
     /// ends the call: the callee would go on with a gap.
-    fn invoke_further(&mut self, cx: &mut Context<'_>, callee: PeerKey, invoke: &Invoke) {
+    fn invoke_further(&mut self, cx: &mut Context<'_>, callee: Callee, invoke: &Invoke) {
+        let callee = callee.peer;
         let Some(session) = self.callee_session(cx, callee) else { return };
         let open = session.invocations_by_call.get(&invoke.call);
-        let Some(&OpenInvocation { request, wishes }) = open else { return };
+        let Some(&OpenInvocation { request, wishes, abandoned: None }) = open else { return };
         let features = session.features;
         let sent = self.send_invocation(cx, callee, invoke, request, (wishes, features));
         if let Some(refusal) = unsendable(sent).filter(|_| sent != Sent::Gone) {
@@ -132,19 +150,21 @@ impl Dealer {
         key: PeerKey,
         message: &Yield<'_>,
     ) -> Result<(), Violation> {
-        let (progress, attributes) = match codec::options(&message.options) {
+        let (progress, mut attributes) = match codec::options(&message.options) {
             Ok(YieldOptions { progress, custom }) => {
                 (progress, forwarded(cx, key, &message.options, custom)?)
             }
             Err(wrong) => (false, Err(wrong.into())),
         };
-        if progress && let Ok(attributes) = attributes {
-            return self.on_progress(cx, key, message, attributes);
+        match (progress, attributes) {
+            (true, Ok(attributes)) => return self.on_progress(cx, key, message, attributes),
+            (true, Err(refusal)) => return self.refuse_progress(cx, key, message.request, refusal),
+            (false, last) => attributes = last,
         }
         let Some(call) = self.close_invocation(cx, key, message.request)? else { return Ok(()) };
         let outcome = match attributes {
             Ok(attributes) => {
-                self.ask_for_passthru(cx, key, (call, &attributes), Some(message.request));
+                self.ask_for_passthru(cx, (call, &attributes), Some(message.request));
                 Outcome::Result { attributes, payload: OwnedPayload::copy(message.payload) }
             }
             Err(refusal) => Outcome::Refused(refusal),
@@ -163,17 +183,33 @@ impl Dealer {
         attributes: Option<Attributes>,
     ) -> Result<(), Violation> {
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
-        let Some(&call) = session.invocations.get(&message.request) else {
+        let Some(call) = session.thought_of(message.request) else {
             return answered_too_late(cx, key, message.request);
         };
         if !session.features.yields_progress() {
             cx.peers.counters.results_unasked += 1;
             return Ok(());
         }
-        self.ask_for_passthru(cx, key, (call, &attributes), Some(message.request));
+        self.ask_for_passthru(cx, (call, &attributes), Some(message.request));
         let payload = OwnedPayload::copy(message.payload);
         let progress = Progress { call, realm: self.realm.key, attributes, payload };
         cx.letters.post(call.shard, Letter::Progress(Box::new(progress)));
+        Ok(())
+    }
+
+    /// A progressive YIELD with attributes that mean nothing: the caller is told in its place, and the callee not to go
+    /// on.
+    fn refuse_progress(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: PeerKey,
+        request: RequestId,
+        refusal: Refusal,
+    ) -> Result<(), Violation> {
+        let Some(session) = cx.peers.session(key) else { return Ok(()) };
+        let Some(call) = session.thought_of(request) else { return answered_too_late(cx, key, request) };
+        self.interrupt(cx, key, call, CancelMode::KillNoWait, refusal);
+        self.complete_with(cx, call, Outcome::Refused(refusal));
         Ok(())
     }
 
@@ -200,7 +236,7 @@ impl Dealer {
                 Outcome::Declined { attributes, payload: OwnedPayload::copy(message.payload) }
             }
             (Ok(attributes), error) => {
-                self.ask_for_passthru(cx, key, (call, &attributes), None);
+                self.ask_for_passthru(cx, (call, &attributes), None);
                 let payload = OwnedPayload::copy(message.payload);
                 Outcome::Error { error: error.into(), attributes, payload }
             }
@@ -211,7 +247,7 @@ impl Dealer {
     }
 
     /// Takes an invocation off the callee's table. `None`: it was, but is no longer open, since INTERRUPT and YIELD
-    /// crossed.
+    /// crossed; or its caller has given it up, and it counts no longer.
     fn close_invocation(
         &mut self,
         cx: &mut Context<'_>,
@@ -222,14 +258,22 @@ impl Dealer {
         let Some(call) = session.invocations.remove(&request) else {
             return answered_too_late(cx, key, request).map(|()| None);
         };
-        session.invocations_by_call.remove(&call);
+        let open = session.invocations_by_call.remove(&call);
+        if let Some(abandoned) = open.and_then(|open| open.abandoned) {
+            cx.peers.counters.answers_too_late += 1;
+            if let Some((workload, slot)) = abandoned.counted {
+                self.release(cx, &workload, slot);
+            }
+            return Ok(None);
+        }
         *cx.invocations_open -= 1;
         Ok(Some(call))
     }
 
-    /// The caller has given up an invocation that is still open. Unless the callee was asked to end it and its answer
-    /// is waited for, it is forgotten: what still comes for it is ignored, and it takes no room from others. A callee
-    /// that did not announce `call_canceling` is not told; a caller that waits for it then is answered here.
+    /// The caller has given up an invocation that is still open. Unless its answer is waited for, a callee that is told
+    /// owes nothing any more: what still comes is ignored, and takes no room from others. A callee that did not
+    /// announce `call_canceling`, or whose caller does not want it, is not told and goes on: the invocation is
+    /// abandoned. A caller that waits for a callee that is not told is answered here.
     pub fn interrupt(
         &mut self,
         cx: &mut Context<'_>,
@@ -239,22 +283,43 @@ impl Dealer {
         reason: Refusal,
     ) {
         let Some(session) = self.callee_session(cx, callee) else { return };
-        let Some(&OpenInvocation { request, .. }) = session.invocations_by_call.get(&call) else { return };
         let told = session.features.has(Feature::CalleeCallCanceling) && mode != CancelMode::Skip;
-        if !told || mode == CancelMode::KillNoWait {
-            session.invocations.remove(&request);
-            session.invocations_by_call.remove(&call);
-            *cx.invocations_open -= 1;
-        }
+        let open = session.invocations_by_call.get_mut(&call);
+        let Some(open) = open.filter(|open| open.abandoned.is_none()) else { return };
+        let request = open.request;
         if !told {
+            open.abandoned = Some(Box::default());
+            *cx.invocations_open -= 1;
             if mode == CancelMode::Kill {
                 self.complete_with(cx, call, Outcome::Refused(reason));
             }
             return;
         }
+        if mode == CancelMode::KillNoWait {
+            session.invocations.remove(&request);
+            session.invocations_by_call.remove(&call);
+            *cx.invocations_open -= 1;
+        }
         let options = [("mode", Value::text(mode.name())), ("reason", Value::text(reason.uri()))];
         let interrupt = message::Interrupt { request, options: Dict::Pairs(&options) };
         cx.peers.send(callee, &Message::Interrupt(interrupt));
+    }
+
+    /// The caller's side of a call that the callee has not answered is over. What the callee still thinks of stays
+    /// counted until it has answered.
+    pub fn released(
+        &mut self,
+        cx: &mut Context<'_>,
+        callee: PeerKey,
+        call: CallKey,
+        (workload, slot): (Arc<Workload>, Slot),
+    ) {
+        let session = self.callee_session(cx, callee);
+        let open = session.and_then(|session| session.invocations_by_call.get_mut(&call));
+        match open.and_then(|open| open.abandoned.as_mut()) {
+            Some(abandoned) => abandoned.counted = Some((workload, slot)),
+            None => self.release(cx, &workload, slot),
+        }
     }
 
     /// The session of a callee that a letter names. The peer may have left meanwhile and joined another realm, where
@@ -267,6 +332,15 @@ impl Dealer {
         let complete = Complete { call, realm: self.realm.key, outcome };
         cx.letters.post(call.shard, Letter::Complete(Box::new(complete)));
     }
+}
+
+/// Why there is no INVOCATION.
+#[derive(Clone, Copy, Debug)]
+enum NotInvoked {
+    /// Another callee may answer.
+    Returned(Returned),
+    /// That is the answer.
+    Refused(Refusal),
 }
 
 /// True if the callee is told the timeout and keeps it itself.

@@ -1,17 +1,19 @@
 //! What the caller's shard keeps of a call to invoke again: for the next part of a progressive call (advanced profile,
 //! "Progressive Call Invocations"), and for another callee when one is unavailable ("Call Re-Routing").
 //!
+//! What is kept for another callee is let go when no other can begin any more: with the first result, with the second
+//! part, when the caller has given it up.
+//!
 //! Invariant: `KeptBytes` is the sum over the open calls of the shard's realm, and at most `call_kept_bytes_max`.
 
 use std::sync::Arc;
 
 use super::Dealer;
-use super::choice::{choose_other, post};
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
-use crate::router::Context;
-use crate::router::directory::Asked;
 use crate::router::letter::{Attributes, CallKey, Invoke, Outcome};
+use crate::router::session::Map;
+use crate::router::{Context, PeerKey};
 
 /// About what a kept call takes beside what its CALL carried.
 const KEPT_BYTES: usize = 512;
@@ -19,78 +21,137 @@ const KEPT_BYTES: usize = 512;
 /// What is kept of one call.
 #[derive(Debug)]
 pub(super) struct Kept {
-    /// As it was called: every part names it.
-    pub(super) procedure: Box<str>,
-    /// The first INVOCATION.
+    /// The first INVOCATION; without its payload, unless the call is `whole`.
     pub(super) invoke: Arc<Invoke>,
+    /// Another callee may begin anew.
+    whole: bool,
     /// The caller has said that more follows.
     pub(super) more_follows: bool,
     /// More than one part was sent, so that no other callee can begin anew.
     pub(super) in_parts: bool,
-    /// The callees that were unavailable.
-    pub(super) asked: Asked,
 }
 
 impl Kept {
-    /// True if a callee was unavailable.
-    pub(super) fn declined(&self) -> bool {
-        !self.asked.is_empty()
+    /// Octets it counts for. They change only with the payload.
+    fn bytes(&self) -> usize {
+        let Invoke { attributes, payload, .. } = &*self.invoke;
+        let attributes = attributes.as_ref().map_or(0, |attributes| attributes.bytes());
+        KEPT_BYTES + attributes + payload.borrow().bytes().len()
+    }
+}
+
+/// What a session has of room that it shares with others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Share {
+    /// How many things.
+    pub(super) count: usize,
+    /// And their octets.
+    pub(super) bytes: usize,
+}
+
+/// The shares of the sessions here. Who asks for more must leave to others as much as it has then, so that there is
+/// always room for those who have little.
+#[derive(Debug, Default)]
+pub(super) struct Shares(Map<PeerKey, Share>);
+
+impl Shares {
+    /// One thing more; what the session has now.
+    pub(super) fn add(&mut self, session: PeerKey, bytes: usize) -> Share {
+        let share = self.0.entry(session).or_default();
+        (share.count, share.bytes) = (share.count + 1, share.bytes + bytes);
+        *share
     }
 
-    /// Octets it counts for. They do not change while it is kept.
-    fn bytes(&self) -> usize {
-        let attributes = self.invoke.attributes.as_ref().map_or(0, |attributes| attributes.bytes());
-        KEPT_BYTES + self.procedure.len() + attributes + self.invoke.payload.borrow().bytes().len()
+    /// One thing less.
+    pub(super) fn take_back(&mut self, session: PeerKey, bytes: usize) {
+        let share = self.0.get_mut(&session).expect("it was added");
+        (share.count, share.bytes) = (share.count - 1, share.bytes - bytes);
+        if share.count == 0 {
+            self.0.remove(&session);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
 /// Octets that are kept.
 #[derive(Debug, Default)]
-pub(super) struct KeptBytes(usize);
+pub(super) struct KeptBytes {
+    all: usize,
+    shares: Shares,
+}
 
 impl KeptBytes {
-    /// Keeps what `invoke` and its parts need to be sent again, if there is room.
+    /// Keeps what `invoke` needs to be sent again to another callee, if it `may_reroute`, or else what its further
+    /// parts need; if there is room.
     pub(super) fn keep(
         &mut self,
         bytes_max: usize,
-        procedure: &str,
+        caller: PeerKey,
         invoke: &Arc<Invoke>,
+        may_reroute: bool,
     ) -> Option<Box<Kept>> {
-        let kept = Kept {
-            procedure: procedure.into(),
-            invoke: invoke.clone(),
-            more_follows: invoke.progress,
-            in_parts: false,
-            asked: Asked::default(),
-        };
-        if self.0 + kept.bytes() > bytes_max {
+        let more_follows = invoke.progress;
+        let invoke = if may_reroute { invoke.clone() } else { without_payload(invoke) };
+        let kept = Kept { invoke, whole: may_reroute, more_follows, in_parts: false };
+        self.add(caller, &kept);
+        let own = self.shares.0.get(&caller).map_or(0, |share| share.bytes);
+        if self.all + own > bytes_max {
+            self.take_back(caller, &kept);
             return None;
         }
-        self.0 += kept.bytes();
         Some(Box::new(kept))
     }
 
+    fn add(&mut self, caller: PeerKey, kept: &Kept) {
+        self.all += kept.bytes();
+        self.shares.add(caller, kept.bytes());
+    }
+
     /// What was kept is no longer.
-    pub(super) fn take_back(&mut self, kept: &Kept) {
-        self.0 -= kept.bytes();
+    pub(super) fn take_back(&mut self, caller: PeerKey, kept: &Kept) {
+        self.all -= kept.bytes();
+        self.shares.take_back(caller, kept.bytes());
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0 == 0
+        self.all == 0 && self.shares.is_empty()
     }
+}
+
+fn without_payload(invoke: &Invoke) -> Arc<Invoke> {
+    let part = invoke.part(invoke.progress, OwnedPayload::EMPTY);
+    Arc::new(Invoke { further: false, ..part })
 }
 
 impl Dealer {
     /// Keeps nothing of a call any more.
     pub(super) fn forget(&mut self, call: CallKey) {
-        if let Some(kept) = self.calls[call.index as usize].kept.take() {
-            self.kept_bytes.take_back(&kept);
+        let open = &mut self.calls[call.index as usize];
+        if let Some(kept) = open.kept.take() {
+            self.kept_bytes.take_back(open.caller, &kept);
         }
     }
 
-    /// A callee is unavailable: another one is asked, each at most once. A callee whose shard refuses the call without
-    /// asking it, because it has too many open, is no such case: that is the answer. `Some`: there is none, or the call
-    /// has begun or was given up, so that this is the answer.
+    /// No other callee can begin the call any more.
+    pub(super) fn keep_no_payload(&mut self, call: CallKey) {
+        let open = &mut self.calls[call.index as usize];
+        let Some(kept) = open.kept.as_mut().filter(|kept| kept.whole) else { return };
+        if !kept.more_follows {
+            return self.forget(call);
+        }
+        self.kept_bytes.take_back(open.caller, kept);
+        kept.invoke = without_payload(&kept.invoke);
+        kept.whole = false;
+        self.kept_bytes.add(open.caller, kept);
+    }
+
+    /// A callee is unavailable: another one is asked, each at most once, when it is free; the one that has the call has
+    /// its slot back at once, since it has not begun. `Some`: the call has begun or was given up, so that this is the
+    /// answer; or nothing is kept of it: its registration takes but one callee, its parts are gone, or there was no
+    /// room.
     pub(super) fn declined(
         &mut self,
         cx: &mut Context<'_>,
@@ -106,36 +167,18 @@ impl Dealer {
                 false => Outcome::Declined { attributes, payload },
             });
         }
-        match self.reroute(cx, call) {
-            true => None,
-            false => Some(Outcome::Refused(Refusal::NoAvailableCallee)),
-        }
-    }
-
-    /// Asks another callee in place of the one that has the call, which has its slot back at once: it has not begun.
-    /// False if there is none. A call of which nothing is kept has none: its registration had but one, its parts are
-    /// gone, or there was no room.
-    pub(super) fn reroute(&mut self, cx: &mut Context<'_>, call: CallKey) -> bool {
-        let open = &mut self.calls[call.index as usize];
-        if let (Some(registration), Some(slot)) = (open.registration.clone(), open.slot.take()) {
-            self.release(cx, &registration, slot);
-        }
-        let open = &mut self.calls[call.index as usize];
-        let Some(kept) = open.kept.as_mut().filter(|kept| !kept.in_parts && !cx.draining) else {
-            return false;
+        self.calls[call.index as usize].declined = true;
+        self.give_back(cx, call, true);
+        let open = &self.calls[call.index as usize];
+        let Some(kept) = open.kept.as_ref().filter(|kept| kept.whole) else {
+            return Some(Outcome::Refused(Refusal::NoAvailableCallee));
         };
-        kept.asked.extend(open.callee);
-        let registration = self.cache.procedure(&self.realm.directory, &kept.procedure);
-        let registration = registration.filter(|registration| registration.id == kept.invoke.registration);
-        let Some(registration) = registration else { return false };
-        let Some((callee, slot)) = choose_other(cx, registration, &kept.asked) else { return false };
-        (open.callee, open.slot, open.registration) = (Some(callee), slot, Some(registration.clone()));
         let invoke = kept.invoke.clone();
         // The one before kept the time itself; nobody says how much of it is left.
         if open.timeout.is_none() {
             self.begin_timeout(cx, call, invoke.terms.timeout_ms);
         }
-        post(cx, callee, invoke);
-        true
+        self.choose_again(cx, invoke, Refusal::NoAvailableCallee);
+        None
     }
 }

@@ -6,10 +6,10 @@
 
 use super::{Dealer, OpenCall};
 use crate::error::Refusal;
+use crate::router::Context;
 use crate::router::directory::Callee;
 use crate::router::features::Feature;
 use crate::router::letter::{Attributes, CallKey, Letter, PassthruAnswer};
-use crate::router::{Context, PeerKey};
 use crate::wamp::RequestId;
 use crate::wamp::message::code;
 use crate::wamp::options::CancelMode;
@@ -28,16 +28,13 @@ impl Dealer {
     pub(super) fn ask_for_passthru(
         &self,
         cx: &mut Context<'_>,
-        key: PeerKey,
         (call, attributes): (CallKey, &Option<Attributes>),
         yielded: Option<RequestId>,
     ) {
         if !attributes.as_ref().is_some_and(Attributes::passthru) {
             return;
         }
-        let Some(session) = cx.peers.session(key) else { return };
-        let callee = Callee { shard: cx.index, peer: key, session: session.id };
-        let answer = PassthruAnswer { realm: self.realm.key, call, callee, yielded };
+        let answer = PassthruAnswer { realm: self.realm.key, call, yielded };
         cx.letters.post(call.shard, Letter::Passthru(Box::new(answer)));
     }
 
@@ -48,9 +45,10 @@ impl Dealer {
         if open.takes_passthru(cx) {
             return;
         }
+        let callee = open.callee;
         self.give_up(cx, answer.call, CancelMode::KillNoWait, Refusal::FeatureNotSupported);
-        if let Some(request) = answer.yielded {
-            let (realm, callee) = (self.realm.key, answer.callee);
+        if let (Some(request), Some(callee)) = (answer.yielded, callee) {
+            let realm = self.realm.key;
             cx.letters.post(callee.shard, Letter::RefuseYield { realm, callee, request });
         }
     }

@@ -42,7 +42,8 @@ impl Dealer {
         if session.registrations.count() >= limits.registrations_per_session_max {
             return Err(Refusal::Unavailable);
         }
-        let callee = Callee { shard: cx.index, peer: key, session: session.id };
+        let membership = self.memberships.wrapping_add(1);
+        let callee = Callee { shard: cx.index, peer: key, session: session.id, membership };
         // Who forces takes away what is others'.
         let RegisterOptions { force_reregister: force, .. } = options;
         let directory = &self.realm.directory;
@@ -58,6 +59,7 @@ impl Dealer {
             invoke,
             concurrency,
             force: force && session.identity.role.administers,
+            reroutes: session.features.has(Feature::CalleeCallReroute),
             callees_max: limits.callees_per_registration_max,
             now: cx.router.clock.unix_ms(cx.now),
         };
@@ -65,27 +67,37 @@ impl Dealer {
         let registration = registered.registration;
         // Who registers what it has wishes anew; its place and its `concurrency` stay.
         let wishes = CalleeWishes { disclose_caller, forward_timeout: options.forward_timeout };
-        session.registrations.insert(registration, Held { place: registered.key, wishes });
+        let known = session.registrations.get(&registration).filter(|_| registered.known);
+        let membership = known.map_or(membership, |held| held.membership);
+        session.registrations.insert(registration, Held { place: registered.key, membership, wishes });
+        self.memberships = callee.membership;
         // Queued before any letter is taken, and so before the first INVOCATION.
         cx.peers.send(key, &Message::Registered(Registered { request: message.request, registration }));
         self.nudge(cx, registered.recorded);
         if let Some(displaced) = registered.displaced {
-            self.displace(cx, displaced);
+            self.displace(cx, displaced, callee.session);
         }
         // Whoever has waited for a callee has one more.
         if invoke != InvocationPolicy::Single
             && let Some(joined) = self.realm.directory.registration_of(procedure, policy)
+            && let Some(workload) = &joined.workload
         {
-            self.grant(cx, &joined);
+            while let Some(grant) = workload.grant(callee.session) {
+                self.post_grant(cx, workload, grant);
+            }
         }
         Ok(())
     }
 
     /// Tells those who have lost a registration to another, and those whose calls wait for one of them.
-    fn displace(&self, cx: &mut Context<'_>, displaced: Displaced) {
+    fn displace(&self, cx: &mut Context<'_>, displaced: Displaced, by: SessionId) {
         let Displaced { registration, callees, deserted } = displaced;
         for callee in callees {
-            self.post_revoke(cx, callee, registration, Some("registered anew by another session"));
+            let reason = match callee.session == by {
+                true => "registered anew by the session itself",
+                false => "registered anew by another session",
+            };
+            self.post_revoke(cx, callee, registration, Some(reason));
         }
         self.post_desert(cx, registration, deserted);
     }
@@ -115,6 +127,10 @@ impl Dealer {
     ) -> bool {
         let Some(left) = self.realm.directory.unregister(place, registration, session) else { return false };
         self.post_desert(cx, registration, left.deserted);
+        for call in left.stranded {
+            let letter = Letter::Desert { realm: self.realm.key, registration, call: Some(call) };
+            cx.letters.post(call.shard, letter);
+        }
         self.nudge(cx, left.recorded);
         true
     }
@@ -171,14 +187,14 @@ impl Dealer {
         registration: RegistrationId,
         reason: Option<&str>,
     ) {
-        let Callee { shard, peer: callee, session } = callee;
+        let Callee { shard, peer: callee, session, .. } = callee;
         let (realm, reason) = (self.realm.key, reason.map(Into::into));
         cx.letters.post(shard, Letter::Revoke { realm, callee, session, registration, reason });
     }
 
     fn post_desert(&self, cx: &mut Context<'_>, registration: RegistrationId, deserted: Vec<ShardIndex>) {
         for shard in deserted {
-            cx.letters.post(shard, Letter::Desert { realm: self.realm.key, registration });
+            cx.letters.post(shard, Letter::Desert { realm: self.realm.key, registration, call: None });
         }
     }
 }

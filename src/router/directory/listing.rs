@@ -1,12 +1,10 @@
 //! What only the meta API asks of a directory (advanced profile, "Subscription Meta API", "Registration Meta API").
 //!
-//! There is no index by identifier: it would take memory of every subscription and time of every SUBSCRIBE, for
-//! questions that are seldom asked. A question by identifier, like a list, walks all entries, one partition at a time,
+//! A question by identifier costs the same however many there are. A list walks all entries, one partition at a time,
 //! under that partition's lock for reading: what comes or goes meanwhile may be in the answer or not.
 
 use std::sync::Arc;
 
-use super::super::pattern::Entry;
 use super::table::Table;
 use super::{Directory, DirectoryKey, Registration, Subscription, UnixMs};
 use crate::wamp::{MatchPolicy, RegistrationId, SubscriptionId};
@@ -40,16 +38,12 @@ impl<I> IdsByPolicy<I> {
 impl Directory {
     /// The subscription of that identifier.
     pub fn subscription_by_id(&self, id: SubscriptionId) -> Option<SubscriptionListing> {
-        self.topics.find_map(|_, entry| {
-            let Subscription { id: known, shards, created } = entry.value;
-            (known == id).then(|| SubscriptionListing {
-                id,
-                topic: entry.uri().into(),
-                policy: entry.policy,
-                created: created.unix_ms(),
-                shards,
-            })
-        })
+        let DirectoryKey { partition, entry } = self.topics.place_of(id.0)?;
+        let subscriptions = self.topics.partition(partition).entries.read();
+        let entry = subscriptions.entry(entry).filter(|entry| { entry.value.id } == id)?;
+        let Subscription { shards, created, .. } = entry.value;
+        let (topic, policy) = (entry.uri().into(), entry.policy);
+        Some(SubscriptionListing { id, topic, policy, created: created.unix_ms(), shards })
     }
 
     /// All subscriptions.
@@ -67,13 +61,10 @@ impl Directory {
 
     /// The registration of that identifier, its callees included, and where it stands.
     pub fn registration_by_id(&self, id: RegistrationId) -> Option<(DirectoryKey, Arc<Registration>)> {
-        let found = self
-            .procedures
-            .find_map(|place, entry| (entry.value.id == id).then(|| (place, entry.value.clone())));
-        let (partition, registration) = found?;
-        let entries = self.procedures.partition(partition).entries.read();
-        let entry = entries.find(&registration.procedure, registration.policy)?;
-        Some((DirectoryKey { partition, entry }, registration))
+        let key = self.procedures.place_of(id.0)?;
+        let registrations = self.procedures.partition(key.partition).entries.read();
+        let entry = registrations.entry(key.entry).filter(|entry| entry.value.id == id)?;
+        Some((key, entry.value.clone()))
     }
 
     /// All registrations.
@@ -83,14 +74,6 @@ impl Directory {
 }
 
 impl<V> Table<V> {
-    /// The first answer that any entry gives; it is told its partition.
-    fn find_map<A>(&self, mut ask: impl FnMut(u32, &Entry<V>) -> Option<A>) -> Option<A> {
-        self.partitions().zip(0..).find_map(|(partition, place)| {
-            let entries = partition.entries.read();
-            entries.entries().find_map(|entry| ask(place, entry))
-        })
-    }
-
     fn ids<I: Ord>(&self, id: impl Fn(&V) -> I) -> IdsByPolicy<I> {
         let mut lists = [const { Vec::new() }; 3];
         for partition in self.partitions() {

@@ -5,9 +5,9 @@
 //! before it was replaced may take a turn of that one still: it is a call that came at the same time as the change.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use super::super::letter::CallKey;
 use super::super::{PeerKey, ShardIndex};
 use super::workload::{Workload, below};
 use super::{UnixMs, Wanted};
@@ -24,6 +24,9 @@ pub struct Callee {
     pub peer: PeerKey,
     /// Its session.
     pub session: SessionId,
+    /// Which of the registerings in its shard made it one: who unregisters and registers again takes no call that was
+    /// on its way to it before, since that is counted where it was, or nowhere.
+    pub membership: u32,
 }
 
 /// The callees of a registration that were asked to take a call, and could not. None of them is asked again.
@@ -74,6 +77,8 @@ pub struct Registration {
     pub created: UnixMs,
     /// In the order in which they registered; never empty.
     pub callees: Vec<Callee>,
+    /// A callee that is or was among them has announced `call_reroute`, and there may be others to ask.
+    pub reroutes: bool,
     /// What its callees have to do, if that is counted. It is the same for all that follow it.
     pub workload: Option<Arc<Workload>>,
     /// Turns taken. The next callee in turn is at this place, modulo how many there are.
@@ -91,36 +96,40 @@ impl Registration {
             invoke,
             created: now,
             callees: Vec::new(),
-            workload: invoke.counts().then(|| Arc::new(Workload::new(invoke, &[], 0))),
+            reroutes: false,
+            workload: invoke.counts().then(|| Arc::new(Workload::new(id, invoke, &[], 0))),
             turns: AtomicU64::new(0),
         };
-        registration.joined(callee, wanted.concurrency)
+        registration.joined(callee, wanted)
     }
 
     /// With one callee more. Who has just had the last place's turn is followed by the newcomer.
-    pub(super) fn joined(&self, callee: Callee, open_max: Option<NonZeroU32>) -> Registration {
+    pub(super) fn joined(&self, callee: Callee, wanted: &Wanted<'_>) -> Registration {
         let mut joined = self.with(self.callees.clone(), self.turn());
-        if joined.workload.is_none() && open_max.is_some() {
-            let workload = Workload::new(self.invoke, &self.callees, self.turn());
+        if joined.workload.is_none() && wanted.concurrency.is_some() {
+            let workload = Workload::new(self.id, self.invoke, &self.callees, self.turn());
             joined.workload = Some(Arc::new(workload));
         }
         if let Some(workload) = &joined.workload {
-            workload.join(callee, open_max);
+            workload.join(callee, wanted.concurrency);
         }
+        joined.reroutes |= wanted.reroutes && self.invoke != InvocationPolicy::Single;
         joined.callees.push(callee);
         joined
     }
 
-    /// Without the callee at this place; `None` if it was the last.
-    pub(super) fn left(&self, place: usize) -> Option<Registration> {
+    /// Without the callee at this place; `None` if it was the last. And the calls that have waited for it alone.
+    pub(super) fn left(&self, place: usize) -> (Option<Registration>, Vec<CallKey>) {
         let mut callees = self.callees.clone();
         let callee = callees.remove(place);
-        if let Some(workload) = &self.workload {
-            workload.leave(callee.session);
+        if callees.is_empty() {
+            return (None, Vec::new());
         }
+        let workload = self.workload.as_ref();
+        let stranded = workload.map_or_else(Vec::new, |workload| workload.leave(callee.session));
         let turn = self.turn();
         let turn = if place < turn { turn - 1 } else { turn };
-        (!callees.is_empty()).then(|| self.with(callees, turn))
+        (Some(self.with(callees, turn)), stranded)
     }
 
     /// The place after the one that had the last turn: the next turn's, or behind the last place.
@@ -132,10 +141,10 @@ impl Registration {
     }
 
     fn with(&self, callees: Vec<Callee>, turn: usize) -> Registration {
-        let Registration { id, policy, invoke, created, .. } = *self;
+        let Registration { id, policy, invoke, created, reroutes, .. } = *self;
         let procedure = self.procedure.clone();
         let (workload, turns) = (self.workload.clone(), AtomicU64::new(turn as u64));
-        Registration { id, procedure, policy, invoke, created, callees, workload, turns }
+        Registration { id, procedure, policy, invoke, created, callees, reroutes, workload, turns }
     }
 
     /// Where a session stands among the callees.
@@ -193,15 +202,23 @@ mod tests {
 
     fn callee(number: u64) -> Callee {
         let peer = PeerKey { index: number as u32, serial: 0 };
-        Callee { shard: ShardIndex(0), peer, session: SessionId(number) }
+        Callee { shard: ShardIndex(0), peer, session: SessionId(number), membership: 0 }
     }
 
     fn registration(invoke: InvocationPolicy, callees: u64) -> Registration {
         let (procedure, policy) = ("p", MatchPolicy::Exact);
-        let wanted =
-            Wanted { procedure, policy, invoke, concurrency: None, force: false, callees_max: 9, now: 0 };
+        let wanted = Wanted {
+            concurrency: None,
+            force: false,
+            reroutes: true,
+            callees_max: 9,
+            now: 0,
+            procedure,
+            policy,
+            invoke,
+        };
         let first = Registration::new(RegistrationId(1), &wanted, callee(0));
-        (1..callees).fold(first, |registration, number| registration.joined(callee(number), None))
+        (1..callees).fold(first, |registration, number| registration.joined(callee(number), &wanted))
     }
 
     /// Who is asked after `first`, one after the other, until there is nobody else.

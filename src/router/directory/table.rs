@@ -1,7 +1,8 @@
 //! Values by URI and match policy, split among locks: one of the two tables of a directory.
 //!
-//! Exact URIs stand in `BUCKETS` partitions by hash, all patterns in one more. What the locks and the generations
-//! promise stands with the directory, which alone calls what is here.
+//! Exact URIs stand in `BUCKETS` partitions by hash, all patterns in one more. Beside them stands where each identifier
+//! is, for the meta API. What the locks and the generations promise stands with the directory, which alone calls what
+//! is here.
 
 use std::hash::BuildHasher;
 
@@ -9,8 +10,10 @@ use crossbeam::utils::CachePadded;
 use foldhash::fast::RandomState;
 
 use super::super::pattern::UriMap;
-use crate::sync::RwLock;
+use super::super::session::Map;
+use super::DirectoryKey;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 use crate::wamp::MatchPolicy;
 
 /// When an answer was given: [`topic_current`](super::Directory::topic_current) and
@@ -30,6 +33,8 @@ pub(super) struct Table<V> {
     buckets: Box<[Partition<V>]>,
     /// All prefixes and wildcards: a lookup must see every one of them.
     pub(super) patterns: Partition<V>,
+    /// Where each identifier stands, by its lowest bits.
+    places: Box<[Mutex<Map<u64, DirectoryKey>>]>,
 }
 
 impl<V> Table<V> {
@@ -39,7 +44,28 @@ impl<V> Table<V> {
             // Exact URIs are one shape.
             buckets: (0..BUCKETS).map(|_| Partition::new(1)).collect(),
             patterns: Partition::new(pattern_shapes_max),
+            places: (0..BUCKETS).map(|_| Mutex::new(Map::default())).collect(),
         }
+    }
+
+    /// An identifier has been given to the entry at this place, whose partition is locked.
+    pub(super) fn begin(&self, id: u64, place: DirectoryKey) {
+        self.places[id as usize % BUCKETS].lock().insert(id, place);
+    }
+
+    /// An identifier stands for nothing any more.
+    pub(super) fn end(&self, id: u64) {
+        let mut places = self.places[id as usize % BUCKETS].lock();
+        places.remove(&id);
+        let count = places.len();
+        if places.capacity() > SMALL.max(ROOM_MAX * count) {
+            places.shrink_to(2 * count);
+        }
+    }
+
+    /// Where an identifier stands, or stood just now.
+    pub(super) fn place_of(&self, id: u64) -> Option<DirectoryKey> {
+        self.places[id as usize % BUCKETS].lock().get(&id).copied()
     }
 
     /// Where `uri` with this policy is kept.
@@ -84,6 +110,7 @@ impl<V> Table<V> {
     pub(super) fn is_empty(&self) -> bool {
         self.patterns.entries.read().is_empty()
             && self.buckets.iter().all(|bucket| bucket.entries.read().is_empty())
+            && self.places.iter().all(|places| places.lock().is_empty())
     }
 }
 
@@ -115,4 +142,8 @@ impl<V> Partition<V> {
 
 /// Partitions of the exact URIs of a table: so many that shards seldom meet, and that one change makes few cached
 /// answers stale. A model has one, because it must not depend on a random hash.
-const BUCKETS: usize = if cfg!(loom) { 1 } else { 64 };
+pub(super) const BUCKETS: usize = if cfg!(loom) { 1 } else { 64 };
+
+/// A map of places shrinks when it has room for more than so many times what is in it, unless it is small.
+const ROOM_MAX: usize = 8;
+const SMALL: usize = 64;

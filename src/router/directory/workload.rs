@@ -12,18 +12,24 @@
 //! nothing. A call that is canceled while a grant is on its way leaves that to the next in line, or to nobody: then it
 //! comes back.
 //!
-//! Invariants: while a ticket waits, no callee is free, or whoever has made it free is about to grant it. No callee has
-//! more open invocations counted than its limit. A closed workload, of a registration that is no more, has no callees
-//! and no tickets, and gets none.
+//! A call that some callees could not take is for the others only (advanced profile, "Call Re-Routing"). Its ticket
+//! names it and who was asked, and its grant is for itself alone: a ticket that a callee does not fit lets those behind
+//! it pass.
+//!
+//! Invariants: while a ticket waits, there is a callee that it fits, and none such is free; one that has just
+//! registered is granted by who has registered it. No callee has more open invocations counted than its limit. A
+//! closed workload, of a registration that is no more, has no callees and no tickets, and gets none.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use super::super::ShardIndex;
+use super::super::letter::CallKey;
 use super::{Asked, Callee};
 use crate::sync::Mutex;
-use crate::wamp::SessionId;
 use crate::wamp::options::InvocationPolicy;
+use crate::wamp::{RegistrationId, SessionId};
 
 /// An open invocation that is counted, by the number of its callee's membership: who leaves and comes again begins to
 /// count anew.
@@ -39,15 +45,19 @@ pub enum Taken {
     Waits,
     /// All are busy, and as many tickets wait as may.
     Full,
+    /// All were asked, and could not take the call.
+    Nobody,
     /// The registration is no more.
     Closed,
 }
 
-/// A callee for the first in the line of a shard.
+/// A callee for a call that has waited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Grant {
     /// Whose ticket it was.
     pub shard: ShardIndex,
+    /// For this call; or else for the first in the shard's line.
+    pub call: Option<CallKey>,
     /// The callee.
     pub callee: Callee,
     /// Its invocation is counted.
@@ -57,21 +67,49 @@ pub struct Grant {
 /// The numbers and the queue of one registration.
 #[derive(Debug)]
 pub struct Workload {
+    /// Which registration.
+    pub registration: RegistrationId,
     invoke: InvocationPolicy,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// In the order in which they registered.
+    /// In the order in which they registered, which is that of their numbers.
     members: Vec<Member>,
     /// The last number given to a member.
     number: u64,
     /// The place after the one that had the last turn.
     turn: usize,
     /// Whose calls wait.
-    tickets: VecDeque<ShardIndex>,
+    tickets: VecDeque<Ticket>,
+    /// How many of those any callee fits.
+    plain: usize,
     closed: bool,
+}
+
+#[derive(Debug)]
+enum Ticket {
+    /// For the first in the line of a shard.
+    Plain(ShardIndex),
+    /// For a call that these callees could not take.
+    Declined(CallKey, Arc<Asked>),
+}
+
+impl Ticket {
+    fn shard(&self) -> ShardIndex {
+        match self {
+            Ticket::Plain(shard) => *shard,
+            Ticket::Declined(call, _) => call.shard,
+        }
+    }
+
+    fn fits(&self, callee: &Callee) -> bool {
+        match self {
+            Ticket::Plain(_) => true,
+            Ticket::Declined(_, asked) => !asked.contains(callee),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -86,25 +124,39 @@ impl Member {
     fn free(&self) -> bool {
         self.open_max.is_none_or(|max| self.open < max.get())
     }
+
+    fn take(&mut self) -> (Callee, Slot) {
+        self.open += 1;
+        (self.callee, Slot(self.number))
+    }
 }
 
 impl Workload {
     /// Of callees whose open invocations were not counted until now. `turn` is the place of the next.
-    pub(super) fn new(invoke: InvocationPolicy, callees: &[Callee], turn: usize) -> Workload {
+    pub(super) fn new(
+        registration: RegistrationId,
+        invoke: InvocationPolicy,
+        callees: &[Callee],
+        turn: usize,
+    ) -> Workload {
         let mut state =
-            State { members: Vec::new(), number: 0, turn, tickets: VecDeque::new(), closed: false };
+            State { members: Vec::new(), number: 0, turn, tickets: VecDeque::new(), plain: 0, closed: false };
         callees.iter().for_each(|callee| state.join(*callee, None));
-        Workload { invoke, state: Mutex::new(state) }
+        Workload { registration, invoke, state: Mutex::new(state) }
     }
 
-    /// One callee more, who takes so many open invocations.
+    /// One callee more, who takes so many open invocations. Whoever has registered it [grants](Workload::grant) it
+    /// then.
     pub(super) fn join(&self, callee: Callee, open_max: Option<NonZeroU32>) {
         self.state.lock().join(callee, open_max);
     }
 
-    /// The callee has no invocations any more, as far as others are concerned.
-    pub(super) fn leave(&self, session: SessionId) {
-        self.state.lock().leave(session);
+    /// The callee has no invocations any more, as far as others are concerned. The calls that have waited for it alone,
+    /// because the others could not take them: their tickets are gone.
+    pub(super) fn leave(&self, session: SessionId) -> Vec<CallKey> {
+        let mut state = self.state.lock();
+        state.leave(session);
+        state.take_stranded()
     }
 
     /// The registration is no more. The shards whose tickets waited, each once.
@@ -112,7 +164,9 @@ impl Workload {
         let mut state = self.state.lock();
         state.closed = true;
         state.members.clear();
-        let mut shards: Vec<_> = std::mem::take(&mut state.tickets).into();
+        state.plain = 0;
+        let mut shards: Vec<_> =
+            std::mem::take(&mut state.tickets).into_iter().map(|ticket| ticket.shard()).collect();
         shards.sort_unstable();
         shards.dedup();
         shards
@@ -125,51 +179,65 @@ impl Workload {
         if state.closed {
             return Taken::Closed;
         }
-        // Whoever has made a callee free is about to grant it to the first ticket.
-        let chosen =
-            if state.tickets.is_empty() { state.choose(self.invoke, draw, &Asked::default()) } else { None };
+        // Others have waited longer, and whoever has registered is about to be granted to them.
+        let chosen = if state.plain == 0 { state.choose(self.invoke, draw, &Asked::default()) } else { None };
         match chosen {
             Some((callee, slot)) => Taken::Callee(callee, slot),
-            None if state.tickets.len() >= tickets_max => Taken::Full,
-            None => {
-                state.tickets.push_back(shard);
-                Taken::Waits
-            }
+            None => state.wait(Ticket::Plain(shard), tickets_max),
         }
     }
 
     /// A callee for a call that those who were asked could not take, as if they were not there: chosen by the policy
-    /// among those that are free. None is free while a ticket waits, and such a call takes none.
-    pub fn take_other(&self, asked: &Asked, draw: u64) -> Option<(Callee, Slot)> {
+    /// among those that are free; or a ticket, if others are there at all.
+    pub fn take_other(&self, call: CallKey, asked: &Arc<Asked>, draw: u64, tickets_max: usize) -> Taken {
         let mut state = self.state.lock();
-        if state.tickets.is_empty() { state.choose(self.invoke, draw, asked) } else { None }
-    }
-
-    /// The invocation is no longer open. Whoever left meanwhile is owed nothing.
-    pub fn release(&self, slot: Slot) {
-        let mut state = self.state.lock();
-        if let Some(member) = state.members.iter_mut().find(|member| member.number == slot.0) {
-            member.open -= 1;
+        if state.closed {
+            return Taken::Closed;
+        }
+        let chosen = if state.plain == 0 { state.choose(self.invoke, draw, asked) } else { None };
+        match chosen {
+            Some((callee, slot)) => Taken::Callee(callee, slot),
+            None if state.members.iter().all(|member| asked.contains(&member.callee)) => Taken::Nobody,
+            None => state.wait(Ticket::Declined(call, asked.clone()), tickets_max),
         }
     }
 
-    /// The next ticket, if there is one and a callee is free. Whoever makes one free asks until there is none.
-    pub fn grant(&self, draw: u64) -> Option<Grant> {
+    /// The invocation is no longer open: a call that waits has its callee. Whoever left meanwhile is owed nothing.
+    pub fn release(&self, slot: Slot) -> Option<Grant> {
         let mut state = self.state.lock();
-        let shard = *state.tickets.front()?;
-        let (callee, slot) = state.choose(self.invoke, draw, &Asked::default())?;
-        state.tickets.pop_front();
-        Some(Grant { shard, callee, slot })
+        let place = state.members.binary_search_by_key(&slot.0, |member| member.number).ok()?;
+        state.members[place].open -= 1;
+        state.grant(place)
+    }
+
+    /// A call that waits, and has this callee now. Whoever has registered one asks until there is none.
+    pub fn grant(&self, session: SessionId) -> Option<Grant> {
+        let mut state = self.state.lock();
+        if state.tickets.is_empty() {
+            return None;
+        }
+        let place = state.place(session)?;
+        state.grant(place)
     }
 
     /// The call at `place` in a shard's line of `count` waits no longer. The first of them are those for whom grants
     /// are on their way; one of those goes to the next in line then.
     pub fn withdraw(&self, shard: ShardIndex, place: usize, count: usize) {
         let mut state = self.state.lock();
-        let mut tickets = (0..state.tickets.len()).filter(|ticket| state.tickets[*ticket] == shard);
+        let of_shard = |ticket: &Ticket| matches!(ticket, Ticket::Plain(known) if *known == shard);
+        let mut tickets = (0..state.tickets.len()).filter(|ticket| of_shard(&state.tickets[*ticket]));
         let granted = count.saturating_sub(tickets.clone().count());
         if let Some(ticket) = tickets.nth(place.saturating_sub(granted)) {
-            state.tickets.remove(ticket);
+            state.remove(ticket);
+        }
+    }
+
+    /// The call that others could not take waits no longer. A grant that is on its way comes back.
+    pub fn withdraw_declined(&self, call: CallKey) {
+        let mut state = self.state.lock();
+        let of_call = |ticket: &Ticket| matches!(ticket, Ticket::Declined(known, _) if *known == call);
+        if let Some(ticket) = state.tickets.iter().position(of_call) {
+            state.remove(ticket);
         }
     }
 }
@@ -187,6 +255,52 @@ impl State {
         }
     }
 
+    fn take_stranded(&mut self) -> Vec<CallKey> {
+        let mut stranded = Vec::new();
+        let State { members, tickets, .. } = self;
+        tickets.retain(|ticket| match ticket {
+            Ticket::Declined(call, asked) if members.iter().all(|member| asked.contains(&member.callee)) => {
+                stranded.push(*call);
+                false
+            }
+            _ => true,
+        });
+        stranded
+    }
+
+    fn wait(&mut self, ticket: Ticket, tickets_max: usize) -> Taken {
+        if self.tickets.len() >= tickets_max {
+            return Taken::Full;
+        }
+        self.plain += usize::from(matches!(ticket, Ticket::Plain(_)));
+        self.tickets.push_back(ticket);
+        Taken::Waits
+    }
+
+    fn remove(&mut self, ticket: usize) {
+        let removed = self.tickets.remove(ticket);
+        self.plain -= usize::from(matches!(removed, Some(Ticket::Plain(_))));
+    }
+
+    /// The callee at `place` for the first ticket that it fits, if it is free.
+    fn grant(&mut self, place: usize) -> Option<Grant> {
+        let member = &mut self.members[place];
+        if !member.free() {
+            return None;
+        }
+        let ticket = self.tickets.iter().position(|ticket| ticket.fits(&member.callee))?;
+        let (callee, slot) = member.take();
+        let (shard, call) = match &self.tickets[ticket] {
+            Ticket::Plain(shard) => (*shard, None),
+            Ticket::Declined(call, _) => (call.shard, Some(*call)),
+        };
+        if call.is_none() {
+            self.turn = place + 1;
+        }
+        self.remove(ticket);
+        Some(Grant { shard, call, callee, slot })
+    }
+
     /// A free callee that was not asked, by policy; one invocation more is counted for it.
     fn choose(&mut self, invoke: InvocationPolicy, draw: u64, asked: &Asked) -> Option<(Callee, Slot)> {
         let free = |place: &usize| {
@@ -202,25 +316,27 @@ impl State {
                 self.in_turn(asked).filter(free).min_by_key(|place| self.members[*place].open)
             }
             InvocationPolicy::Random => {
-                let count = places.clone().count();
-                places.nth(below(draw as u32, count))
+                let drawn = Some(below(draw as u32, self.members.len())).filter(|_| !self.members.is_empty());
+                drawn.filter(free).or_else(|| {
+                    let count = places.clone().count();
+                    places.nth(below((draw >> 32) as u32, count))
+                })
             }
             InvocationPolicy::PowerOfTwo => {
-                let count = places.clone().count();
-                let first = below(draw as u32, count);
-                // Another one, if there is another: so many places on, around the end.
-                let second = (first + 1 + below((draw >> 32) as u32, count.saturating_sub(1))) % count.max(1);
-                let drawn = [places.clone().nth(first), places.nth(second)];
-                drawn.into_iter().flatten().min_by_key(|place| self.members[*place].open)
+                let least = |drawn: [Option<usize>; 2]| {
+                    drawn.into_iter().flatten().filter(free).min_by_key(|place| self.members[*place].open)
+                };
+                least(two_of(self.members.len(), draw)).or_else(|| {
+                    let drawn = two_of(places.clone().count(), draw);
+                    least(drawn.map(|place| places.clone().nth(place?)))
+                })
             }
         }?;
         // A call that was somebody's already is nobody's turn.
         if asked.is_empty() && matches!(invoke, InvocationPolicy::RoundRobin | InvocationPolicy::LeastOpen) {
             self.turn = place + 1;
         }
-        let member = &mut self.members[place];
-        member.open += 1;
-        Some((member.callee, Slot(member.number)))
+        Some(self.members[place].take())
     }
 
     /// All places, from the one whose turn it is, or behind the callee that was asked last.
@@ -238,6 +354,14 @@ impl State {
     }
 }
 
+/// Two different numbers below `count`, as far as there are two; `draw` is the chance for both.
+fn two_of(count: usize, draw: u64) -> [Option<usize>; 2] {
+    let first = below(draw as u32, count);
+    // So many places on, around the end.
+    let second = first + 1 + below((draw >> 32) as u32, count.saturating_sub(1));
+    [(count > 0).then_some(first), (count > 1).then(|| second % count)]
+}
+
 /// A number below `bound`, or 0; `draw` is uniform. The bounds are so small that none is noticeably preferred.
 pub(super) fn below(draw: u32, bound: usize) -> usize {
     ((u64::from(draw) * bound as u64) >> 32) as usize
@@ -246,6 +370,8 @@ pub(super) fn below(draw: u32, bound: usize) -> usize {
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::super::super::PeerKey;
     use super::super::super::pattern::tests::Random;
     use super::*;
@@ -262,7 +388,7 @@ mod tests {
 
     fn callee(number: u64) -> Callee {
         let peer = PeerKey { index: number as u32, serial: 0 };
-        Callee { shard: ShardIndex(0), peer, session: SessionId(number) }
+        Callee { shard: ShardIndex(0), peer, session: SessionId(number), membership: 0 }
     }
 
     /// A workload, and plain lists of what must be true of it. Shards have lines; grants reach them in any order.
@@ -277,6 +403,8 @@ mod tests {
         waiting: Vec<(usize, u64)>,
         lines: [VecDeque<u64>; 3],
         grants: Vec<Grant>,
+        /// Calls that some could not take, and who that was.
+        declined: Vec<(CallKey, Arc<Asked>)>,
         /// Calls that have had a callee, in that order.
         served: Vec<(usize, u64)>,
         /// How often one has taken what another could not.
@@ -302,7 +430,7 @@ mod tests {
         }
 
         fn check_choice_of(&mut self, free: &[Callee], chosen: Callee, slot: Slot) {
-            assert!(free.contains(&chosen), "{chosen:?} is busy");
+            assert!(free.contains(&chosen), "{chosen:?} is not free for it");
             let least = free.iter().map(|callee| self.open_of(*callee)).min();
             match self.invoke {
                 InvocationPolicy::Single | InvocationPolicy::First => assert_eq!(chosen, free[0]),
@@ -323,7 +451,8 @@ mod tests {
             let (draw, call) = (self.draw(), self.calls);
             match self.workload.take(ShardIndex(shard as u8), draw, 20) {
                 Taken::Callee(callee, slot) => {
-                    assert!(self.waiting.len() <= self.grants.len(), "nobody is overtaken");
+                    let grants = self.grants.iter().filter(|grant| grant.call.is_none()).count();
+                    assert!(self.waiting.len() <= grants, "nobody is overtaken");
                     self.check_choice(callee, slot);
                     self.lines[shard].push_back(call);
                     let first = self.lines[shard].pop_front().unwrap();
@@ -341,18 +470,27 @@ mod tests {
                 Taken::Full => {
                     assert!(self.workload.state.lock().tickets.len() == 20 && self.free().is_empty());
                 }
-                Taken::Closed => panic!("nobody has closed it"),
+                Taken::Nobody | Taken::Closed => panic!("it is there, and nobody was asked"),
             }
         }
 
-        /// Somebody may be free: tickets are granted while there are any.
-        fn grant(&mut self) {
-            loop {
-                let draw = self.draw();
-                let Some(grant) = self.workload.grant(draw) else { break };
-                self.check_choice(grant.callee, grant.slot);
-                self.grants.push(grant);
+        /// Somebody is free: the first ticket that it fits has it.
+        fn grant(&mut self, grant: Option<Grant>) -> bool {
+            let Some(grant) = grant else { return false };
+            assert!(self.free().contains(&grant.callee), "{grant:?} is busy");
+            if let Some(call) = grant.call {
+                let declined = self.declined.iter().find(|(known, _)| *known == call);
+                let fits = declined.is_none_or(|(_, asked)| !asked.contains(&grant.callee));
+                assert!(fits, "{grant:?} was asked");
             }
+            self.open.push((grant.callee, grant.slot));
+            self.grants.push(grant);
+            true
+        }
+
+        fn release(&mut self, slot: Slot) {
+            let grant = self.workload.release(slot);
+            self.grant(grant);
         }
 
         fn end(&mut self) {
@@ -367,8 +505,7 @@ mod tests {
                 return self.arrive();
             }
             self.open.swap_remove(place);
-            self.workload.release(slot);
-            self.grant();
+            self.release(slot);
         }
 
         /// One of the grants reaches its shard, not always the oldest.
@@ -378,7 +515,17 @@ mod tests {
             }
             let grant = self.grants.swap_remove(self.random.below(self.grants.len()));
             let shard = usize::from(grant.shard.0);
-            match self.lines[shard].pop_front() {
+            let first = match grant.call {
+                Some(call) => {
+                    let place = self.declined.iter().position(|(known, _)| *known == call);
+                    if place.map(|place| self.declined.swap_remove(place)).is_some() {
+                        return self.others += 1;
+                    }
+                    None
+                }
+                None => self.lines[shard].pop_front(),
+            };
+            match first {
                 Some(first) => {
                     self.waiting.retain(|known| *known != (shard, first));
                     self.served.push((shard, first));
@@ -386,34 +533,48 @@ mod tests {
                 None => {
                     let place = self.open.iter().position(|(_, slot)| *slot == grant.slot);
                     place.map(|place| self.open.swap_remove(place));
-                    self.workload.release(grant.slot);
-                    self.grant();
+                    self.release(grant.slot);
                 }
             }
         }
 
-        /// A callee cannot take a call, after others that could not: another one takes it if any is free.
+        /// A callee cannot take a call, after others that could not: another one takes it, or it waits for one.
         fn decline(&mut self) {
             if self.open.is_empty() || !self.grants.is_empty() {
                 return;
             }
             let (callee, slot) = self.open.swap_remove(self.random.below(self.open.len()));
-            self.workload.release(slot);
-            self.grant();
+            self.release(slot);
             let mut asked = Asked::default();
             let others: Vec<Callee> = self.callees.iter().map(|(known, _)| *known).collect();
             asked.extend(others.into_iter().filter(|_| self.random.below(4) == 0));
             asked.extend([callee]);
             let free: Vec<_> = self.free().into_iter().filter(|known| !asked.contains(known)).collect();
-            let draw = self.draw();
-            let Some((chosen, slot)) = self.workload.take_other(&asked, draw) else {
-                return assert!(free.is_empty() || !self.waiting.is_empty());
-            };
-            self.check_choice_of(&free, chosen, slot);
-            self.others += 1;
+            self.calls += 1;
+            let call =
+                CallKey { serial: self.calls, index: 0, shard: ShardIndex(self.random.below(3) as u8) };
+            let (draw, asked) = (self.draw(), Arc::new(asked));
+            let all_asked = self.callees.iter().all(|(known, _)| asked.contains(known));
+            match self.workload.take_other(call, &asked, draw, 20) {
+                Taken::Callee(chosen, slot) => {
+                    self.check_choice_of(&free, chosen, slot);
+                    self.others += 1;
+                }
+                Taken::Nobody => assert!(all_asked),
+                Taken::Waits => {
+                    assert!(free.is_empty() && !all_asked);
+                    self.declined.push((call, asked));
+                }
+                Taken::Full => assert!(self.workload.state.lock().tickets.len() == 20),
+                Taken::Closed => panic!("nobody has closed it"),
+            }
         }
 
         fn cancel(&mut self) {
+            if !self.declined.is_empty() && self.random.below(3) == 0 {
+                let (call, _) = self.declined.swap_remove(self.random.below(self.declined.len()));
+                return self.workload.withdraw_declined(call);
+            }
             let shard = self.random.below(3);
             let count = self.lines[shard].len();
             if count == 0 {
@@ -431,32 +592,50 @@ mod tests {
             if self.callees.len() < 4 && self.callees.iter().all(|(known, _)| *known != callee) {
                 self.workload.join(callee, open_max);
                 self.callees.push((callee, open_max));
-                self.grant();
+                loop {
+                    let grant = self.workload.grant(callee.session);
+                    if !self.grant(grant) {
+                        break;
+                    }
+                }
             }
         }
 
         fn leave(&mut self) {
             if self.callees.len() > 1 {
                 let (callee, _) = self.callees.remove(self.random.below(self.callees.len()));
-                self.workload.leave(callee.session);
+                let stranded = self.workload.leave(callee.session);
+                let nobody = |asked: &Asked| self.callees.iter().all(|(known, _)| asked.contains(known));
+                let (gone, left): (Vec<_>, Vec<_>) = self.declined.drain(..).partition(|(call, asked)| {
+                    nobody(asked) && !self.grants.iter().any(|grant| grant.call == Some(*call))
+                });
+                assert_eq!(
+                    gone.into_iter().map(|(call, _)| call).collect::<BTreeSet<_>>(),
+                    stranded.into_iter().collect()
+                );
+                self.declined = left;
                 // What it has open counts for nobody, not even for itself when it comes again.
                 let (gone, open): (Vec<_>, Vec<_>) =
                     self.open.drain(..).partition(|(known, _)| *known == callee);
                 self.open = open;
-                gone.iter().for_each(|(_, slot)| self.workload.release(*slot));
+                gone.iter().for_each(|(_, slot)| assert_eq!(self.workload.release(*slot), None));
             }
         }
 
-        /// Every call in line has a ticket or a grant on its way; if a ticket waits nobody is free.
+        /// Every call in line has a ticket or a grant on its way; if a ticket waits nobody it fits is free.
         fn check(&self) {
             let state = self.workload.state.lock();
             for shard in 0..3 {
                 let of = |known: &ShardIndex| usize::from(known.0) == shard;
-                let tickets = state.tickets.iter().filter(|known| of(known)).count();
-                let granted = self.grants.iter().filter(|grant| of(&grant.shard)).count();
-                assert!(tickets + granted >= self.lines[shard].len());
+                let plain = |ticket: &&Ticket| matches!(ticket, Ticket::Plain(known) if of(known));
+                let tickets = state.tickets.iter().filter(plain).count();
+                let granted = self.grants.iter().filter(|grant| of(&grant.shard) && grant.call.is_none());
+                assert!(tickets + granted.count() >= self.lines[shard].len());
             }
-            assert!(state.tickets.is_empty() || self.free().is_empty());
+            let plain = state.tickets.iter().filter(|ticket| matches!(ticket, Ticket::Plain(_))).count();
+            assert_eq!(state.plain, plain);
+            let free = self.free();
+            assert!(!state.tickets.iter().any(|ticket| free.iter().any(|callee| ticket.fits(callee))));
         }
     }
 
@@ -464,7 +643,7 @@ mod tests {
     fn nobody_is_given_too_much_and_nobody_waits_while_one_is_free() {
         for (invoke, seed) in POLICIES.into_iter().zip(1..) {
             let open_max = NonZeroU32::new(1);
-            let workload = Workload::new(invoke, &[], 0);
+            let workload = Workload::new(RegistrationId(1), invoke, &[], 0);
             workload.join(callee(100), open_max);
             let mut pair = Pair {
                 workload,
@@ -475,6 +654,7 @@ mod tests {
                 waiting: Vec::new(),
                 lines: Default::default(),
                 grants: Vec::new(),
+                declined: Vec::new(),
                 served: Vec::new(),
                 others: 0,
                 calls: 0,
@@ -505,7 +685,7 @@ mod tests {
 
     #[test]
     fn tickets_are_granted_in_the_order_in_which_they_were_taken() {
-        let workload = Workload::new(InvocationPolicy::Single, &[], 0);
+        let workload = Workload::new(RegistrationId(1), InvocationPolicy::Single, &[], 0);
         workload.join(callee(1), NonZeroU32::new(1));
         let Taken::Callee(_, mut slot) = workload.take(ShardIndex(0), 0, 9) else { panic!("it is free") };
         let shards = [3, 1, 1, 2, 3].map(ShardIndex);
@@ -514,11 +694,10 @@ mod tests {
         }
         assert_eq!(workload.take(ShardIndex(0), 0, 5), Taken::Full);
         for shard in shards {
-            assert_eq!(workload.grant(0), None, "it is busy");
-            workload.release(slot);
-            assert_eq!(workload.take(ShardIndex(9), 0, 5 + 4), Taken::Waits, "others have waited longer");
-            let grant = workload.grant(0).unwrap();
-            assert_eq!((grant.shard, grant.callee), (shard, callee(1)));
+            assert_eq!(workload.grant(SessionId(1)), None, "it is busy");
+            assert_eq!(workload.take(ShardIndex(9), 0, 5 + 4), Taken::Waits);
+            let grant = workload.release(slot).unwrap();
+            assert_eq!((grant.shard, grant.call, grant.callee), (shard, None, callee(1)));
             slot = grant.slot;
         }
         assert_eq!(workload.close(), [ShardIndex(9)]);
@@ -529,7 +708,7 @@ mod tests {
     fn of_equals_each_has_its_turn_and_chance_is_even() {
         let callees = [1, 2, 3].map(callee);
         for invoke in [InvocationPolicy::LeastOpen, InvocationPolicy::RoundRobin] {
-            let workload = Workload::new(invoke, &callees, 0);
+            let workload = Workload::new(RegistrationId(1), invoke, &callees, 0);
             for round in 0..9 {
                 let Taken::Callee(chosen, slot) = workload.take(ShardIndex(0), 0, 0) else { panic!("free") };
                 assert_eq!(chosen, callees[round % 3]);
@@ -537,7 +716,7 @@ mod tests {
             }
         }
         for invoke in [InvocationPolicy::Random, InvocationPolicy::PowerOfTwo] {
-            let workload = Workload::new(invoke, &callees, 0);
+            let workload = Workload::new(RegistrationId(1), invoke, &callees, 0);
             let mut random = Random(5);
             let mut counts = [0; 4];
             for _ in 0..3_000 {
@@ -568,30 +747,28 @@ mod model {
     fn nobody_waits_for_a_callee_that_is_free() {
         loom::model(|| {
             let peer = PeerKey { index: 0, serial: 0 };
-            let callee = Callee { shard: ShardIndex(0), peer, session: SessionId(1) };
-            let workload = Arc::new(Workload::new(InvocationPolicy::Single, &[], 0));
+            let callee = Callee { shard: ShardIndex(0), peer, session: SessionId(1), membership: 0 };
+            let workload = Arc::new(Workload::new(RegistrationId(1), InvocationPolicy::Single, &[], 0));
             workload.join(callee, NonZeroU32::new(1));
             let Taken::Callee(_, slot) = workload.take(ShardIndex(0), 0, 9) else { panic!("it is free") };
             let calls = [1, 2].map(|shard| {
                 let workload = workload.clone();
                 thread::spawn(move || workload.take(ShardIndex(shard), 0, 9))
             });
-            workload.release(slot);
             let mut served = Vec::new();
-            let mut open = workload.grant(0);
+            let mut open = workload.release(slot);
             for (call, shard) in calls.into_iter().zip(1..) {
                 match call.join().unwrap() {
                     Taken::Callee(_, slot) => {
                         assert_eq!(open, None, "there is one callee for one call");
-                        open = Some(Grant { shard: ShardIndex(shard), callee, slot });
+                        open = Some(Grant { shard: ShardIndex(shard), call: None, callee, slot });
                     }
                     waits => assert_eq!(waits, Taken::Waits),
                 }
             }
             while let Some(Grant { shard, slot, .. }) = open {
                 served.push(shard);
-                workload.release(slot);
-                open = workload.grant(0);
+                open = workload.release(slot);
             }
             served.sort();
             assert_eq!(served, [ShardIndex(1), ShardIndex(2)]);

@@ -1,23 +1,27 @@
 //! `wamp.subscription.get_events`: what a client may ask of the history, and the answer (advanced profile, "Event
 //! History").
 //!
-//! All filters that are given must hold. The publication that a filter names is looked for among those of the
-//! subscription that are still kept; if it is not there, nobody can say what came before or after it, and nothing is
-//! found. Events that the caller would not have got are left out, and so are those without a form in its serializer, or
-//! nested too deeply for one more level around them.
+//! All filters that are given must hold. A filter may name any publication of the realm that the history knows, also
+//! one to another topic, and one that it knows of without having kept it. If it does not know it, nobody can say what
+//! came before or after it, and the call is refused with `wamp.error.invalid_argument`, which names the filter as well:
+//! who went on from there has missed what nobody can give it any more, and asks by `from_time` or from the beginning.
 //!
-//! An answer holds as many events as fit a message, and at most `limit`. If there would have been more, the keyword
-//! argument `is_limit_reached` is true, and `after_publication` (`before_publication` in reverse) asks for the rest.
+//! Events that the caller would not have got are left out. So are, and that is counted in the keyword argument
+//! `left_out` if there are any, those that are too large for the caller, that have no form in its serializer, or that
+//! are nested too deeply for one more level around them.
+//!
+//! An answer holds as many events as fit a message that the caller takes, and at most `limit`. If there would have been
+//! more, the keyword argument `is_limit_reached` is true, and `after_publication` (`before_publication` in reverse)
+//! asks for the rest.
 
-use std::sync::Arc;
+use std::ops::ControlFlow;
 
-use super::HistoricEvent;
+use super::{History, Search};
 use crate::codec::payload::{self, OwnedPayload};
 use crate::codec::{self, TranscodeError};
 use crate::error::Refusal;
 use crate::router::peer::Sent;
 use crate::router::publication::KeptPublication;
-use crate::router::session::Identity;
 use crate::router::shard::LocalRealm;
 use crate::router::{Clock, Context, PeerKey};
 use crate::wamp::message::{self, Call};
@@ -41,16 +45,21 @@ pub(in crate::router) fn on_call(
     let listing = listing.ok_or(Refusal::NoSuchSubscription)?;
     let policy = listing.policy;
     let unix_ms = cx.router.clock.unix_ms(cx.now);
-    let found = query.select(history.store().matching(&listing.topic, policy, unix_ms), &identity);
-    let bytes_max = cx.router.settings.limits.message_bytes_max;
+    let search = query.search((&listing.topic, policy), history, unix_ms)?;
+    let bytes_max = link.message_bytes_max.min(cx.router.settings.limits.message_bytes_max);
     let mut page = Page::new((subscription, policy), link.serializer, bytes_max);
-    for publication in found {
-        if page.events.len() == query.limit || !page.add(&publication) {
-            page.is_limit_reached = true;
-            break;
+    history.store().visit(&search, &mut |event| {
+        if !event.publication.eligible(&identity) {
+            return ControlFlow::Continue(());
         }
-    }
+        if page.events.len() == query.limit || !page.add(&event.publication) {
+            page.is_limit_reached = true;
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    });
     cx.peers.counters.events_untranslatable += page.untranslatable;
+    cx.peers.counters.events_too_large += page.too_large;
     let payload = page.payload();
     let result =
         message::Result { request: message.request, details: Dict::EMPTY, payload: payload.borrow() };
@@ -65,10 +74,8 @@ fn subscription(arguments: &Value<'_>) -> Result<SubscriptionId, Refusal> {
         Value::List(arguments) => codec::items(arguments).next(),
         _ => None,
     };
-    match first {
-        Some(Value::Unsigned(id)) => Ok(SubscriptionId(id)),
-        _ => Err(Refusal::InvalidArgument("subscription")),
-    }
+    let id = first.as_ref().and_then(Value::id).ok_or(Refusal::InvalidArgument("subscription"))?;
+    Ok(SubscriptionId(id))
 }
 
 /// The keyword arguments.
@@ -138,50 +145,51 @@ fn time(value: &Value<'_>, key: &'static str) -> Result<i128, WrongOption> {
     }
 }
 
-/// A whole float is taken too, as JavaScript libraries write large integers.
 fn id(value: &Value<'_>, key: &'static str) -> Result<PublicationId, WrongOption> {
-    match value {
-        Value::Unsigned(id @ 1..) => Ok(PublicationId(*id)),
-        Value::Float(id) if *id >= 1.0 && id.fract() == 0.0 => Ok(PublicationId(*id as u64)),
-        _ => Err(WrongOption(key)),
-    }
+    value.id().map(PublicationId).ok_or(WrongOption(key))
 }
 
 impl Query {
-    /// What of the events of a subscription was asked for and is for the caller, in the order asked for.
-    fn select(&self, events: Vec<HistoricEvent>, identity: &Identity) -> Vec<Arc<KeptPublication>> {
-        let serial = |id: Option<PublicationId>| match id {
-            None => Some(None),
-            Some(id) => {
-                events.iter().find(|event| event.publication.id == id).map(|event| Some(event.serial))
-            }
+    /// What is looked for among the events of a subscription.
+    fn search<'a>(
+        &'a self,
+        (pattern, policy): (&'a str, MatchPolicy),
+        history: &History,
+        unix_ms: u64,
+    ) -> Result<Search<'a>, Refusal> {
+        let serial = |id: Option<PublicationId>, key| match id {
+            None => Ok(None),
+            Some(id) => history.store().serial(id, unix_ms).map(Some).ok_or(Refusal::NoSuchPublication(key)),
         };
-        // The first and the last serial that hold, both included.
-        let bounds = || {
-            let from = serial(self.from_publication)?.unwrap_or(0);
-            let after = serial(self.after_publication)?.map_or(0, |serial| serial + 1);
-            let before = serial(self.before_publication)?.map_or(u64::MAX, |serial| serial - 1);
-            let until = serial(self.until_publication)?.unwrap_or(u64::MAX);
-            Some((from.max(after), before.min(until)))
-        };
-        let Some((first, last)) = bounds() else { return Vec::new() };
-        let wanted = |event: &HistoricEvent| {
-            (first..=last).contains(&event.serial)
-                && self.admits(&event.publication)
-                && event.publication.eligible(identity)
-        };
-        let found = events.iter().filter(|event| wanted(event)).map(|event| event.publication.clone());
-        if self.reverse { found.rev().collect() } else { found.collect() }
+        let from = serial(self.from_publication, "from_publication")?.unwrap_or(0);
+        let after = serial(self.after_publication, "after_publication")?.map_or(0, |serial| serial + 1);
+        let before = serial(self.before_publication, "before_publication")?;
+        let until = serial(self.until_publication, "until_publication")?.unwrap_or(u64::MAX);
+        let before = before.map_or(u64::MAX, |serial| serial.saturating_sub(1));
+        Ok(Search {
+            pattern,
+            policy,
+            topic: self.topic.as_deref(),
+            serials: (from.max(after), before.min(until)),
+            times: self.times(),
+            unix_ms,
+            reverse: self.reverse,
+        })
     }
 
-    /// Topic and times.
-    fn admits(&self, publication: &KeptPublication) -> bool {
-        let time = i128::from(publication.unix_ms) * 1_000_000;
-        self.topic.as_deref().is_none_or(|topic| topic == &*publication.topic)
-            && self.from_time.is_none_or(|from| time >= from)
-            && self.after_time.is_none_or(|after| time > after)
-            && self.before_time.is_none_or(|before| time < before)
-            && self.until_time.is_none_or(|until| time <= until)
+    /// The first and the last millisecond that hold. Events have whole milliseconds, filters nanoseconds.
+    fn times(&self) -> (u64, u64) {
+        const MS: i128 = 1_000_000;
+        let whole = |ms: i128| u64::try_from(ms).unwrap_or(u64::MAX);
+        let begins_at_or_after = |ns: i128| (ns + MS - 1).div_euclid(MS);
+        let from = self.from_time.map_or(0, |ns| whole(begins_at_or_after(ns)));
+        let after = self.after_time.map_or(0, |ns| whole(ns.div_euclid(MS) + 1));
+        let until = self.until_time.map_or(u64::MAX, |ns| whole(ns.div_euclid(MS)));
+        match self.before_time.map(begins_at_or_after) {
+            // Nothing was before 1970.
+            Some(0) => (1, 0),
+            before => (from.max(after), until.min(before.map_or(u64::MAX, |ms| whole(ms - 1)))),
+        }
     }
 }
 
@@ -195,9 +203,16 @@ struct Page {
     events: Vec<OwnedPayload>,
     bytes: usize,
     bytes_max: usize,
+    /// Left out because they have no form in the serializer.
     untranslatable: u64,
+    /// Left out because no answer could hold them.
+    too_large: u64,
     is_limit_reached: bool,
 }
+
+/// What stands around the events of a page: RESULT, its request, and the keyword arguments. What separates events takes
+/// no more than the list that each was written as.
+const PAGE_OVERHEAD_BYTES: usize = 128;
 
 impl Page {
     fn new(
@@ -210,16 +225,23 @@ impl Page {
             policy,
             serializer,
             events: Vec::new(),
-            bytes: 0,
+            bytes: PAGE_OVERHEAD_BYTES,
             bytes_max,
             untranslatable: 0,
+            too_large: 0,
             is_limit_reached: false,
         }
     }
 
-    /// Puts an event last; false if there is no room for it. The first one always has some: whether it can be sent
-    /// is seen then.
+    /// Puts an event last, unless it is one that is left out; false if there is no room for it here and may be in
+    /// another page.
     fn add(&mut self, publication: &KeptPublication) -> bool {
+        let payload = publication.payload.borrow();
+        let bytes_max = self.bytes_max.saturating_sub(PAGE_OVERHEAD_BYTES);
+        if payload.serializer() == self.serializer && payload.bytes().len() > bytes_max {
+            self.too_large += 1;
+            return true;
+        }
         let event = self.event(publication).ok();
         // A dictionary and a list stand around the arguments that did not in the PUBLISH.
         let fits = |event: &OwnedPayload| codec::check(self.serializer, event.borrow().bytes()).is_ok();
@@ -228,7 +250,11 @@ impl Page {
             return true;
         };
         let bytes = event.borrow().bytes().len();
-        if !self.events.is_empty() && self.bytes + bytes > self.bytes_max {
+        if bytes > bytes_max {
+            self.too_large += 1;
+            return true;
+        }
+        if self.bytes + bytes > self.bytes_max {
             return false;
         }
         self.bytes += bytes;
@@ -262,14 +288,22 @@ impl Page {
             _ => None,
         });
         let events: Vec<Value<'_>> = events.collect();
-        let more = [("is_limit_reached", Value::Bool(self.is_limit_reached))];
-        OwnedPayload::from_values(self.serializer, &events, &more)
+        let left_out = self.untranslatable + self.too_large;
+        let told = [
+            ("is_limit_reached", Value::Bool(self.is_limit_reached)),
+            ("left_out", Value::Unsigned(left_out)),
+        ];
+        let told = if left_out == 0 { &told[..1] } else { &told };
+        OwnedPayload::from_values(self.serializer, &events, told)
             .expect("the events are in this serializer already")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::HistoryRule;
     use super::*;
     use crate::limits::PAYLOAD_DEPTH_MAX;
 
@@ -289,23 +323,21 @@ mod tests {
         })
     }
 
-    fn selected(json: &str) -> Vec<u64> {
-        let role = crate::router::Role { name: "r".to_owned(), trust_level: None, administers: false };
-        let identity = Identity {
-            session: crate::wamp::SessionId(1),
-            authid: "a".into(),
-            role: Arc::new(role),
-            authmethod: "anonymous",
-            authprovider: "static",
-        };
+    fn selected(json: &str) -> Result<Vec<u64>, Refusal> {
+        let history = History::new(&[HistoryRule::new("a.b", MatchPolicy::Exact)]).unwrap();
         // Publication ids do not grow, times do, and two are the same.
-        let events = [(50, 1_000), (40, 2_000), (30, 2_000), (20, 3_000), (10, 4_000)].into_iter().zip(7..);
-        let events = events.map(|((id, unix_ms), serial)| HistoricEvent {
-            serial,
-            publication: publication(id, "[1]", unix_ms),
+        for (id, unix_ms) in [(50, 1_000), (40, 2_000), (30, 2_000), (20, 3_000), (10, 4_000)] {
+            history.store().append(0, publication(id, "[1]", unix_ms));
+            history.store().note(0, PublicationId(id + 5), unix_ms);
+        }
+        let query = query(json).unwrap();
+        let search = query.search(("a", MatchPolicy::Prefix), &history, 4_000)?;
+        let mut found = Vec::new();
+        history.store().visit(&search, &mut |event| {
+            found.push(event.publication.id.0);
+            ControlFlow::Continue(())
         });
-        let found = query(json).unwrap().select(events.collect(), &identity);
-        found.iter().map(|publication| publication.id.0).collect()
+        Ok(found)
     }
 
     #[test]
@@ -332,10 +364,24 @@ mod tests {
                 &[40, 30],
             ),
             (r#"{"from_publication":10,"until_publication":50}"#, &[]),
-            (r#"{"after_publication":11}"#, &[]),
-            (r#"{"until_publication":11}"#, &[]),
+            // What was only noted has its place as well.
+            (r#"{"after_publication":55}"#, &[40, 30, 20, 10]),
+            (r#"{"until_publication":55.0}"#, &[50]),
+            (r#"{"before_time":"1970-01-01T00:00:00Z"}"#, &[]),
+            (r#"{"before_time":"1970-01-01T00:00:02.0001Z"}"#, &[50, 40, 30]),
+            (r#"{"after_time":"1970-01-01T00:00:01.9999Z"}"#, &[40, 30, 20, 10]),
+            (r#"{"until_time":"1970-01-01T00:00:01.9999Z"}"#, &[50]),
+            (r#"{"until_time":"9999-12-31T23:59:59Z"}"#, &[50, 40, 30, 20, 10]),
         ] {
-            assert_eq!(selected(json), expected, "{json}");
+            assert_eq!(selected(json).unwrap(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_publication_that_nobody_knows_of_is_refused_by_the_filter_that_names_it() {
+        for key in ["from_publication", "after_publication", "before_publication", "until_publication"] {
+            let refused = selected(&format!(r#"{{"{key}":11}}"#));
+            assert_eq!(refused, Err(Refusal::NoSuchPublication(key)));
         }
     }
 
@@ -367,7 +413,7 @@ mod tests {
         let args = format!("{}{}", "[".repeat(deepest), "]".repeat(deepest));
         for serializer in Serializer::ALL {
             let subscription = (SubscriptionId(3), MatchPolicy::Prefix);
-            let mut page = Page::new(subscription, serializer, 400);
+            let mut page = Page::new(subscription, serializer, 400 + PAGE_OVERHEAD_BYTES);
             assert!(page.add(&publication(1, &args, 0)) && page.untranslatable == 1, "too deep");
             assert!(page.add(&publication(1, &args[1..args.len() - 1], 0)) && page.untranslatable == 1);
             let added = (2..9).take_while(|id| page.add(&publication(*id, "[1]", 0))).count();
@@ -376,6 +422,26 @@ mod tests {
             assert_eq!(payload.borrow().serializer(), serializer);
             let (Value::List(events), _) = payload::values(payload.borrow()) else { panic!("a list") };
             assert_eq!(codec::items(&events).count(), 1 + added);
+        }
+    }
+
+    #[test]
+    fn a_page_and_what_stands_around_it_fit_a_message_and_what_never_does_is_left_out() {
+        for serializer in Serializer::ALL {
+            let mut page = Page::new((SubscriptionId(1 << 53), MatchPolicy::Prefix), serializer, 4_096);
+            let text = |length: usize| format!("[\"{}\"]", "x".repeat(length));
+            assert!(page.add(&publication(1 << 53, &text(4_000), 0)) && page.too_large == 1);
+            while page.add(&publication(1 << 53, "[]", 1)) {}
+            page.is_limit_reached = true;
+            let payload = page.payload();
+            let result = message::Result {
+                request: crate::wamp::RequestId(1 << 53),
+                details: Dict::EMPTY,
+                payload: payload.borrow(),
+            };
+            let mut bytes = Vec::new();
+            codec::encode(&Message::Result(result), serializer, &mut bytes).unwrap();
+            assert!((3_700..=4_096).contains(&bytes.len()), "{serializer:?}: {}", bytes.len());
         }
     }
 }

@@ -163,10 +163,7 @@ impl<'a> Arguments<'a> {
 
     /// An identifier.
     pub(super) fn id(&self, place: usize, name: &'static str) -> Result<u64, Refusal> {
-        match self.value(place) {
-            Some(Value::Unsigned(id @ 1..=ID_MAX)) => Ok(*id),
-            _ => Err(Refusal::InvalidArgument(name)),
-        }
+        self.value(place).and_then(Value::id).ok_or(Refusal::InvalidArgument(name))
     }
 
     /// A text.
@@ -199,9 +196,6 @@ impl<'a> Arguments<'a> {
 /// Positional arguments that any of the procedures looks at.
 const POSITIONAL_MAX: usize = 3;
 
-/// The largest identifier (basic profile, "IDs").
-const ID_MAX: u64 = 1 << 53;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn identifiers_are_integers_of_their_range() {
+    fn identifiers_are_whole_numbers_of_their_range_however_they_are_written() {
         const WRONG: Refusal = Refusal::InvalidArgument("session");
         for (given, id) in [
             (",[1]", Ok(1)),
@@ -223,7 +217,12 @@ mod tests {
             (",[9007199254740993]", Err(WRONG)),
             (",[0]", Err(WRONG)),
             (",[-1]", Err(WRONG)),
-            (",[1.0]", Err(WRONG)),
+            (",[1.0]", Ok(1)),
+            (",[9007199254740992.0]", Ok(1 << 53)),
+            (",[9007199254740994.0]", Err(WRONG)),
+            (",[0.0]", Err(WRONG)),
+            (",[1.5]", Err(WRONG)),
+            (",[1e999]", Err(WRONG)),
             (",[\"1\"]", Err(WRONG)),
             (",[null]", Err(WRONG)),
             (",[]", Err(WRONG)),

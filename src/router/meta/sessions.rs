@@ -4,7 +4,7 @@
 //! Every session may look; only roles that administer may kill, and change details. The specification says of
 //! `kill_all` that nobody is left to receive what it causes; its caller is left, and so receives it if subscribed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::procedures::{Arguments, Reply, administers};
@@ -23,6 +23,9 @@ use crate::wamp::{Dict, Serializer, SessionId, Value, reason};
 /// What was said about a session by `wamp.session.modify_details`: names, and each value as the one argument of a
 /// payload.
 pub type Details = BTreeMap<Box<str>, OwnedPayload>;
+
+/// The same for names of which something else is said, or no longer anything.
+pub type DetailChanges = BTreeMap<Box<str>, Option<OwnedPayload>>;
 
 // Events.
 
@@ -69,7 +72,7 @@ fn pairs(identity: &Identity) -> [(&str, Value<'_>); 5] {
 pub(super) fn count(realm: &Realm, arguments: &Arguments<'_>) -> Result<Reply, Refusal> {
     let count = match authroles(arguments)? {
         None => realm.session_count(),
-        Some(roles) => realm.session_ids(|identity| roles.contains(&identity.role.name)).len(),
+        Some(roles) => realm.count_sessions(|identity| roles.contains(&identity.role.name)),
     };
     Ok(Reply::number(Some(count as u64)))
 }
@@ -82,7 +85,7 @@ pub(super) fn list(realm: &Realm, arguments: &Arguments<'_>) -> Result<Reply, Re
 }
 
 /// The first argument as a list of roles; without one all are taken.
-fn authroles(arguments: &Arguments<'_>) -> Result<Option<Vec<String>>, Refusal> {
+fn authroles(arguments: &Arguments<'_>) -> Result<Option<BTreeSet<String>>, Refusal> {
     const WRONG: Refusal = Refusal::InvalidArgument("filter_authroles");
     let roles = match arguments.value(0) {
         None => return Ok(None),
@@ -194,25 +197,41 @@ pub(super) fn modify_details(
 ) -> Result<Reply, Refusal> {
     administers(session)?;
     let other = SessionId(arguments.id(0, "session")?);
-    let changes = arguments.dict(1, "details")?.ok_or(Refusal::InvalidArgument("details"))?;
-    if codec::entries(&changes).any(|(name, _)| OWN_DETAILS.contains(&&*name)) {
-        return Err(Refusal::InvalidArgument("details"));
-    }
-    realm.change_details(other, |details| {
-        for (name, value) in codec::entries(&changes) {
-            if let Value::Null = value {
-                details.remove(&*name);
-                continue;
-            }
-            let value = OwnedPayload::from_values(Serializer::MessagePack, &[value], &[])
-                .expect("MessagePack has a form for every value");
-            details.insert(name.into(), value);
-        }
-        let names: usize = details.keys().map(|name| name.len() + ENTRY_BYTES).sum();
-        let values: usize = details.values().map(|value| value.borrow().bytes().len()).sum();
-        if names + values <= limits.session_details_bytes_max { Ok(()) } else { Err(Refusal::Unavailable) }
-    })?;
+    let details = arguments.dict(1, "details")?.ok_or(Refusal::InvalidArgument("details"))?;
+    let bytes_max = limits.session_details_bytes_max;
+    realm.change_details(other, detail_changes(&details, bytes_max)?, bytes_max)?;
     Ok(Reply::Now(OwnedPayload::EMPTY))
+}
+
+/// Reads what is to be said of a session. What would be too much by itself is refused before it is all copied.
+fn detail_changes(details: &Dict<'_>, bytes_max: usize) -> Result<DetailChanges, Refusal> {
+    let mut changes = DetailChanges::new();
+    let mut bytes = 0;
+    for (name, value) in codec::entries(details) {
+        if OWN_DETAILS.contains(&&*name) {
+            return Err(Refusal::InvalidArgument("details"));
+        }
+        let value = if let Value::Null = value { None } else { Some(detail(value)?) };
+        bytes += value.as_ref().map_or(name.len(), |value| detail_bytes(&name, value));
+        if bytes > bytes_max {
+            return Err(Refusal::Unavailable);
+        }
+        changes.insert(name.into(), value);
+    }
+    Ok(changes)
+}
+
+/// A detail as it is kept. Everybody may look at it, so what some serializer has no form for is refused: keys that are
+/// no texts have none in JSON, which is the narrowest of them.
+fn detail(value: Value<'_>) -> Result<OwnedPayload, Refusal> {
+    let written = |serializer| OwnedPayload::from_values(serializer, std::slice::from_ref(&value), &[]);
+    written(Serializer::Json).map_err(|_| Refusal::InvalidArgument("details"))?;
+    Ok(written(Serializer::MessagePack).expect("MessagePack has a form for every value"))
+}
+
+/// About what a detail takes.
+pub fn detail_bytes(name: &str, value: &OwnedPayload) -> usize {
+    name.len() + value.borrow().bytes().len() + ENTRY_BYTES
 }
 
 /// What the router itself says of a session.

@@ -30,7 +30,8 @@ impl Shard {
             Timer::Goodbye(key) => self.on_goodbye_late(key, now),
             Timer::Silence(key) => self.on_silence(key, now),
             Timer::Stall(key) => self.peers.on_stall(key, &mut self.timers, now),
-            Timer::DrainCalls => self.say_goodbye_to_all(now),
+            Timer::DrainCalls => self.publish_testaments(now),
+            Timer::DrainTestaments => self.say_goodbye_to_all(now),
             Timer::DrainEnd => {
                 for key in self.peers.keys() {
                     self.leave(key);

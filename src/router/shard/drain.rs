@@ -1,17 +1,20 @@
 //! The shutdown of a shard: what it waits for, and its last words.
 //!
 //! ```text
-//!   drain -> Calls   no new sessions and calls; every other shard is told, by letter
-//!         -> Goodbye when every other shard has said the same and no call is open, or half of the time has passed:
-//!                    calls still open are canceled, every session gets GOODBYE
-//!         -> Done    when the last peer is gone
+//!   drain -> Calls      no new sessions and calls; every other shard is told, by letter
+//!         -> Testaments when every other shard has said the same and no call is open, or half of the time has passed:
+//!                       calls still open are canceled, all testaments are published, every other shard is told
+//!         -> Goodbye    when every other shard has said the same, or an eighth of the time has passed: what was
+//!                       published stands in the queues, and every session gets GOODBYE
+//!         -> Done       when the last peer is gone
 //! ```
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::super::meta::testaments;
 use super::super::peer::{Sent, State};
 use super::super::timers::Timer;
-use super::super::{PeerKey, RealmKey};
+use super::super::{Letter, PeerKey, RealmKey};
 use super::Shard;
 use crate::error::CloseReason;
 use crate::limits::Limits;
@@ -24,7 +27,9 @@ pub(super) enum Drain {
     /// None was asked for.
     No,
     /// New sessions and calls are refused; open calls may finish until then.
-    Calls { until: Instant, end: Instant },
+    Calls { until: Instant, end: Instant, whole: Duration },
+    /// Testaments of other shards are awaited until then.
+    Testaments { until: Instant, end: Instant },
     /// Every session was said goodbye; the last peer is dropped at the end.
     Goodbye { end: Instant },
     /// Nobody is left.
@@ -43,15 +48,39 @@ impl Shard {
             && self.realms.iter().all(|realm| realm.dealer.has_no_calls())
     }
 
-    /// GOODBYE to every session; whoever is in none is closed.
-    pub(super) fn say_goodbye_to_all(&mut self, now: Instant) {
-        let Drain::Calls { until, end } = self.drain else { return };
+    /// Publishes all testaments here while everybody is there to get them: all shards shut down at once.
+    pub(super) fn publish_testaments(&mut self, now: Instant) {
+        let Drain::Calls { until, end, whole } = self.drain else { return };
         self.timers.cancel(until, Timer::DrainCalls);
-        self.drain = Drain::Goodbye { end };
+        let until = now + whole / 8;
+        self.drain = Drain::Testaments { until, end };
+        self.timers.set(until, Timer::DrainTestaments);
         for realm in 0..self.realms.len() {
             let (realm, mut cx) = self.lend(RealmKey(realm as u32));
             realm.dealer.cancel_all(&mut cx);
         }
+        for key in self.peers.keys() {
+            let Some(realm) = self.peers.session(key).map(|session| session.realm) else { continue };
+            let (realm, mut cx) = self.lend(realm);
+            testaments::publish(realm, &mut cx, key);
+        }
+        for shard in self.letters.others(self.index) {
+            self.letters.post(shard, Letter::Bequeathed { shard: self.index });
+        }
+        self.settle(now);
+    }
+
+    /// Every other shard has published its testaments, and they have come.
+    pub(super) fn has_all_testaments(&self) -> bool {
+        let others = self.letters.others(self.index);
+        others.into_iter().all(|shard| self.bequeathed_shards & (1 << shard.0) != 0)
+    }
+
+    /// GOODBYE to every session; whoever is in none is closed.
+    pub(super) fn say_goodbye_to_all(&mut self, now: Instant) {
+        let Drain::Testaments { until, end } = self.drain else { return };
+        self.timers.cancel(until, Timer::DrainTestaments);
+        self.drain = Drain::Goodbye { end };
         for key in self.peers.keys() {
             match self.peers.session_id(key) {
                 Some(_) => {
@@ -65,12 +94,16 @@ impl Shard {
         self.settle(now);
     }
 
-    /// Ends a session with GOODBYE; the peer is to answer it. If it takes no message that long, a plain one.
+    /// Ends a session with GOODBYE; the peer is to answer it. If it takes no message that long, it is told the reason
+    /// alone, and if that is too long, that it was killed.
     pub(super) fn say_goodbye(&mut self, key: PeerKey, goodbye: Goodbye<'_>, now: Instant) {
         self.leave(key);
-        if self.peers.send_outside(key, &Message::Goodbye(goodbye)) == Sent::TooLarge {
-            let plain = Goodbye { details: Dict::EMPTY, reason: reason::KILLED.into() };
-            self.peers.send_outside(key, &Message::Goodbye(plain));
+        let alone = Goodbye { details: Dict::EMPTY, reason: goodbye.reason.clone() };
+        let killed = Goodbye { details: Dict::EMPTY, reason: reason::KILLED.into() };
+        for goodbye in [goodbye, alone, killed] {
+            if self.peers.send_outside(key, &Message::Goodbye(goodbye)) != Sent::TooLarge {
+                break;
+            }
         }
         if let Some(peer) = self.peers.peer_mut(key) {
             peer.state = State::Leaving;

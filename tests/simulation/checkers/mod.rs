@@ -20,7 +20,7 @@ use crate::log::{Log, What, option, policy};
 use crate::naive::matches;
 
 pub use meta::{EVERYTHING, KILLED, testament};
-pub use pubsub::{interests, meta_event, publications, topics};
+pub use pubsub::{interests, is_restricted, meta_event, publications, topics};
 pub use retention::is_retained;
 
 /// The rule of each realm of a run, by its number.
@@ -54,8 +54,11 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("payload_fidelity", payload_fidelity),
     ("publication_ids", pubsub::publication_ids),
     ("publisher_exclusion", pubsub::publisher_exclusion),
+    ("lists_hold", pubsub::lists_hold),
+    ("publishers_disclosed", pubsub::publishers_disclosed),
     ("retained_found", retention::retained_found),
     ("retained_if_asked", retention::retained_if_asked),
+    ("retained_order", retention::retained_order),
     ("requests_answered", sessions::requests_answered),
     ("right_errors", sessions::right_errors),
     ("violations_answered", sessions::violations_answered),
@@ -84,24 +87,26 @@ fn origins(log: &Log, kinds: &[u64]) -> BTreeMap<Tag, (usize, Message)> {
         .collect()
 }
 
-/// Events of one publisher reach one subscriber in order, across topics; so do calls of one caller at one callee, but
-/// for a call whose first callee had gone or was unavailable. Calls that may have to wait, because a callee has set
-/// `concurrency`, keep their order only among those of one registration, and those in parts, which do not wait, only
-/// among themselves.
+/// Live events of one publisher reach one subscriber in order, across topics (`retained_order` has the others); so do
+/// calls of one caller at one callee, but for a call whose first callee had gone or was unavailable. Calls that may
+/// have to wait, because a callee has set `concurrency`, keep their order only among those of one registration, and
+/// those in parts, which do not wait, only among themselves.
 fn pair_order(log: &Log) -> Checked {
-    let mut last: BTreeMap<_, u64> = BTreeMap::new();
+    let mut last: BTreeMap<_, Option<u64>> = BTreeMap::new();
     let (bounded, further, declined) = (rpc::bounded(log), log.further_calls(), rpc::declined(log));
     let calls = origins(log, &[code::CALL]);
     let gone = rpc::gone(log);
     let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
     let began_anew = |tag: Tag, at: usize| {
-        let Some((said, _)) = calls.get(&tag) else { return false };
+        let Some((said, call)) = calls.get(&tag) else { return false };
         // The router sees a callee go at any time until it is quiet.
         let quiet_after = |at: usize| quiet.iter().find(|quiet| **quiet > at).copied().unwrap_or(usize::MAX);
         let until = quiet_after(at);
         let realm = log.lives[tag.life].realm;
         declined.get(&tag).is_some_and(|declined| declined[0] < at)
-            || gone.iter().any(|(when, of)| *of == realm && *said < quiet_after(*when) && *when < until)
+            || gone
+                .iter()
+                .any(|gone| *said < quiet_after(gone.until) && gone.at < until && gone.answers(realm, call))
     };
     let in_parts = |tag: Tag| {
         let call = calls.get(&tag);
@@ -118,7 +123,8 @@ fn pair_order(log: &Log) -> Checked {
         let registration = strictly.then(|| message.number(2));
         let waits = registration.filter(|id| bounded.contains(&(log.lives[life].realm, *id)));
         let waits = waits.map(|id| (id, in_parts(tag)));
-        let before = last.insert((message.code(), tag.life, life, waits), tag.sequence);
+        let latest = last.entry((message.code(), tag.life, life, waits)).or_default();
+        let before = std::mem::replace(latest, (*latest).max(Some(tag.sequence)));
         let fits = before.is_none_or(|b| b < tag.sequence || (b == tag.sequence && !strictly))
             || (strictly && before != Some(tag.sequence) && began_anew(tag, at));
         ensure(fits, || format!("entry {at}: {tag:?} reached {life} after {before:?}"))?;

@@ -144,7 +144,7 @@ pub fn publications(log: &Log) -> Vec<Publication<'_>> {
 
 /// A PUBLISH handled after SUBSCRIBED was read is delivered to whoever stays.
 pub(super) fn no_lost_interest(log: &Log) -> Checked {
-    let interests = interests(log);
+    let (interests, sessions) = (interests(log), sessions(log));
     let delivered: BTreeSet<(usize, u64, Tag)> = log
         .heard()
         .filter(|(_, _, message)| message.code() == code::EVENT && !is_retained(message))
@@ -159,7 +159,8 @@ pub(super) fn no_lost_interest(log: &Log) -> Checked {
                 && log.lives[life].realm == log.lives[interest.life].realm
                 && log.lives[interest.life].message_bytes_max >= bytes
                 && matches(interest.policy, &interest.topic, message.text(3))
-                && !(life == interest.life && option(message, "exclude_me", true));
+                && !(life == interest.life && option(message, "exclude_me", true))
+                && sessions.get(&interest.life).is_some_and(|session| is_for(message, *session));
             let Interest { life, subscription, .. } = *interest;
             ensure(!due || delivered.contains(&(life, subscription, tag)), || {
                 format!("{tag:?} never reached {life}, which had read SUBSCRIBED in entry {}", interest.from)
@@ -198,6 +199,61 @@ pub(super) fn publisher_exclusion(log: &Log) -> Checked {
         let Some(tag) = message.tag().filter(|tag| tag.life == life) else { continue };
         let excluded = said.get(&tag).is_some_and(|(_, publish)| option(publish, "exclude_me", true));
         ensure(!excluded, || format!("entry {at} came back to its publisher"))?;
+    }
+    Ok(())
+}
+
+/// The session of each life that was welcomed.
+fn sessions(log: &Log) -> BTreeMap<usize, u64> {
+    let welcomes = log.heard().filter(|(_, _, message)| message.code() == code::WELCOME);
+    welcomes.map(|(_, life, welcome)| (life, welcome.number(1))).collect()
+}
+
+/// True if the lists of a PUBLISH let a session have it; all sessions are anonymous.
+fn is_for(publish: &Message, session: u64) -> bool {
+    let holds = |key: &str, wanted: &dyn Fn(&Item) -> bool| {
+        let list = publish.entry(2, key).and_then(Item::list);
+        list.map(|list| list.iter().any(wanted))
+    };
+    let ids = |item: &Item| item.number() == Some(session);
+    let roles = |item: &Item| item.text() == Some("anonymous");
+    holds("eligible", &ids) != Some(false)
+        && holds("exclude", &ids) != Some(true)
+        && holds("eligible_authrole", &roles) != Some(false)
+        && holds("exclude_authrole", &roles) != Some(true)
+}
+
+/// True if the lists of a PUBLISH keep it from some.
+pub fn is_restricted(publish: &Message) -> bool {
+    ["eligible", "exclude", "eligible_authrole", "exclude_authrole"]
+        .iter()
+        .any(|key| publish.entry(2, key).is_some())
+}
+
+/// Nobody gets an event that its publisher's lists keep from it.
+pub(super) fn lists_hold(log: &Log) -> Checked {
+    let (said, sessions) = (origins(log, &[code::PUBLISH]), sessions(log));
+    for (at, life, message) in log.heard().filter(|(_, _, message)| message.code() == code::EVENT) {
+        let Some((_, publish)) = message.tag().and_then(|tag| said.get(&tag)) else { continue };
+        let session = sessions.get(&life).copied().unwrap_or(0);
+        ensure(is_for(publish, session), || format!("entry {at} is not for {session}: {publish}"))?;
+    }
+    Ok(())
+}
+
+/// An event tells of its publisher exactly if that has asked for it.
+pub(super) fn publishers_disclosed(log: &Log) -> Checked {
+    let (said, sessions) = (origins(log, &[code::PUBLISH]), sessions(log));
+    for (at, _, message) in log.heard().filter(|(_, _, message)| message.code() == code::EVENT) {
+        let Some((tag, (_, publish))) = message.tag().and_then(|tag| Some((tag, said.get(&tag)?))) else {
+            continue;
+        };
+        let told = message.entry(3, "publisher").and_then(Item::number);
+        let asked = option(publish, "disclose_me", false);
+        // Who publishes before it reads WELCOME may never have read it.
+        let known = sessions.get(&tag.life).copied();
+        let fits = if asked { told.is_some() && (known.is_none() || told == known) } else { told.is_none() };
+        ensure(fits, || format!("entry {at} tells of {told:?}, and {known:?} has said {publish}"))?;
     }
     Ok(())
 }

@@ -94,6 +94,27 @@ pub(super) fn retained_if_asked(log: &Log) -> Checked {
     Ok(())
 }
 
+/// What is retained of a topic is not older than what the subscriber has got of it live from the same publisher, where
+/// that was to be retained. Live events behind it may be older: they were under way.
+pub(super) fn retained_order(log: &Log) -> Checked {
+    let said = origins(log, &[code::PUBLISH]);
+    let mut live: BTreeMap<(usize, usize, &str), u64> = BTreeMap::new();
+    for (at, life, message) in log.heard().filter(|(_, _, message)| message.code() == code::EVENT) {
+        let Some((tag, (_, publish))) = message.tag().and_then(|tag| Some((tag, said.get(&tag)?))) else {
+            continue;
+        };
+        let key = (tag.life, life, publish.text(3));
+        if is_retained(message) {
+            let before = live.get(&key).copied().unwrap_or(0);
+            ensure(before <= tag.sequence, || format!("entry {at}: {life} had got {before} of {tag:?}"))?;
+        } else if option(publish, "retain", false) {
+            let last = live.entry(key).or_default();
+            *last = tag.sequence.max(*last);
+        }
+    }
+    Ok(())
+}
+
 /// Something that was stored between two moments of a run.
 struct Stored<'a> {
     what: String,

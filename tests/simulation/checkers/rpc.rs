@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fanwire::wamp::message::code;
-use fanwire::wamp::reason;
+use fanwire::wamp::{MatchPolicy, reason};
 
 use super::{Checked, Grant, ensure, granted_first, silent_after_revoked};
 use crate::item::{Item, Message, Tag};
-use crate::log::{Log, What, is_hurried, is_last, option};
+use crate::log::{Log, What, is_hurried, is_last, option, policy};
+use crate::naive::matches;
 
 const REGISTRATION: Grant = Grant {
     granted: code::REGISTERED,
@@ -256,20 +257,87 @@ fn was_given_up(log: &Log, call: Tag, mode: &str, before: usize) -> bool {
     false
 }
 
-/// Where callees whose calls others may answer say that they leave a registration or their realm, and which realm that
-/// is. They have left when all is quiet at the latest.
-pub(super) fn gone(log: &Log) -> Vec<(usize, usize)> {
-    let mut shares = vec![false; log.lives.len()];
-    for (_, life, message) in log.said().filter(|(_, _, message)| message.code() == code::REGISTER) {
-        shares[life] |= ["invoke", "concurrency"].iter().any(|key| message.entry(2, key).is_some());
+/// A callee leaves a registration, whose calls others may answer; or has as many invocations open as it may.
+pub(super) struct Gone {
+    /// Where it says so, leaves its realm, or gets the last it may. It was so for the router when all was quiet at the
+    /// latest.
+    pub(super) at: usize,
+    /// The same, or where it has answered one.
+    pub(super) until: usize,
+    realm: usize,
+    policy: MatchPolicy,
+    procedure: String,
+}
+
+impl Gone {
+    /// True if it was a callee of that call.
+    pub(super) fn answers(&self, realm: usize, call: &Message) -> bool {
+        self.realm == realm && matches(self.policy, &self.procedure, call.text(3))
     }
-    let left = log.said().filter(|(_, _, message)| message.code() == code::UNREGISTER);
-    let left = left.map(|(at, life, _)| (life, at));
+}
+
+/// All callees that leave, or are full.
+pub(super) fn gone(log: &Log) -> Vec<Gone> {
+    let mut asked: BTreeMap<(usize, u64), &Message> = BTreeMap::new();
+    for (_, life, message) in log.said().filter(|(_, _, message)| message.code() == code::REGISTER) {
+        asked.entry((life, message.number(1))).or_insert(message);
+    }
+    let granted = log.heard().filter(|(_, _, message)| message.code() == code::REGISTERED);
+    let granted: BTreeMap<(usize, u64), &Message> = granted
+        .filter_map(|(_, life, message)| {
+            Some(((life, message.number(2)), *asked.get(&(life, message.number(1)))?))
+        })
+        .collect();
+    let gone = |(at, until): (usize, usize), life: usize, register: &Message| Gone {
+        at,
+        until,
+        realm: log.lives[life].realm,
+        policy: policy(register),
+        procedure: register.text(3).to_owned(),
+    };
+    let mut all = Vec::new();
+    for (at, life, message) in log.said().filter(|(_, _, message)| message.code() == code::UNREGISTER) {
+        all.extend(granted.get(&(life, message.number(2))).map(|register| gone((at, at), life, register)));
+    }
     let departures = log.departures();
-    let departed = departures.iter().enumerate();
-    let departed = departed.filter_map(|(life, departure)| Some((life, departure.as_ref()?.at)));
-    let sharing = left.chain(departed).filter(|(life, _)| shares[*life]);
-    sharing.map(|(life, at)| (at, log.lives[life].realm)).collect()
+    for ((life, _), register) in &asked {
+        all.extend(
+            departures[*life].as_ref().map(|departure| gone((departure.at, departure.at), *life, register)),
+        );
+    }
+    for (life, span) in full(log) {
+        let registered = asked.iter().filter(|((of, _), _)| *of == life);
+        all.extend(registered.map(|(_, register)| gone(span, life, register)));
+    }
+    all
+}
+
+/// The callees that have as many invocations open as they may, from where to where.
+fn full(log: &Log) -> Vec<(usize, (usize, usize))> {
+    let Some(open_max) = log.invocations_open_max else { return Vec::new() };
+    let mut open: BTreeMap<usize, (BTreeSet<u64>, usize)> = BTreeMap::new();
+    let mut full = Vec::new();
+    for (at, entry) in log.entries.iter().enumerate() {
+        let (requests, since) = open.entry(entry.life).or_default();
+        match &entry.what {
+            What::Heard(message) if message.code() == code::INVOCATION => {
+                requests.insert(message.number(1));
+                *since = at;
+            }
+            What::Said(message) if is_part(message) => {}
+            What::Said(message) | What::Heard(message) if ends_invocation(message) => {
+                let request = message.number(if message.code() == code::ERROR { 2 } else { 1 });
+                if requests.len() >= open_max && requests.contains(&request) {
+                    full.push((entry.life, (*since, at)));
+                }
+                requests.remove(&request);
+            }
+            _ => {}
+        }
+    }
+    let still = open.into_iter().filter(|(_, (requests, _))| requests.len() >= open_max);
+    full.extend(still.map(|(life, (_, since))| (life, (since, usize::MAX - 1))));
+    full
 }
 
 /// The registrations, by realm, of which a callee has set `concurrency`.
@@ -285,14 +353,14 @@ pub(super) fn bounded(log: &Log) -> BTreeSet<(usize, u64)> {
     granted.map(|(_, life, message)| (log.lives[life].realm, message.number(2))).collect()
 }
 
-/// A callee has no more invocations open than its `concurrency`. Those that their callers have given up do not count,
-/// nor those whose time may be over without a word to the callee, nor those from before it has registered anew.
+/// A callee has no more invocations open than its `concurrency`, whether their callers have given them up or not, unless
+/// it was told so. Those from before it has left the registration and come again do not count.
 pub(super) fn within_concurrency(log: &Log) -> Checked {
     let mut asked: BTreeMap<(usize, u64), u64> = BTreeMap::new();
     let mut limits: BTreeMap<(usize, u64), u64> = BTreeMap::new();
     let mut unregisters: BTreeMap<(usize, u64), u64> = BTreeMap::new();
-    let mut open: BTreeMap<(usize, u64), Vec<(u64, Tag)>> = BTreeMap::new();
-    let (departures, further, hurried) = (log.departures(), log.further_calls(), hurried(log));
+    let mut open: BTreeMap<(usize, u64), Vec<u64>> = BTreeMap::new();
+    let further = log.further_calls();
     for (at, entry) in log.entries.iter().enumerate() {
         let life = entry.life;
         match &entry.what {
@@ -305,12 +373,11 @@ pub(super) fn within_concurrency(log: &Log) -> Checked {
             What::Said(message) | What::Heard(message) if ends_invocation(message) => {
                 let request = message.number(if message.code() == code::ERROR { 2 } else { 1 });
                 for ((_, _), open) in open.iter_mut().filter(|((of, _), _)| *of == life) {
-                    open.retain(|(known, _)| *known != request);
+                    open.retain(|known| *known != request);
                 }
             }
             What::Heard(message) if message.code() == code::REGISTERED => {
                 let registration = (life, message.number(2));
-                open.remove(&registration);
                 let limit = asked.get(&(life, message.number(1))).copied();
                 // Who registers what it has keeps what it had asked for first.
                 limits.entry(registration).or_insert(limit.unwrap_or(u64::MAX));
@@ -322,6 +389,7 @@ pub(super) fn within_concurrency(log: &Log) -> Checked {
             What::Heard(message) if message.code() == code::UNREGISTERED => {
                 if let Some(registration) = unregisters.remove(&(life, message.number(1))) {
                     limits.remove(&(life, registration));
+                    open.remove(&(life, registration));
                 }
             }
             What::Heard(message) if message.code() == code::INVOCATION => {
@@ -331,15 +399,7 @@ pub(super) fn within_concurrency(log: &Log) -> Checked {
                     continue;
                 }
                 let open = open.entry(registration).or_default();
-                let cancelable = log.lives[life].cancelable;
-                open.retain(|(_, tag)| {
-                    let canceled = ["skip", "kill", "killnowait"];
-                    // What the router decides shows in the log later than what follows from it.
-                    departures[tag.life].is_none_or(|departure| departure.by_client && departure.at > at)
-                        && !canceled.iter().any(|mode| was_given_up(log, *tag, mode, at))
-                        && (cancelable || !hurried.contains(tag))
-                });
-                open.push((message.number(1), tag));
+                open.push(message.number(1));
                 let limit = limits.get(&registration).copied().unwrap_or(u64::MAX);
                 ensure(open.len() as u64 <= limit, || format!("entry {at}: {limit} were wanted at most"))?;
             }
