@@ -606,9 +606,9 @@ mod tests {
     }
 
     /// Every URI of up to four components of a small alphabet: two that rules and patterns are made of, longer ones that
-    /// begin with them, and one more. The first may be the reserved one, or begin with it.
+    /// begin with them, an odd authid, and one more. The first may be the reserved one, or begin with it.
     fn universe() -> Vec<String> {
-        let components = ["a", "1", "az", "1z", "z"];
+        let components = ["a", "1", "az", "1z", "z", "{session}"];
         let mut uris: Vec<String> =
             components.iter().chain(&["wamp", "wampz"]).map(|&uri| uri.to_owned()).collect();
         for _ in 1..4 {
