@@ -44,6 +44,7 @@ use crate::codec::{self, DecodeError};
 use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
 use crate::limits::Limits;
+use crate::origin::Origin;
 use crate::transport::{Inbound, Link, Transport};
 use crate::wamp::message::{Abort, Publish, code};
 use crate::wamp::{Dict, Message, Payload, Value, reason, uri};
@@ -127,20 +128,28 @@ impl Shard {
 
     // Input.
 
-    /// A connection exists. `full`: there are too many; its handshake will be refused.
-    pub fn open(&mut self, listener: ListenerIndex, full: bool, now: Instant) -> PeerKey {
+    /// A connection exists, and this is all that is known of it. `full`: there are too many; its handshake will be
+    /// refused.
+    pub fn open(&mut self, listener: ListenerIndex, full: bool, origin: Arc<Origin>, now: Instant) -> PeerKey {
         self.now = now;
         let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
-        let key = self.peers.open(listener, Transport::new(settings, full), now);
+        let key = self.peers.open(listener, origin, Transport::new(settings, full), now);
         self.await_opening(key, now);
         key
     }
 
-    /// A connection exists on which nothing is left to be agreed on: the router's own end of a long-poll transport.
-    pub fn open_linked(&mut self, listener: ListenerIndex, link: Link, now: Instant) -> PeerKey {
+    /// A connection exists on which nothing is left to be agreed on: the router's own end of a long-poll transport, for a
+    /// client of that origin.
+    pub fn open_linked(
+        &mut self,
+        listener: ListenerIndex,
+        link: Link,
+        origin: Arc<Origin>,
+        now: Instant,
+    ) -> PeerKey {
         self.now = now;
         let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
-        let key = self.peers.open(listener, Transport::linked(settings, link), now);
+        let key = self.peers.open(listener, origin, Transport::linked(settings, link), now);
         self.peers.set_link(key, link);
         self.await_opening(key, now);
         key
