@@ -186,6 +186,7 @@ impl Config {
                 longpoll: longpoll.clone().filter(|_| listen.websocket),
             }),
             request_ids: listen.request_ids.unwrap_or(request_ids),
+            forwarded_from: self.forwarded_from.clone(),
         });
         let settings = Settings {
             listeners: listeners.collect(),
@@ -512,7 +513,11 @@ mod tests {
             ("wss://x:1", ListenTls::Only, "WebSocket over TLS"),
             ("rss://x:1", ListenTls::Only, "RawSocket over TLS"),
             ("tcps://x:1?request-ids=any", ListenTls::Only, "WebSocket and RawSocket over TLS"),
-            ("x:1?request-ids=any&tls=shared", ListenTls::Shared, "WebSocket and RawSocket, with and without TLS"),
+            (
+                "x:1?request-ids=any&tls=shared",
+                ListenTls::Shared,
+                "WebSocket and RawSocket, with and without TLS",
+            ),
             ("unix:/x?tls=shared", ListenTls::Shared, "WebSocket and RawSocket, with and without TLS"),
         ] {
             assert_eq!((listen(text).tls, &*listen(text).transports()), (tls, transports), "{text}");

@@ -144,7 +144,8 @@ impl Session {
         let pushed = self.push(stream)?;
         // The last octet does not count before all records are written. That those before it count a little early, by
         // what a record adds to them, only makes a slow reader look alive, which it is.
-        let counted = if pushed.more { self.uncounted } else { pushed.bytes.min(self.uncounted.saturating_sub(1)) };
+        let counted =
+            if pushed.more { self.uncounted } else { pushed.bytes.min(self.uncounted.saturating_sub(1)) };
         let asked = slices.iter().map(|slice| slice.len()).sum();
         let bytes = counted.min(asked);
         self.uncounted -= bytes;
@@ -169,7 +170,9 @@ impl Session {
             match retried(|| self.connection.write_tls(stream)) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => bytes += written,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Taken { bytes, more: false }),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return Ok(Taken { bytes, more: false });
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -202,5 +205,193 @@ pub fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize>
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+    use std::rc::Rc;
+    use std::sync::Arc;
+
+    use rustls::pki_types::PrivateKeyDer;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
+
+    use super::*;
+
+    /// Numbers that only look like chance (splitmix64).
+    struct Chance(u64);
+
+    impl Chance {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut mixed = self.0;
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            ((mixed ^ (mixed >> 31)) % bound as u64) as usize
+        }
+    }
+
+    /// One end of a pair of bounded queues. It gives and takes as much as chance wants.
+    struct End {
+        input: Rc<RefCell<VecDeque<u8>>>,
+        output: Rc<RefCell<VecDeque<u8>>>,
+        room: usize,
+        chance: Chance,
+        /// What was written so far.
+        written: usize,
+    }
+
+    impl End {
+        /// A share of so many octets.
+        fn share(&mut self, octets: usize) -> usize {
+            if octets > 0 && self.chance.below(2) == 0 { 1 + self.chance.below(octets) } else { octets }
+        }
+    }
+
+    impl Read for End {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let there = self.input.borrow().len().min(buffer.len());
+            if there == 0 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            // A short read says that nothing more is there, so only a full buffer may leave some.
+            for octet in &mut buffer[..there] {
+                *octet = self.input.borrow_mut().pop_front().unwrap();
+            }
+            Ok(there)
+        }
+    }
+
+    impl Write for End {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            let free = self.room - self.output.borrow().len();
+            let bytes = self.share(free.min(octets.len()));
+            if bytes == 0 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            self.output.borrow_mut().extend(&octets[..bytes]);
+            self.written += bytes;
+            Ok(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn ends(room: usize, seed: u64) -> [End; 2] {
+        let [there, back] = [(); 2].map(|()| Rc::new(RefCell::new(VecDeque::new())));
+        [(back.clone(), there.clone()), (there, back)].map(|(input, output)| End {
+            input,
+            output,
+            room,
+            chance: Chance(seed),
+            written: 0,
+        })
+    }
+
+    /// A server and a client whose handshake is done, over that much room.
+    fn sessions(room: usize, seed: u64) -> [(Session, End); 2] {
+        let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![issued.cert.der().clone()], key)
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(issued.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let server = Session::new(ServerConnection::new(Arc::new(server)).unwrap());
+        let name = "localhost".try_into().unwrap();
+        let client = Session::new(ClientConnection::new(Arc::new(client), name).unwrap());
+        let [there, here] = ends(room, seed);
+        let mut pair = [(server, there), (client, here)];
+        while pair
+            .iter_mut()
+            .map(|(session, end)| session.handshake(end).unwrap())
+            .filter(|done| *done)
+            .count()
+            < 2
+        {}
+        pair
+    }
+
+    /// Whatever the stream gives and takes, every octet arrives once and in order, and counts as written when it is.
+    #[test]
+    fn every_octet_arrives_and_counts_when_it_is_written() {
+        for seed in 0..20 {
+            let mut chance = Chance(seed);
+            let room = [100, 20_000, 200_000][seed as usize % 3];
+            let [(mut writer, mut out), (mut reader, mut input)] = sessions(room, seed);
+            let sent: Vec<u8> = (0..300_000).map(|_| chance.below(256) as u8).collect();
+            let (mut counted, mut received) = (0, Vec::new());
+            while received.len() < sent.len() {
+                let asked = (1 + chance.below(100_000)).min(sent.len() - counted);
+                let (front, back) = sent[counted..counted + asked].split_at(asked / 2);
+                let slices = [IoSlice::new(front), IoSlice::new(back)];
+                if asked > 0 {
+                    let taken = writer.write(&mut out, &slices).unwrap();
+                    counted += taken.bytes;
+                    assert!(taken.bytes <= asked && writer.uncounted <= ENCRYPTED_BYTES_MAX);
+                    assert!(counted <= out.written, "records are longer than what is in them");
+                    assert!(counted < sent.len() || !writer.connection.wants_write());
+                }
+                let mut buffer = vec![0; 1 + chance.below(50_000)];
+                let read = reader.read(&mut input, &mut buffer).unwrap();
+                assert!(!read.ended);
+                received.extend_from_slice(&buffer[..read.bytes]);
+                assert!(received.len() <= counted + ENCRYPTED_BYTES_MAX);
+            }
+            assert!(received == sent);
+        }
+    }
+
+    #[test]
+    fn the_end_comes_after_the_last_octet() {
+        let [(mut writer, mut out), (mut reader, mut input)] = sessions(100_000, 1);
+        assert_eq!(writer.write(&mut out, &[IoSlice::new(b"last")]).unwrap().bytes, 4);
+        while !writer.end(&mut out).unwrap() {}
+        let mut buffer = [0; 10];
+        let read = reader.read(&mut input, &mut buffer).unwrap();
+        assert_eq!((&buffer[..read.bytes], read.more, read.ended), (&b"last"[..], true, false));
+        assert!(reader.read(&mut input, &mut buffer).unwrap().ended);
+    }
+
+    #[test]
+    fn what_came_before_a_broken_record_is_read_before_the_error() {
+        let [(mut writer, mut out), (mut reader, mut input)] = sessions(100_000, 2);
+        while writer.write(&mut out, &[IoSlice::new(b"whole")]).unwrap().bytes == 0 {}
+        out.output.borrow_mut().extend([0x17, 3, 3, 0, 20]);
+        out.output.borrow_mut().extend([7; 20]);
+        let mut buffer = [0; 100];
+        let read = reader.read(&mut input, &mut buffer).unwrap();
+        assert_eq!((&buffer[..read.bytes], read.more), (&b"whole"[..], true));
+        for _ in 0..2 {
+            let error = reader.read(&mut input, &mut buffer).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidData);
+        }
+    }
+
+    #[test]
+    fn a_read_takes_no_more_records_than_the_buffer_has_octets() {
+        let [(mut writer, mut out), (mut reader, mut input)] = sessions(100_000, 3);
+        for _ in 0..500 {
+            while writer.write(&mut out, &[IoSlice::new(b"x")]).unwrap().bytes == 0 {}
+        }
+        let mut buffer = [0; 1_000];
+        let before = input.input.borrow().len();
+        let read = reader.read(&mut input, &mut buffer).unwrap();
+        assert!(read.more && read.bytes < 500, "a record of one octet has more than twenty");
+        // What rustls asks the stream for at once comes on top.
+        assert!(before - input.input.borrow().len() <= 1_000 + 4_096);
     }
 }

@@ -17,8 +17,8 @@ use tracing_subscriber::filter::ParseError;
 use super::usage_error;
 use crate::config::{self, Config, Listen};
 use crate::limits::Limits;
-use crate::router::{Disclosure, HistoryRule, RealmSettings, RequestIds};
 use crate::origin::Network;
+use crate::router::{Disclosure, HistoryRule, RealmSettings, RequestIds};
 use crate::server::{ClientCertificates, IdentityFiles, Server, StartError, TlsSettings};
 use crate::wamp::UriCheck;
 

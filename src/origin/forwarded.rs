@@ -7,21 +7,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::Network;
 
-/// The client of a request that came from `from`, with these values of the header in the order of the request. The
-/// answer is `from` if nobody believed has named another.
-pub fn client<'v>(
-    from: IpAddr,
-    values: impl DoubleEndedIterator<Item = &'v [u8]>,
-    trusted: &[Network],
-) -> IpAddr {
-    let is_trusted = |ip: IpAddr| trusted.iter().any(|network| network.contains_ip(ip));
-    let mut client = from.to_canonical();
+/// The client of a request that came from a proxy that is believed, with these values of the header in the order of the
+/// request: the last address that is none of a trusted proxy, else the first of the proxies. `None` if there is none.
+pub fn client<'v>(values: impl DoubleEndedIterator<Item = &'v [u8]>, trusted: &[Network]) -> Option<IpAddr> {
+    let mut client = None;
     for item in values.rev().flat_map(|value| value.rsplit(|octet| *octet == b',')) {
-        if !is_trusted(client) {
+        let Some(named) = address(item.trim_ascii()) else { break };
+        client = Some(named);
+        if !trusted.iter().any(|network| network.contains_ip(named)) {
             break;
         }
-        let Some(named) = address(item.trim_ascii()) else { break };
-        client = named.to_canonical();
     }
     client
 }
@@ -31,42 +26,55 @@ fn address(item: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(item).ok()?;
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
-    text.parse().ok().or_else(bracketed).or_else(with_port)
+    let address: IpAddr = text.parse().ok().or_else(bracketed).or_else(with_port)?;
+    Some(address.to_canonical())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::origin::PeerAddress;
 
-    fn client_of(from: &str, values: &[&str]) -> String {
-        let trusted = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
+    fn client_of(from: &str, values: &[&str]) -> Option<String> {
+        let trusted = ["10.0.0.0/8", "fd00::/8", "unix"].map(|network| network.parse().unwrap());
         let values = values.iter().map(|value| value.as_bytes());
-        client(from.parse().unwrap(), values, &trusted).to_string()
+        let from = match from {
+            "unix" => PeerAddress::Unix,
+            ip => PeerAddress::Tcp(SocketAddr::new(ip.parse().unwrap(), 9)),
+        };
+        from.forwarded(values, &trusted).map(|client| client.to_string())
     }
 
     #[test]
     fn the_last_whom_a_trusted_proxy_names_is_the_client() {
-        assert_eq!(client_of("10.0.0.1", &["192.0.2.1"]), "192.0.2.1");
-        assert_eq!(client_of("10.0.0.1", &["192.0.2.1, 10.0.0.2"]), "192.0.2.1");
-        assert_eq!(client_of("10.0.0.1", &["192.0.2.1", "10.0.0.3,10.0.0.2"]), "192.0.2.1");
-        assert_eq!(client_of("::ffff:10.0.0.1", &["192.0.2.1:4711"]), "192.0.2.1");
-        assert_eq!(client_of("fd00::1", &["[2001:db8::1]:80"]), "2001:db8::1");
-        assert_eq!(client_of("fd00::1", &["[2001:db8::1]"]), "2001:db8::1");
+        for (from, values, client) in [
+            ("10.0.0.1", &["192.0.2.1"][..], "192.0.2.1:0"),
+            ("10.0.0.1", &["192.0.2.1, 10.0.0.2"], "192.0.2.1:0"),
+            ("10.0.0.1", &["192.0.2.1", "10.0.0.3,10.0.0.2"], "192.0.2.1:0"),
+            ("::ffff:10.0.0.1", &["::ffff:192.0.2.1"], "192.0.2.1:0"),
+            ("unix", &["192.0.2.1:4711"], "192.0.2.1:0"),
+            ("fd00::1", &["[2001:db8::1]:80"], "[2001:db8::1]:0"),
+            ("fd00::1", &["[2001:db8::1]"], "[2001:db8::1]:0"),
+            ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3:0"),
+        ] {
+            assert_eq!(client_of(from, values).as_deref(), Some(client), "{from} {values:?}");
+        }
     }
 
     #[test]
     fn what_a_client_claims_is_not_believed() {
-        assert_eq!(client_of("192.0.2.7", &["10.0.0.9"]), "192.0.2.7", "it is no proxy");
-        assert_eq!(client_of("10.0.0.1", &["127.0.0.1, 192.0.2.1"]), "192.0.2.1");
-        assert_eq!(client_of("10.0.0.1", &["127.0.0.1", "192.0.2.1"]), "192.0.2.1");
+        assert_eq!(client_of("192.0.2.7", &["10.0.0.9"]), None, "it is no proxy");
+        for values in [&["127.0.0.1, 192.0.2.1"][..], &["127.0.0.1", "192.0.2.1"]] {
+            assert_eq!(client_of("10.0.0.1", values).as_deref(), Some("192.0.2.1:0"));
+        }
     }
 
     #[test]
     fn what_is_no_address_ends_the_list() {
-        assert_eq!(client_of("10.0.0.1", &[]), "10.0.0.1");
-        assert_eq!(client_of("10.0.0.1", &["192.0.2.1, unknown"]), "10.0.0.1");
-        assert_eq!(client_of("10.0.0.1", &["192.0.2.1, unknown, 10.0.0.2"]), "10.0.0.2");
-        assert_eq!(client_of("10.0.0.1", &["", "\u{e9}"]), "10.0.0.1");
-        assert_eq!(client_of("10.0.0.1", &["10.0.0.2"]), "10.0.0.2", "all are proxies: the first of them");
+        for values in [&[][..], &["192.0.2.1, unknown"], &["", "\u{e9}"], &["192.0.2.1,"]] {
+            assert_eq!(client_of("10.0.0.1", values), None, "{values:?}");
+        }
+        let beyond = client_of("10.0.0.1", &["192.0.2.1, unknown, 10.0.0.2"]);
+        assert_eq!(beyond.as_deref(), Some("10.0.0.2:0"));
     }
 }

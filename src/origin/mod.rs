@@ -62,6 +62,21 @@ pub struct ClientCertificate {
     pub subject: Option<Box<str>>,
 }
 
+impl PeerAddress {
+    /// The client that these values of `X-Forwarded-For` name, if this is the address of a proxy that is believed, and
+    /// it names another.
+    pub fn forwarded<'v>(
+        &self,
+        values: impl DoubleEndedIterator<Item = &'v [u8]>,
+        trusted: &[Network],
+    ) -> Option<PeerAddress> {
+        if !trusted.iter().any(|network| network.contains(self)) {
+            return None;
+        }
+        forwarded::client(values, trusted).map(|ip| PeerAddress::Tcp(SocketAddr::new(ip, 0)))
+    }
+}
+
 impl From<PeerAddress> for Origin {
     /// A plain connection.
     fn from(address: PeerAddress) -> Origin {

@@ -147,7 +147,8 @@ mod tests {
     fn version_2_names_the_client() {
         let octets = version_2(1, 0x11, &IPV4);
         assert_eq!(header(&[&octets[..], b"GET"].concat()), (28, Some("192.0.2.1:8080".to_owned())));
-        let ipv6 = [&[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1][..], &[0; 16], &[0, 9, 0, 80]].concat();
+        let ipv6 = [&[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1][..], &[0; 16], &[0, 9, 0, 80]]
+            .concat();
         assert_eq!(header(&version_2(1, 0x21, &ipv6)), (52, Some("[2001:db8::1]:9".to_owned())));
         let with_more = [&IPV4[..], &[4, 0, 3, 1, 2, 3]].concat();
         assert_eq!(header(&version_2(1, 0x11, &with_more)), (34, Some("192.0.2.1:8080".to_owned())));

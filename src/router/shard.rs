@@ -45,6 +45,7 @@ use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
 use crate::limits::Limits;
 use crate::origin::Origin;
+use crate::transport::upgrade::values;
 use crate::transport::{Inbound, Link, Transport};
 use crate::wamp::message::{Abort, Publish, code};
 use crate::wamp::{Dict, Message, Payload, Value, reason, uri};
@@ -130,7 +131,13 @@ impl Shard {
 
     /// A connection exists, and this is all that is known of it. `full`: there are too many; its handshake will be
     /// refused.
-    pub fn open(&mut self, listener: ListenerIndex, full: bool, origin: Arc<Origin>, now: Instant) -> PeerKey {
+    pub fn open(
+        &mut self,
+        listener: ListenerIndex,
+        full: bool,
+        origin: Arc<Origin>,
+        now: Instant,
+    ) -> PeerKey {
         self.now = now;
         let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
         let key = self.peers.open(listener, origin, Transport::new(settings, full), now);
@@ -265,6 +272,11 @@ impl Shard {
         self.peers.outbound(key)
     }
 
+    /// Where a peer comes from, as far as it is known by now; `None` for a dead key.
+    pub fn origin(&self, key: PeerKey) -> Option<&Arc<Origin>> {
+        self.peers.peer(key).map(|peer| &peer.origin)
+    }
+
     /// `bytes` octets were written; call it with 0 too if the socket took none, so that a stall is noticed.
     pub fn advance(&mut self, key: PeerKey, bytes: usize, now: Instant) {
         self.peers.advance(key, bytes, &mut self.timers, now);
@@ -378,8 +390,28 @@ impl Shard {
             }
             if opening && let Some(link) = transport.link() {
                 self.peers.set_link(key, link);
+                self.learn(key, transport);
                 self.await_handshake(key, now);
             }
+        }
+    }
+
+    /// What the request for WebSocket says beyond that: the client, if it came through a proxy that is believed.
+    fn learn(&mut self, key: PeerKey, transport: &mut Transport) {
+        let (Some(request), Some(peer)) = (transport.take_request(), self.peers.peer_mut(key)) else {
+            return;
+        };
+        let trusted = &self.router.settings.listeners[peer.listener.0 as usize].forwarded_from;
+        if trusted.is_empty() {
+            return;
+        }
+        let address = peer.origin.address;
+        let client =
+            request.read(|request| address.forwarded(values(request, "x-forwarded-for"), trusted)).flatten();
+        if let Some(client) = client {
+            let origin = Arc::make_mut(&mut peer.origin);
+            origin.proxy.get_or_insert(origin.address);
+            origin.address = client;
         }
     }
 

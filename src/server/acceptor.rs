@@ -239,7 +239,10 @@ impl Acceptor {
             match certificates.renew() {
                 None => {}
                 Some(Ok(config)) => {
-                    info!(listener = listener.0, "certificates have changed; new connections get the new ones");
+                    info!(
+                        listener = listener.0,
+                        "certificates have changed; new connections get the new ones"
+                    );
                     for mailbox in &*self.mailboxes {
                         mailbox.errands().send(Errand::Renew(*listener, Arc::clone(&config)));
                     }

@@ -257,8 +257,7 @@ impl Bridge {
             }
             Action::Shutdown(end) => {
                 if let Some(connection) = self.connections.find(key(end)) {
-                    // It fails if the other side is gone, and then the next read says so.
-                    let _ = connection.socket().shutdown_write();
+                    connection.shutdown_write();
                 }
             }
             Action::Drop(end) => {

@@ -189,6 +189,11 @@ impl Connection {
         Ok(())
     }
 
+    /// Tells the peer that nothing more will be written. It fails if the peer is gone, and then the next read says so.
+    pub fn shutdown_write(&mut self) {
+        self.writable = self.socket.shutdown_write().unwrap_or(true);
+    }
+
     /// The socket, to be served by somebody else.
     pub fn into_socket(self) -> Socket {
         self.socket

@@ -162,7 +162,8 @@ impl Newcomers {
         self.next_serial += 1;
         let entry = self.slots.vacant_entry();
         let place = entry.key();
-        let newcomer = entry.insert(Newcomer { serial, stream, origin, listener, stage, step, is_ready: false });
+        let newcomer =
+            entry.insert(Newcomer { serial, stream, origin, listener, stage, step, is_ready: false });
         if newcomer.stream.register(registry, Token(FIRST_TOKEN + place)).is_err() {
             let Newcomer { origin, .. } = self.slots.remove(place);
             return Some(Entered::Refused(origin, Refusal::Broken));
@@ -189,7 +190,8 @@ impl Newcomers {
         let mut handshakes = TLS_HANDSHAKES_PER_TURN;
         for _ in 0..self.ready.len() {
             let Some(&(place, serial)) = self.ready.front() else { break };
-            let Some(newcomer) = self.slots.get_mut(place).filter(|newcomer| newcomer.serial == serial) else {
+            let Some(newcomer) = self.slots.get_mut(place).filter(|newcomer| newcomer.serial == serial)
+            else {
                 self.ready.pop_front();
                 continue;
             };
@@ -291,7 +293,9 @@ impl Newcomer {
         if self.peek(&mut octet)?.is_none() {
             return Ok(Progress::Waits);
         }
-        let (Some(settings), Some(config)) = (&gate.entrance.tls, &gate.tls) else { return Ok(Progress::Entered) };
+        let (Some(settings), Some(config)) = (&gate.entrance.tls, &gate.tls) else {
+            return Ok(Progress::Entered);
+        };
         if octet != [tls::FIRST_OCTET] {
             return if settings.shared { Ok(Progress::Entered) } else { Err(Refusal::NotTls) };
         }

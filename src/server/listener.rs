@@ -204,7 +204,9 @@ impl Listener {
             Listener::Tcp(listener) => {
                 listener.accept().map(|(stream, peer)| (stream.into(), PeerAddress::Tcp(peer)))
             }
-            Listener::Unix(listener, _) => listener.accept().map(|(stream, _)| (stream.into(), PeerAddress::Unix)),
+            Listener::Unix(listener, _) => {
+                listener.accept().map(|(stream, _)| (stream.into(), PeerAddress::Unix))
+            }
         }
     }
 

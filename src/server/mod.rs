@@ -196,9 +196,7 @@ fn bind(addresses: &[Address]) -> Result<Vec<(Listener, ListenerIndex)>, StartEr
 }
 
 /// The entrances with what TLS sessions begin with, and the files of those that have any.
-fn gates(
-    entrances: Vec<Entrance>,
-) -> Result<(Vec<Gate>, Vec<(ListenerIndex, Certificates)>), TlsError> {
+fn gates(entrances: Vec<Entrance>) -> Result<(Vec<Gate>, Vec<(ListenerIndex, Certificates)>), TlsError> {
     let mut gates = Vec::with_capacity(entrances.len());
     let mut watched = Vec::new();
     for (index, entrance) in (0..).map(ListenerIndex).zip(entrances) {

@@ -71,14 +71,15 @@ impl Socket {
         }
     }
 
-    /// Tells the peer that nothing more will be written; its own octets are still read.
-    pub fn shutdown_write(&mut self) -> io::Result<()> {
+    /// Tells the peer that nothing more will be written; its own octets are still read. False if [`Socket::flush`] has to
+    /// go on with it.
+    pub fn shutdown_write(&mut self) -> io::Result<bool> {
         match self {
-            Socket::Plain(stream) => stream.shutdown_write(),
+            Socket::Plain(stream) => stream.shutdown_write().map(|()| true),
             Socket::Tls(secured) => {
                 secured.shutting = true;
                 secured.session.end(&mut secured.stream)?;
-                secured.flush().map(drop)
+                secured.flush()
             }
         }
     }

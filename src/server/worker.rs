@@ -448,8 +448,7 @@ impl Worker {
 
     fn shutdown(&mut self, key: PeerKey) {
         let Some(connection) = self.connections.find(key) else { return };
-        // It fails if the peer is gone, and then the next read says so.
-        let _ = connection.socket().shutdown_write();
+        connection.shutdown_write();
     }
 
     /// The network or the peer's machine has failed. Its session leaves, which may concern other shards.
@@ -473,7 +472,10 @@ impl Worker {
     fn look_ahead(&mut self) {
         self.shard.resumed(&mut self.resumed);
         if self.draining && self.errands().connections() == 0 {
-            self.neighbours.acceptor.wake().expect("writing to an eventfd fails only if the descriptor is bad");
+            self.neighbours
+                .acceptor
+                .wake()
+                .expect("writing to an eventfd fails only if the descriptor is bad");
         }
     }
 }

@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use self::kept::Kept;
 use self::rawsocket::RawSocket;
-use self::upgrade::Answered;
+use self::upgrade::{Answered, RequestHead};
 use self::websocket::WebSocket;
 use crate::error::Violation;
 use crate::wamp::Serializer;
@@ -126,6 +126,8 @@ pub struct Transport {
     settings: Arc<Settings>,
     kept: Kept,
     state: State,
+    /// What has asked for WebSocket, until somebody takes it.
+    request: Option<RequestHead>,
 }
 
 #[derive(Debug)]
@@ -149,14 +151,19 @@ impl Transport {
     /// A connection of which nothing is known yet. If `full`, its handshake is refused because the router has too
     /// many connections: RawSocket error 4, HTTP 503.
     pub fn new(settings: Arc<Settings>, full: bool) -> Transport {
-        Transport { settings, kept: Kept::default(), state: State::Opening { full, lines_end: 0 } }
+        Transport {
+            settings,
+            kept: Kept::default(),
+            state: State::Opening { full, lines_end: 0 },
+            request: None,
+        }
     }
 
     /// The router's end of a stream whose other end is the router's as well: there is no handshake, and RawSocket is
     /// spoken whether or not the listener takes it from others.
     pub fn linked(settings: Arc<Settings>, link: Link) -> Transport {
         let state = State::RawSocket(RawSocket::linked(link, &settings));
-        Transport { settings, kept: Kept::default(), state }
+        Transport { settings, kept: Kept::default(), state, request: None }
     }
 
     /// Cuts the next thing out of `input`, which it advances, or out of what it has kept from before. Unmasks in
@@ -187,6 +194,12 @@ impl Transport {
                 Ok(Inbound::LongPoll)
             }
         }
+    }
+
+    /// The request that was granted with `Opened`, once; none if it was no WebSocket. Whoever drives a transport takes it
+    /// at once, since it may be long.
+    pub fn take_request(&mut self) -> Option<RequestHead> {
+        self.request.take()
     }
 
     /// All octets of a connection that [`Inbound::LongPoll`] was said of.
@@ -269,7 +282,8 @@ impl Transport {
                         *input = &mut [];
                         State::LongPoll
                     }
-                    Answered::Upgraded(link) => {
+                    Answered::Upgraded(link, head) => {
+                        self.request = Some(head);
                         State::WebSocket(Box::new(WebSocket::new(link, settings.message_bytes_max)))
                     }
                 }

@@ -9,6 +9,7 @@ mod limits;
 mod meta_registrations;
 mod meta_sessions;
 mod meta_subscriptions;
+mod origin;
 mod passthru;
 mod progressive;
 mod publishing;

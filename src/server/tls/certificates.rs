@@ -71,8 +71,7 @@ impl Certificates {
     /// Reads all files for the first time.
     pub fn load(settings: TlsSettings) -> Result<(Certificates, Arc<ServerConfig>), TlsError> {
         let base = Base::new()?;
-        let mut certificates =
-            Certificates { stamps: stamps(&settings), settings, base, authorities: None };
+        let mut certificates = Certificates { stamps: stamps(&settings), settings, base, authorities: None };
         let config = certificates.read()?;
         Ok((certificates, config))
     }
@@ -219,15 +218,19 @@ mod tests {
         fn issue(&self, name: &str, hosts: &[&str]) -> IdentityFiles {
             let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
             let issued = rcgen::generate_simple_self_signed(hosts).unwrap();
-            let files = IdentityFiles::new(self.0.join(format!("{name}.pem")), self.0.join(format!("{name}.key")));
+            let files =
+                IdentityFiles::new(self.0.join(format!("{name}.pem")), self.0.join(format!("{name}.key")));
             fs::write(&files.certificate, issued.cert.pem()).unwrap();
             fs::write(&files.key, issued.signing_key.serialize_pem()).unwrap();
             files
         }
 
         fn settings(&self, hosts: &[&[&str]]) -> TlsSettings {
-            let identities: Vec<_> =
-                hosts.iter().enumerate().map(|(place, hosts)| self.issue(&place.to_string(), hosts)).collect();
+            let identities: Vec<_> = hosts
+                .iter()
+                .enumerate()
+                .map(|(place, hosts)| self.issue(&place.to_string(), hosts))
+                .collect();
             TlsSettings { identities, ..TlsSettings::new("", "") }
         }
     }
@@ -301,8 +304,10 @@ mod tests {
         let settings = folder.settings(&[&["a.example"]]);
         let none = TlsSettings { identities: Vec::new(), ..settings.clone() };
         assert!(matches!(Certificates::load(none), Err(TlsError::NoIdentity)));
-        let key_twice =
-            IdentityFiles { certificate: settings.identities[0].key.clone(), ..settings.identities[0].clone() };
+        let key_twice = IdentityFiles {
+            certificate: settings.identities[0].key.clone(),
+            ..settings.identities[0].clone()
+        };
         let none = TlsSettings { identities: vec![key_twice], ..settings };
         assert!(matches!(Certificates::load(none), Err(TlsError::NoCertificate(_))));
     }
