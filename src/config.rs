@@ -344,7 +344,10 @@ impl FromStr for Listen {
             let (key, value) = option.split_once('=').unwrap_or((option, ""));
             let set = match (key, value) {
                 ("request-ids", rule) => RequestIds::from_name(rule).map(|rule| request_ids = Some(rule)),
-                ("tls", "shared") => Some(shared = ListenTls::Shared),
+                ("tls", "shared") => {
+                    shared = ListenTls::Shared;
+                    Some(())
+                }
                 _ => None,
             };
             set.ok_or_else(|| ConfigError::ListenOption(option.to_owned()))?;

@@ -330,7 +330,8 @@ mod tests {
     fn every_octet_arrives_and_counts_when_it_is_written() {
         for seed in 0..20 {
             let mut chance = Chance(seed);
-            let room = [100, 20_000, 200_000][seed as usize % 3];
+            // The tickets behind the handshake must fit, which nobody reads before it is done.
+            let room = [2_000, 20_000, 200_000][seed as usize % 3];
             let [(mut writer, mut out), (mut reader, mut input)] = sessions(room, seed);
             let sent: Vec<u8> = (0..300_000).map(|_| chance.below(256) as u8).collect();
             let (mut counted, mut received) = (0, Vec::new());

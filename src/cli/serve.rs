@@ -50,14 +50,15 @@ pub struct Serve {
     #[arg(long, value_name = "FILE")]
     tls_key: Vec<PathBuf>,
 
-    /// Whether clients must have a certificate: off, optional, required
-    #[arg(long, value_name = "RULE", default_value = "off",
+    /// Whether clients must have a certificate: off, optional, required [default: required with
+    /// --tls-client-authorities, else off]
+    #[arg(long, value_name = "RULE", requires = "tls_certificate",
         value_parser = PossibleValuesParser::new(["off", "optional", "required"]).map(client_certificates))]
-    tls_client: ClientCertificates,
+    tls_client: Option<ClientCertificates>,
 
     /// PEM file with the authorities that must have issued those certificates [default: any certificate is taken, and
     /// its subject not believed]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_client_authorities: Option<PathBuf>,
 
     /// Proxies that begin each connection with a PROXY header (version 1 or 2) about the client: 10.0.0.0/8, an address,
@@ -262,10 +263,14 @@ impl Serve {
         let identities = self.tls_certificate.into_iter().zip(self.tls_key);
         let identities: Vec<_> =
             identities.map(|(certificate, key)| IdentityFiles::new(certificate, key)).collect();
+        let client_default = match self.tls_client_authorities {
+            Some(_) => ClientCertificates::Required,
+            None => ClientCertificates::Off,
+        };
         let tls = (!identities.is_empty()).then_some(TlsSettings {
             identities,
             shared: false,
-            client: self.tls_client,
+            client: self.tls_client.unwrap_or(client_default),
             client_authorities: self.tls_client_authorities,
             watch_ms: TlsSettings::WATCH_MS,
         });
@@ -403,6 +408,16 @@ mod tests {
     fn nobody_administers_a_realm_that_is_named_unless_the_operator_says_so() {
         assert!(config("serve").administers && config("serve --realm a --administer").administers);
         assert!(!config("serve --realm realm1").administers);
+    }
+
+    #[test]
+    fn authorities_of_clients_are_there_to_be_asked() {
+        let client = |line: &str| config(line).tls.map(|tls| tls.client);
+        let tls = "serve --tls-certificate a --tls-key b";
+        assert_eq!(client(tls), Some(ClientCertificates::Off));
+        let required = client(&format!("{tls} --tls-client-authorities c"));
+        assert_eq!(required, Some(ClientCertificates::Required));
+        assert!(Line::try_parse_from(["serve", "--tls-client-authorities", "c"]).is_err());
     }
 
     #[test]

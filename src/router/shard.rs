@@ -45,7 +45,7 @@ use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
 use crate::limits::Limits;
 use crate::origin::Origin;
-use crate::transport::upgrade::values;
+use crate::transport::upgrade::{RequestHead, values};
 use crate::transport::{Inbound, Link, Transport};
 use crate::wamp::message::{Abort, Publish, code};
 use crate::wamp::{Dict, Message, Payload, Value, reason, uri};
@@ -376,7 +376,8 @@ impl Shard {
                     self.handed_over.push((key, transport.take_octets()));
                     return Ok(Next::Read);
                 }
-                Inbound::Opened => {}
+                Inbound::Opened(Some(request)) => self.learn(key, &request),
+                Inbound::Opened(None) => {}
                 Inbound::Message(message) => match self.on_message(key, message, now)? {
                     // What it has begotten here is queued before the next message: only then is known how much it was.
                     Next::Read => self.take_own_letters(),
@@ -390,17 +391,14 @@ impl Shard {
             }
             if opening && let Some(link) = transport.link() {
                 self.peers.set_link(key, link);
-                self.learn(key, transport);
                 self.await_handshake(key, now);
             }
         }
     }
 
     /// What the request for WebSocket says beyond that: the client, if it came through a proxy that is believed.
-    fn learn(&mut self, key: PeerKey, transport: &mut Transport) {
-        let (Some(request), Some(peer)) = (transport.take_request(), self.peers.peer_mut(key)) else {
-            return;
-        };
+    fn learn(&mut self, key: PeerKey, request: &RequestHead) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
         let trusted = &self.router.settings.listeners[peer.listener.0 as usize].forwarded_from;
         if trusted.is_empty() {
             return;

@@ -195,10 +195,13 @@ fn bind(addresses: &[Address]) -> Result<Vec<(Listener, ListenerIndex)>, StartEr
     Ok(listeners)
 }
 
+/// The certificates that are watched.
+type Watched = Vec<(ListenerIndex, Certificates)>;
+
 /// The entrances with what TLS sessions begin with, and the files of those that have any.
-fn gates(entrances: Vec<Entrance>) -> Result<(Vec<Gate>, Vec<(ListenerIndex, Certificates)>), TlsError> {
+fn gates(entrances: Vec<Entrance>) -> Result<(Vec<Gate>, Watched), TlsError> {
     let mut gates = Vec::with_capacity(entrances.len());
-    let mut watched = Vec::new();
+    let mut watched = Watched::new();
     for (index, entrance) in (0..).map(ListenerIndex).zip(entrances) {
         let loaded = entrance.tls.clone().map(Certificates::load).transpose()?;
         let tls = loaded.map(|(certificates, config)| {

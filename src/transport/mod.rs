@@ -107,8 +107,9 @@ impl Link {
 /// What [`Transport::next`] found.
 #[derive(Debug)]
 pub enum Inbound<'a> {
-    /// The handshake is done; [`Transport::link`] is known from now on.
-    Opened,
+    /// The handshake is done; [`Transport::link`] is known from now on. With it comes the request, if WebSocket was asked
+    /// for.
+    Opened(Option<RequestHead>),
     /// One whole serialized message.
     Message(&'a [u8]),
     /// Nothing whole is left in the input; what there is has been kept.
@@ -126,8 +127,6 @@ pub struct Transport {
     settings: Arc<Settings>,
     kept: Kept,
     state: State,
-    /// What has asked for WebSocket, until somebody takes it.
-    request: Option<RequestHead>,
 }
 
 #[derive(Debug)]
@@ -151,19 +150,14 @@ impl Transport {
     /// A connection of which nothing is known yet. If `full`, its handshake is refused because the router has too
     /// many connections: RawSocket error 4, HTTP 503.
     pub fn new(settings: Arc<Settings>, full: bool) -> Transport {
-        Transport {
-            settings,
-            kept: Kept::default(),
-            state: State::Opening { full, lines_end: 0 },
-            request: None,
-        }
+        Transport { settings, kept: Kept::default(), state: State::Opening { full, lines_end: 0 } }
     }
 
     /// The router's end of a stream whose other end is the router's as well: there is no handshake, and RawSocket is
     /// spoken whether or not the listener takes it from others.
     pub fn linked(settings: Arc<Settings>, link: Link) -> Transport {
         let state = State::RawSocket(RawSocket::linked(link, &settings));
-        Transport { settings, kept: Kept::default(), state, request: None }
+        Transport { settings, kept: Kept::default(), state }
     }
 
     /// Cuts the next thing out of `input`, which it advances, or out of what it has kept from before. Unmasks in
@@ -194,12 +188,6 @@ impl Transport {
                 Ok(Inbound::LongPoll)
             }
         }
-    }
-
-    /// The request that was granted with `Opened`, once; none if it was no WebSocket. Whoever drives a transport takes it
-    /// at once, since it may be long.
-    pub fn take_request(&mut self) -> Option<RequestHead> {
-        self.request.take()
     }
 
     /// All octets of a connection that [`Inbound::LongPoll`] was said of.
@@ -263,6 +251,7 @@ impl Transport {
             return Ok(Inbound::Incomplete);
         };
         let settings = &*self.settings;
+        let mut request = None;
         let opened = match self.kept.front(input).first() {
             None => return Ok(Inbound::Incomplete),
             Some(&rawsocket::MAGIC) if settings.rawsocket => {
@@ -283,7 +272,7 @@ impl Transport {
                         State::LongPoll
                     }
                     Answered::Upgraded(link, head) => {
-                        self.request = Some(head);
+                        request = Some(head);
                         State::WebSocket(Box::new(WebSocket::new(link, settings.message_bytes_max)))
                     }
                 }
@@ -294,7 +283,7 @@ impl Transport {
         match self.state {
             State::Finished => Ok(Inbound::Finished),
             State::LongPoll => Ok(Inbound::LongPoll),
-            _ => Ok(Inbound::Opened),
+            _ => Ok(Inbound::Opened(request)),
         }
     }
 }

@@ -135,6 +135,14 @@ fn what_cannot_be_read_is_told_with_what_could() {
     for (arguments, expected) in [
         (&["serve", "--listen", "nowhere"][..], "`nowhere` is no address"),
         (&["serve", "--listen", "http://127.0.0.1:0"], "`http://` is not served"),
+        (&["serve", "--listen", "wss://127.0.0.1:0"], "give --tls-certificate"),
+        (&["serve", "--tls-certificate", "a.pem"], "needs its --tls-key"),
+        (&["serve", "--tls-certificate", "a.pem", "--tls-key", "a.key"], "no listener speaks TLS"),
+        (
+            &["serve", "--listen=wss://127.0.0.1:0", "--tls-certificate=/none.pem", "--tls-key=/none.key"],
+            "/none.pem cannot be read",
+        ),
+        (&["serve", "--forwarded-from", "10.0.0.1/8"], "the whole network is 10.0.0.0/8"),
         (&["serve", "--realm", "a b"], "`a b` cannot be a realm"),
         (&["serve", "--shards", "65"], "there must be 1 to 64"),
         (&["serve", "--message-bytes-max", "17M"], "octets"),
