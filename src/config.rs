@@ -414,8 +414,8 @@ impl fmt::Display for ConfigError {
             ConfigError::ListenScheme(scheme) => {
                 write!(
                     f,
-                    "`{scheme}://` is not served; write tcp:// (both transports), ws://, rs://, tcps://, wss://, rss:// \
-                     or unix:"
+                    "`{scheme}://` is not served; write tcp:// (both transports), ws://, rs://, tcps://, wss://, \
+                     rss:// or unix:"
                 )
             }
             ConfigError::ListenPath(text) => {
@@ -433,7 +433,8 @@ impl fmt::Display for ConfigError {
                 write!(f, "{text} is to speak TLS; give --tls-certificate and --tls-key")
             }
             ConfigError::TlsUnused => f.write_str(
-                "there is a certificate and no listener speaks TLS; listen on wss://, rss://, tcps:// or with ?tls=shared",
+                "there is a certificate and no listener speaks TLS; listen on wss://, rss://, tcps:// or with \
+                 ?tls=shared",
             ),
             ConfigError::Shards(shards) => write!(f, "{shards} shards; there must be 1 to {SHARDS_MAX}"),
             ConfigError::Realm(name) => write!(

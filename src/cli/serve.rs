@@ -36,8 +36,8 @@ const LONGPOLL_OFF: &str = "off";
 #[derive(Args, Debug)]
 pub struct Serve {
     /// Where to listen: host:port, [ipv6]:port, :port (every address), unix:/path; with ws:// or rs:// before it only
-    /// for WebSocket or RawSocket, with tcps://, wss:// or rss:// over TLS; with ?tls=shared behind it also over TLS. May
-    /// be given again. Port 0 takes a free port [default: 127.0.0.1:8080]
+    /// for WebSocket or RawSocket, with tcps://, wss:// or rss:// over TLS; with ?tls=shared behind it also over TLS.
+    /// May be given again. Port 0 takes a free port [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS", value_parser = str::parse::<Listen>)]
     listen: Vec<Listen>,
 
@@ -61,8 +61,8 @@ pub struct Serve {
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_client_authorities: Option<PathBuf>,
 
-    /// Proxies that begin each connection with a PROXY header (version 1 or 2) about the client: 10.0.0.0/8, an address,
-    /// or unix. May be given again [default: none]
+    /// Proxies that begin each connection with a PROXY header (version 1 or 2) about the client: 10.0.0.0/8, an
+    /// address, or unix. May be given again [default: none]
     #[arg(long, value_name = "NETWORK")]
     proxy_protocol_from: Vec<Network>,
 

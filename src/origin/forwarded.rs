@@ -1,7 +1,7 @@
 //! `X-Forwarded-For`: the client of a request that came through HTTP proxies.
 //!
-//! Each proxy appends whom it has the request from, so the list is read from its end, and only as far as those who wrote
-//! it are believed: what a client has put there itself is never reached.
+//! Each proxy appends whom it has the request from, so the list is read from its end, and only as far as those who
+//! wrote it are believed: what a client has put there itself is never reached.
 
 use std::net::{IpAddr, SocketAddr};
 

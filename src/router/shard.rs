@@ -145,8 +145,8 @@ impl Shard {
         key
     }
 
-    /// A connection exists on which nothing is left to be agreed on: the router's own end of a long-poll transport, for a
-    /// client of that origin.
+    /// A connection exists on which nothing is left to be agreed on: the router's own end of a long-poll transport, for
+    /// a client of that origin.
     pub fn open_linked(
         &mut self,
         listener: ListenerIndex,

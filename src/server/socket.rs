@@ -71,8 +71,8 @@ impl Socket {
         }
     }
 
-    /// Tells the peer that nothing more will be written; its own octets are still read. False if [`Socket::flush`] has to
-    /// go on with it.
+    /// Tells the peer that nothing more will be written; its own octets are still read. False if [`Socket::flush`] has
+    /// to go on with it.
     pub fn shutdown_write(&mut self) -> io::Result<bool> {
         match self {
             Socket::Plain(stream) => stream.shutdown_write().map(|()| true),

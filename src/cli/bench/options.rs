@@ -177,8 +177,8 @@ impl Common {
         }
     }
 
-    /// How TLS is spoken, if the URL asks for it. Each handshake is a whole one: how many a router takes is to be measured,
-    /// not how well this program remembers the last.
+    /// How TLS is spoken, if the URL asks for it. Each handshake is a whole one: how many a router takes is to be
+    /// measured, not how well this program remembers the last.
     fn tls(&self) -> Result<Option<Tls>, Failure> {
         if !self.url.scheme.is_tls() {
             return Ok(None);

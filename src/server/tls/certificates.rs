@@ -81,8 +81,8 @@ impl Certificates {
         &self.settings
     }
 
-    /// Reads the files again if one has changed since they were read last. If they are of no use, what was before holds,
-    /// and it is told only once.
+    /// Reads the files again if one has changed since they were read last. If they are of no use, what was before
+    /// holds, and it is told only once.
     pub fn renew(&mut self) -> Option<Result<Arc<ServerConfig>, TlsError>> {
         // The stamps come first: what changes while it is read is read once more.
         let stamps = stamps(&self.settings);
