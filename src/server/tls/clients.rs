@@ -41,7 +41,7 @@ pub(super) fn verifier(
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     let builder = if mandatory { builder } else { builder.allow_unauthenticated() };
-    builder.build().map(|verifier| verifier as _).map_err(|error| refused(&error))
+    builder.build().map_err(|error| refused(&error))
 }
 
 /// Takes every certificate, from a client that has its key.
