@@ -22,6 +22,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use fanwire::codec::decode;
 use fanwire::codec::payload::OwnedPayload;
 use fanwire::limits::Limits;
+use fanwire::origin::PeerAddress;
 use fanwire::router::directory::Match;
 use fanwire::router::publication::Publication;
 use fanwire::router::rules::{Action, Actions, Rule, Rules, Subject};
@@ -50,7 +51,11 @@ impl Bench {
             longpoll: None,
         };
         // Request ids are not checked, so that one PUBLISH can be sent again and again.
-        let listener = ListenerSettings { transport: Arc::new(transport), request_ids: RequestIds::Any };
+        let listener = ListenerSettings {
+            transport: Arc::new(transport),
+            request_ids: RequestIds::Any,
+            forwarded_from: Vec::new(),
+        };
         let settings = Settings {
             limits: Limits::DEFAULT,
             realms: vec![RealmSettings::open("realm1")],
@@ -63,7 +68,7 @@ impl Bench {
 
     /// A peer in a session.
     fn join(&mut self) -> PeerKey {
-        let key = self.shard.open(ListenerIndex(0), false, self.now);
+        let key = self.shard.open(ListenerIndex(0), false, Arc::new(PeerAddress::Unix.into()), self.now);
         self.shard.receive(key, &mut [0x7f, 0xf2, 0, 0], self.now);
         self.send(key, b"\x93\x01\xa6realm1\x81\xa5roles\x82\xa6caller\x80\xa6callee\x80");
         self.flush();

@@ -10,8 +10,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::limits::{Limits, MESSAGE_BYTES_CEILING, SHARDS_MAX};
+use crate::origin::Network;
 use crate::router::{Disclosure, HistoryRule, ListenerSettings, RealmSettings, RequestIds, Role, Settings};
-use crate::server::{self, Address};
+use crate::server::{self, Address, Entrance, TlsSettings};
 use crate::transport;
 use crate::wamp::{MatchPolicy, Serializer, UriCheck, uri};
 
@@ -56,6 +57,12 @@ pub struct Config {
     pub peer_message_bytes_min: usize,
     /// The path of the long-poll transport, on every listener that speaks WebSocket; none if it is not spoken.
     pub longpoll: Option<String>,
+    /// The TLS of the listeners that speak it; their own settings say which do, and whether on a shared port.
+    pub tls: Option<TlsSettings>,
+    /// Proxies whose connections begin with a PROXY header, on every listener.
+    pub proxy_protocol_from: Vec<Network>,
+    /// Proxies whose `X-Forwarded-For` names the client, on every listener.
+    pub forwarded_from: Vec<Network>,
     /// The bounds.
     pub limits: Limits,
 }
@@ -66,9 +73,11 @@ pub struct Config {
 ///   127.0.0.1:8080   tcp://127.0.0.1:8080   [::1]:8080   localhost:8080   :8080   unix:/run/fanwire.sock     both
 ///   ws://127.0.0.1:8080                                                                              WebSocket only
 ///   rs://127.0.0.1:8080                                                                              RawSocket only
+///   tcps://127.0.0.1:8443   wss://127.0.0.1:8443   rss://127.0.0.1:8443                   the same three over TLS only
 /// ```
 ///
-/// `?request-ids=any` (or `strict`, `increasing`) behind it sets that rule for this listener.
+/// Options follow `?`, and `&` stands between them: `request-ids=any` (or `strict`, `increasing`) sets that rule for
+/// this listener, and with `tls=shared` it speaks TLS to those who begin with it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Listen {
     /// Where.
@@ -79,6 +88,19 @@ pub struct Listen {
     pub websocket: bool,
     /// Which request ids are taken, if not what holds for all.
     pub request_ids: Option<RequestIds>,
+    /// Whether TLS is spoken.
+    pub tls: ListenTls,
+}
+
+/// Whether a listener speaks TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ListenTls {
+    /// It does not.
+    Off,
+    /// With those who begin with it.
+    Shared,
+    /// With everybody.
+    Only,
 }
 
 /// Why the settings are of no use.
@@ -94,6 +116,10 @@ pub enum ConfigError {
     ListenOption(String),
     /// Two listeners are the same.
     ListenTwice(String),
+    /// A listener is to speak TLS, and there is no certificate.
+    TlsWithout(String),
+    /// There is a certificate, and no listener speaks TLS.
+    TlsUnused,
     /// Not from 1 to [`SHARDS_MAX`].
     Shards(usize),
     /// Not a URI that clients can name, or reserved.
@@ -122,6 +148,7 @@ impl Default for Config {
                 rawsocket: true,
                 websocket: true,
                 request_ids: None,
+                tls: ListenTls::Off,
             }],
             shards: server::cores().min(SHARDS_MAX),
             realms: vec![REALM.to_owned()],
@@ -135,6 +162,9 @@ impl Default for Config {
             call_timeout_ms: 0,
             peer_message_bytes_min: MESSAGE_BYTES_MIN,
             longpoll: Some(LONGPOLL.to_owned()),
+            tls: None,
+            proxy_protocol_from: Vec::new(),
+            forwarded_from: Vec::new(),
             limits: Limits::DEFAULT,
         }
     }
@@ -156,6 +186,7 @@ impl Config {
                 longpoll: longpoll.clone().filter(|_| listen.websocket),
             }),
             request_ids: listen.request_ids.unwrap_or(request_ids),
+            forwarded_from: self.forwarded_from.clone(),
         });
         let settings = Settings {
             listeners: listeners.collect(),
@@ -175,8 +206,13 @@ impl Config {
             agent: concat!("fanwire-", env!("CARGO_PKG_VERSION")).to_owned(),
             limits,
         };
+        let entrances = listens.iter().map(|listen| Entrance {
+            tls: listen.tls_settings(self.tls.as_ref()),
+            proxy_protocol_from: self.proxy_protocol_from.clone(),
+        });
+        let entrances = entrances.collect();
         let addresses = listens.into_iter().map(|listen| listen.address).collect();
-        Ok(server::Config { addresses, shards, settings, signals: false })
+        Ok(server::Config { addresses, entrances, shards, settings, signals: false })
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -197,6 +233,12 @@ impl Config {
             if self.listens[..place].iter().any(same) {
                 return Err(ConfigError::ListenTwice(listen.address.to_string()));
             }
+        }
+        let speaks_tls = |listen: &&Listen| listen.tls != ListenTls::Off;
+        match (self.listens.iter().find(speaks_tls), &self.tls) {
+            (Some(listen), None) => return Err(ConfigError::TlsWithout(listen.address.to_string())),
+            (None, Some(_)) => return Err(ConfigError::TlsUnused),
+            _ => {}
         }
         let limits = &self.limits;
         if !(MESSAGE_BYTES_MIN..=MESSAGE_BYTES_CEILING).contains(&limits.message_bytes_max) {
@@ -267,13 +309,28 @@ fn positive(digits: &str) -> Option<usize> {
 
 impl Listen {
     /// The transports, for people.
-    pub fn transports(&self) -> &'static str {
-        match (self.websocket, self.rawsocket) {
+    pub fn transports(&self) -> String {
+        let transports = match (self.websocket, self.rawsocket) {
             (true, true) => "WebSocket and RawSocket",
             (true, false) => "WebSocket",
             (false, true) => "RawSocket",
             (false, false) => "nothing",
-        }
+        };
+        let tls = match self.tls {
+            ListenTls::Off => "",
+            ListenTls::Shared => ", with and without TLS",
+            ListenTls::Only => " over TLS",
+        };
+        format!("{transports}{tls}")
+    }
+
+    fn tls_settings(&self, tls: Option<&TlsSettings>) -> Option<TlsSettings> {
+        let shared = match self.tls {
+            ListenTls::Off => return None,
+            ListenTls::Shared => true,
+            ListenTls::Only => false,
+        };
+        tls.map(|tls| TlsSettings { shared, ..tls.clone() })
     }
 }
 
@@ -281,12 +338,20 @@ impl FromStr for Listen {
     type Err = ConfigError;
 
     fn from_str(text: &str) -> Result<Listen, ConfigError> {
-        let (text, option) = text.split_once('?').map_or((text, None), |(text, option)| (text, Some(option)));
-        let request_ids = option.map(|option| {
-            let rule = option.strip_prefix("request-ids=").and_then(RequestIds::from_name);
-            rule.ok_or_else(|| ConfigError::ListenOption(option.to_owned()))
-        });
-        let request_ids = request_ids.transpose()?;
+        let (text, options) = text.split_once('?').unwrap_or((text, ""));
+        let (mut request_ids, mut shared) = (None, ListenTls::Off);
+        for option in options.split('&').filter(|option| !option.is_empty()) {
+            let (key, value) = option.split_once('=').unwrap_or((option, ""));
+            let set = match (key, value) {
+                ("request-ids", rule) => RequestIds::from_name(rule).map(|rule| request_ids = Some(rule)),
+                ("tls", "shared") => {
+                    shared = ListenTls::Shared;
+                    Some(())
+                }
+                _ => None,
+            };
+            set.ok_or_else(|| ConfigError::ListenOption(option.to_owned()))?;
+        }
         if let Some(path) = text.strip_prefix("unix:") {
             // `unix:///run/x` is the same path written as a URL.
             let path = path.strip_prefix("//").unwrap_or(path);
@@ -298,20 +363,24 @@ impl FromStr for Listen {
                 rawsocket: true,
                 websocket: true,
                 request_ids,
+                tls: shared,
             });
         }
         let (scheme, rest) = text.split_once("://").unwrap_or(("tcp", text));
-        let (rawsocket, websocket) = match scheme {
-            "tcp" => (true, true),
-            "ws" => (false, true),
-            "rs" => (true, false),
+        let (rawsocket, websocket, tls) = match scheme {
+            "tcp" => (true, true, shared),
+            "ws" => (false, true, shared),
+            "rs" => (true, false, shared),
+            "tcps" => (true, true, ListenTls::Only),
+            "wss" => (false, true, ListenTls::Only),
+            "rss" => (true, false, ListenTls::Only),
             _ => return Err(ConfigError::ListenScheme(scheme.to_owned())),
         };
         if rest.contains('/') {
             return Err(ConfigError::ListenPath(text.to_owned()));
         }
         let address = Address::tcp(rest).ok_or_else(|| ConfigError::ListenAddress(text.to_owned()))?;
-        Ok(Listen { address, rawsocket, websocket, request_ids })
+        Ok(Listen { address, rawsocket, websocket, request_ids, tls })
     }
 }
 
@@ -346,7 +415,8 @@ impl fmt::Display for ConfigError {
             ConfigError::ListenScheme(scheme) => {
                 write!(
                     f,
-                    "`{scheme}://` is not served; write tcp:// (both transports), ws://, rs:// or unix:"
+                    "`{scheme}://` is not served; write tcp:// (both transports), ws://, rs://, tcps://, wss://, \
+                     rss:// or unix:"
                 )
             }
             ConfigError::ListenPath(text) => {
@@ -355,10 +425,18 @@ impl fmt::Display for ConfigError {
             ConfigError::ListenOption(option) => {
                 write!(
                     f,
-                    "`?{option}` is no option of a listener; write ?request-ids=strict, increasing or any"
+                    "`?{option}` is no option of a listener; write ?request-ids=strict, increasing or any, or \
+                     ?tls=shared"
                 )
             }
             ConfigError::ListenTwice(text) => write!(f, "{text} is listed twice"),
+            ConfigError::TlsWithout(text) => {
+                write!(f, "{text} is to speak TLS; give --tls-certificate and --tls-key")
+            }
+            ConfigError::TlsUnused => f.write_str(
+                "there is a certificate and no listener speaks TLS; listen on wss://, rss://, tcps:// or with \
+                 ?tls=shared",
+            ),
             ConfigError::Shards(shards) => write!(f, "{shards} shards; there must be 1 to {SHARDS_MAX}"),
             ConfigError::Realm(name) => write!(
                 f,
@@ -406,7 +484,13 @@ mod tests {
         for text in ["127.0.0.1:8080", "tcp://127.0.0.1:8080"] {
             assert_eq!(
                 listen(text),
-                Listen { address: local.clone(), rawsocket: true, websocket: true, request_ids: None }
+                Listen {
+                    address: local.clone(),
+                    rawsocket: true,
+                    websocket: true,
+                    request_ids: None,
+                    tls: ListenTls::Off
+                }
             );
         }
         assert_eq!(listen("ws://127.0.0.1:8080").transports(), "WebSocket");
@@ -429,6 +513,39 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_may_speak_tls() {
+        for (text, tls, transports) in [
+            ("wss://x:1", ListenTls::Only, "WebSocket over TLS"),
+            ("rss://x:1", ListenTls::Only, "RawSocket over TLS"),
+            ("tcps://x:1?request-ids=any", ListenTls::Only, "WebSocket and RawSocket over TLS"),
+            (
+                "x:1?request-ids=any&tls=shared",
+                ListenTls::Shared,
+                "WebSocket and RawSocket, with and without TLS",
+            ),
+            ("unix:/x?tls=shared", ListenTls::Shared, "WebSocket and RawSocket, with and without TLS"),
+        ] {
+            assert_eq!((listen(text).tls, &*listen(text).transports()), (tls, transports), "{text}");
+        }
+        let refused = ConfigError::ListenOption("tls=maybe".to_owned());
+        assert_eq!(":1?tls=maybe".parse::<Listen>(), Err(refused));
+    }
+
+    #[test]
+    fn certificates_go_to_the_listeners_that_speak_tls() {
+        let tls = Some(TlsSettings::new("a.pem", "a.key"));
+        let listens = ["127.0.0.1:0", "wss://127.0.0.1:0", ":0?tls=shared"].map(listen).to_vec();
+        let config = Config { listens, tls: tls.clone(), ..Config::default() };
+        let shared = config.clone().server().unwrap().entrances.into_iter();
+        let shared: Vec<_> = shared.map(|entrance| entrance.tls.map(|tls| tls.shared)).collect();
+        assert_eq!(shared, [None, Some(false), Some(true)]);
+        let without = Config { tls: None, ..config };
+        assert!(matches!(without.server(), Err(ConfigError::TlsWithout(_))));
+        let unused = Config { tls, ..Config::default() };
+        assert!(matches!(unused.server(), Err(ConfigError::TlsUnused)));
+    }
+
+    #[test]
     fn an_address_is_shown_as_it_may_be_written() {
         for text in ["tcp://127.0.0.1:1", "tcp://[::1]:2", "tcp://:3", "tcp://localhost:4", "unix:/run/a"] {
             assert_eq!(listen(text).address.to_string(), text);
@@ -442,7 +559,7 @@ mod tests {
         {
             assert_eq!(text.parse::<Listen>(), Err(ConfigError::ListenAddress(text.to_owned())), "{text}");
         }
-        assert!(matches!("wss://x:1".parse::<Listen>(), Err(ConfigError::ListenScheme(_))));
+        assert!(matches!("http://x:1".parse::<Listen>(), Err(ConfigError::ListenScheme(_))));
         assert!(matches!("ws://x:1/ws".parse::<Listen>(), Err(ConfigError::ListenPath(_))));
     }
 

@@ -34,6 +34,10 @@ pub enum Violation {
     MessageTooLarge,
     /// The first octet opens neither RawSocket nor HTTP.
     UnknownTransport,
+    /// The connection has no PROXY header, where a proxy must send one. It has become no peer.
+    ProxyHeader,
+    /// The TLS handshake has failed, or something else came. The connection has become no peer.
+    TlsHandshake,
     /// The handshake is good, but the router has too many connections: no fault of the peer, and the connection ends
     /// with [`CloseReason::ConnectionLimit`].
     ConnectionLimit,
@@ -73,6 +77,8 @@ impl Violation {
             Violation::PassthruUnannounced => "payload passthru mode was not announced",
             Violation::MessageTooLarge => "the message is larger than allowed",
             Violation::UnknownTransport => "neither RawSocket nor HTTP",
+            Violation::ProxyHeader => "no PROXY header",
+            Violation::TlsHandshake => "the TLS handshake has failed",
             Violation::ConnectionLimit => "the router has too many connections",
             Violation::RawSocketSerializer => "RawSocket serializer unsupported",
             Violation::RawSocketLength => "RawSocket maximum message length unacceptable",
@@ -92,6 +98,8 @@ impl Violation {
         !matches!(
             self,
             Violation::UnknownTransport
+                | Violation::ProxyHeader
+                | Violation::TlsHandshake
                 | Violation::RawSocketSerializer
                 | Violation::RawSocketLength
                 | Violation::RawSocketReserved

@@ -61,6 +61,8 @@
 //! - [`measured`]: why it is as it is, in figures. [`client`]: a small blocking client. [`load`]: a load
 //!   generator, which is `fanwire bench`.
 //! - [`bridge`]: what is no byte stream of its own becomes peers: the long-poll transport, sans-IO too.
+//! - [`origin`]: where a connection comes from and what it has shown before its first octet. [`tls`]: records to
+//!   plaintext and back, over a stream of whoever has one. Both use nothing of the rest.
 //! - [`server`]: the shell, everything that blocks, fails or sleeps. [`config`]: what an operator may set. [`cli`]:
 //!   one file for each subcommand.
 
@@ -74,8 +76,10 @@ pub mod error;
 pub mod limits;
 pub mod load;
 pub mod measured;
+pub mod origin;
 pub mod router;
 pub mod server;
 mod sync;
+pub mod tls;
 pub mod transport;
 pub mod wamp;

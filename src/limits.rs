@@ -26,6 +26,10 @@ pub const ARENA_SEGMENT_BYTES: usize = 256 * 1024;
 /// Segments a shard keeps for the next turn, 4 MiB of them; more are given back to the allocator.
 pub const ARENA_FREE_SEGMENTS_MAX: usize = 16;
 
+/// TLS handshakes that a worker goes on with in one turn; the rest goes on in the next turn. A step that signs takes up
+/// to a millisecond, and the peers that are there wait for it.
+pub const TLS_HANDSHAKES_PER_TURN: usize = 8;
+
 /// Octets of an upgrade request, headers included. Browsers with large cookies stay under 8 KiB.
 pub const UPGRADE_BYTES_MAX: usize = 16 * 1024;
 
@@ -99,7 +103,8 @@ pub struct Limits {
     pub pattern_shapes_max: usize,
     /// Connections of the whole router. Above: RawSocket error 4, 503 to an upgrade to WebSocket.
     pub connections_max: usize,
-    /// From connection to the end of the transport's handshake, and from there to HELLO. Then: closed.
+    /// From connection to the end of the TLS handshake, from there (or from connection) to the end of the transport's
+    /// handshake, and from there to HELLO. Then: closed.
     pub handshake_ms_max: u64,
     /// Silence after which a WebSocket peer is pinged; silence for as long again closes it. 0 sends no pings.
     pub silence_ms_max: u64,

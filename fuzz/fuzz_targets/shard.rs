@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use fanwire::error::CloseReason;
 use fanwire::limits::Limits;
+use fanwire::origin::PeerAddress;
 use fanwire::router::{
     Clock, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard,
     ShardIndex,
@@ -87,7 +88,11 @@ impl World {
         let settings = Settings {
             limits,
             realms: REALMS.map(RealmSettings::open).to_vec(),
-            listeners: vec![ListenerSettings { transport, request_ids: RequestIds::Any }],
+            listeners: vec![ListenerSettings {
+                transport,
+                request_ids: RequestIds::Any,
+                forwarded_from: Vec::new(),
+            }],
             agent: String::new(),
         };
         let now = Instant::now();
@@ -165,7 +170,8 @@ impl World {
             return None;
         }
         let shard = self.peers.len() % SHARDS;
-        let key = self.shards[shard].open(ListenerIndex(0), full, self.now);
+        let key =
+            self.shards[shard].open(ListenerIndex(0), full, Arc::new(PeerAddress::Unix.into()), self.now);
         self.peers.push((shard, key));
         Some((shard, key))
     }

@@ -5,6 +5,7 @@
 //! stderr.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
@@ -16,8 +17,9 @@ use tracing_subscriber::filter::ParseError;
 use super::usage_error;
 use crate::config::{self, Config, Listen};
 use crate::limits::Limits;
+use crate::origin::Network;
 use crate::router::{Disclosure, HistoryRule, RealmSettings, RequestIds};
-use crate::server::{Server, StartError};
+use crate::server::{ClientCertificates, IdentityFiles, Server, StartError, TlsSettings};
 use crate::wamp::UriCheck;
 
 /// The variable that sets what is logged if `--log` does not.
@@ -34,9 +36,39 @@ const LONGPOLL_OFF: &str = "off";
 #[derive(Args, Debug)]
 pub struct Serve {
     /// Where to listen: host:port, [ipv6]:port, :port (every address), unix:/path; with ws:// or rs:// before it only
-    /// for WebSocket or RawSocket. May be given again. Port 0 takes a free port [default: 127.0.0.1:8080]
+    /// for WebSocket or RawSocket, with tcps://, wss:// or rss:// over TLS; with ?tls=shared behind it also over TLS.
+    /// May be given again. Port 0 takes a free port [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS", value_parser = str::parse::<Listen>)]
     listen: Vec<Listen>,
+
+    /// PEM file with the certificate of listeners that speak TLS, and those up to its authority behind it. May be given
+    /// again, each with its --tls-key, for other hosts. Files that change are read again [default: no TLS]
+    #[arg(long, value_name = "FILE")]
+    tls_certificate: Vec<PathBuf>,
+
+    /// PEM file with the private key of the certificate [default: no TLS]
+    #[arg(long, value_name = "FILE")]
+    tls_key: Vec<PathBuf>,
+
+    /// Whether clients must have a certificate: off, optional, required [default: required with
+    /// --tls-client-authorities, else off]
+    #[arg(long, value_name = "RULE", requires = "tls_certificate",
+        value_parser = PossibleValuesParser::new(["off", "optional", "required"]).map(client_certificates))]
+    tls_client: Option<ClientCertificates>,
+
+    /// PEM file with the authorities that must have issued those certificates [default: any certificate is taken, and
+    /// its subject not believed]
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_client_authorities: Option<PathBuf>,
+
+    /// Proxies that begin each connection with a PROXY header (version 1 or 2) about the client: 10.0.0.0/8, an
+    /// address, or unix. May be given again [default: none]
+    #[arg(long, value_name = "NETWORK")]
+    proxy_protocol_from: Vec<Network>,
+
+    /// Proxies whose X-Forwarded-For names the client of a WebSocket. May be given again [default: none]
+    #[arg(long, value_name = "NETWORK")]
+    forwarded_from: Vec<Network>,
 
     /// Shards, each with a thread of its own: 1 to 64 [default: the cores there are]
     #[arg(long, value_name = "COUNT")]
@@ -188,6 +220,9 @@ impl Serve {
         if let Err(error) = start_log(self.log.as_deref(), self.log_format) {
             return usage_error(format_args!("the log filter cannot be read: {error}"));
         }
+        if self.tls_certificate.len() != self.tls_key.len() {
+            return usage_error("each --tls-certificate needs its --tls-key");
+        }
         let config = self.config();
         let (listens, realms, shards) = (config.listens.clone(), config.realms.clone(), config.shards);
         let server = match config.server() {
@@ -226,6 +261,20 @@ impl Serve {
             ..Limits::DEFAULT
         };
         let named = !self.realm.is_empty();
+        let identities = self.tls_certificate.into_iter().zip(self.tls_key);
+        let identities: Vec<_> =
+            identities.map(|(certificate, key)| IdentityFiles::new(certificate, key)).collect();
+        let client_default = match self.tls_client_authorities {
+            Some(_) => ClientCertificates::Required,
+            None => ClientCertificates::Off,
+        };
+        let tls = (!identities.is_empty()).then_some(TlsSettings {
+            identities,
+            shared: false,
+            client: self.tls_client.unwrap_or(client_default),
+            client_authorities: self.tls_client_authorities,
+            watch_ms: TlsSettings::WATCH_MS,
+        });
         Config {
             listens: if self.listen.is_empty() { default.listens } else { self.listen },
             shards: self.shards.unwrap_or(default.shards),
@@ -247,6 +296,9 @@ impl Serve {
             call_timeout_ms: self.call_timeout_seconds * 1000,
             peer_message_bytes_min: self.peer_message_bytes_min,
             longpoll: Some(self.longpoll).filter(|path| path != LONGPOLL_OFF),
+            tls,
+            proxy_protocol_from: self.proxy_protocol_from,
+            forwarded_from: self.forwarded_from,
             limits,
         }
     }
@@ -321,6 +373,10 @@ fn request_ids(rule: String) -> RequestIds {
     RequestIds::from_name(&rule).expect("only these values are possible")
 }
 
+fn client_certificates(rule: String) -> ClientCertificates {
+    ClientCertificates::from_name(&rule).expect("only these values are possible")
+}
+
 fn octets(text: &str) -> Result<usize, &'static str> {
     config::bytes(text).ok_or("write a number of octets such as 65536, 64k or 1M")
 }
@@ -356,6 +412,16 @@ mod tests {
     }
 
     #[test]
+    fn authorities_of_clients_are_there_to_be_asked() {
+        let client = |line: &str| config(line).tls.map(|tls| tls.client);
+        let tls = "serve --tls-certificate a --tls-key b";
+        assert_eq!(client(tls), Some(ClientCertificates::Off));
+        let required = client(&format!("{tls} --tls-client-authorities c"));
+        assert_eq!(required, Some(ClientCertificates::Required));
+        assert!(Line::try_parse_from(["serve", "--tls-client-authorities", "c"]).is_err());
+    }
+
+    #[test]
     fn longpoll_may_be_off() {
         assert_eq!(config("serve --longpoll off").longpoll, None);
     }
@@ -367,8 +433,17 @@ mod tests {
              --ping-seconds 0 --handshake-seconds 7 --stall-seconds 8 --drain-seconds 9 --message-bytes-max 2M \
              --outbound-bytes-max 4M --connections-max 5 --disclose never --event-history a?match=prefix \
              --event-history b --call-timeout-seconds 6 --longpoll /a/b --longpoll-receive-seconds 6 \
-             --longpoll-idle-seconds 11 --longpoll-max 12 --retained-max 13 --retained-bytes-max 14k",
+             --longpoll-idle-seconds 11 --longpoll-max 12 --retained-max 13 --retained-bytes-max 14k \
+             --tls-certificate a.pem --tls-key a.key --tls-certificate b.pem --tls-key b.key --tls-client optional \
+             --tls-client-authorities ca.pem --proxy-protocol-from 10.0.0.0/8 --forwarded-from unix",
         );
+        let tls = config.tls.expect("there are certificates");
+        let files = |name: &str| IdentityFiles::new(format!("{name}.pem"), format!("{name}.key"));
+        assert_eq!(tls.identities, [files("a"), files("b")]);
+        assert_eq!(tls.client, ClientCertificates::Optional);
+        assert_eq!(tls.client_authorities, Some("ca.pem".into()));
+        assert_eq!(config.proxy_protocol_from, ["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(config.forwarded_from, [Network::Unix]);
         assert_eq!(config.listens.len(), 2);
         assert_eq!((config.shards, config.realms), (3, vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!((config.uri_check, config.request_ids), (UriCheck::Strict, RequestIds::Any));

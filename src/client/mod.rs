@@ -45,6 +45,7 @@ use connection::{Connection, Received};
 pub use error::{ClientError, Farewell, Handshake, Refused, Tls};
 use incoming::Queue;
 pub use incoming::{Event, Incoming, Invocation, OwnedDict};
+pub use stream::{Trust, tls};
 pub use url::{Scheme, Url, UrlError};
 
 /// How to join.

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::error::{ClientError, Tls};
@@ -186,19 +188,80 @@ fn connect_tcp(url: &Url, deadline: Instant) -> io::Result<TcpStream> {
 }
 
 fn tls_session(url: &Url, authority_file: Option<&Path>) -> Result<Box<ClientConnection>, Tls> {
-    let mut roots = RootCertStore::empty();
-    // Certificates that cannot be read are left out: with none at all the handshake fails and says so.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(path) = authority_file {
-        add_authorities(&mut roots, path)?;
-    }
-    let name = ServerName::try_from(url.host.clone()).map_err(|_| Tls::HostName)?;
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let (config, host) = tls(url, Trust::Authorities(authority_file))?;
+    ClientConnection::new(Arc::new(config), host).map(Box::new).map_err(Tls::Failed)
+}
+
+/// Which routers are believed.
+#[derive(Clone, Copy, Debug)]
+pub enum Trust<'a> {
+    /// Those that an authority of the machine vouches for, or one of this file.
+    Authorities(Option<&'a Path>),
+    /// Whoever answers. The connection is encrypted, and anybody may be at the other end.
+    Anybody,
+}
+
+/// What a TLS session with the router of a URL begins with.
+pub fn tls(url: &Url, trust: Trust<'_>) -> Result<(ClientConfig, ServerName<'static>), Tls> {
+    let host = ServerName::try_from(url.host.clone()).map_err(|_| Tls::HostName)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(Tls::Failed)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    ClientConnection::new(Arc::new(config), name).map(Box::new).map_err(Tls::Failed)
+        .map_err(Tls::Failed)?;
+    let builder = match trust {
+        Trust::Anybody => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+        Trust::Authorities(file) => {
+            let mut roots = RootCertStore::empty();
+            // Certificates that cannot be read are left out: with none at all the handshake fails and says so.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if let Some(path) = file {
+                add_authorities(&mut roots, path)?;
+            }
+            builder.with_root_certificates(roots)
+        }
+    };
+    Ok((builder.with_no_client_auth(), host))
+}
+
+/// Believes every certificate whose key the router has.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), Tls> {

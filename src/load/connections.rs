@@ -18,8 +18,8 @@ use mio::{Events, Poll, Token};
 
 use super::alarm::Alarm;
 use super::drive::histogram;
-pub use super::socket::Address;
 use super::socket::Socket;
+pub use super::socket::{Address, Tls};
 use super::{Dialect, Ending, Incoming, LoadError, Role, Stamp};
 
 /// Octets of the buffer that all connections read into: what a socket holds is mostly read at once, and the buffer
@@ -88,6 +88,7 @@ impl<D: Dialect> Side<'_, D> {
 #[derive(Debug)]
 pub struct Connections<D: Dialect> {
     dialect: D,
+    tls: Option<Tls>,
     poll: Poll,
     /// Wakes the poll at a time that it cannot tell itself, since it counts milliseconds.
     alarm: Alarm,
@@ -128,6 +129,7 @@ impl<D: Dialect> Connections<D> {
         let alarm = Alarm::new(poll.registry(), ALARM)?;
         Ok(Connections {
             dialect,
+            tls: None,
             poll,
             alarm,
             events: Events::with_capacity(EVENTS_MAX),
@@ -138,6 +140,11 @@ impl<D: Dialect> Connections<D> {
             stop,
             bytes_read: 0,
         })
+    }
+
+    /// Connections that are added from now on speak TLS.
+    pub fn speak_tls(&mut self, tls: Tls) {
+        self.tls = Some(tls);
     }
 
     /// Nanoseconds since these connections exist: the clock of a run.
@@ -182,7 +189,7 @@ impl<D: Dialect> Connections<D> {
         source: Option<IpAddr>,
         wanted: Wanted,
     ) -> Result<Connection<D::Session>, Ending> {
-        let mut socket = Socket::connect(address, source).map_err(Ending::Connect)?;
+        let mut socket = Socket::connect(address, source, self.tls.as_ref()).map_err(Ending::Connect)?;
         socket.register(self.poll.registry(), Token(number)).map_err(Ending::Connect)?;
         let socket = Some(socket);
         let session = self.dialect.session(wanted.role, wanted.way);
@@ -303,7 +310,7 @@ impl<D: Dialect> Connections<D> {
     #[cold]
     fn connected(&mut self, number: usize, load: &mut impl Load<D>) -> bool {
         let connection = &mut self.list[number];
-        let Some(socket) = &connection.socket else { return false };
+        let Some(socket) = &mut connection.socket else { return false };
         match socket.connected() {
             Ok(false) => return false,
             Ok(true) => {}

@@ -16,6 +16,7 @@
 //! ```
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use slab::Slab;
@@ -25,11 +26,12 @@ use super::publication::{EventFrames, NoFrame, Publication};
 use super::queue::{Advanced, Cause, Pushed, Queues, Waiting};
 use super::session::Session;
 use super::timers::{Timer, Timers};
-use super::{Closing, PeerKey, RequestIds};
+use super::{Closing, ListenerIndex, PeerKey, RequestIds};
 use crate::codec;
 use crate::counters::Counters;
 use crate::error::CloseReason;
 use crate::limits::Limits;
+use crate::origin::Origin;
 use crate::transport::arena::{REPLIES, Span};
 use crate::transport::{self, Format, Link, Transport};
 use crate::wamp::{Message, SessionId};
@@ -41,6 +43,10 @@ pub struct Peer {
     pub key: PeerKey,
     /// Which request ids it may send.
     pub request_ids: RequestIds,
+    /// Where it came in.
+    pub listener: ListenerIndex,
+    /// Where it comes from, and what TLS has shown of it.
+    pub origin: Arc<Origin>,
     /// Cuts its bytes into messages. Absent while the shard has it in hand, and once nothing more is read.
     pub transport: Option<Box<Transport>>,
     /// What its handshake agreed on.
@@ -141,7 +147,14 @@ impl Peers {
     }
 
     /// A new connection.
-    pub fn open(&mut self, transport: Transport, request_ids: RequestIds, now: Instant) -> PeerKey {
+    pub fn open(
+        &mut self,
+        listener: ListenerIndex,
+        origin: Arc<Origin>,
+        transport: Transport,
+        request_ids: RequestIds,
+        now: Instant,
+    ) -> PeerKey {
         let entry = self.slab.vacant_entry();
         let position = entry.key();
         if self.serials.len() <= position {
@@ -151,6 +164,8 @@ impl Peers {
         entry.insert(Peer {
             key,
             request_ids,
+            listener,
+            origin,
             transport: Some(Box::new(transport)),
             link: None,
             state: State::Opening,

@@ -13,6 +13,7 @@ use super::session::{Identity, Map};
 use super::{Clock, PeerKey, RealmKey, ShardIndex};
 use crate::error::Refusal;
 use crate::limits::{Limits, SHARDS_MAX};
+use crate::origin::Network;
 use crate::transport;
 use crate::wamp::{SessionId, UriCheck};
 
@@ -110,6 +111,8 @@ pub struct ListenerSettings {
     pub transport: Arc<transport::Settings>,
     /// Which request ids are taken, but over long-poll.
     pub request_ids: RequestIds,
+    /// Proxies whose `X-Forwarded-For` names the client.
+    pub forwarded_from: Vec<Network>,
 }
 
 /// Which request ids a peer may send (basic profile, "IDs": session scope). All else is a protocol violation.

@@ -47,6 +47,8 @@ use crate::codec::{self, DecodeError};
 use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
 use crate::limits::Limits;
+use crate::origin::Origin;
+use crate::transport::upgrade::{RequestHead, values};
 use crate::transport::{Inbound, Link, Transport};
 use crate::wamp::message::{Abort, Publish, code};
 use crate::wamp::{Dict, Message, Payload, Value, reason, uri};
@@ -133,23 +135,36 @@ impl Shard {
 
     // Input.
 
-    /// A connection exists. `full`: there are too many; its handshake will be refused.
-    pub fn open(&mut self, listener: ListenerIndex, full: bool, now: Instant) -> PeerKey {
+    /// A connection exists, and this is all that is known of it. `full`: there are too many; its handshake will be
+    /// refused.
+    pub fn open(
+        &mut self,
+        listener: ListenerIndex,
+        full: bool,
+        origin: Arc<Origin>,
+        now: Instant,
+    ) -> PeerKey {
         self.now = now;
-        let ListenerSettings { transport, request_ids } =
+        let ListenerSettings { transport, request_ids, .. } =
             &self.router.settings.listeners[listener.0 as usize];
         let transport = Transport::new(transport.clone(), full);
-        let key = self.peers.open(transport, *request_ids, now);
+        let key = self.peers.open(listener, origin, transport, *request_ids, now);
         self.await_opening(key, now);
         key
     }
 
-    /// A connection exists on which nothing is left to be agreed on: the router's own end of a long-poll transport. Any
-    /// request ids are taken from it, see [`RequestIds::Any`].
-    pub fn open_linked(&mut self, listener: ListenerIndex, link: Link, now: Instant) -> PeerKey {
+    /// A connection exists on which nothing is left to be agreed on: the router's own end of a long-poll transport, for
+    /// a client of that origin. Any request ids are taken from it, see [`RequestIds::Any`].
+    pub fn open_linked(
+        &mut self,
+        listener: ListenerIndex,
+        link: Link,
+        origin: Arc<Origin>,
+        now: Instant,
+    ) -> PeerKey {
         self.now = now;
         let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
-        let key = self.peers.open(Transport::linked(settings, link), RequestIds::Any, now);
+        let key = self.peers.open(listener, origin, Transport::linked(settings, link), RequestIds::Any, now);
         self.peers.set_link(key, link);
         self.await_opening(key, now);
         key
@@ -265,6 +280,11 @@ impl Shard {
         self.peers.outbound(key)
     }
 
+    /// Where a peer comes from, as far as it is known by now; `None` for a dead key.
+    pub fn origin(&self, key: PeerKey) -> Option<&Arc<Origin>> {
+        self.peers.peer(key).map(|peer| &peer.origin)
+    }
+
     /// `bytes` octets were written; call it with 0 too if the socket took none, so that a stall is noticed.
     pub fn advance(&mut self, key: PeerKey, bytes: usize, now: Instant) {
         self.peers.advance(key, bytes, &mut self.timers, now);
@@ -369,7 +389,8 @@ impl Shard {
                     self.handed_over.push((key, transport.take_octets()));
                     return Ok(Next::Read);
                 }
-                Inbound::Opened => {}
+                Inbound::Opened(Some(request)) => self.learn(key, &request),
+                Inbound::Opened(None) => {}
                 Inbound::Message(message) => match self.on_message(key, message, now)? {
                     // What it has begotten here is queued before the next message: only then is known how much it was.
                     Next::Read => self.take_own_letters(),
@@ -385,6 +406,23 @@ impl Shard {
                 self.peers.set_link(key, link);
                 self.await_handshake(key, now);
             }
+        }
+    }
+
+    /// What the request for WebSocket says beyond that: the client, if it came through a proxy that is believed.
+    fn learn(&mut self, key: PeerKey, request: &RequestHead) {
+        let Some(peer) = self.peers.peer_mut(key) else { return };
+        let trusted = &self.router.settings.listeners[peer.listener.0 as usize].forwarded_from;
+        if trusted.is_empty() {
+            return;
+        }
+        let address = peer.origin.address;
+        let client =
+            request.read(|request| address.forwarded(values(request, "x-forwarded-for"), trusted)).flatten();
+        if let Some(client) = client {
+            let origin = Arc::make_mut(&mut peer.origin);
+            origin.proxy.get_or_insert(origin.address);
+            origin.address = client;
         }
     }
 

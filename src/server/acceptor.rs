@@ -21,6 +21,8 @@ use tracing::{debug, error, info, warn};
 use super::connection::{Arrival, Stage};
 use super::listener::Listener;
 use super::mailbox::{self, BridgeErrand, Errand, Errands, Mailboxes};
+use super::tls::Certificates;
+use super::worker::Neighbours;
 use crate::limits::Limits;
 use crate::router::{ListenerIndex, ShardIndex};
 
@@ -50,6 +52,8 @@ const DRAIN_GRACE: Duration = Duration::from_secs(1);
 pub enum Command {
     /// Begin the shutdown.
     Drain,
+    /// Look now whether files of TLS have changed.
+    Renew,
 }
 
 /// The control thread's state.
@@ -68,6 +72,15 @@ pub struct Acceptor {
     exhausted_logged: Option<Instant>,
     /// When the shutdown ends at the latest; set when it begins.
     drain_deadline: Option<Instant>,
+    watches: Vec<Watch>,
+}
+
+/// The certificates of a listener, and when their files are looked at next.
+#[derive(Debug)]
+struct Watch {
+    listener: ListenerIndex,
+    certificates: Certificates,
+    due: Instant,
 }
 
 /// A listener and what is known of it.
@@ -96,10 +109,16 @@ impl Acceptor {
         listeners: Vec<(Listener, ListenerIndex)>,
         mut signals: Option<Signals>,
         commands: Receiver<Command>,
-        mailboxes: Mailboxes,
-        bridge: Option<Arc<Errands<BridgeErrand>>>,
+        neighbours: Neighbours,
+        certificates: Vec<(ListenerIndex, Certificates)>,
         limits: Limits,
     ) -> io::Result<Acceptor> {
+        let Neighbours { mailboxes, bridge, .. } = neighbours;
+        let now = Instant::now();
+        let watches = certificates.into_iter().map(|(listener, certificates)| {
+            let due = now + Limits::ms(certificates.settings().watch_ms);
+            Watch { listener, certificates, due }
+        });
         let mut sources = Vec::with_capacity(listeners.len());
         for (place, (mut listener, index)) in listeners.into_iter().enumerate() {
             listener.register(poll.registry(), Token(place))?;
@@ -120,6 +139,7 @@ impl Acceptor {
             resting_until: None,
             exhausted_logged: None,
             drain_deadline: None,
+            watches: watches.collect(),
         })
     }
 
@@ -144,9 +164,14 @@ impl Acceptor {
             if signaled {
                 self.take_signals(now);
             }
-            while let Ok(Command::Drain) = self.commands.try_recv() {
-                self.drain(now);
+            let mut renewed = false;
+            while let Ok(command) = self.commands.try_recv() {
+                match command {
+                    Command::Drain => self.drain(now),
+                    Command::Renew => renewed = true,
+                }
             }
+            self.renew(renewed, now);
             self.accept(now);
         }
         for mailbox in &*self.mailboxes {
@@ -170,7 +195,8 @@ impl Acceptor {
         let resting = self.resting_until.map(|until| until.saturating_duration_since(now));
         let accepting = self.sources.iter().any(|source| source.ready).then(|| resting.unwrap_or_default());
         let drain = self.drain_deadline.map(|deadline| deadline.saturating_duration_since(now));
-        accepting.into_iter().chain(drain).min()
+        let watch = self.watches.iter().map(|watch| watch.due.saturating_duration_since(now));
+        accepting.into_iter().chain(drain).chain(watch).min()
     }
 
     /// The first signal begins the shutdown; the second does not wait for its end.
@@ -200,6 +226,34 @@ impl Acceptor {
         }
         if let Some(bridge) = &self.bridge {
             bridge.send(BridgeErrand::Drain);
+        }
+    }
+
+    /// Looks at the files of those that are due, or of all, and hands the workers what has changed.
+    fn renew(&mut self, all: bool, now: Instant) {
+        for Watch { listener, certificates, due } in &mut self.watches {
+            if !all && *due > now {
+                continue;
+            }
+            *due = now + Limits::ms(certificates.settings().watch_ms);
+            match certificates.renew() {
+                None => {}
+                Some(Ok(config)) => {
+                    info!(
+                        listener = listener.0,
+                        "certificates have changed; new connections get the new ones"
+                    );
+                    for mailbox in &*self.mailboxes {
+                        mailbox.errands().send(Errand::Renew(*listener, Arc::clone(&config)));
+                    }
+                }
+                Some(Err(error)) => {
+                    warn!(
+                        listener = listener.0,
+                        "certificates have changed and are of no use, so those before stay: {error}"
+                    );
+                }
+            }
         }
     }
 
@@ -238,7 +292,8 @@ impl Acceptor {
         let mut failures = 0;
         for _ in 0..ACCEPT_BATCH {
             match self.sources[place].listener.accept() {
-                Ok((socket, origin)) => {
+                Ok((socket, address)) => {
+                    let origin = Arc::new(address.into());
                     let arrival = Arrival { socket, origin, listener: index, stage: Stage::New };
                     *placed |= self.place(arrival).map_or(0, |worker| 1 << worker.0);
                 }

@@ -162,7 +162,8 @@ impl Bridge {
         let client = self.core.connect(settings, now);
         let place = key(End::Client(client));
         let registered = socket.register(self.poll.registry(), Token(place.index as usize));
-        self.connections.insert(Connection::new(place, listener, socket, origin));
+        // What is encrypted may have been taken from the socket already.
+        self.connections.insert_readable(Connection::new(place, listener, socket, origin));
         match registered {
             Ok(()) => self.core.receive(client, &octets, now),
             Err(_) => self.core.disconnect(client, now),
@@ -192,7 +193,7 @@ impl Bridge {
             (Ok(Input::Bytes(bytes)), End::Shard(transport)) => {
                 self.core.shard_sent(transport, &self.read_buffer[..bytes], now);
             }
-            (Ok(Input::Nothing), _) => return,
+            (Ok(Input::Nothing), _) => {}
             (Ok(Input::End), End::Client(client)) => self.core.input_ended(client, now),
             (Err(_), End::Client(client)) => self.core.disconnect(client, now),
             (Ok(Input::End) | Err(_), End::Shard(transport)) => self.core.shard_ended(transport, now),
@@ -214,6 +215,8 @@ impl Bridge {
         let Some(connection) = self.connections.find(key) else { return };
         let waiting = self.core.outbound(end);
         if waiting.is_empty() {
+            // What the encryption has to say without being asked; if that fails, so does the next read.
+            let _ = connection.flush();
             return;
         }
         let room = self.limits.write_bytes_per_peer_turn;
@@ -254,21 +257,21 @@ impl Bridge {
             }
             Action::Shutdown(end) => {
                 if let Some(connection) = self.connections.find(key(end)) {
-                    // It fails if the other side is gone, and then the next read says so.
-                    let _ = connection.socket().shutdown_write();
+                    connection.shutdown_write();
                 }
             }
             Action::Drop(end) => {
-                if let Some(connection) = self.take(end)
+                if let Some(mut connection) = self.take(end)
                     && let End::Client(_) = end
                 {
-                    debug!(peer = %connection.origin, "long-poll connection ended");
+                    connection.socket().say_end();
+                    debug!(peer = %connection.origin.address, "long-poll connection ended");
                     self.errands.connection_removed();
                 }
             }
             Action::Return(client, octets) => {
                 let Some(connection) = self.take(End::Client(client)) else { return };
-                let (listener, origin) = (connection.listener, connection.origin);
+                let (listener, origin) = (connection.listener, Arc::clone(&connection.origin));
                 let stage = Stage::Returned(octets);
                 self.place(Arrival { socket: connection.into_socket(), origin, listener, stage });
                 // It is counted where it goes before it is no longer counted here.
@@ -287,11 +290,11 @@ impl Bridge {
         let place = key(End::Shard(transport));
         let (listener, origin) = {
             let opener = self.connections.find(key(End::Client(client)))?;
-            (opener.listener, opener.origin)
+            (opener.listener, Arc::clone(&opener.origin))
         };
         let mut ours = Socket::from(ours);
         ours.register(self.poll.registry(), Token(place.index as usize)).ok()?;
-        self.connections.insert(Connection::new(place, listener, ours, origin));
+        self.connections.insert(Connection::new(place, listener, ours, Arc::clone(&origin)));
         self.place(Arrival { socket: Socket::from(theirs), origin, listener, stage: Stage::Linked(link) });
         Some(())
     }

@@ -8,12 +8,15 @@
 //! is in `to_write`; each at most once. So nobody is forgotten, and nobody is served twice before all others were.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, IoSlice};
+use std::sync::Arc;
 
 use mio::event::Event;
 
-use super::socket::{Origin, Socket};
+use super::socket::Socket;
+use crate::origin::Origin;
 use crate::router::{ListenerIndex, PeerKey};
+use crate::tls::Received;
 use crate::transport::Link;
 
 /// Slices given to one `writev`.
@@ -26,17 +29,13 @@ const GATHERED_MEAN_BYTES: usize = 1024;
 /// Octets copied together for one write.
 const GATHERED_BYTES_MAX: usize = 64 * 1024;
 
-/// True where the system documents that a stream which gave or took less than it was asked for is drained until the
-/// next edge: epoll(7), questions 9 and 11. It saves one call for every message that comes alone.
-const SHORT_MEANS_DRAINED: bool = cfg!(target_os = "linux");
-
 /// A socket that was accepted and that nobody serves yet.
 #[derive(Debug)]
 pub struct Arrival {
     /// The stream.
     pub socket: Socket,
     /// Where it came from.
-    pub origin: Origin,
+    pub origin: Arc<Origin>,
     /// Where it came in.
     pub listener: ListenerIndex,
     /// What came before.
@@ -62,7 +61,7 @@ pub struct HandedOver {
     /// The stream, registered nowhere.
     pub socket: Socket,
     /// Where it came from.
-    pub origin: Origin,
+    pub origin: Arc<Origin>,
     /// Where it came in.
     pub listener: ListenerIndex,
     /// What was read of it, which is all that has come before.
@@ -77,7 +76,7 @@ pub struct Connection {
     /// Where it came in.
     pub listener: ListenerIndex,
     /// Where it came from.
-    pub origin: Origin,
+    pub origin: Arc<Origin>,
     socket: Socket,
     readable: bool,
     writable: bool,
@@ -95,7 +94,7 @@ pub struct Connection {
 pub enum Input {
     /// So many octets, at least one.
     Bytes(usize),
-    /// Nothing until the next edge.
+    /// Nothing: none until the next edge, or what came was not for the peer.
     Nothing,
     /// The end: the peer will send no more.
     End,
@@ -104,7 +103,7 @@ pub enum Input {
 impl Connection {
     /// A connection whose socket has not been tried. It is taken to be writable; the first edge tells if there is
     /// anything to read.
-    pub fn new(key: PeerKey, listener: ListenerIndex, socket: Socket, origin: Origin) -> Connection {
+    pub fn new(key: PeerKey, listener: ListenerIndex, socket: Socket, origin: Arc<Origin>) -> Connection {
         Connection {
             key,
             listener,
@@ -121,22 +120,14 @@ impl Connection {
 
     /// One read.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Input> {
-        match retried(|| self.socket.read(buffer)) {
-            Ok(0) => {
-                self.readable = false;
-                self.ended = true;
-                Ok(Input::End)
-            }
-            Ok(bytes) => {
-                self.readable = bytes == buffer.len() || self.end_announced || !SHORT_MEANS_DRAINED;
-                Ok(Input::Bytes(bytes))
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.readable = false;
-                Ok(Input::Nothing)
-            }
-            Err(error) => Err(error),
-        }
+        let Received { bytes, more, ended } = self.socket.read(buffer)?;
+        self.ended |= ended;
+        self.readable = more || (bytes > 0 && self.end_announced);
+        Ok(match bytes {
+            _ if ended => Input::End,
+            0 => Input::Nothing,
+            bytes => Input::Bytes(bytes),
+        })
     }
 
     /// One write of at most `bytes_max` octets of `chunks`. Returns how many the socket took; afterwards the
@@ -187,18 +178,20 @@ impl Connection {
         if asked == 0 {
             return Ok(0);
         }
-        match retried(|| self.socket.write(slices)) {
-            Ok(0) => Err(ErrorKind::WriteZero.into()),
-            Ok(bytes) => {
-                self.writable = bytes == asked || !SHORT_MEANS_DRAINED;
-                Ok(bytes)
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.writable = false;
-                Ok(0)
-            }
-            Err(error) => Err(error),
-        }
+        let taken = self.socket.write(slices, asked)?;
+        self.writable = taken.more;
+        Ok(taken.bytes)
+    }
+
+    /// Writes what is nobody's octets but the encryption's own.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.writable = self.socket.flush()?;
+        Ok(())
+    }
+
+    /// Tells the peer that nothing more will be written. It fails if the peer is gone, and then the next read says so.
+    pub fn shutdown_write(&mut self) {
+        self.writable = self.socket.shutdown_write().unwrap_or(true);
     }
 
     /// The socket, to be served by somebody else.
@@ -239,16 +232,6 @@ fn gather<'a>(
     }
 }
 
-/// Calls again what a signal has interrupted.
-fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}
-
 /// All connections of a worker, by [`PeerKey::index`].
 #[derive(Debug, Default)]
 pub struct Connections {
@@ -258,6 +241,13 @@ pub struct Connections {
 }
 
 impl Connections {
+    /// Takes a connection in that may have been read before: what is there is no news to the kernel.
+    pub fn insert_readable(&mut self, connection: Connection) {
+        let key = connection.key;
+        self.insert(Connection { readable: true, ..connection });
+        self.read_later(key);
+    }
+
     /// Takes a connection in. The place of its key is free: the shard uses an index again only after the connection
     /// before it was dropped.
     pub fn insert(&mut self, connection: Connection) {
@@ -358,6 +348,8 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+    use crate::origin::PeerAddress;
+    use crate::tls::SHORT_MEANS_DRAINED;
 
     const KEY: PeerKey = PeerKey { index: 2, serial: 7 };
 
@@ -366,7 +358,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let socket = Socket::from(mio::net::UnixStream::from_std(ours));
-        (Connection::new(KEY, ListenerIndex(0), socket, Origin::Unix), theirs)
+        (Connection::new(KEY, ListenerIndex(0), socket, Arc::new(PeerAddress::Unix.into())), theirs)
     }
 
     #[test]

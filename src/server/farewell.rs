@@ -3,12 +3,13 @@
 //! Ends are logged at debug, because they are the peers' daily business. Broken rules and slow consumers are what an
 //! operator wants to see; a peer that reconnects and offends in a loop must not fill the disk with it.
 
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info};
 
-use super::socket::Origin;
 use crate::error::CloseReason;
+use crate::origin::Origin;
 
 /// Lines at info that a worker writes in one [`WINDOW`].
 const LINES_MAX: u32 = 10;
@@ -27,19 +28,26 @@ pub struct Farewells {
 
 impl Farewells {
     /// Logs one end.
-    pub fn tell(&mut self, origin: Origin, reason: CloseReason, now: Instant) {
+    pub fn tell(&mut self, origin: &Origin, reason: CloseReason, now: Instant) {
         match reason {
             CloseReason::Violation(violation) => {
                 if let Some(withheld) = self.admit(now) {
-                    info!(peer = %origin, withheld, "connection closed, violation: {}", violation.text());
+                    info!(peer = %origin.address, withheld, "connection closed, violation: {}", violation.text());
                 }
             }
             CloseReason::SlowConsumer => {
                 if let Some(withheld) = self.admit(now) {
-                    info!(peer = %origin, withheld, "connection closed, slow consumer");
+                    info!(peer = %origin.address, withheld, "connection closed, slow consumer");
                 }
             }
-            _ => debug!(peer = %origin, ?reason, "connection ended"),
+            _ => debug!(peer = %origin.address, ?reason, "connection ended"),
+        }
+    }
+
+    /// Logs the end of a connection that has become no peer, with what was wrong.
+    pub fn tell_refused(&mut self, origin: &Origin, why: &impl Display, now: Instant) {
+        if let Some(withheld) = self.admit(now) {
+            info!(peer = %origin.address, withheld, "connection refused: {why}");
         }
     }
 

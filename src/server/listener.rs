@@ -16,7 +16,8 @@ use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockAddr, TcpKeepalive, Type};
 
-use super::socket::{Origin, Socket};
+use super::socket::Socket;
+use crate::origin::PeerAddress;
 
 /// Connections the kernel holds for us until they are accepted; it cuts the value down to its own limit.
 const BACKLOG: i32 = 4096;
@@ -198,12 +199,14 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
 
 impl Listener {
     /// Accepts one connection.
-    pub fn accept(&self) -> io::Result<(Socket, Origin)> {
+    pub fn accept(&self) -> io::Result<(Socket, PeerAddress)> {
         match self {
             Listener::Tcp(listener) => {
-                listener.accept().map(|(stream, peer)| (stream.into(), Origin::Tcp(peer)))
+                listener.accept().map(|(stream, peer)| (stream.into(), PeerAddress::Tcp(peer)))
             }
-            Listener::Unix(listener, _) => listener.accept().map(|(stream, _)| (stream.into(), Origin::Unix)),
+            Listener::Unix(listener, _) => {
+                listener.accept().map(|(stream, _)| (stream.into(), PeerAddress::Unix))
+            }
         }
     }
 

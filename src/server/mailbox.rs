@@ -20,10 +20,11 @@ use std::sync::Arc;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use crossbeam::utils::CachePadded;
 use mio::Waker;
+use rustls::ServerConfig;
 
 use super::connection::{Arrival, HandedOver};
 use crate::limits::Limits;
-use crate::router::{Letter, ShardIndex};
+use crate::router::{Letter, ListenerIndex, ShardIndex};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
@@ -32,6 +33,8 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 pub enum Errand {
     /// Serve this socket. It is counted in [`Errands::connections`] already.
     Adopt(Arrival),
+    /// TLS sessions of this listener begin with this from now on; those that are there go on.
+    Renew(ListenerIndex, Arc<ServerConfig>),
     /// Begin the shutdown. An `Adopt` that follows is the bridge's, and is turned away.
     Drain,
     /// End, whatever is open.

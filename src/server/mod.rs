@@ -16,10 +16,12 @@
 mod acceptor;
 mod bridge;
 mod connection;
+mod entrance;
 mod farewell;
 mod listener;
 pub mod mailbox;
 mod socket;
+mod tls;
 mod worker;
 
 use std::fmt;
@@ -35,13 +37,17 @@ use mio::{Poll, Waker};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
+pub use self::entrance::Entrance;
 pub use self::listener::Address;
+pub use self::tls::{ClientCertificates, IdentityFiles, TlsError, TlsSettings};
 
 use self::acceptor::{Acceptor, Command};
 use self::bridge::Bridge;
+use self::entrance::Gate;
 use self::listener::Listener;
-use self::mailbox::{BridgeErrand, Errands, Mailbox, Mailboxes};
-use self::worker::Worker;
+use self::mailbox::{Mailbox, Mailboxes};
+use self::tls::Certificates;
+use self::worker::{Neighbours, Worker};
 use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::router::{Clock, ListenerIndex, Router, Settings, Shard, ShardIndex};
@@ -51,6 +57,8 @@ use crate::router::{Clock, ListenerIndex, Router, Settings, Shard, ShardIndex};
 pub struct Config {
     /// Where to listen, in the order of [`Settings::listeners`]; one for each of them.
     pub addresses: Vec<Address>,
+    /// What each listener asks of a connection before it is a peer, in the same order.
+    pub entrances: Vec<Entrance>,
     /// Shards, and so workers: 1 to [`crate::limits::SHARDS_MAX`].
     pub shards: usize,
     /// What the router is told.
@@ -65,6 +73,8 @@ pub struct Config {
 pub enum StartError {
     /// The address cannot be listened at.
     Listen(Address, io::Error),
+    /// TLS cannot be spoken with these files.
+    Tls(TlsError),
     /// The operating system refuses something else a server needs.
     System(&'static str, io::Error),
 }
@@ -79,14 +89,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the listeners, then starts the threads. Peers are served when this returns.
+    /// Reads certificates and binds the listeners, then starts the threads. Peers are served when this returns.
     pub fn start(config: Config) -> Result<Server, StartError> {
-        let Config { addresses, shards, settings, signals } = config;
-        assert_eq!(
-            addresses.len(),
-            settings.listeners.len(),
-            "each listener has one address and one setting"
-        );
+        let Config { addresses, entrances, shards, settings, signals } = config;
+        let counts = (addresses.len(), entrances.len());
+        assert_eq!(counts, (settings.listeners.len(), addresses.len()), "each listener has one of each");
+        let (gates, certificates) = gates(entrances).map_err(StartError::Tls)?;
         let signals =
             signals.then(|| Signals::new([SIGINT, SIGTERM])).transpose().map_err(system("signals"))?;
         let listeners = bind(&addresses)?;
@@ -102,15 +110,11 @@ impl Server {
         let (polls, mailboxes) = mailboxes(shards, &limits)?;
         let bridge = bridge(&settings, &mailboxes, &waker)?;
         let errands = bridge.as_ref().map(Bridge::errands);
-        let workers = workers(
-            &Router::new(settings, shards, Clock::new(Instant::now(), since_epoch())),
-            polls,
-            &mailboxes,
-            &waker,
-            &errands,
-        )?;
+        let neighbours = Neighbours { mailboxes, acceptor: Arc::clone(&waker), bridge: errands };
+        let router = Router::new(settings, shards, Clock::new(Instant::now(), since_epoch()));
+        let workers = workers(&router, polls, &neighbours, &gates)?;
         let (commands, received) = unbounded();
-        let acceptor = Acceptor::new(poll, listeners, signals, received, mailboxes, errands, limits)
+        let acceptor = Acceptor::new(poll, listeners, signals, received, neighbours, certificates, limits)
             .map_err(system("an event queue"))?;
 
         let mut server =
@@ -135,8 +139,18 @@ impl Server {
     /// Begins the shutdown: listeners are closed, open calls may finish, every session gets GOODBYE. It takes no
     /// longer than `drain_ms_max` and a second. [`Server::join`] waits for its end.
     pub fn drain(&self) {
-        // If the acceptor has ended, it has drained before.
-        if self.commands.send(Command::Drain).is_ok() {
+        self.command(Command::Drain);
+    }
+
+    /// Looks now whether certificates, keys and authorities have changed, without waiting until it is time. Sessions
+    /// that are there go on; what is of no use is logged and changes nothing.
+    pub fn renew_certificates(&self) {
+        self.command(Command::Renew);
+    }
+
+    fn command(&self, command: Command) {
+        // If the acceptor has ended, it has drained before, and nobody comes in any more.
+        if self.commands.send(command).is_ok() {
             self.waker.wake().expect("writing to an eventfd fails only if the descriptor is bad");
         }
     }
@@ -187,6 +201,24 @@ fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// The certificates that are watched.
+type Watched = Vec<(ListenerIndex, Certificates)>;
+
+/// The entrances with what TLS sessions begin with, and the files of those that have any.
+fn gates(entrances: Vec<Entrance>) -> Result<(Vec<Gate>, Watched), TlsError> {
+    let mut gates = Vec::with_capacity(entrances.len());
+    let mut watched = Watched::new();
+    for (index, entrance) in (0..).map(ListenerIndex).zip(entrances) {
+        let loaded = entrance.tls.clone().map(Certificates::load).transpose()?;
+        let tls = loaded.map(|(certificates, config)| {
+            watched.push((index, certificates));
+            config
+        });
+        gates.push(Gate { entrance: Arc::new(entrance), tls });
+    }
+    Ok((gates, watched))
+}
+
 /// An event queue and a mailbox that wakes it, for each worker.
 fn mailboxes(count: usize, limits: &Limits) -> Result<(Vec<Poll>, Mailboxes), StartError> {
     let mut polls = Vec::with_capacity(count);
@@ -221,18 +253,16 @@ fn bridge(
 fn workers(
     router: &Arc<Router>,
     polls: Vec<Poll>,
-    mailboxes: &Mailboxes,
-    acceptor: &Arc<Waker>,
-    bridge: &Option<Arc<Errands<BridgeErrand>>>,
+    neighbours: &Neighbours,
+    gates: &[Gate],
 ) -> Result<Vec<Worker>, StartError> {
     let mut workers = Vec::with_capacity(polls.len());
     for (index, poll) in (0..).map(ShardIndex).zip(polls) {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| system("random numbers")(error.into()))?;
         let shard = Shard::new(Arc::clone(router), index, seed);
-        let (mailboxes, acceptor) = (Arc::clone(mailboxes), Arc::clone(acceptor));
         let limits = router.settings.limits.clone();
-        workers.push(Worker::new(shard, index, mailboxes, acceptor, bridge.clone(), limits, poll));
+        workers.push(Worker::new(shard, index, neighbours.clone(), gates.to_vec(), limits, poll));
     }
     Ok(workers)
 }
@@ -251,6 +281,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            StartError::Tls(error) => error.fmt(f),
             StartError::System(what, error) => write!(f, "the system does not give {what}: {error}"),
         }
     }

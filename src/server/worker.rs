@@ -1,7 +1,7 @@
 //! The thread that drives one shard: it owns the sockets, the poll and the clock, and decides nothing about WAMP.
 //!
 //! ```text
-//!   turn:  wait -> errands -> letters -> read -> expire -> post -> write -> close -> look ahead
+//!   turn:  wait -> errands -> newcomers -> letters -> read -> expire -> post -> write -> close -> look ahead
 //! ```
 //!
 //! One turn takes all input there is, within bounds, before it writes once to each peer: under load many events share
@@ -10,18 +10,22 @@
 //! Invariants: the worker sleeps only if nothing waits to be read, written, posted or resumed; `now` is taken once a
 //! turn; every connection leaves through [`Worker::end`], which counts and tells it once.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Poll, Token, Waker};
+use mio::{Events, Poll, Registry, Token, Waker};
 
 use super::connection::{Arrival, Connection, Connections, HandedOver, Input, Stage};
+use super::entrance::{Entered, Gate, Newcomers, Refusal};
 use super::farewell::Farewells;
 use super::mailbox::{BridgeErrand, Errand, Errands, Mailboxes};
 use super::since_epoch;
+use super::socket::Socket;
 use crate::counters::Counters;
 use crate::error::CloseReason;
 use crate::limits::Limits;
+use crate::origin::Origin;
 use crate::router::clock::FOLLOW_EVERY;
 use crate::router::{Closing, Letter, PeerKey, Shard, ShardIndex};
 
@@ -43,15 +47,13 @@ const CONGESTION_POLL: Duration = Duration::from_millis(1);
 pub struct Worker {
     shard: Shard,
     index: ShardIndex,
-    mailboxes: Mailboxes,
-    /// Of the acceptor, who waits for the last connection when the router drains.
-    acceptor: Arc<Waker>,
-    /// Who serves the connections of long-poll clients, if anybody does.
-    bridge: Option<Arc<Errands<BridgeErrand>>>,
+    neighbours: Neighbours,
     limits: Limits,
     /// When the shard is to be told the world's time again.
     clock_due: Option<Instant>,
     poll: Poll,
+    /// Connections that are no peers yet.
+    newcomers: Newcomers,
     connections: Connections,
     read_buffer: Box<[u8]>,
     /// Small pieces for one peer, copied together to be written.
@@ -71,6 +73,20 @@ pub struct Worker {
     dirty: Vec<PeerKey>,
     closing: Vec<(PeerKey, Closing)>,
     handed_over: Vec<(PeerKey, Vec<u8>)>,
+    entered: Vec<Entered>,
+    /// What became of those that never were the shard's.
+    refused: Counters,
+}
+
+/// What a worker shares with the other threads.
+#[derive(Clone, Debug)]
+pub struct Neighbours {
+    /// Of all workers.
+    pub mailboxes: Mailboxes,
+    /// Of the acceptor, who waits for the last connection when the router drains.
+    pub acceptor: Arc<Waker>,
+    /// Who serves the connections of long-poll clients, if anybody does.
+    pub bridge: Option<Arc<Errands<BridgeErrand>>>,
 }
 
 impl Worker {
@@ -78,21 +94,20 @@ impl Worker {
     pub fn new(
         shard: Shard,
         index: ShardIndex,
-        mailboxes: Mailboxes,
-        acceptor: Arc<Waker>,
-        bridge: Option<Arc<Errands<BridgeErrand>>>,
+        neighbours: Neighbours,
+        gates: Vec<Gate>,
         limits: Limits,
         poll: Poll,
     ) -> Worker {
+        let newcomers = Newcomers::new(gates, Limits::ms(limits.handshake_ms_max));
         Worker {
             shard,
             index,
-            mailboxes,
-            acceptor,
-            bridge,
+            neighbours,
             limits,
             clock_due: None,
             poll,
+            newcomers,
             connections: Connections::default(),
             read_buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
             gathered: Vec::new(),
@@ -106,6 +121,8 @@ impl Worker {
             dirty: Vec::new(),
             closing: Vec::new(),
             handed_over: Vec::new(),
+            entered: Vec::new(),
+            refused: Counters::default(),
         }
     }
 
@@ -117,7 +134,9 @@ impl Worker {
             self.wait(&mut events, now);
             now = Instant::now();
             if !self.turn(&events, now) {
-                return self.shard.counters();
+                let mut counters = self.shard.counters();
+                counters.add(&self.refused);
+                return counters;
             }
         }
     }
@@ -131,11 +150,15 @@ impl Worker {
         }
         for event in events {
             // The waker's token is beyond every slot: what it announces is looked for in every turn anyway.
-            self.connections.note(event);
+            if !self.newcomers.note(event) {
+                self.connections.note(event);
+            }
         }
         if !self.take_errands(now) {
             return false;
         }
+        self.newcomers.advance(self.poll.registry(), now, &mut self.entered);
+        self.let_in(now);
         // What willing peers are still owed goes first: else a queue would grow only because more is read in a turn
         // than is written, and its peer would be taken for a slow one. Peers that take nothing are not waited for.
         if self.connections.to_write() == 0 {
@@ -172,7 +195,7 @@ impl Worker {
     fn poll(&mut self, events: &mut Events, timeout: Option<Duration>) {
         match self.poll.poll(events, timeout) {
             Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => panic!("polling fails only if the descriptor is bad: {error}"),
         }
     }
@@ -181,13 +204,15 @@ impl Worker {
     fn sleep_max(&self, now: Instant) -> Option<Duration> {
         let busy = self.unposted
             || self.letters_wait
+            || self.newcomers.is_busy()
             || !self.resumed.is_empty()
             || self.connections.to_read() > 0
             || self.connections.to_write() > 0;
         if busy {
             return Some(Duration::ZERO);
         }
-        let deadline = self.shard.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
+        let deadlines = self.shard.next_deadline().into_iter().chain(self.newcomers.next_deadline());
+        let deadline = deadlines.min().map(|deadline| deadline.saturating_duration_since(now));
         let recheck = self.congested.then_some(CONGESTION_POLL);
         deadline.into_iter().chain(recheck).min()
     }
@@ -195,9 +220,15 @@ impl Worker {
     fn take_errands(&mut self, now: Instant) -> bool {
         while let Some(errand) = self.errands().errand() {
             match errand {
-                Errand::Adopt(arrival) => self.adopt(arrival, now),
+                Errand::Adopt(arrival) => match self.newcomers.receive(arrival, self.poll.registry(), now) {
+                    Some(Entered::Peer(arrival)) => self.adopt(arrival, Socket::register, now),
+                    Some(Entered::Refused(origin, refusal)) => self.refuse(&origin, &refusal, now),
+                    None => {}
+                },
+                Errand::Renew(listener, config) => self.newcomers.renew(listener, config),
                 Errand::Drain => {
                     self.draining = true;
+                    self.newcomers.shut(self.poll.registry(), &mut self.entered);
                     self.shard.drain(now);
                 }
                 Errand::Stop => return false,
@@ -206,15 +237,52 @@ impl Worker {
         true
     }
 
-    fn adopt(&mut self, arrival: Arrival, now: Instant) {
+    /// Newcomers whose way is over.
+    fn let_in(&mut self, now: Instant) {
+        let mut entered = std::mem::take(&mut self.entered);
+        for entered in entered.drain(..) {
+            match entered {
+                Entered::Peer(arrival) => self.adopt(arrival, Socket::reregister, now),
+                Entered::Refused(origin, refusal) => self.refuse(&origin, &refusal, now),
+            }
+        }
+        self.entered = entered;
+    }
+
+    /// A newcomer ends that is no peer.
+    fn refuse(&mut self, origin: &Origin, refusal: &Refusal, now: Instant) {
+        self.errands().connection_removed();
+        let reason = refusal.reason();
+        *self.refused.closed.entry(reason).or_default() += 1;
+        match reason {
+            CloseReason::Violation(_) => self.farewells.tell_refused(origin, refusal, now),
+            _ => self.farewells.tell(origin, reason, now),
+        }
+    }
+
+    /// A connection is a peer from here on. `register` puts its socket into the poll.
+    fn adopt(
+        &mut self,
+        arrival: Arrival,
+        register: impl FnOnce(&mut Socket, &Registry, Token) -> io::Result<()>,
+        now: Instant,
+    ) {
         let Arrival { mut socket, origin, listener, stage } = arrival;
+        let whose = Arc::clone(&origin);
         let key = match stage {
-            Stage::Linked(link) => self.shard.open_linked(listener, link, now),
-            Stage::Refused => self.shard.open(listener, true, now),
-            Stage::New | Stage::Returned(_) => self.shard.open(listener, false, now),
+            Stage::Linked(link) => self.shard.open_linked(listener, link, whose, now),
+            Stage::Refused => self.shard.open(listener, true, whose, now),
+            Stage::New | Stage::Returned(_) => self.shard.open(listener, false, whose, now),
         };
-        let registered = socket.register(self.poll.registry(), Token(key.index as usize));
-        self.connections.insert(Connection::new(key, listener, socket, origin));
+        let registered = register(&mut socket, self.poll.registry(), Token(key.index as usize));
+        let secured = matches!(socket, Socket::Tls(_));
+        let connection = Connection::new(key, listener, socket, origin);
+        if secured {
+            // Its first octets may have come with the last of the handshake.
+            self.connections.insert_readable(connection);
+        } else {
+            self.connections.insert(connection);
+        }
         if registered.is_err() {
             return self.fail(key, now);
         }
@@ -224,7 +292,7 @@ impl Worker {
     }
 
     fn errands(&self) -> &Errands<Errand> {
-        self.mailboxes[self.index.index()].errands()
+        self.neighbours.mailboxes[self.index.index()].errands()
     }
 
     /// Takes letters up to a turn's share of octets, the same as for reading; the rest waits for the next turn.
@@ -233,7 +301,7 @@ impl Worker {
         self.letters_wait = false;
         loop {
             if self.letters.is_empty() {
-                self.mailboxes[self.index.index()].take(&mut self.letters);
+                self.neighbours.mailboxes[self.index.index()].take(&mut self.letters);
                 self.letters.reverse();
             }
             let Some(letter) = self.letters.pop() else { return };
@@ -275,7 +343,10 @@ impl Worker {
                 self.connections.read_later(key);
                 bytes
             }
-            Ok(Input::Nothing) => 0,
+            Ok(Input::Nothing) => {
+                self.connections.read_later(key);
+                0
+            }
             Ok(Input::End) => {
                 self.shard.input_ended(key, now);
                 0
@@ -291,7 +362,7 @@ impl Worker {
     /// those that get letters are looked at, since each look is likely to miss the cache; all are, once it has stopped.
     fn post(&mut self) {
         let mut congested = false;
-        for (place, mailbox) in self.mailboxes.iter().enumerate() {
+        for (place, mailbox) in self.neighbours.mailboxes.iter().enumerate() {
             if place == self.index.index() {
                 continue;
             }
@@ -328,6 +399,10 @@ impl Worker {
         while let Some(outbound) = self.shard.outbound(key) {
             let waiting = outbound.len();
             if waiting == 0 {
+                // What the encryption has to say without being asked.
+                if connection.flush().is_err() {
+                    self.fail(key, now);
+                }
                 return;
             }
             if room == 0 {
@@ -371,8 +446,8 @@ impl Worker {
     fn hand_over(&mut self, key: PeerKey, octets: Vec<u8>) {
         let Some(mut connection) = self.connections.remove(key) else { return };
         let _ = connection.socket().deregister(self.poll.registry());
-        if let Some(bridge) = &self.bridge {
-            let (origin, listener) = (connection.origin, connection.listener);
+        if let Some(bridge) = &self.neighbours.bridge {
+            let (origin, listener) = (Arc::clone(&connection.origin), connection.listener);
             let socket = connection.into_socket();
             bridge.connection_added();
             bridge.send(BridgeErrand::Serve(HandedOver { socket, origin, listener, octets }));
@@ -382,8 +457,7 @@ impl Worker {
 
     fn shutdown(&mut self, key: PeerKey) {
         let Some(connection) = self.connections.find(key) else { return };
-        // It fails if the peer is gone, and then the next read says so.
-        let _ = connection.socket().shutdown_write();
+        connection.shutdown_write();
     }
 
     /// The network or the peer's machine has failed. Its session leaves, which may concern other shards.
@@ -396,17 +470,21 @@ impl Worker {
     /// The end of a connection. Nothing happens if it has ended before.
     fn end(&mut self, key: PeerKey, reason: CloseReason, now: Instant) {
         let Some(mut connection) = self.connections.remove(key) else { return };
+        connection.socket().say_end();
         // Closing the socket would do as well, as long as no other descriptor refers to it; this does not depend on it.
         let _ = connection.socket().deregister(self.poll.registry());
         self.errands().connection_removed();
-        self.farewells.tell(connection.origin, reason, now);
+        self.farewells.tell(&connection.origin, reason, now);
     }
 
     /// What must be known before sleeping: who may be read again, and whether the shutdown has come to its end.
     fn look_ahead(&mut self) {
         self.shard.resumed(&mut self.resumed);
         if self.draining && self.errands().connections() == 0 {
-            self.acceptor.wake().expect("writing to an eventfd fails only if the descriptor is bad");
+            self.neighbours
+                .acceptor
+                .wake()
+                .expect("writing to an eventfd fails only if the descriptor is bad");
         }
     }
 }

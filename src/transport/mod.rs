@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use self::kept::Kept;
 use self::rawsocket::RawSocket;
-use self::upgrade::Answered;
+use self::upgrade::{Answered, RequestHead};
 use self::websocket::WebSocket;
 use crate::error::Violation;
 use crate::wamp::Serializer;
@@ -107,8 +107,9 @@ impl Link {
 /// What [`Transport::next`] found.
 #[derive(Debug)]
 pub enum Inbound<'a> {
-    /// The handshake is done; [`Transport::link`] is known from now on.
-    Opened,
+    /// The handshake is done; [`Transport::link`] is known from now on. With it comes the request, if WebSocket was asked
+    /// for.
+    Opened(Option<RequestHead>),
     /// One whole serialized message.
     Message(&'a [u8]),
     /// Nothing whole is left in the input; what there is has been kept.
@@ -250,6 +251,7 @@ impl Transport {
             return Ok(Inbound::Incomplete);
         };
         let settings = &*self.settings;
+        let mut request = None;
         let opened = match self.kept.front(input).first() {
             None => return Ok(Inbound::Incomplete),
             Some(&rawsocket::MAGIC) if settings.rawsocket => {
@@ -269,7 +271,8 @@ impl Transport {
                         *input = &mut [];
                         State::LongPoll
                     }
-                    Answered::Upgraded(link) => {
+                    Answered::Upgraded(link, head) => {
+                        request = Some(head);
                         State::WebSocket(Box::new(WebSocket::new(link, settings.message_bytes_max)))
                     }
                 }
@@ -280,7 +283,7 @@ impl Transport {
         match self.state {
             State::Finished => Ok(Inbound::Finished),
             State::LongPoll => Ok(Inbound::LongPoll),
-            _ => Ok(Inbound::Opened),
+            _ => Ok(Inbound::Opened(request)),
         }
     }
 }

@@ -61,11 +61,25 @@ pub(super) enum Answered {
     /// It is not whole.
     Incomplete,
     /// WebSocket from here on.
-    Upgraded(Link),
+    Upgraded(Link, RequestHead),
     /// It was plain HTTP, and the connection ends.
     Page,
     /// It is for the long-poll transport, and was not taken from the input.
     LongPoll,
+}
+
+/// The head of an upgrade that was granted, for whoever asks what else the client has said.
+#[derive(Clone, Debug)]
+pub struct RequestHead(Box<[u8]>);
+
+impl RequestHead {
+    /// What `read` makes of it. It is parsed each time.
+    pub fn read<T>(&self, read: impl FnOnce(&Request<'_, '_>) -> T) -> Option<T> {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut request = Request::new(&mut headers);
+        request.parse(&self.0).ok()?;
+        Some(read(&request))
+    }
 }
 
 /// Reads the request at the front and answers it. `lines_end` remembers between calls how far lines have been seen.
@@ -93,16 +107,19 @@ pub(super) fn answer(
             }
             Ok(Status::Complete(head_bytes)) => {
                 let answered = answer_request(&request, settings, full, reply);
-                kept.take(head_bytes, input);
-                return answered;
+                let head = kept.take(head_bytes, input);
+                return Ok(match answered? {
+                    Some(link) => Answered::Upgraded(link, RequestHead(Box::from(&*head))),
+                    None => Answered::Page,
+                });
             }
             Ok(Status::Partial) => {}
-            Err(httparse::Error::TooManyHeaders) => return HEAD_TOO_LARGE.send(false, reply),
-            Err(_) => return MALFORMED.send(false, reply),
+            Err(httparse::Error::TooManyHeaders) => return HEAD_TOO_LARGE.refuse(reply),
+            Err(_) => return MALFORMED.refuse(reply),
         }
     }
     if front.len() == UPGRADE_BYTES_MAX {
-        return HEAD_TOO_LARGE.send(false, reply);
+        return HEAD_TOO_LARGE.refuse(reply);
     }
     kept.gather(UPGRADE_BYTES_MAX, input);
     Ok(Answered::Incomplete)
@@ -141,7 +158,12 @@ const TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\n";
 const HTML: &str = "Content-Type: text/html; charset=utf-8\r\n";
 
 impl Response {
-    fn send(&self, head_only: bool, reply: &mut Vec<u8>) -> Result<Answered, Violation> {
+    /// The answer where the request could not be read.
+    fn refuse(&self, reply: &mut Vec<u8>) -> Result<Answered, Violation> {
+        self.send(false, reply).map(|()| Answered::Page)
+    }
+
+    fn send(&self, head_only: bool, reply: &mut Vec<u8>) -> Result<(), Violation> {
         let Response { status, headers, body, .. } = self;
         let length = body.len();
         let head = format!(
@@ -151,7 +173,7 @@ impl Response {
         if !head_only {
             reply.extend_from_slice(body.as_bytes());
         }
-        self.violation.map_or(Ok(Answered::Page), Err)
+        self.violation.map_or(Ok(()), Err)
     }
 }
 
@@ -181,17 +203,18 @@ pub(crate) fn below<'p>(path: &'p str, base: &str) -> Option<&'p str> {
     path.strip_prefix(base).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// Answers a whole request; a link if it is granted.
 fn answer_request(
     request: &Request<'_, '_>,
     settings: &Settings,
     full: bool,
     reply: &mut Vec<u8>,
-) -> Result<Answered, Violation> {
+) -> Result<Option<Link>, Violation> {
     if !wants_websocket(request) {
         if full && wants_longpoll(request, settings) {
-            return FULL.send(false, reply);
+            return FULL.send(false, reply).map(|()| None);
         }
-        return plain(request, settings).send(request.method == Some("HEAD"), reply);
+        return plain(request, settings).send(request.method == Some("HEAD"), reply).map(|()| None);
     }
     match upgrade(request, settings, full) {
         Ok(upgrade) => {
@@ -202,9 +225,9 @@ fn answer_request(
                  Sec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
             );
             reply.extend_from_slice(head.as_bytes());
-            Ok(Answered::Upgraded(link))
+            Ok(Some(link))
         }
-        Err(response) => response.send(false, reply),
+        Err(response) => response.send(false, reply).map(|()| None),
     }
 }
 
@@ -334,7 +357,7 @@ fn is_key(key: &[u8]) -> bool {
 }
 
 /// The values of all headers of that name, without the white space around them.
-pub(crate) fn values<'r>(request: &'r Request<'_, '_>, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
+pub fn values<'r>(request: &'r Request<'_, '_>, name: &'r str) -> impl DoubleEndedIterator<Item = &'r [u8]> {
     let named = request.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
     named.map(|header| header.value.trim_ascii())
 }

@@ -225,7 +225,7 @@ fn what_cannot_begin_is_told_in_one_line() {
         (&["rpc", "--url", "unix:///nowhere/at/all"], 3, "cannot connect to unix:"),
         (&["conns", "--url", &url, "--realm", "nowhere"], 4, "wamp.error.no_such_realm"),
         (&["fanout", "--url", &silent, "--timeout", "0.2"], 5, "0 of 1001 sessions are ready"),
-        (&["fanout", "--url", "wss://127.0.0.1/"], 2, "no TLS"),
+        (&["fanout", "--url", "wss://127.0.0.1/", "--ca", "/nowhere"], 3, "cannot be read"),
         (&["fanout", "--url", &url, "--pid", "4294967295"], 2, "there is no process"),
         (&["fanout", "--payload", "3"], 2, "must be from 16"),
         (&["fanout", "--subscribers-as", "udp+json"], 2, "like tcp+msgpack"),

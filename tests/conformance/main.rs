@@ -10,6 +10,7 @@ mod limits;
 mod meta_registrations;
 mod meta_sessions;
 mod meta_subscriptions;
+mod origin;
 mod passthru;
 mod permissions;
 mod progressive;

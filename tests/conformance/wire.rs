@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use fanwire::codec;
 use fanwire::limits::Limits;
+use fanwire::origin::PeerAddress;
 use fanwire::router::{
     Clock, Closing, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings,
     Shard, ShardIndex,
@@ -116,6 +117,7 @@ impl Wire {
                 longpoll: None,
             }),
             request_ids: RequestIds::Strict,
+            forwarded_from: Vec::new(),
         };
         let realm = |name: &str, uri_check| RealmSettings { uri_check, ..RealmSettings::open(name) };
         let mut settings = Settings {
@@ -165,7 +167,8 @@ impl Wire {
     /// A connection of which nothing was said yet.
     pub fn open(&mut self, kind: Kind, full: bool) -> Client {
         let shard = self.ends.len() % self.shards.len();
-        let key = self.shards[shard].open(ListenerIndex(0), full, self.now);
+        let key =
+            self.shards[shard].open(ListenerIndex(0), full, Arc::new(PeerAddress::Unix.into()), self.now);
         let client = Client(self.ends.len());
         self.clients.insert((shard, key), client.0);
         self.ends.push(End {

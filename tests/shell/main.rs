@@ -11,4 +11,7 @@ mod drain;
 mod flow;
 mod longpoll;
 mod process;
+mod proxies;
 mod setup;
+mod tls;
+mod tls_flow;

@@ -13,14 +13,14 @@ use crate::setup::socket_path;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_fanwire");
 
 /// A running `fanwire serve`; killed when the test ends, however it ends.
-struct Process {
+pub struct Process {
     child: Child,
     lines: Vec<String>,
     stdout: BufReader<ChildStdout>,
 }
 
 impl Process {
-    fn serve(options: &[&str]) -> Process {
+    pub fn serve(options: &[&str]) -> Process {
         let mut command = Command::new(PROGRAM);
         command.arg("serve").args(options);
         Process::start(command)
@@ -43,17 +43,17 @@ impl Process {
     }
 
     /// The port of the first listener.
-    fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         let address = self.lines[1].strip_prefix("listening on tcp://").unwrap();
         address.split(' ').next().unwrap().parse().unwrap()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Waits for the end; returns the exit code and what was logged.
-    fn end(&mut self) -> (Option<i32>, String) {
+    pub fn end(&mut self) -> (Option<i32>, String) {
         let mut log = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
         (self.child.wait().unwrap().code(), log)
@@ -134,7 +134,15 @@ fn an_address_in_use_is_one_line_and_code_2() {
 fn what_cannot_be_read_is_told_with_what_could() {
     for (arguments, expected) in [
         (&["serve", "--listen", "nowhere"][..], "`nowhere` is no address"),
-        (&["serve", "--listen", "wss://127.0.0.1:0"], "`wss://` is not served"),
+        (&["serve", "--listen", "http://127.0.0.1:0"], "`http://` is not served"),
+        (&["serve", "--listen", "wss://127.0.0.1:0"], "give --tls-certificate"),
+        (&["serve", "--tls-certificate", "a.pem"], "needs its --tls-key"),
+        (&["serve", "--tls-certificate", "a.pem", "--tls-key", "a.key"], "no listener speaks TLS"),
+        (
+            &["serve", "--listen=wss://127.0.0.1:0", "--tls-certificate=/none.pem", "--tls-key=/none.key"],
+            "/none.pem cannot be read",
+        ),
+        (&["serve", "--forwarded-from", "10.0.0.1/8"], "the whole network is 10.0.0.0/8"),
         (&["serve", "--realm", "a b"], "`a b` cannot be a realm"),
         (&["serve", "--shards", "65"], "there must be 1 to 64"),
         (&["serve", "--message-bytes-max", "17M"], "octets"),

@@ -21,7 +21,10 @@ pub fn serve(shards: usize, limits: Limits) -> Fixture {
 
 pub fn serve_at(listen: &str, shards: usize, limits: Limits) -> Fixture {
     let listens = vec!["127.0.0.1:0".parse().unwrap(), listen.parse().unwrap()];
-    let config = Config { listens, shards, limits, ..Config::default() };
+    serve_config(Config { listens, shards, limits, ..Config::default() })
+}
+
+pub fn serve_config(config: Config) -> Fixture {
     let server = Server::start(config.server().unwrap()).unwrap();
     let Some((_, Address::Tcp(address))) = server.addresses().next() else { panic!("a port") };
     let address = *address;

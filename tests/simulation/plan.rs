@@ -166,7 +166,11 @@ impl Plan {
             websocket: true,
             longpoll: None,
         });
-        let listener = |request_ids| ListenerSettings { transport: transport.clone(), request_ids };
+        let listener = |request_ids| ListenerSettings {
+            transport: transport.clone(),
+            request_ids,
+            forwarded_from: Vec::new(),
+        };
         let realm =
             |(index, uri_check)| RealmSettings { uri_check, ..RealmSettings::open(realm_name(index)) };
         Settings {

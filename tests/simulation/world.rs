@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use fanwire::error::CloseReason;
 use fanwire::limits::Limits;
+use fanwire::origin::PeerAddress;
 use fanwire::router::{Clock, Closing, Letter, ListenerIndex, PeerKey, Router, Shard, ShardIndex};
 use fanwire::transport::Framing;
 use fanwire::wamp::Serializer;
@@ -136,7 +137,7 @@ impl World {
         let shard = self.chance.below(self.shards.len());
         let listener = self.chance.below(REQUEST_IDS.len());
         let (ids, listener) = (REQUEST_IDS[listener], ListenerIndex(listener as u32));
-        let key = self.shards[shard].open(listener, full, self.now);
+        let key = self.shards[shard].open(listener, full, Arc::new(PeerAddress::Unix.into()), self.now);
         let peer = self.peers.len();
         if self.by_key.insert((shard, key), peer).is_some() {
             self.fail(format!("{key:?} is used again while it lives"));

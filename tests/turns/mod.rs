@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use fanwire::codec;
 use fanwire::limits::Limits;
+use fanwire::origin::PeerAddress;
 use fanwire::router::{
     Clock, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings,
     Shard, ShardIndex,
@@ -81,6 +82,7 @@ impl Shards {
             listeners: vec![ListenerSettings {
                 transport: Arc::new(transport),
                 request_ids: RequestIds::Any,
+                forwarded_from: Vec::new(),
             }],
             agent: String::new(),
         };
@@ -99,7 +101,8 @@ impl Shards {
 
     /// A client in a session.
     pub fn join(&mut self, shard: usize, speech: Speech) -> Client {
-        let key = self.shards[shard].open(ListenerIndex(0), false, self.now);
+        let key =
+            self.shards[shard].open(ListenerIndex(0), false, Arc::new(PeerAddress::Unix.into()), self.now);
         let client = Client { shard, key, speech };
         let joined = self.shards[shard].counters().sessions_joined;
         self.send(client, &mut speech.handshake());

@@ -1,12 +1,14 @@
 //! The options that every scenario has, and how they become connections.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
+use rustls::client::Resumption;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -15,9 +17,9 @@ use super::progress::Progress;
 use super::report::Report;
 use crate::cli::exit::Failure;
 use crate::cli::target::{seconds, serializers};
-use crate::client::{ClientError, Scheme, Url};
+use crate::client::{self, ClientError, Scheme, Trust, Url};
 use crate::limits::MESSAGE_BYTES_CEILING;
-use crate::load::connections::{Address, Connections, OPENING_MAX, Opened, Setup, Wanted};
+use crate::load::connections::{Address, Connections, OPENING_MAX, Opened, Setup, Tls, Wanted};
 use crate::load::drive::Schedule;
 use crate::load::process::Process;
 use crate::load::stamp::STAMP_BYTES;
@@ -37,7 +39,7 @@ const SESSIONS_PER_SOURCE: usize = 25_000;
 /// What every scenario can be told.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Common {
-    /// Router: ws://, tcp:// (RawSocket) or unix:///path (RawSocket)
+    /// Router: ws://, wss://, tcp://, tcps:// (RawSocket) or unix:///path (RawSocket)
     #[arg(long, env = "FANWIRE_URL", default_value = "ws://127.0.0.1:8080/ws", help_heading = "Connection")]
     url: Url,
 
@@ -54,6 +56,14 @@ pub struct Common {
         help_heading = "Connection"
     )]
     serializer: Serializer,
+
+    /// Trust the authorities in this PEM file, besides those the machine trusts
+    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    ca: Option<PathBuf>,
+
+    /// Trust whoever answers over TLS
+    #[arg(long, conflicts_with = "ca", help_heading = "Connection")]
+    insecure: bool,
 
     /// Name to join under
     #[arg(long, help_heading = "Connection")]
@@ -114,6 +124,8 @@ impl Common {
     /// No connections yet, and how to make them. `ways` are those besides `--url`'s, which is the first.
     pub fn prepare(&self, ways: &[Way], policy: MatchPolicy, sessions: usize) -> Result<Prepared, Failure> {
         let process = self.pid.map(Process::new).transpose()?;
+        // Trust is settled first: a file that cannot be read should be told even if the router is down.
+        let tls = self.tls()?;
         let address = self.address()?;
         allow_files(sessions as u64 + FILES_BESIDES)?;
         let stop = interrupted().map_err(Failure::System)?;
@@ -129,7 +141,10 @@ impl Common {
             path: if self.url.scheme.is_websocket() { self.url.path.clone() } else { "/ws".to_owned() },
             ways: [&[self.way()], ways].concat(),
         });
-        let connections = Connections::new(wamp, stop).map_err(Failure::System)?;
+        let mut connections = Connections::new(wamp, stop).map_err(Failure::System)?;
+        if let Some(tls) = tls {
+            connections.speak_tls(tls);
+        }
         let sources = sources(&address, sessions);
         let setup =
             Setup { addresses: vec![address], patience: self.timeout, opening_max: OPENING_MAX, sources };
@@ -149,7 +164,7 @@ impl Common {
     fn address(&self) -> Result<Address, Failure> {
         match self.url.scheme {
             Scheme::Unix => Ok(Address::Unix(self.url.path.clone().into())),
-            Scheme::Tcp | Scheme::Ws => {
+            Scheme::Tcp | Scheme::Tcps | Scheme::Ws | Scheme::Wss => {
                 let unknown = |error| Failure::from(ClientError::Connect(Box::new(self.url.clone()), error));
                 let host = (self.url.host.as_str(), self.url.port);
                 let addresses: Vec<_> = host.to_socket_addrs().map_err(unknown)?.collect();
@@ -159,12 +174,19 @@ impl Common {
                 let none = || unknown(std::io::Error::other("the name has no address"));
                 answering.or(addresses.first()).map(|to| Address::Tcp(*to)).ok_or_else(none)
             }
-            Scheme::Tcps | Scheme::Wss => {
-                let what =
-                    "a benchmark speaks no TLS, which costs more than routing: give ws://, tcp:// or unix://";
-                Err(Failure::Usage(what.to_owned()))
-            }
         }
+    }
+
+    /// How TLS is spoken, if the URL asks for it. Each handshake is a whole one: how many a router takes is to be
+    /// measured, not how well this program remembers the last.
+    fn tls(&self) -> Result<Option<Tls>, Failure> {
+        if !self.url.scheme.is_tls() {
+            return Ok(None);
+        }
+        let trust = if self.insecure { Trust::Anybody } else { Trust::Authorities(self.ca.as_deref()) };
+        let (mut config, host) = client::tls(&self.url, trust).map_err(ClientError::Tls)?;
+        config.resumption = Resumption::disabled();
+        Ok(Some(Tls { config: Arc::new(config), host }))
     }
 }
 

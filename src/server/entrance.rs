@@ -1,0 +1,369 @@
+//! Connections that are no peers yet: what a proxy says of them, whether they speak TLS, and its handshake.
+//!
+//! ```text
+//!   accepted --> PROXY header --> first octet --0x16--> handshake --> a peer
+//!                (from proxies)       '-----------(shared port)--------^
+//! ```
+//!
+//! A shard gets a connection with all that is known of it, so this comes before. Octets are looked at and left in the
+//! socket until it is known whose they are: the peer's transport begins with the first that is its own.
+//!
+//! Invariants: each newcomer has one deadline, `handshake_ms_max` after it came, and is in `ready` at most once; a turn
+//! goes on with no more than [`TLS_HANDSHAKES_PER_TURN`] handshakes, in the order in which their records came.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, ErrorKind, Read};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::{Registry, Token};
+use rustls::{ServerConfig, ServerConnection};
+use slab::Slab;
+
+use super::connection::{Arrival, Stage};
+use super::socket::{Socket, Stream};
+use super::tls::{self, TlsSettings};
+use crate::error::{CloseReason, Violation};
+use crate::limits::TLS_HANDSHAKES_PER_TURN;
+use crate::origin::proxy_protocol::{self, HEADER_BYTES_MAX, Header, NoHeader};
+use crate::origin::{Network, Origin, PeerAddress};
+use crate::router::ListenerIndex;
+use crate::tls::Session;
+
+/// The token of the first newcomer; the next ones follow. Peers are far below.
+const FIRST_TOKEN: usize = usize::MAX / 2 + 1;
+
+/// What a listener asks of a connection before it is a peer. By default nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Entrance {
+    /// TLS is spoken.
+    pub tls: Option<TlsSettings>,
+    /// Proxies that begin each connection with a PROXY header. Connections from there must have it, and the client it
+    /// names is taken for the peer; from elsewhere it is no good beginning.
+    pub proxy_protocol_from: Vec<Network>,
+}
+
+/// The entrance of one listener, as a worker has it.
+#[derive(Clone, Debug)]
+pub(super) struct Gate {
+    /// What was set.
+    pub entrance: Arc<Entrance>,
+    /// What new TLS sessions begin with. It changes when certificates do.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+impl Gate {
+    fn is_proxy(&self, address: &PeerAddress) -> bool {
+        self.entrance.proxy_protocol_from.iter().any(|network| network.contains(address))
+    }
+
+    /// True if connections from there are peers at once.
+    fn is_open(&self, address: &PeerAddress) -> bool {
+        self.tls.is_none() && !self.is_proxy(address)
+    }
+}
+
+/// The newcomers of one worker.
+#[derive(Debug)]
+pub(super) struct Newcomers {
+    gates: Vec<Gate>,
+    slots: Slab<Newcomer>,
+    /// Those that an event has come for, and the serial of each.
+    ready: VecDeque<(usize, u64)>,
+    /// In the order in which they came, and so of their deadlines. Some may be gone.
+    deadlines: VecDeque<(Instant, usize, u64)>,
+    next_serial: u64,
+    patience: Duration,
+}
+
+/// One newcomer.
+#[derive(Debug)]
+struct Newcomer {
+    /// Tells it from another in the same place.
+    serial: u64,
+    stream: Stream,
+    origin: Origin,
+    listener: ListenerIndex,
+    stage: Stage,
+    step: Step,
+    is_ready: bool,
+}
+
+/// What a newcomer has to do next.
+#[derive(Debug)]
+enum Step {
+    /// Its PROXY header.
+    ProxyHeader,
+    /// Its first octet.
+    FirstOctet,
+    /// The TLS handshake.
+    Handshake(Box<Session>),
+}
+
+/// A newcomer's way is over.
+#[derive(Debug)]
+pub(super) enum Entered {
+    /// It is a peer from here on, registered under a newcomer's token.
+    Peer(Arrival),
+    /// It is dropped.
+    Refused(Origin, Refusal),
+}
+
+/// Why a newcomer becomes no peer.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// It has left.
+    Closed,
+    /// The network has failed.
+    Broken,
+    /// There is no PROXY header.
+    ProxyHeader,
+    /// Something else than TLS.
+    NotTls,
+    /// The handshake has failed.
+    Tls(rustls::Error),
+    /// It took too long.
+    Timeout,
+    /// The router is shutting down.
+    Shutdown,
+}
+
+impl Newcomers {
+    /// None yet; `gates` are those of all listeners.
+    pub fn new(gates: Vec<Gate>, patience: Duration) -> Newcomers {
+        Newcomers {
+            gates,
+            slots: Slab::new(),
+            ready: VecDeque::new(),
+            deadlines: VecDeque::new(),
+            next_serial: 0,
+            patience,
+        }
+    }
+
+    /// From now on TLS sessions of this listener begin with this.
+    pub fn renew(&mut self, listener: ListenerIndex, config: Arc<ServerConfig>) {
+        self.gates[listener.0 as usize].tls = Some(config);
+    }
+
+    /// Takes a connection that has a way to go; gives it back if it is a peer at once.
+    pub fn receive(&mut self, arrival: Arrival, registry: &Registry, now: Instant) -> Option<Entered> {
+        let Arrival { socket, origin, listener, stage } = arrival;
+        let gate = &self.gates[listener.0 as usize];
+        let stream = match (socket, &stage) {
+            (Socket::Plain(stream), Stage::New | Stage::Refused) if !gate.is_open(&origin.address) => stream,
+            (socket, _) => return Some(Entered::Peer(Arrival { socket, origin, listener, stage })),
+        };
+        let step = if gate.is_proxy(&origin.address) { Step::ProxyHeader } else { Step::FirstOctet };
+        let origin = Arc::unwrap_or_clone(origin);
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let entry = self.slots.vacant_entry();
+        let place = entry.key();
+        let newcomer =
+            entry.insert(Newcomer { serial, stream, origin, listener, stage, step, is_ready: false });
+        if newcomer.stream.register(registry, Token(FIRST_TOKEN + place)).is_err() {
+            let Newcomer { origin, .. } = self.slots.remove(place);
+            return Some(Entered::Refused(origin, Refusal::Broken));
+        }
+        self.deadlines.push_back((now + self.patience, place, serial));
+        None
+    }
+
+    /// Notes an event; false if it is not for a newcomer.
+    pub fn note(&mut self, event: &Event) -> bool {
+        let Some(place) = event.token().0.checked_sub(FIRST_TOKEN) else { return false };
+        if let Some(newcomer) = self.slots.get_mut(place)
+            && !newcomer.is_ready
+        {
+            newcomer.is_ready = true;
+            self.ready.push_back((place, newcomer.serial));
+        }
+        true
+    }
+
+    /// Goes on with those that have something to go on with, a turn's share of handshakes at most, and ends those whose
+    /// time is over. Those whose way is over are moved into `entered`.
+    pub fn advance(&mut self, registry: &Registry, now: Instant, entered: &mut Vec<Entered>) {
+        let mut handshakes = TLS_HANDSHAKES_PER_TURN;
+        for _ in 0..self.ready.len() {
+            let Some(&(place, serial)) = self.ready.front() else { break };
+            let Some(newcomer) = self.slots.get_mut(place).filter(|newcomer| newcomer.serial == serial)
+            else {
+                self.ready.pop_front();
+                continue;
+            };
+            let gate = &self.gates[newcomer.listener.0 as usize];
+            if let Step::Handshake(_) = newcomer.step {
+                if handshakes == 0 {
+                    break;
+                }
+                handshakes -= 1;
+            }
+            self.ready.pop_front();
+            newcomer.is_ready = false;
+            match newcomer.advance(gate) {
+                Ok(Progress::Waits) => {}
+                Ok(Progress::GoesOn) => {
+                    newcomer.is_ready = true;
+                    self.ready.push_back((place, serial));
+                }
+                Ok(Progress::Entered) => entered.push(self.slots.remove(place).entered(gate)),
+                Err(refusal) => entered.push(self.refuse(place, refusal, registry)),
+            }
+        }
+        while let Some(&(at, place, serial)) = self.deadlines.front() {
+            let gone = self.slots.get(place).is_none_or(|newcomer| newcomer.serial != serial);
+            if !gone && at > now {
+                break;
+            }
+            self.deadlines.pop_front();
+            if !gone {
+                entered.push(self.refuse(place, Refusal::Timeout, registry));
+            }
+        }
+    }
+
+    /// Ends all of them.
+    pub fn shut(&mut self, registry: &Registry, entered: &mut Vec<Entered>) {
+        let places: Vec<usize> = self.slots.iter().map(|(place, _)| place).collect();
+        entered.extend(places.into_iter().map(|place| self.refuse(place, Refusal::Shutdown, registry)));
+    }
+
+    fn refuse(&mut self, place: usize, refusal: Refusal, registry: &Registry) -> Entered {
+        let mut newcomer = self.slots.remove(place);
+        // Closing the socket would do as well, as long as no other descriptor refers to it.
+        let _ = newcomer.stream.deregister(registry);
+        Entered::Refused(newcomer.origin, refusal)
+    }
+
+    /// True if some can go on without an event.
+    pub fn is_busy(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// When [`Newcomers::advance`] is due at the latest.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.front().map(|(at, ..)| *at)
+    }
+}
+
+/// How far a newcomer has come.
+enum Progress {
+    /// An event will tell when to go on.
+    Waits,
+    /// The next step may begin.
+    GoesOn,
+    /// Its way is over.
+    Entered,
+}
+
+impl Newcomer {
+    fn advance(&mut self, gate: &Gate) -> Result<Progress, Refusal> {
+        match &mut self.step {
+            Step::ProxyHeader => self.proxy_header(gate),
+            Step::FirstOctet => self.first_octet(gate),
+            Step::Handshake(session) => match session.handshake(&mut self.stream) {
+                Ok(true) => Ok(Progress::Entered),
+                Ok(false) => Ok(Progress::Waits),
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+
+    /// Reads the header and not an octet more.
+    fn proxy_header(&mut self, gate: &Gate) -> Result<Progress, Refusal> {
+        let mut octets = [0; HEADER_BYTES_MAX];
+        let Some(there) = self.peek(&mut octets)? else { return Ok(Progress::Waits) };
+        let header = proxy_protocol::parse(&octets[..there]).map_err(|NoHeader| Refusal::ProxyHeader)?;
+        let Some(Header { bytes, client }) = header else { return Ok(Progress::Waits) };
+        self.stream.read_exact(&mut octets[..bytes])?;
+        if let Some(client) = client {
+            self.origin.proxy = Some(self.origin.address);
+            self.origin.address = PeerAddress::Tcp(client);
+        }
+        self.step = Step::FirstOctet;
+        Ok(if gate.tls.is_some() { Progress::GoesOn } else { Progress::Entered })
+    }
+
+    fn first_octet(&mut self, gate: &Gate) -> Result<Progress, Refusal> {
+        let mut octet = [0];
+        if self.peek(&mut octet)?.is_none() {
+            return Ok(Progress::Waits);
+        }
+        let (Some(settings), Some(config)) = (&gate.entrance.tls, &gate.tls) else {
+            return Ok(Progress::Entered);
+        };
+        if octet != [tls::FIRST_OCTET] {
+            return if settings.shared { Ok(Progress::Entered) } else { Err(Refusal::NotTls) };
+        }
+        // Memory for a session is taken only when somebody has begun one.
+        let session = ServerConnection::new(Arc::clone(config)).map_err(Refusal::Tls)?;
+        self.step = Step::Handshake(Box::new(Session::new(session)));
+        Ok(Progress::GoesOn)
+    }
+
+    /// What there is, left where it is; `None` if nothing has come.
+    fn peek(&self, octets: &mut [u8]) -> Result<Option<usize>, Refusal> {
+        match self.stream.peek(octets) {
+            Ok(0) => Err(Refusal::Closed),
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn entered(mut self, gate: &Gate) -> Entered {
+        let socket = match (self.step, &gate.entrance.tls) {
+            (Step::Handshake(session), Some(settings)) => {
+                self.origin.tls = Some(Box::new(tls::origin(session.connection(), settings)));
+                Socket::secured(self.stream, *session)
+            }
+            _ => Socket::Plain(self.stream),
+        };
+        let (listener, stage) = (self.listener, self.stage);
+        Entered::Peer(Arrival { socket, origin: Arc::new(self.origin), listener, stage })
+    }
+}
+
+impl Refusal {
+    /// As it is counted.
+    pub fn reason(&self) -> CloseReason {
+        match self {
+            Refusal::Closed => CloseReason::Closed,
+            Refusal::Broken => CloseReason::Broken,
+            Refusal::ProxyHeader => CloseReason::Violation(Violation::ProxyHeader),
+            Refusal::NotTls | Refusal::Tls(_) => CloseReason::Violation(Violation::TlsHandshake),
+            Refusal::Timeout => CloseReason::HandshakeTimeout,
+            Refusal::Shutdown => CloseReason::Shutdown,
+        }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Refusal {
+        if error.kind() == ErrorKind::UnexpectedEof {
+            return Refusal::Closed;
+        }
+        match error.downcast::<rustls::Error>() {
+            Ok(error) => Refusal::Tls(error),
+            Err(_) => Refusal::Broken,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Closed => f.write_str("the peer has left"),
+            Refusal::Broken => f.write_str("the network has failed"),
+            Refusal::ProxyHeader => f.write_str("a proxy must begin with a PROXY header"),
+            Refusal::NotTls => f.write_str("only TLS is spoken here"),
+            Refusal::Tls(error) => write!(f, "TLS: {error}"),
+            Refusal::Timeout => f.write_str("the TLS handshake took too long"),
+            Refusal::Shutdown => f.write_str("the router is shutting down"),
+        }
+    }
+}
