@@ -140,17 +140,18 @@ fn nothing_is_left_for_later() {
 }
 
 /// Which modules each folder may use, besides itself and those that all may use.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("wamp/", &[]),
+    ("auth/", &["wamp"]),
     ("codec/", &["wamp"]),
     ("transport/", &["codec", "wamp"]),
-    ("router/", &["transport", "codec", "wamp"]),
+    ("router/", &["transport", "codec", "auth", "wamp"]),
     ("bridge/", &["transport", "codec", "wamp"]),
     ("server/", &["bridge", "router", "transport", "codec", "wamp"]),
-    ("client/", &["transport", "codec", "wamp"]),
+    ("client/", &["transport", "codec", "auth", "wamp"]),
     ("load/", &["transport", "codec", "wamp"]),
-    ("config.rs", &["server", "router", "transport", "wamp"]),
-    ("cli/", &["load", "client", "config", "server", "router", "transport", "codec", "wamp"]),
+    ("config.rs", &["server", "router", "transport", "auth", "wamp"]),
+    ("cli/", &["load", "client", "config", "server", "router", "transport", "codec", "auth", "wamp"]),
     ("error.rs", &["wamp"]),
 ];
 
