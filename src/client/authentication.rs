@@ -84,12 +84,16 @@ impl fmt::Display for AuthenticationError {
             AuthenticationError::Method(name) => {
                 write!(f, "the router asks for authentication by {name}, for which nothing was given")
             }
-            AuthenticationError::Challenge(key) => write!(f, "the router's challenge has no acceptable {key}"),
-            AuthenticationError::Cost => f.write_str("the key derivation that the router asks for is out of range"),
-            AuthenticationError::Scram(error) => write!(f, "the router's challenge is not answered: {error}"),
-            AuthenticationError::Binding => {
-                f.write_str("the authentication cannot be bound to the connection: TLS 1.3 and a router that does it are needed")
+            AuthenticationError::Challenge(key) => {
+                write!(f, "the router's challenge has no acceptable {key}")
             }
+            AuthenticationError::Cost => {
+                f.write_str("the key derivation that the router asks for is out of range")
+            }
+            AuthenticationError::Scram(error) => write!(f, "the router's challenge is not answered: {error}"),
+            AuthenticationError::Binding => f.write_str(
+                "the proof cannot be bound to the connection: that needs TLS 1.3, and a router that does it",
+            ),
             AuthenticationError::Router => f.write_str("the router has not proved that it is the right one"),
             AuthenticationError::TooManyChallenges => f.write_str("the router asks again and again"),
         }
