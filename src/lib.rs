@@ -56,7 +56,7 @@
 //!          \---> load --------------/
 //! ```
 //!
-//! - [`wamp`]: the vocabulary as types. [`codec`]: serialized bytes to messages and back. [`transport`]: a byte
+//! - [`wamp`]: the vocabulary as types. [`auth`]: what authentication methods compute. [`codec`]: serialized bytes to messages and back. [`transport`]: a byte
 //!   stream to serialized messages, for one peer. [`router`]: all routing state, sans-IO and deterministic.
 //! - [`measured`]: why it is as it is, in figures. [`client`]: a small blocking client. [`load`]: a load
 //!   generator, which is `fanwire bench`.
@@ -66,6 +66,7 @@
 //! - [`server`]: the shell, everything that blocks, fails or sleeps. [`config`]: what an operator may set. [`cli`]:
 //!   one file for each subcommand.
 
+pub mod auth;
 pub mod bridge;
 pub mod cli;
 pub mod client;

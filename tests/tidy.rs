@@ -157,19 +157,23 @@ fn nothing_is_left_for_later() {
 }
 
 /// Which modules each folder may use, besides itself and those that all may use.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("wamp/", &[]),
+    ("auth/", &["wamp"]),
     ("codec/", &["wamp"]),
     ("transport/", &["codec", "wamp"]),
     ("origin/", &[]),
     ("tls.rs", &[]),
-    ("router/", &["origin", "transport", "codec", "wamp"]),
+    ("router/", &["origin", "transport", "codec", "auth", "wamp"]),
     ("bridge/", &["transport", "codec", "wamp"]),
     ("server/", &["bridge", "router", "origin", "tls", "transport", "codec", "wamp"]),
-    ("client/", &["transport", "codec", "wamp"]),
+    ("client/", &["transport", "codec", "auth", "wamp"]),
     ("load/", &["tls", "transport", "codec", "wamp"]),
-    ("config.rs", &["server", "router", "origin", "transport", "wamp"]),
-    ("cli/", &["load", "client", "config", "server", "router", "origin", "transport", "codec", "wamp"]),
+    ("config.rs", &["server", "router", "origin", "transport", "auth", "wamp"]),
+    (
+        "cli/",
+        &["load", "client", "config", "server", "router", "origin", "transport", "codec", "auth", "wamp"],
+    ),
     ("error.rs", &["wamp"]),
 ];
 

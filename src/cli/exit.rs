@@ -77,7 +77,7 @@ impl Failure {
         match self {
             Failure::Client(error) => match error {
                 ClientError::Refused(_) => Exit::Refused,
-                ClientError::Aborted(_) => Exit::Aborted,
+                ClientError::Aborted(_) | ClientError::Authentication(_) => Exit::Aborted,
                 ClientError::Timeout => Exit::Timeout,
                 ClientError::Unencodable | ClientError::TooLarge => Exit::Usage,
                 ClientError::Connect(..)

@@ -8,8 +8,11 @@ mod arguments;
 mod bench;
 mod call;
 mod command;
+mod credentials;
 mod exit;
+mod hash;
 mod interrupt;
+mod keygen;
 mod options;
 mod output;
 mod publish;
@@ -44,6 +47,8 @@ enum Command {
     Call(call::Call),
     Register(register::Register),
     Bench(bench::Bench),
+    Keygen(keygen::Keygen),
+    Hash(hash::Hash),
 }
 
 /// Runs the command that the process was started with.
@@ -61,6 +66,8 @@ pub fn run() -> ExitCode {
         Command::Call(call) => call.run(),
         Command::Register(register) => register.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Keygen(keygen) => keygen.run(),
+        Command::Hash(hash) => hash.run(),
     }
 }
 

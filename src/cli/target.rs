@@ -1,11 +1,13 @@
-//! The options that every client command has: which router, which realm, how, and how long to wait.
+//! The options that every client command has: which router, which realm, who joins, how, and how long to wait.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::client::{Client, ClientError, Options, Url};
+use super::credentials::Identity;
+use super::exit::Failure;
+use crate::client::{Client, Options, Url};
 use crate::wamp::{MatchPolicy, Serializer, Value};
 
 /// Which router and realm, and how to speak to it.
@@ -43,22 +45,22 @@ pub struct Target {
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     ca: Option<PathBuf>,
 
-    /// Name to join under
-    #[arg(long, help_heading = "Connection")]
-    authid: Option<String>,
+    #[command(flatten)]
+    identity: Identity,
 }
 
 impl Target {
     /// Connects and joins.
-    pub fn connect(&self) -> Result<Client, ClientError> {
+    pub fn connect(&self) -> Result<Client, Failure> {
         let options = Options {
             realm: self.realm.clone(),
             serializer: self.serializer,
             timeout: self.timeout,
-            authid: self.authid.clone(),
+            authid: self.identity.authid.clone(),
+            credentials: self.identity.credentials()?,
             authority_file: self.ca.clone(),
         };
-        Client::connect(&self.url, &options)
+        Ok(Client::connect(&self.url, &options)?)
     }
 
     /// How long to wait for an answer.

@@ -101,6 +101,11 @@ impl Connection {
         self.framing.serializer()
     }
 
+    /// What TLS has exported for this connection, if there is TLS that does.
+    pub fn channel_id(&self) -> Option<[u8; 32]> {
+        self.stream.channel_id()
+    }
+
     /// Sends one message, which `encode` appends.
     pub fn send(
         &mut self,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use super::authentication::AuthenticationError;
 use super::incoming::OwnedDict;
 use super::url::Url;
 use crate::codec::payload::OwnedPayload;
@@ -19,6 +20,8 @@ pub enum ClientError {
     Tls(Tls),
     /// The router refused the session, or ended it for a violation.
     Aborted(Farewell),
+    /// The client does not prove who it is to this router, or the router has not proved itself.
+    Authentication(AuthenticationError),
     /// The router ended the session in good order.
     Goodbye(Farewell),
     /// The router or the callee answered ERROR; the session goes on.
@@ -98,6 +101,7 @@ impl fmt::Display for ClientError {
             ClientError::Handshake(handshake) => handshake.fmt(f),
             ClientError::Tls(tls) => tls.fmt(f),
             ClientError::Aborted(farewell) => write!(f, "the router aborted the session: {farewell}"),
+            ClientError::Authentication(error) => error.fmt(f),
             ClientError::Goodbye(farewell) => write!(f, "the router ended the session: {farewell}"),
             ClientError::Refused(refused) => f.write_str(&refused.error),
             ClientError::Closed(None) => f.write_str("the router closed the connection"),

@@ -104,10 +104,7 @@ impl OwnedDict {
 
     /// The number of that key, if there is one.
     pub fn unsigned(&self, key: &str) -> Option<u64> {
-        match codec::entries(&self.borrow()).find(|(name, _)| name == key)?.1 {
-            Value::Unsigned(number) => Some(number),
-            _ => None,
-        }
+        unsigned(&self.borrow(), key)
     }
 }
 
@@ -116,6 +113,14 @@ pub(super) fn text(dict: &Dict<'_>, key: &str) -> Option<String> {
     let (_, value) = codec::entries(dict).find(|(name, _)| name == key)?;
     match value {
         Value::Text(text) => Some(text.into_owned()),
+        _ => None,
+    }
+}
+
+/// The number of a key in details.
+pub(super) fn unsigned(dict: &Dict<'_>, key: &str) -> Option<u64> {
+    match codec::entries(dict).find(|(name, _)| name == key)?.1 {
+        Value::Unsigned(number) => Some(number),
         _ => None,
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //!   Client        requests and replies, events and invocations        mod, incoming
+//!   Credentials   who the client is, and how it proves that           authentication
 //!   Connection    waiting, reading, writing                           connection
 //!   Framing       messages in frames; handshakes                      framing, handshake
 //!   Stream        TCP, Unix domain sockets, TLS                       stream
@@ -19,6 +20,7 @@
 //! Canceling", "Progressive Call Results", "Pattern-based Subscriptions", "Pattern-based Registrations", "Payload
 //! Passthru Mode".
 
+mod authentication;
 mod connection;
 mod error;
 mod framing;
@@ -38,9 +40,11 @@ use crate::codec::payload::OwnedPayload;
 use crate::wamp::message::{self, Message, code};
 use crate::wamp::options::CancelMode;
 use crate::wamp::{
-    Dict, Payload, PublicationId, RegistrationId, RequestId, Serializer, SessionId, SubscriptionId, Value,
-    reason,
+    Dict, List, Payload, PublicationId, RegistrationId, RequestId, Serializer, SessionId, SubscriptionId,
+    Value, reason,
 };
+use authentication::Authentication;
+pub use authentication::{AuthenticationError, Credentials};
 use connection::{Connection, Received};
 pub use error::{ClientError, Farewell, Handshake, Refused, Tls};
 use incoming::Queue;
@@ -59,6 +63,8 @@ pub struct Options {
     pub timeout: Duration,
     /// The name to join under.
     pub authid: Option<String>,
+    /// What proves it.
+    pub credentials: Credentials,
     /// A PEM file with certificates of authorities to be trusted besides those that the machine trusts.
     pub authority_file: Option<PathBuf>,
 }
@@ -70,6 +76,7 @@ impl Default for Options {
             serializer: Serializer::Json,
             timeout: Duration::from_secs(10),
             authid: None,
+            credentials: Credentials::default(),
             authority_file: None,
         }
     }
@@ -302,29 +309,65 @@ impl Client {
     }
 
     fn hello(&mut self, options: &Options, deadline: Instant) -> Result<SessionId, ClientError> {
-        let roles = roles();
-        let roles: Vec<_> = roles.iter().map(|(role, features)| (*role, Value::Dict(*features))).collect();
-        let mut details = vec![("roles", Value::Dict(Dict::Pairs(&roles)))];
-        details.push(("agent", Value::text(concat!("fanwire/", env!("CARGO_PKG_VERSION")))));
-        if let Some(authid) = &options.authid {
-            details.push(("authid", Value::text(authid)));
-        }
-        let realm = options.realm.as_str().into();
-        self.send(&Message::Hello(message::Hello { realm, details: Dict::Pairs(&details) }))?;
+        let mut random = [0; 48];
+        getrandom::fill(&mut random).expect("the operating system has entropy");
+        let (authid, channel_id) = (options.authid.as_deref(), self.connection.channel_id());
+        let mut authentication = Authentication::begin(&options.credentials, authid, channel_id, &random)
+            .map_err(ClientError::Authentication)?;
+        self.send_hello(options, &authentication)?;
         loop {
             let Received::Message(bytes) = self.connection.receive(Some(deadline))? else {
                 continue;
             };
-            return match decode(self.connection.serializer(), &bytes)? {
-                Message::Welcome(welcome) => Ok(welcome.session),
-                Message::Abort(abort) => Err(ClientError::Aborted(aborted(&abort))),
-                Message::Challenge(challenge) => Err(ClientError::Aborted(Farewell {
-                    reason: reason::NO_MATCHING_AUTH_METHOD.to_owned(),
-                    message: Some(format!("the router asks for authentication: {}", challenge.authmethod)),
-                })),
-                _ => Err(ClientError::Protocol("HELLO was answered by something else")),
+            let refused = match decode(self.connection.serializer(), &bytes)? {
+                Message::Welcome(welcome) => match authentication.on_welcome(&welcome.details) {
+                    Ok(()) => return Ok(welcome.session),
+                    Err(refused) => refused,
+                },
+                Message::Challenge(challenge) => match authentication.on_challenge(&challenge) {
+                    Ok(response) => {
+                        let (signature, extra) = (response.signature.into(), Dict::Pairs(&response.extra));
+                        self.send(&Message::Authenticate(message::Authenticate { signature, extra }))?;
+                        continue;
+                    }
+                    Err(refused) => refused,
+                },
+                Message::Abort(abort) => return Err(ClientError::Aborted(aborted(&abort))),
+                _ => return Err(ClientError::Protocol("HELLO was answered by something else")),
             };
+            return Err(self.refuse(refused));
         }
+    }
+
+    fn send_hello(
+        &mut self,
+        options: &Options,
+        authentication: &Authentication<'_>,
+    ) -> Result<(), ClientError> {
+        let roles = roles();
+        let roles: Vec<_> = roles.iter().map(|(role, features)| (*role, Value::Dict(*features))).collect();
+        let (methods, extra) = (authentication.authmethods(), authentication.authextra());
+        let mut details = vec![("roles", Value::Dict(Dict::Pairs(&roles)))];
+        details.push(("agent", Value::text(concat!("fanwire/", env!("CARGO_PKG_VERSION")))));
+        details.extend(options.authid.as_ref().map(|authid| ("authid", Value::text(authid))));
+        if !methods.is_empty() {
+            details.push(("authmethods", Value::List(List::Values(&methods))));
+        }
+        if !extra.is_empty() {
+            details.push(("authextra", Value::Dict(Dict::Pairs(&extra))));
+        }
+        let realm = options.realm.as_str().into();
+        self.send(&Message::Hello(message::Hello { realm, details: Dict::Pairs(&details) }))
+    }
+
+    /// Tells the router that the client does not go on, and closes.
+    fn refuse(&mut self, error: AuthenticationError) -> ClientError {
+        let reason = reason::AUTHENTICATION_FAILED.into();
+        let abort = message::Abort { details: Dict::EMPTY, reason, payload: Payload::EMPTY };
+        // Whether or not the router still hears this.
+        let _ = self.send(&Message::Abort(abort));
+        self.connection.close();
+        ClientError::Authentication(error)
     }
 
     /// Gives a call up; the router answers it with an error, which is dropped.

@@ -15,11 +15,14 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, ProtocolVersion, RootCertStore, SignatureScheme,
+};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::error::{ClientError, Tls};
 use super::url::{Scheme, Url};
+use crate::auth::binding::BindingType;
 
 /// Addresses of one host that are tried.
 const ADDRESSES_MAX: usize = 8;
@@ -122,6 +125,13 @@ impl Stream {
             // Only a courtesy: the session has ended already.
             let _ = write_tls(tls, &mut self.socket);
         }
+    }
+
+    /// What both ends of the TLS connection can derive, and nobody else (RFC 9266). Only in TLS 1.3: before, it would
+    /// depend on an extension whether it is this connection's alone.
+    pub fn channel_id(&self) -> Option<[u8; 32]> {
+        let tls = self.tls.as_ref().filter(|tls| tls.protocol_version() == Some(ProtocolVersion::TLSv1_3))?;
+        tls.export_keying_material([0; 32], BindingType::EXPORTER_LABEL, Some(&[])).ok()
     }
 
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {

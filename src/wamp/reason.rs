@@ -11,6 +11,8 @@ pub const NORMAL: &str = "wamp.close.normal";
 /// The router is shutting down.
 pub const SYSTEM_SHUTDOWN: &str = "wamp.close.system_shutdown";
 
+/// Whoever it is has not proved it.
+pub const AUTHENTICATION_FAILED: &str = "wamp.error.authentication_failed";
 /// A call was canceled, by its caller or because its callee left.
 pub const CANCELED: &str = "wamp.error.canceled";
 /// The realm does not tell who publishes or calls.

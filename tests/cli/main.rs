@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed, in its helpers as well")]
 
+mod authentication;
 mod bench;
 mod calls;
 mod events;
 mod exits;
+mod keys;
 mod process;
 mod scripted;
 mod tls;

@@ -35,6 +35,11 @@ impl<S: Read + Write> Peer<S> {
 
     /// The next message, and its name; none at the end.
     pub fn receive(&mut self) -> Option<(&'static str, RequestId)> {
+        self.receive_as(summary)
+    }
+
+    /// What is read of the next message; none at the end.
+    pub fn receive_as<R>(&mut self, read: impl FnOnce(&Message<'_>) -> R) -> Option<R> {
         let mut buffer = [0; 4096];
         let mut input: &mut [u8] = &mut [];
         loop {
@@ -51,7 +56,7 @@ impl<S: Read + Write> Peer<S> {
                 Some(bytes) => {
                     self.transport.keep(input);
                     let serializer = self.transport.link().unwrap().serializer;
-                    return Some(summary(&codec::decode(serializer, &bytes).unwrap()));
+                    return Some(read(&codec::decode(serializer, &bytes).unwrap()));
                 }
                 None => {
                     let count = self.stream.read(&mut buffer).unwrap_or(0);

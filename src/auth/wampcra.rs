@@ -1,0 +1,194 @@
+//! WAMP-CRA: the client signs a text with a secret that both sides know.
+//!
+//! With salt, the secret is not the password but derived of it: PBKDF2, and of that the base64 text, as every client
+//! does it. Such a derived secret is all that the router needs to keep.
+//!
+//! Spec: advanced profile, "Challenge Response Authentication".
+
+use hmac::Mac;
+
+use super::encoding::{base64, unbase64};
+use super::hash::{CostOutOfRange, hmac, hmac_sha256, pbkdf2};
+use super::secret::Secret;
+
+/// How a secret is derived of a password.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Salting {
+    /// Any text; its octets are the salt.
+    pub salt: String,
+    /// Rounds.
+    pub iterations: u32,
+    /// Octets of the key.
+    pub keylen: u32,
+}
+
+impl Salting {
+    /// What clients take if the router does not say it.
+    pub const ITERATIONS_DEFAULT: u32 = 1000;
+    /// What clients take if the router does not say it.
+    pub const KEYLEN_DEFAULT: u32 = 32;
+    /// More than a signature can make use of.
+    const KEYLEN_MAX: u32 = 256;
+
+    /// The secret that stands for the password.
+    pub fn derive(&self, password: &Secret) -> Result<Secret, CostOutOfRange> {
+        if self.keylen > Salting::KEYLEN_MAX {
+            return Err(CostOutOfRange);
+        }
+        let key = pbkdf2(password.expose(), self.salt.as_bytes(), self.iterations, self.keylen as usize)?;
+        Ok(Secret::from(base64(&key)))
+    }
+}
+
+/// What the router keeps of a principal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stored {
+    /// What signs the challenge: with salt the derived secret.
+    pub secret: Secret,
+    /// How the client comes from its password to the secret.
+    pub salting: Option<Salting>,
+}
+
+impl Stored {
+    /// Stands in for a principal that there is not. `key` is a secret of the router that stays the same; `iterations`
+    /// and `keylen` are those of its other principals, `None` if they have no salt.
+    pub fn decoy(key: &Secret, authid: &str, salted: Option<(u32, u32)>) -> Stored {
+        let random =
+            |label: &str| base64(&hmac_sha256(key.expose(), format!("wampcra {label} {authid}").as_bytes()));
+        let salting = salted.map(|(iterations, keylen)| {
+            let salt = random("salt")[..SALT_CHARACTERS].to_owned();
+            Salting { salt, iterations, keylen }
+        });
+        Stored { secret: Secret::from(random("secret")), salting }
+    }
+}
+
+/// Characters of a salt of ours: base64 without padding of 15 octets.
+const SALT_CHARACTERS: usize = 20;
+
+/// A salt as `fanwire hash` makes it. Twenty characters, as [`Stored::decoy`] has them.
+pub fn salt(random: [u8; 15]) -> String {
+    base64(&random)
+}
+
+/// What a challenge says.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[allow(missing_docs)]
+pub struct Challenge<'a> {
+    pub authid: &'a str,
+    pub authrole: &'a str,
+    pub authmethod: &'a str,
+    pub authprovider: &'a str,
+    pub nonce: &'a str,
+    /// ISO 8601, UTC.
+    pub timestamp: &'a str,
+    pub session: u64,
+}
+
+impl Challenge<'_> {
+    /// The text that is sent, and signed: a JSON object.
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).expect("texts and a number have a form in JSON")
+    }
+}
+
+/// The signature of a challenge, as it stands in AUTHENTICATE.
+pub fn sign(secret: &Secret, challenge: &str) -> String {
+    base64(&hmac_sha256(secret.expose(), challenge.as_bytes()))
+}
+
+/// True if that is the signature of this challenge.
+pub fn verify(secret: &Secret, challenge: &str, signature: &str) -> bool {
+    let Some(signature) = unbase64_digest(signature) else { return false };
+    hmac(secret.expose()).chain_update(challenge).verify_slice(&signature).is_ok()
+}
+
+/// 32 octets in base64; looks at no text that is longer.
+pub(super) fn unbase64_digest(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 44 {
+        return None;
+    }
+    unbase64(text)?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHALLENGE: &str = r#"{ "nonce": "LHRTC9zeOIrt_9U3", "authprovider": "userdb", "authid": "peter", "timestamp": "2014-06-22T16:36:25.448Z", "authrole": "user", "authmethod": "wampcra", "session": 3251278072152162}"#;
+
+    #[test]
+    fn the_signature_is_the_hmac_of_the_text() {
+        // Computed with Python's hmac module.
+        let secret = Secret::from("secret1");
+        let signature = sign(&secret, CHALLENGE);
+        assert_eq!(signature, "g3rbrS3LXjzaG0ZMGw5j6di+rkK5pbpkzm2R8O7LfxQ=");
+        assert!(verify(&secret, CHALLENGE, &signature));
+    }
+
+    #[test]
+    fn with_salt_the_base64_of_the_derived_key_signs() {
+        let salting = Salting { salt: "salt123".to_owned(), iterations: 1000, keylen: 32 };
+        let secret = salting.derive(&Secret::from("secret1")).unwrap();
+        assert_eq!(secret.text(), Some("64xfzBvZhGDT7PB0bQwDeI8/WR1M9x6Cw5dt0yP9koc="));
+        assert_eq!(sign(&secret, CHALLENGE), "QOHdDPVpF0yfu50oO35WjoVN0CYN2Jwm+IY5YyRbKLk=");
+        for (iterations, keylen) in [(0, 32), (u32::MAX, 32), (1000, 0), (1000, 257), (1000, u32::MAX)] {
+            let salting = Salting { salt: String::new(), iterations, keylen };
+            assert!(salting.derive(&secret).is_err(), "{salting:?}");
+        }
+    }
+
+    #[test]
+    fn other_signatures_are_refused() {
+        let secret = Secret::from("secret1");
+        let good = sign(&secret, CHALLENGE);
+        let canonical_twin = format!("{}J=", &good[..42]);
+        let wrong = [
+            String::new(),
+            good[..43].to_owned(),
+            format!("{good}="),
+            format!("{good}{good}"),
+            good.replace('=', " "),
+            format!("{}\n", &good[..43]),
+            canonical_twin,
+            sign(&Secret::from("secret2"), CHALLENGE),
+            sign(&secret, &CHALLENGE.replace("peter", "petra")),
+            "=".repeat(44),
+            "\u{fffd}".repeat(44),
+            "A".repeat(1 << 20),
+        ];
+        for signature in wrong {
+            assert!(!verify(&secret, CHALLENGE, &signature), "{signature:.60}");
+        }
+    }
+
+    #[test]
+    fn a_challenge_is_a_json_object_whatever_the_names_are() {
+        let challenge = Challenge {
+            authid: "pe\"ter\n",
+            authrole: "user",
+            authmethod: "wampcra",
+            authprovider: "static",
+            nonce: "abc",
+            timestamp: "2026-01-01T00:00:00.000Z",
+            session: 1 << 53,
+        };
+        let text = challenge.text();
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read["authid"], "pe\"ter\n");
+        assert_eq!(read["session"], 1u64 << 53);
+        assert_eq!(read.as_object().unwrap().len(), 7);
+    }
+
+    #[test]
+    fn a_decoy_is_the_same_from_one_time_to_the_next_and_looks_like_the_others() {
+        let key = Secret::from("the router's");
+        let decoy = Stored::decoy(&key, "nobody", Some((1000, 32)));
+        assert_eq!(decoy, Stored::decoy(&key, "nobody", Some((1000, 32))));
+        assert_ne!(decoy, Stored::decoy(&key, "somebody", Some((1000, 32))));
+        assert_ne!(decoy, Stored::decoy(&Secret::from("another's"), "nobody", Some((1000, 32))));
+        let salting = decoy.salting.unwrap();
+        assert_eq!((salting.salt.len(), salting.iterations, salting.keylen), (salt([7; 15]).len(), 1000, 32));
+        assert_eq!(Stored::decoy(&key, "nobody", None).salting, None);
+    }
+}
