@@ -64,6 +64,7 @@
 //! - [`server`]: the shell, everything that blocks, fails or sleeps. [`config`]: what an operator may set. [`cli`]:
 //!   one file for each subcommand.
 
+pub mod auth;
 pub mod bridge;
 pub mod cli;
 pub mod client;
