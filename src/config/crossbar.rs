@@ -202,3 +202,6 @@ impl fmt::Display for Note {
         write!(f, "{}: {}", self.path, self.text)
     }
 }
+
+#[cfg(test)]
+mod tests;

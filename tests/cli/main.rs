@@ -5,6 +5,7 @@
 
 mod bench;
 mod calls;
+mod config;
 mod events;
 mod exits;
 mod process;
