@@ -223,10 +223,11 @@ impl<'a> Table<'a> {
         self.chosen(&item, choices)
     }
 
-    /// Some of these names.
+    /// Some of these names; none if one of them was a mistake.
     pub fn choices<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<Vec<T>> {
         let items = self.list(key)?;
-        Some(items.iter().filter_map(|item| self.chosen(item, choices)).collect())
+        let chosen: Vec<_> = items.iter().map(|item| self.chosen(item, choices)).collect();
+        chosen.into_iter().collect()
     }
 
     /// Texts.
@@ -240,10 +241,11 @@ impl<'a> Table<'a> {
         self.as_parsed(&item, &parse)
     }
 
-    /// Texts that mean something.
+    /// Texts that mean something; none if one of them was a mistake.
     pub fn parsed_list<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<Vec<T>> {
         let items = self.list(key)?;
-        Some(items.iter().filter_map(|item| self.as_parsed(item, &parse)).collect())
+        let parsed: Vec<_> = items.iter().map(|item| self.as_parsed(item, &parse)).collect();
+        parsed.into_iter().collect()
     }
 
     /// A path; a relative one starts where the document stands.
@@ -343,10 +345,8 @@ impl<'a> Table<'a> {
     fn list(&mut self, key: &str) -> Option<Vec<Item<'a>>> {
         let item = self.item(key)?;
         let Some(list) = item.value.as_array() else {
-            self.wrong_kind(
-                &item,
-                if item.value.is_table() { "several: [[ ]]" } else { "a list such as [ ]" },
-            );
+            let header = format!("it as [[{}]]", without_indices(&item.path));
+            self.wrong_kind(&item, if item.value.is_table() { &header } else { "a list such as [\"a\"]" });
             return None;
         };
         let items = list.iter().enumerate().map(|(index, value)| {

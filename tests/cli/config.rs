@@ -58,7 +58,7 @@ fn serve(arguments: &[&str]) -> (Running, Vec<String>, String) {
 
 fn publish(url: &str, realm: &str, payload: &str) -> (i32, String) {
     let (code, _, stderr) =
-        fanwire(&["pub", "--url", url, "--realm", realm, "com.example.topic", payload, "--acknowledge"]);
+        fanwire(&["pub", "--url", url, "--realm", realm, "com.example.topic", payload, "--ack"]);
     (code, stderr)
 }
 
