@@ -28,7 +28,7 @@ pub fn check(file: &File, tell: &Tell) {
     if file.limits.longpoll_receive_ms_max >= file.limits.longpoll_idle_ms_max {
         tell("longpoll_idle_seconds", "write more seconds than longpoll_receive_seconds".to_owned());
     }
-    let key = file.authentication.router_key.as_ref();
+    let key = file.authentication.router_key.as_ref().filter(|key| !key.is_empty());
     if key.is_some_and(|key| key.text().is_none_or(|text| !is_hex(text, 64))) {
         tell("authentication.router_key", "write the 64 hexadecimal digits of a private key".to_owned());
     }

@@ -273,7 +273,8 @@ impl<'a> Table<'a> {
     }
 
     /// A secret: `key` itself, or from the file that `key_file` names (without the newline at its end), or from the
-    /// environment variable that `key_env` names.
+    /// environment variable that `key_env` names. One that cannot be read is a mistake, and there all the same, but
+    /// empty: that nobody has said it would be another mistake.
     pub fn secret(&mut self, key: &str) -> Option<Secret> {
         let (file, variable) = (format!("{key}_file"), format!("{key}_env"));
         let said: Vec<_> =
@@ -300,7 +301,7 @@ impl<'a> Table<'a> {
         if secret.as_ref().is_some_and(Secret::is_empty) {
             self.mistake(said[0], "a secret cannot be empty");
         }
-        secret
+        secret.or_else(|| (!said.is_empty()).then(|| Secret::from("")))
     }
 
     /// A table in this one.
