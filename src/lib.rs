@@ -62,8 +62,8 @@
 //! - [`measured`]: why it is as it is, in figures. [`client`]: a small blocking client. [`load`]: a load
 //!   generator, which is `fanwire bench`.
 //! - [`bridge`]: what is no byte stream of its own becomes peers: the long-poll transport, sans-IO too.
-//! - [`server`]: the shell, everything that blocks, fails or sleeps. [`config`]: what an operator may set, on the command
-//!   line or in a file. [`auth`]: what authentication is made of. [`cli`]: one file for each subcommand.
+//! - [`server`]: the shell, everything that blocks, fails or sleeps. [`config`]: what an operator may set, on the
+//!   command line or in a file. [`auth`]: what authentication is made of. [`cli`]: one file for each subcommand.
 
 pub mod auth;
 pub mod bridge;

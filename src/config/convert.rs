@@ -188,8 +188,8 @@ fn refuse_of_role(role: &Role, refuse: &Refuse) {
     let everything =
         |rule: &file::Rule| rule.allows_everything() && !rule.disclose_caller && !rule.disclose_publisher;
     if role.rules.len() != 1 || !role.rules.iter().all(everything) {
-        let text = "this version allows everything to everybody; write one rule with uri = \"\", match = \"prefix\" and \
-                    allow = [\"call\", \"register\", \"publish\", \"subscribe\"]";
+        let text = "this version allows everything to everybody; write one rule with uri = \"\", \
+                    match = \"prefix\" and allow = [\"call\", \"register\", \"publish\", \"subscribe\"]";
         refuse(if role.rules.is_empty() { "name" } else { "rule" }, text);
     }
 }

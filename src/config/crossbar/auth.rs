@@ -80,7 +80,8 @@ fn read_anonymous(mut object: Object, listener: &mut ListenerText, node: &mut No
     add_anonymous(&object.path, realm.as_deref(), anonymous, node, report);
 }
 
-const NO_FUNCTIONS: &str = "functions in the router's process cannot be imported; register it as a procedure, and name that with dynamic";
+const NO_FUNCTIONS: &str =
+    "functions cannot be imported; register it as a procedure, and name that with dynamic";
 
 /// Lets in those who say nothing, to one realm or to all that have the role.
 fn add_anonymous(path: &str, realm: Option<&str>, anonymous: Value, node: &mut Node, report: &Report) {

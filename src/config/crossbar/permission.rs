@@ -118,8 +118,8 @@ fn warn_of_wildcard(wildcard: &Permission, all: &[Permission], report: &Report) 
     let beginning = uri.split("..").next().unwrap_or_default();
     if !uri.contains("..") || uri.starts_with('.') || uri.ends_with('.') {
         let text = format!(
-            "Crossbar.io does not see an empty component at the beginning or the end of `{uri}`; here URIs that match it \
-             are allowed {}",
+            "Crossbar.io does not see an empty component at the beginning or the end of `{uri}`; here URIs that \
+             match it are allowed {}",
             allowed(wildcard)
         );
         report.warn(&wildcard.path, text);
@@ -135,8 +135,8 @@ fn warn_of_wildcard(wildcard: &Permission, all: &[Permission], report: &Report) 
     let prefixes = all.iter().filter(|other| other.policy == MatchPolicy::Prefix);
     for prefix in prefixes.filter(|prefix| may_meet(uri, &prefix.uri) && !prefix.allows_the_same(wildcard)) {
         let text = format!(
-            "for URIs that match `{uri}` and begin with `{}` the wildcard decides in Crossbar.io and allows {}; here the \
-             prefix does and allows {}",
+            "for URIs that match `{uri}` and begin with `{}` the wildcard decides in Crossbar.io and allows {}; \
+             here the prefix does and allows {}",
             prefix.uri,
             allowed(wildcard),
             allowed(prefix)
