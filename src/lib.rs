@@ -51,20 +51,22 @@
 //!
 //! ```text
 //! main -> cli -> server -> router -> transport -> codec -> wamp
-//!                  |---> bridge -----|
+//!          |       |---> bridge -----|
+//!          |---> config -> server, router, auth
 //!          |---> client ------------|
 //!          \---> load --------------/
 //! ```
 //!
-//! - [`wamp`]: the vocabulary as types. [`auth`]: what authentication methods compute. [`codec`]: serialized bytes to messages and back. [`transport`]: a byte
-//!   stream to serialized messages, for one peer. [`router`]: all routing state, sans-IO and deterministic.
+//! - [`wamp`]: the vocabulary as types. [`auth`]: what authentication methods compute. [`codec`]: serialized bytes to
+//!   messages and back. [`transport`]: a byte stream to serialized messages, for one peer. [`router`]: all routing
+//!   state, sans-IO and deterministic.
 //! - [`measured`]: why it is as it is, in figures. [`client`]: a small blocking client. [`load`]: a load
 //!   generator, which is `fanwire bench`.
 //! - [`bridge`]: what is no byte stream of its own becomes peers: the long-poll transport, sans-IO too.
 //! - [`origin`]: where a connection comes from and what it has shown before its first octet. [`tls`]: records to
 //!   plaintext and back, over a stream of whoever has one. Both use nothing of the rest.
-//! - [`server`]: the shell, everything that blocks, fails or sleeps. [`config`]: what an operator may set. [`cli`]:
-//!   one file for each subcommand.
+//! - [`server`]: the shell, everything that blocks, fails or sleeps. [`config`]: what an operator may set, on the
+//!   command line or in a file. [`cli`]: one file for each subcommand.
 
 pub mod auth;
 pub mod bridge;

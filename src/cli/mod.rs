@@ -7,10 +7,14 @@
 mod arguments;
 mod bench;
 mod call;
+mod check;
 mod command;
+mod config;
+mod configuration;
 mod credentials;
 mod exit;
 mod hash;
+mod import_crossbar;
 mod interrupt;
 mod keygen;
 mod options;
@@ -27,7 +31,7 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// A WAMP router for high fan-out: WebSocket and RawSocket on one port, a shard for each core.
 #[derive(Parser, Debug)]
@@ -49,18 +53,26 @@ enum Command {
     Bench(bench::Bench),
     Keygen(keygen::Keygen),
     Hash(hash::Hash),
+    Check(check::Check),
+    Config(config::Config),
+    ImportCrossbar(import_crossbar::ImportCrossbar),
 }
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let parsed = Arguments::command().try_get_matches();
+    let parsed = parsed.and_then(|matches| Ok((Arguments::from_arg_matches(&matches)?, matches)));
+    let (arguments, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
         Err(error) if error.use_stderr() => return usage_error(one_line(&error.to_string())),
         Err(error) => error.exit(),
     };
     match arguments.command {
-        Command::Serve(serve) => serve.run(),
+        Command::Serve(serve) => {
+            let options = matches.subcommand_matches("serve").expect("it was parsed from them");
+            serve.run(options)
+        }
         Command::Subscribe(subscribe) => subscribe.run(),
         Command::Publish(publish) => publish.run(),
         Command::Call(call) => call.run(),
@@ -68,6 +80,9 @@ pub fn run() -> ExitCode {
         Command::Bench(bench) => bench.run(),
         Command::Keygen(keygen) => keygen.run(),
         Command::Hash(hash) => hash.run(),
+        Command::Check(check) => check.run(),
+        Command::Config(config) => config.run(),
+        Command::ImportCrossbar(import) => import.run(),
     }
 }
 
@@ -93,8 +108,6 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

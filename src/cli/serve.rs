@@ -5,21 +5,24 @@
 //! stderr.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
-use clap::{Args, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, ValueEnum};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
+use super::configuration::{count, loaded, tell};
 use super::usage_error;
+use crate::config::file::{File, LogFormat};
 use crate::config::{self, Config, Listen};
 use crate::limits::Limits;
 use crate::origin::Network;
 use crate::router::{Disclosure, HistoryRule, RealmSettings, RequestIds};
-use crate::server::{ClientCertificates, IdentityFiles, Server, StartError, TlsSettings};
+use crate::server::{self, ClientCertificates, IdentityFiles, Server, StartError, TlsSettings};
 use crate::wamp::UriCheck;
 
 /// The variable that sets what is logged if `--log` does not.
@@ -35,6 +38,11 @@ const LONGPOLL_OFF: &str = "off";
 /// it at once.
 #[derive(Args, Debug)]
 pub struct Serve {
+    /// A configuration file. Options that are given too win over what it says, but for those of listeners and realms,
+    /// which then stand in the file only. `fanwire config example` prints one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
     /// Where to listen: host:port, [ipv6]:port, :port (every address), unix:/path; with ws:// or rs:// before it only
     /// for WebSocket or RawSocket, with tcps://, wss:// or rss:// over TLS; with ?tls=shared behind it also over TLS.
     /// May be given again. Port 0 takes a free port [default: 127.0.0.1:8080]
@@ -191,7 +199,8 @@ pub struct Serve {
     log: Option<String>,
 
     /// How it is logged
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, value_name = "FORMAT", default_value = "text",
+        value_parser = PossibleValuesParser::new(["text", "json"]).map(log_format))]
     log_format: LogFormat,
 }
 
@@ -208,15 +217,17 @@ enum Disclose {
     Never,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
 impl Serve {
-    /// Serves until a signal ends it.
-    pub fn run(self) -> ExitCode {
+    /// Serves until a signal ends it. `options` are what this was parsed from.
+    pub fn run(self, options: &ArgMatches) -> ExitCode {
+        let given = |option: &str| options.value_source(option) == Some(ValueSource::CommandLine);
+        match self.config.clone() {
+            Some(path) => self.run_file(&path, given),
+            None => self.run_options(),
+        }
+    }
+
+    fn run_options(self) -> ExitCode {
         if let Err(error) = start_log(self.log.as_deref(), self.log_format) {
             return usage_error(format_args!("the log filter cannot be read: {error}"));
         }
@@ -224,22 +235,75 @@ impl Serve {
             return usage_error("each --tls-certificate needs its --tls-key");
         }
         let config = self.config();
-        let (listens, realms, shards) = (config.listens.clone(), config.realms.clone(), config.shards);
-        let server = match config.server() {
-            Ok(server) => server,
-            Err(error) => return usage_error(error),
+        let transports = config.listens.iter().map(Listen::transports).collect::<Vec<_>>();
+        match config.server() {
+            Ok(server) => serve(server, &transports, "--listen"),
+            Err(error) => usage_error(error),
+        }
+    }
+
+    fn run_file(self, path: &Path, given: impl Fn(&str) -> bool) -> ExitCode {
+        if let Some(option) = ONLY_WITHOUT_FILE.into_iter().find(|option| given(option)) {
+            let option = option.replace('_', "-");
+            let place = if option == "listen" { "listener" } else { "realm" };
+            return usage_error(format_args!(
+                "--{option} cannot be given with --config; write it under [[{place}]] in {}",
+                path.display()
+            ));
+        }
+        let config::Loaded { mut file, refused } = match loaded(path) {
+            Ok(loaded) => loaded,
+            Err(code) => return code,
         };
-        raise_open_files();
-        abort_on_panic();
-        let server = match Server::start(crate::server::Config { signals: true, ..server }) {
-            Ok(server) => server,
-            Err(error) => return usage_error(format_args!("{error}{}", advice(&error))),
-        };
-        // A closed stdout is no reason not to serve.
-        let _ = announce(&server, &listens, &realms, shards);
-        let counters = server.join();
-        tracing::info!("ended; {counters}");
-        ExitCode::SUCCESS
+        if !refused.is_empty() {
+            tell(path, &refused);
+            let keys = count(refused.len(), "setting");
+            return usage_error(format_args!("{} has {keys} that this version cannot serve", path.display()));
+        }
+        self.override_file(&mut file, given);
+        if let Err(error) = start_log(file.log.as_deref(), file.log_format) {
+            return usage_error(format_args!("the log filter cannot be read: {error}"));
+        }
+        let transports: Vec<_> =
+            file.listeners.iter().map(|listener| listener.transports().join(", ")).collect();
+        match file.server() {
+            Ok(server) => serve(server, &transports, "address in the configuration file"),
+            Err(error) => usage_error(error),
+        }
+    }
+
+    /// Puts what was given on the command line in place of what the file says.
+    fn override_file(self, file: &mut File, given: impl Fn(&str) -> bool) {
+        if given("log") {
+            file.log = self.log.clone();
+        }
+        if given("log_format") {
+            file.log_format = self.log_format;
+        }
+        let said = self.config();
+        if given("shards") {
+            file.shards = said.shards;
+        }
+        if given("request_ids") {
+            file.request_ids = said.request_ids;
+            file.listeners.iter_mut().for_each(|listener| listener.request_ids = None);
+        }
+        if given("peer_message_bytes_min") {
+            file.peer_message_bytes_min = said.peer_message_bytes_min;
+            file.listeners.iter_mut().for_each(|listener| listener.peer_message_bytes_min = None);
+        }
+        if given("message_bytes_max") {
+            file.listeners.iter_mut().for_each(|listener| listener.message_bytes_max = None);
+        }
+        if given("longpoll") {
+            file.listeners.iter_mut().for_each(|listener| {
+                listener.longpoll &= said.longpoll.is_some();
+                listener.longpoll_path = said.longpoll.clone();
+            });
+        }
+        for (_, set) in LIMITS.into_iter().filter(|(option, _)| given(option)) {
+            set(&mut file.limits, &said.limits);
+        }
     }
 
     fn config(self) -> Config {
@@ -304,6 +368,59 @@ impl Serve {
     }
 }
 
+/// Options that say what stands in the tables of a file, of which there may be many.
+const ONLY_WITHOUT_FILE: [&str; 9] = [
+    "listen",
+    "realm",
+    "uri",
+    "disclose",
+    "event_history",
+    "retained_max",
+    "retained_bytes_max",
+    "administer",
+    "call_timeout_seconds",
+];
+
+/// Takes a bound from other bounds.
+type TakeLimit = fn(&mut Limits, &Limits);
+
+/// Options that set bounds.
+const LIMITS: [(&str, TakeLimit); 12] = [
+    ("message_bytes_max", |to, from| to.message_bytes_max = from.message_bytes_max),
+    ("outbound_bytes_max", |to, from| {
+        to.outbound_bytes_max = from.outbound_bytes_max;
+        to.outbound_bytes_soft = from.outbound_bytes_soft.min(to.outbound_bytes_soft);
+    }),
+    ("stall_seconds", |to, from| to.outbound_stall_ms_max = from.outbound_stall_ms_max),
+    ("connections_max", |to, from| to.connections_max = from.connections_max),
+    ("handshake_seconds", |to, from| to.handshake_ms_max = from.handshake_ms_max),
+    ("ping_seconds", |to, from| to.silence_ms_max = from.silence_ms_max),
+    ("rawsocket_ping_seconds", |to, from| to.rawsocket_silence_ms_max = from.rawsocket_silence_ms_max),
+    ("busy_poll_micros", |to, from| to.busy_poll_us = from.busy_poll_us),
+    ("drain_seconds", |to, from| to.drain_ms_max = from.drain_ms_max),
+    ("longpoll_receive_seconds", |to, from| to.longpoll_receive_ms_max = from.longpoll_receive_ms_max),
+    ("longpoll_idle_seconds", |to, from| to.longpoll_idle_ms_max = from.longpoll_idle_ms_max),
+    ("longpoll_max", |to, from| to.longpoll_transports_max = from.longpoll_transports_max),
+];
+
+/// Serves until a signal ends it. `transports` are those of each listener, for people; `place` is where its address
+/// may be changed.
+fn serve(server: server::Config, transports: &[String], place: &str) -> ExitCode {
+    let realms: Vec<_> = server.settings.realms.iter().map(|realm| realm.name.clone()).collect();
+    let shards = server.shards;
+    raise_open_files();
+    abort_on_panic();
+    let server = match Server::start(server::Config { signals: true, ..server }) {
+        Ok(server) => server,
+        Err(error) => return usage_error(format_args!("{error}{}", advice(&error, place))),
+    };
+    // A closed stdout is no reason not to serve.
+    let _ = announce(&server, transports, &realms, shards);
+    let counters = server.join();
+    tracing::info!("ended; {counters}");
+    ExitCode::SUCCESS
+}
+
 /// A panic is a broken invariant: no thread may go on beside a half-changed directory. Release builds abort anyway.
 fn abort_on_panic() {
     let report = std::panic::take_hook();
@@ -314,14 +431,14 @@ fn abort_on_panic() {
 }
 
 /// What is printed when peers are served.
-fn announce(server: &Server, listens: &[Listen], realms: &[String], shards: usize) -> io::Result<()> {
+fn announce(server: &Server, transports: &[String], realms: &[String], shards: usize) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let noun = if shards == 1 { "shard" } else { "shards" };
     let realm = if realms.len() == 1 { "realm" } else { "realms" };
     let version = env!("CARGO_PKG_VERSION");
     writeln!(out, "fanwire {version}: {shards} {noun}, {realm} {}", realms.join(", "))?;
     for (index, address) in server.addresses() {
-        let transports = listens[index.0 as usize].transports();
+        let transports = &transports[index.0 as usize];
         writeln!(out, "listening on {address} ({transports})")?;
     }
     writeln!(out, "ready")?;
@@ -329,17 +446,17 @@ fn announce(server: &Server, listens: &[Listen], realms: &[String], shards: usiz
 }
 
 /// What may be done about it; begins where the error's own line ends.
-fn advice(error: &StartError) -> &'static str {
-    let StartError::Listen(_, error) = error else { return "" };
+fn advice(error: &StartError, place: &str) -> String {
+    let StartError::Listen(_, error) = error else { return String::new() };
     match error.kind() {
         ErrorKind::AddrInUse => {
-            "; stop the program that listens there, or choose another address with --listen"
+            format!("; stop the program that listens there, or choose another address with {place}")
         }
-        ErrorKind::AddrNotAvailable => "; choose an address of this machine with --listen",
+        ErrorKind::AddrNotAvailable => format!("; choose an address of this machine with {place}"),
         ErrorKind::PermissionDenied => {
-            "; choose a port above 1023, or a path this user may write, with --listen"
+            format!("; choose a port above 1023, or a path this user may write, with {place}")
         }
-        _ => "; choose another address with --listen",
+        _ => format!("; choose another address with {place}"),
     }
 }
 
@@ -375,6 +492,10 @@ fn request_ids(rule: String) -> RequestIds {
 
 fn client_certificates(rule: String) -> ClientCertificates {
     ClientCertificates::from_name(&rule).expect("only these values are possible")
+}
+
+fn log_format(name: String) -> LogFormat {
+    if name == "json" { LogFormat::Json } else { LogFormat::Text }
 }
 
 fn octets(text: &str) -> Result<usize, &'static str> {

@@ -6,6 +6,7 @@
 mod authentication;
 mod bench;
 mod calls;
+mod config;
 mod events;
 mod exits;
 mod keys;

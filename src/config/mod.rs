@@ -3,6 +3,15 @@
 //!
 //! Whatever reads the values (the command line) only collects them; every rule about them stands here. With nothing
 //! set, [`Config::default`] is the router people expect: one port on this machine for both transports, one realm.
+//!
+//! Beside the command line there is the configuration [`file`], which can say more: [`load`] reads and checks it.
+//! [`crossbar`] turns a Crossbar.io node configuration into one.
+
+mod check;
+mod convert;
+pub mod crossbar;
+pub mod file;
+mod reader;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,6 +25,10 @@ use crate::server::{self, Address, Entrance, TlsSettings};
 use crate::transport;
 use crate::wamp::{MatchPolicy, Serializer, UriCheck, uri};
 
+pub use self::check::methods;
+pub use self::convert::{Loaded, load};
+pub use self::reader::{Mistake, Surroundings};
+
 /// The port without any setting, the one people know from other routers.
 pub const PORT: u16 = 8080;
 
@@ -24,6 +37,12 @@ pub const REALM: &str = "realm1";
 
 /// The path of the long-poll transport without any setting, the one people know from other routers.
 pub const LONGPOLL: &str = "/lp";
+
+/// A configuration file with every key, and comments.
+pub const EXAMPLE: &str = include_str!("example.toml");
+
+/// What the router calls itself in WELCOME.
+const AGENT: &str = concat!("fanwire-", env!("CARGO_PKG_VERSION"));
 
 /// The smallest value of `message_bytes_max`: what every RawSocket peer can announce.
 pub const MESSAGE_BYTES_MIN: usize = 512;
@@ -203,7 +222,7 @@ impl Config {
                     ..RealmSettings::open(name)
                 })
                 .collect(),
-            agent: concat!("fanwire-", env!("CARGO_PKG_VERSION")).to_owned(),
+            agent: AGENT.to_owned(),
             limits,
         };
         let entrances = listens.iter().map(|listen| Entrance {

@@ -1,0 +1,72 @@
+//! Configuration files for the subcommands: read with the files and variables they name, and every mistake told on
+//! standard error, one a line, as `file:line:column: key: what`.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::usage_error;
+use crate::config::{Loaded, Mistake, Surroundings, load};
+
+/// Octets of a file beyond which it is none that somebody has written.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// The files and variables of this process.
+pub struct System;
+
+impl Surroundings for System {
+    fn file(&self, path: &Path) -> io::Result<String> {
+        read(path)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
+
+/// The text of a file, if it is of a sensible length.
+pub fn read(path: &Path) -> io::Result<String> {
+    if fs::metadata(path)?.len() > FILE_BYTES_MAX {
+        return Err(io::Error::other("it is too large"));
+    }
+    fs::read_to_string(path)
+}
+
+/// Reads a configuration; tells what is wrong with it, and the exit code, if something is.
+pub fn loaded(path: &Path) -> Result<Loaded, ExitCode> {
+    let text =
+        read(path).map_err(|error| usage_error(format_args!("cannot read {}: {error}", path.display())))?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    load(&text, base, &System).map_err(|mistakes| {
+        tell(path, &mistakes);
+        usage_error(format_args!("{} in {}", count(mistakes.len(), "mistake"), path.display()))
+    })
+}
+
+/// Tells mistakes on standard error.
+pub fn tell(path: &Path, mistakes: &[Mistake]) {
+    let mut stderr = anstream::stderr().lock();
+    for mistake in mistakes {
+        // Nobody is left to tell if stderr is closed.
+        let _ = writeln!(stderr, "{}:{}", path.display(), Printable(mistake));
+    }
+}
+
+/// `1 mistake`, `2 mistakes`.
+pub fn count(count: usize, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+/// Text of a file on its way to a terminal: control characters are shown, not obeyed.
+struct Printable<'a>(&'a Mistake);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        text.chars().try_for_each(|c| {
+            if c.is_control() { write!(f, "{}", c.escape_default()) } else { write!(f, "{c}") }
+        })
+    }
+}

@@ -1,0 +1,73 @@
+//! `fanwire import-crossbar`: a configuration file out of a Crossbar.io node configuration.
+//!
+//! The file goes to standard output or to `--output`; what was dropped and what means something else here is told on
+//! standard error. Exit codes: 0; 1 with `--strict` if anything was dropped or means something else; 2 if there is
+//! nothing to import.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::configuration::{count, read};
+use super::{output, usage_error};
+use crate::config::crossbar::{Format, import};
+
+/// The exit code of `--strict`.
+const EXIT_NOT_ALL: u8 = 1;
+
+/// Make a configuration file from a Crossbar.io node configuration.
+///
+/// Every key that is dropped is told with the reason, and so is every permission that means something else here.
+#[derive(Args, Debug)]
+pub struct ImportCrossbar {
+    /// config.json, or config.yaml
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// End with exit code 1 if anything was dropped or must be looked at
+    #[arg(long)]
+    strict: bool,
+
+    /// Where to write the configuration file, which must not be there yet [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+impl ImportCrossbar {
+    /// Imports it.
+    pub fn run(self) -> ExitCode {
+        let name = self.file.display();
+        let text = match read(&self.file) {
+            Ok(text) => text,
+            Err(error) => return usage_error(format_args!("cannot read {name}: {error}")),
+        };
+        let extension = self.file.extension().and_then(|extension| extension.to_str());
+        let format = if matches!(extension, Some("yaml" | "yml")) { Format::Yaml } else { Format::Json };
+        let import = match import(&text, format) {
+            Ok(import) => import,
+            Err(error) => return usage_error(format_args!("{name}: {error}")),
+        };
+        if let Err(error) = self.write(&import.text) {
+            return usage_error(format_args!("cannot write: {error}"));
+        }
+        for warning in &import.warnings {
+            output::notice(&format!("look at  {warning}"));
+        }
+        for dropped in &import.dropped {
+            output::notice(&format!("dropped  {dropped}"));
+        }
+        let (dropped, warnings) = (import.dropped.len(), import.warnings.len());
+        output::notice(&format!("{} dropped, {warnings} to look at", count(dropped, "key")));
+        if self.strict && dropped + warnings > 0 { ExitCode::from(EXIT_NOT_ALL) } else { ExitCode::SUCCESS }
+    }
+
+    fn write(&self, text: &str) -> io::Result<()> {
+        match &self.output {
+            Some(path) => fs::File::create_new(path)?.write_all(text.as_bytes()),
+            None => io::stdout().lock().write_all(text.as_bytes()),
+        }
+    }
+}

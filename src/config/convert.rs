@@ -1,0 +1,216 @@
+//! From a configuration file that is good in itself to what a server is started with.
+//!
+//! What this version of the router does not do is refused aloud and never left out: a router that ignores a rule is
+//! open where its operator thinks it closed.
+
+use std::iter;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::file::{self, Certificate, File, Listener, Realm, Role, Tls};
+use super::reader::{Mistake, Surroundings};
+use super::{AGENT, check};
+use crate::auth::Method;
+use crate::limits::Limits;
+use crate::router::{self, ListenerSettings, RealmSettings, Settings};
+use crate::server::{self, Entrance, IdentityFiles, TlsSettings};
+use crate::transport;
+use crate::wamp::Serializer;
+
+/// What is refused: the path of the key, and why.
+type Refuse<'a> = dyn Fn(&str, &str) + 'a;
+
+/// What a file stands for.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub file: File,
+    /// What of it this version cannot do, if there is something.
+    pub refused: Vec<Mistake>,
+}
+
+/// Reads and checks a file, and says what of it cannot be served.
+pub fn load(text: &str, base: &Path, surroundings: &dyn Surroundings) -> Result<Loaded, Vec<Mistake>> {
+    file::with_reader(text, base, surroundings, |file, reader| {
+        let refused = std::cell::RefCell::new(Vec::new());
+        refuse(&file, &|path, text| refused.borrow_mut().push(reader.placed(path, text)));
+        let mut refused = refused.into_inner();
+        refused.sort();
+        Loaded { file, refused }
+    })
+}
+
+impl File {
+    /// What a server is started with; a sentence if the bounds have been changed so that they do not fit together. Of
+    /// what [`load`] has refused nothing arrives. Signals are left alone.
+    pub fn server(&self) -> Result<server::Config, String> {
+        if let Some(text) = check::outbound(&self.limits) {
+            return Err(format!("outbound_bytes_max: {text}"));
+        }
+        let settings = Settings {
+            listeners: self.listeners.iter().map(|listener| self.listener(listener)).collect(),
+            realms: self.realms.iter().map(realm).collect(),
+            agent: AGENT.to_owned(),
+            limits: self.limits.clone(),
+        };
+        let addresses = self.listeners.iter().filter_map(|listener| listener.address.clone()).collect();
+        let entrances = self.listeners.iter().map(entrance).collect();
+        Ok(server::Config { addresses, entrances, shards: self.shards, settings, signals: false })
+    }
+
+    fn listener(&self, listener: &Listener) -> ListenerSettings {
+        let path = listener.longpoll_path.as_deref().unwrap_or(&self.longpoll);
+        let mut serializers = [false; Serializer::COUNT];
+        for serializer in &listener.serializers {
+            serializers[serializer.index()] = true;
+        }
+        let Limits { message_bytes_max, .. } = self.limits;
+        ListenerSettings {
+            transport: Arc::new(transport::Settings {
+                message_bytes_max: listener.message_bytes_max.unwrap_or(message_bytes_max),
+                peer_message_bytes_min: listener
+                    .peer_message_bytes_min
+                    .unwrap_or(self.peer_message_bytes_min),
+                serializers,
+                rawsocket: listener.rawsocket,
+                websocket: listener.websocket,
+                longpoll: listener.longpoll.then(|| Arc::from(path)),
+            }),
+            request_ids: listener.request_ids.unwrap_or(self.request_ids),
+            forwarded_from: listener.forwarded_from.clone(),
+        }
+    }
+}
+
+fn entrance(listener: &Listener) -> Entrance {
+    Entrance {
+        tls: listener.tls.as_ref().map(tls),
+        proxy_protocol_from: listener.proxy_protocol_from.clone(),
+    }
+}
+
+fn tls(tls: &Tls) -> TlsSettings {
+    let files = |certificate: &Certificate, names: &[String]| IdentityFiles {
+        certificate: certificate.chain.clone().unwrap_or_default(),
+        key: certificate.key_file.clone().unwrap_or_default(),
+        names: names.to_vec(),
+    };
+    let others = tls.sni.iter().map(|(names, certificate)| files(certificate, names));
+    TlsSettings {
+        identities: iter::once(files(&tls.certificate, &[])).chain(others).collect(),
+        shared: tls.shared,
+        client: tls.client,
+        client_authorities: tls.client_authorities.clone(),
+        watch_ms: TlsSettings::WATCH_MS,
+    }
+}
+
+fn realm(realm: &Realm) -> RealmSettings {
+    let role = realm.anonymous.as_ref().and_then(|anonymous| realm.role(&anonymous.role));
+    let anonymous = role.map_or_else(router::Role::anonymous, |role| router::Role {
+        name: role.name.clone(),
+        trust_level: role.trust_level,
+        administers: role.administers,
+    });
+    RealmSettings {
+        name: realm.name.clone(),
+        uri_check: realm.uri_check,
+        disclosure: realm.disclosure,
+        anonymous: Arc::new(anonymous),
+        event_history: realm.event_history.clone(),
+        retained_count_max: realm.retained_count_max,
+        retained_bytes_max: realm.retained_bytes_max,
+        call_timeout_ms: realm.call_timeout_seconds * 1000,
+    }
+}
+
+/// Says everything that is not served.
+fn refuse(file: &File, refuse: &Refuse) {
+    if file.authentication != file::Authentication::default() {
+        refuse("authentication", NO_METHODS);
+    }
+    for (index, listener) in file.listeners.iter().enumerate() {
+        refuse_of_listener(file, listener, &|key, text| refuse(&format!("listener[{index}].{key}"), text));
+    }
+    for (index, realm) in file.realms.iter().enumerate() {
+        refuse_of_realm(realm, &|key, text| refuse(&format!("realm[{index}].{key}"), text));
+    }
+}
+
+const NO_METHODS: &str = "this version lets in everybody, and knows nobody; leave it out";
+
+fn refuse_of_listener(file: &File, listener: &Listener, refuse: &Refuse) {
+    let any_origin = |origins: &Vec<String>| origins.iter().any(|origin| origin == "*");
+    if listener.origins.as_ref().is_some_and(|origins| !any_origin(origins)) {
+        refuse("origins", "this version does not look at origins; write [\"*\"]");
+    }
+    if !listener.allow_null_origin {
+        refuse("allow_null_origin", "this version does not look at origins; write true");
+    }
+    if listener.methods.as_ref().is_some_and(|methods| *methods != [Method::Anonymous]) {
+        refuse("methods", "this version lets in everybody; write [\"anonymous\"]");
+    }
+    let all_realms = |open: &Vec<String>| file.realms.iter().all(|realm| open.contains(&realm.name));
+    if listener.realms.as_ref().is_some_and(|open| !all_realms(open)) {
+        refuse("realms", "this version opens every realm at every listener; leave it out");
+    }
+    if listener.longpoll && !listener.websocket {
+        refuse(
+            "transports",
+            "this version speaks long-poll only where it speaks WebSocket; write \"websocket\" too",
+        );
+    }
+    let others = [
+        ("network", !listener.networks.is_empty(), NO_METHODS),
+        ("cookie", listener.cookie.is_some(), NO_METHODS),
+    ];
+    for (key, _, text) in others.into_iter().filter(|(_, said, _)| *said) {
+        refuse(key, text);
+    }
+}
+
+fn refuse_of_realm(realm: &Realm, refuse: &Refuse) {
+    if realm.template {
+        refuse("template", "this version makes no realms when somebody joins; write each realm");
+    }
+    let methods = [
+        ("ticket", realm.ticket.is_some()),
+        ("wampcra", realm.wampcra.is_some()),
+        ("scram", realm.scram.is_some()),
+        ("cryptosign", realm.cryptosign.is_some()),
+        ("tls", realm.tls.is_some()),
+        ("cookie", realm.cookie.is_some()),
+        ("jwt", realm.jwt.is_some()),
+    ];
+    for (key, _) in methods.into_iter().filter(|(_, said)| *said) {
+        refuse(key, NO_METHODS);
+    }
+    for index in 0..realm.principals.len() {
+        refuse(&format!("principal[{index}]"), NO_METHODS);
+    }
+    let Some(anonymous) = &realm.anonymous else {
+        refuse("name", "this version lets in everybody; write [realm.anonymous]");
+        return;
+    };
+    if anonymous.authid.is_some() || anonymous.dynamic.is_some() {
+        refuse("anonymous", "this version knows only the role of those it lets in; leave out the rest");
+    }
+    for (index, role) in realm.roles.iter().enumerate().filter(|(_, role)| role.name == anonymous.role) {
+        refuse_of_role(role, &|key, text| refuse(&format!("role[{index}].{key}"), text));
+    }
+}
+
+/// What a role may not do would be allowed, and what it is told besides would not be told.
+fn refuse_of_role(role: &Role, refuse: &Refuse) {
+    if role.authorizer.is_some() {
+        refuse("authorizer", "this version asks nobody; write a rule that allows everything");
+        return;
+    }
+    let everything =
+        |rule: &file::Rule| rule.allows_everything() && !rule.disclose_caller && !rule.disclose_publisher;
+    if role.rules.len() != 1 || !role.rules.iter().all(everything) {
+        let text = "this version allows everything to everybody; write one rule with uri = \"\", \
+                    match = \"prefix\" and allow = [\"call\", \"register\", \"publish\", \"subscribe\"]";
+        refuse(if role.rules.is_empty() { "name" } else { "rule" }, text);
+    }
+}

@@ -1,0 +1,207 @@
+//! Turns a Crossbar.io node configuration (version 2) into a configuration [`file`](super::file) of ours, and says what
+//! is lost on the way: every key that is dropped with the reason, and every permission that means something else here.
+//!
+//! One process takes the place of all router workers. Authentication moves from transports, where Crossbar.io has it,
+//! to realms; a listener keeps which methods are open. Values `$NAME` of secrets become keys with `_env`.
+//!
+//! What comes out is read back, so that it is a file without mistakes or the mistakes are told.
+
+mod auth;
+mod object;
+mod permission;
+mod realm;
+mod transport;
+mod write;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use serde_json::Value;
+
+use self::object::Object;
+use self::realm::RealmText;
+use self::transport::ListenerText;
+use self::write::Section;
+use super::reader::Surroundings;
+
+/// What came out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Import {
+    /// The configuration file.
+    pub text: String,
+    /// Keys that are not in it.
+    pub dropped: Vec<Note>,
+    /// What means something else here, or must be looked at.
+    pub warnings: Vec<Note>,
+}
+
+/// Something to say about a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Note {
+    /// Where, as `workers[0].realms[0].name`.
+    pub path: String,
+    /// What.
+    pub text: String,
+}
+
+/// How a node configuration is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// `config.json`.
+    Json,
+    /// `config.yaml`.
+    Yaml,
+}
+
+/// What is told while a configuration is read.
+#[derive(Default)]
+struct Report {
+    dropped: RefCell<Vec<Note>>,
+    warnings: RefCell<Vec<Note>>,
+}
+
+impl Report {
+    fn drop(&self, path: &str, reason: &str) {
+        self.dropped.borrow_mut().push(Note { path: path.to_owned(), text: reason.to_owned() });
+    }
+
+    fn warn(&self, path: &str, text: impl Into<String>) {
+        let note = Note { path: path.to_owned(), text: text.into() };
+        let mut warnings = self.warnings.borrow_mut();
+        if !warnings.contains(&note) {
+            warnings.push(note);
+        }
+    }
+}
+
+/// All that is collected from the workers.
+#[derive(Default)]
+struct Node {
+    /// What stands at the top: the largest of what transports say.
+    ping_seconds: Option<u64>,
+    handshake_seconds: Option<u64>,
+    listeners: Vec<ListenerText>,
+    realms: Vec<RealmText>,
+}
+
+/// Reads a node configuration; a sentence if it is none.
+pub fn import(text: &str, format: Format) -> Result<Import, String> {
+    let value: Value = match format {
+        Format::Json => serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?,
+        Format::Yaml => serde_saphyr::from_str(text).map_err(|error| format!("it is not YAML: {error}"))?,
+    };
+    let report = Report::default();
+    let root = Object::root(&value, &report)
+        .ok_or("it is not a Crossbar.io node configuration; that is an object with the key `workers`")?;
+    let node = read_node(root, &report)?;
+    let text = node.write();
+    if let Err(mistakes) = super::file::read(&text, Path::new(""), &Anything) {
+        for mistake in mistakes {
+            let line = text.lines().nth(mistake.line.saturating_sub(1)).unwrap_or_default();
+            report.warn(&format!("line {} of the result, `{}`", mistake.line, line.trim()), mistake.text);
+        }
+    }
+    Ok(Import { text, dropped: report.dropped.take(), warnings: report.warnings.take() })
+}
+
+/// Surroundings in which every file and variable is there: they are looked at where the result is used.
+struct Anything;
+
+impl Surroundings for Anything {
+    fn file(&self, _: &Path) -> io::Result<String> {
+        Ok("?".to_owned())
+    }
+
+    fn variable(&self, _: &str) -> Option<String> {
+        Some("?".to_owned())
+    }
+}
+
+fn read_node(mut root: Object, report: &Report) -> Result<Node, String> {
+    if !root.has("workers") {
+        return Err(
+            "it is not a Crossbar.io node configuration; that is an object with the key `workers`".to_owned()
+        );
+    }
+    if root.number("version").is_some_and(|version| version != 2) {
+        report.warn("version", "only version 2 is known; `crossbar upgrade` makes one");
+    }
+    root.drop(&[("$schema", "it is for editors"), ("controller", "there is one process, and no controller")]);
+    let mut node = Node::default();
+    let workers = root.objects("workers");
+    let mut transports = Vec::new();
+    for mut worker in workers {
+        match worker.text("type").as_deref() {
+            Some("router") => {
+                for realm in worker.objects("realms") {
+                    realm::read(realm, &mut node, report);
+                }
+                transports.extend(worker.objects("transports"));
+                worker.drop(&ROUTER_KEYS);
+            }
+            Some("proxy") => {
+                transports.extend(worker.objects("transports"));
+                worker.drop(&PROXY_KEYS);
+            }
+            Some("container" | "guest") => {
+                worker.drop_all("start it yourself as a client, for example as a unit of systemd");
+            }
+            _ => worker.drop_all("there is nothing like it here"),
+        }
+    }
+    // Realms come first: what a transport says of authentication goes to them.
+    for transport in transports {
+        transport::read(transport, &mut node, report);
+    }
+    Ok(node)
+}
+
+const WORKER_OPTIONS: &str = "it is for the process of a worker, and there is one process";
+
+const ROUTER_KEYS: [(&str, &str); 5] = [
+    ("id", "nothing refers to it"),
+    ("options", WORKER_OPTIONS),
+    ("manhole", "there is none"),
+    ("components", "start them yourself as clients"),
+    ("connections", "nothing here keeps connections to databases"),
+];
+
+const PROXY_KEYS: [(&str, &str); 5] = [
+    ("id", "nothing refers to it"),
+    ("options", WORKER_OPTIONS),
+    ("manhole", "there is none"),
+    ("routes", "listeners and realms are in one process, and need no routes"),
+    ("connections", "listeners and realms are in one process, and need no connections"),
+];
+
+impl Node {
+    fn realm(&mut self, name: &str) -> &mut RealmText {
+        let place = self.realms.iter().position(|realm| realm.name == name).unwrap_or_else(|| {
+            self.realms.push(RealmText::new(name));
+            self.realms.len() - 1
+        });
+        &mut self.realms[place]
+    }
+
+    fn write(self) -> String {
+        let mut top = Section::new("");
+        top.comment("Imported from a Crossbar.io node configuration; `fanwire check` shows what it says.");
+        top.optional("ping_seconds", self.ping_seconds);
+        top.optional("handshake_seconds", self.handshake_seconds);
+        let listeners = self.listeners.into_iter().map(ListenerText::section);
+        let sections = listeners.chain(self.realms.into_iter().map(RealmText::section));
+        top.sections.extend(sections);
+        top.text()
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

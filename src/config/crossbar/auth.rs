@@ -1,0 +1,270 @@
+//! Authentication of a transport: which methods are open there, and whom it adds to realms.
+//!
+//! A principal without a realm may join every realm that has its role, and is added to each.
+
+use serde_json::{Map, Value, json};
+
+use super::object::Object;
+use super::realm::PrincipalText;
+use super::transport::{ListenerText, secret};
+use super::{Node, Report};
+use crate::auth::Method;
+
+/// Reads the `auth` of a transport; without one everybody is `anonymous`.
+pub fn read(auth: Option<Object>, listener: &mut ListenerText, node: &mut Node, report: &Report) {
+    let Some(mut auth) = auth else {
+        open(listener, Method::Anonymous);
+        add_anonymous("", None, json!({ "role": "anonymous" }), node, report);
+        return;
+    };
+    if let Some(method) = auth.object("anonymous") {
+        read_anonymous(method, listener, node, report);
+    }
+    let methods = [
+        ("ticket", Method::Ticket, "ticket", "principals"),
+        ("wampcra", Method::WampCra, "wampcra", "users"),
+        ("cryptosign", Method::Cryptosign, "cryptosign", "principals"),
+        ("scram", Method::Scram, "scram", "principals"),
+        ("wamp-scram", Method::Scram, "scram", "principals"),
+        ("tls", Method::Tls, "tls", "principals"),
+    ];
+    for (name, method, table, principals) in methods {
+        if let Some(object) = auth.object(name) {
+            read_method(object, method, table, principals, listener, node, report);
+        }
+    }
+    if auth.object("cookie").is_some() {
+        open(listener, Method::Cookie);
+        for realm in &mut node.realms {
+            settings(realm, "cookie");
+        }
+    }
+    auth.drop(&[
+        ("anonymous-proxy", "listeners and realms are in one process"),
+        ("cryptosign-proxy", "listeners and realms are in one process"),
+    ]);
+}
+
+fn open(listener: &mut ListenerText, method: Method) {
+    let name = method.name();
+    if !listener.methods.contains(&name) {
+        listener.methods.push(name);
+    }
+}
+
+/// The settings of a method in a realm.
+fn settings<'r>(realm: &'r mut super::RealmText, table: &'static str) -> &'r mut Map<String, Value> {
+    let place = realm.methods.iter().position(|(known, _)| *known == table).unwrap_or_else(|| {
+        realm.methods.push((table, Map::new()));
+        realm.methods.len() - 1
+    });
+    &mut realm.methods[place].1
+}
+
+fn read_anonymous(mut object: Object, listener: &mut ListenerText, node: &mut Node, report: &Report) {
+    let realm = object.text("realm");
+    let kind = object.text("type");
+    let anonymous = match kind.as_deref() {
+        Some("dynamic") => read_dynamic(&mut object, report).map(|dynamic| json!({ "dynamic": dynamic })),
+        Some("function") => None,
+        _ => {
+            let role = object.text("role").unwrap_or_else(|| "anonymous".to_owned());
+            Some(json!({ "role": role, "authid": object.text("authid") }))
+        }
+    };
+    let Some(anonymous) = anonymous else {
+        object.drop_all(NO_FUNCTIONS);
+        return;
+    };
+    open(listener, Method::Anonymous);
+    add_anonymous(&object.path, realm.as_deref(), anonymous, node, report);
+}
+
+const NO_FUNCTIONS: &str =
+    "functions cannot be imported; register it as a procedure, and name that with dynamic";
+
+/// Lets in those who say nothing, to one realm or to all that have the role.
+fn add_anonymous(path: &str, realm: Option<&str>, anonymous: Value, node: &mut Node, report: &Report) {
+    let Value::Object(anonymous) = anonymous else { return };
+    let role = anonymous.get("role").and_then(Value::as_str);
+    let open = |known: &&mut super::RealmText| {
+        realm.is_none_or(|realm| known.name == realm) && role.is_none_or(|role| known.has_role(role))
+    };
+    let mut count = 0;
+    for known in node.realms.iter_mut().filter(open) {
+        count += 1;
+        match &known.anonymous {
+            Some(other) if *other != anonymous => {
+                let text =
+                    format!("realm {} lets in others as something else already; that remains", known.name);
+                report.warn(path, text);
+            }
+            Some(_) => {}
+            None => known.anonymous = Some(anonymous.clone()),
+        }
+    }
+    if count == 0 && !path.is_empty() {
+        report.warn(path, "no realm has the role, so nobody can join so");
+    }
+}
+
+fn read_dynamic(object: &mut Object, report: &Report) -> Option<Value> {
+    let Some(procedure) = object.text("authenticator") else {
+        report.drop(&object.path, "it has no authenticator");
+        return None;
+    };
+    let realm = object.text("authenticator-realm");
+    object.drop(&[(
+        "authenticator-role",
+        "the router itself calls the procedure, and nothing is refused to it",
+    )]);
+    Some(json!({ "procedure": procedure, "realm": realm }))
+}
+
+fn read_method(
+    mut object: Object,
+    method: Method,
+    table: &'static str,
+    principals: &str,
+    listener: &mut ListenerText,
+    node: &mut Node,
+    report: &Report,
+) {
+    let kind = object.text("type");
+    if kind.as_deref() == Some("function") {
+        object.drop_all(NO_FUNCTIONS);
+        return;
+    }
+    open(listener, method);
+    let default_role = object.text("default-role");
+    if kind.as_deref() == Some("dynamic")
+        && let Some(dynamic) = read_dynamic(&mut object, report)
+    {
+        for realm in &mut node.realms {
+            let settings = settings(realm, table);
+            settings.insert("dynamic".to_owned(), dynamic.clone());
+            if let Some(role) = default_role.as_ref().filter(|role| realm.has_role(role)) {
+                settings_role(realm, table, role);
+            }
+        }
+    }
+    object.drop(&[("trustroots", "keys are listed one by one; certificates of keys are not known")]);
+    for (authid, mut principal) in object.entries(principals) {
+        let role = principal.text("role").or_else(|| default_role.clone());
+        let realm = principal.text("realm");
+        let proof = match method {
+            Method::Ticket => read_ticket(&mut principal),
+            Method::WampCra => read_wampcra(&mut principal),
+            Method::Cryptosign => read_cryptosign(&mut principal),
+            Method::Scram => read_scram(&mut principal),
+            Method::Tls => read_certificate(&mut principal),
+            Method::Anonymous | Method::Cookie => Map::new(),
+        };
+        add_principal(&principal.path, realm.as_deref(), &authid, role, proof, node, report);
+    }
+}
+
+fn settings_role(realm: &mut super::RealmText, table: &'static str, role: &str) {
+    settings(realm, table).insert("default_role".to_owned(), json!(role));
+}
+
+/// Adds what proves somebody to the realms concerned.
+fn add_principal(
+    path: &str,
+    realm: Option<&str>,
+    authid: &str,
+    role: Option<String>,
+    proof: Map<String, Value>,
+    node: &mut Node,
+    report: &Report,
+) {
+    let concerned = |known: &&mut super::RealmText| {
+        realm.is_none_or(|realm| known.name == realm) && role.as_ref().is_none_or(|role| known.has_role(role))
+    };
+    let mut count = 0;
+    for known in node.realms.iter_mut().filter(concerned) {
+        count += 1;
+        let Some(there) = known.principals.iter_mut().find(|principal| principal.authid == authid) else {
+            let role = role.clone();
+            known.principals.push(PrincipalText { authid: authid.to_owned(), role, proofs: proof.clone() });
+            continue;
+        };
+        if there.role != role {
+            let text = format!("{authid} has another role in realm {} already; that remains", known.name);
+            report.warn(path, text);
+        }
+        for (key, value) in &proof {
+            if there.proofs.get(key).is_some_and(|other| other != value) {
+                let text =
+                    format!("{authid} proves itself otherwise in realm {} already; that remains", known.name);
+                report.warn(path, text);
+            } else {
+                there.proofs.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    match (count, realm) {
+        (0, _) => report.drop(path, "no realm has its role"),
+        (2.., None) => report.warn(path, "it names no realm, so it may join every realm that has its role"),
+        _ => {}
+    }
+}
+
+fn read_ticket(principal: &mut Object) -> Map<String, Value> {
+    let mut proof = Map::new();
+    if let Some(ticket) = principal.text("ticket") {
+        secret(&mut proof, "ticket", &ticket);
+    }
+    proof
+}
+
+fn read_wampcra(user: &mut Object) -> Map<String, Value> {
+    let mut settings = Map::new();
+    if let Some(text) = user.text("secret") {
+        secret(&mut settings, "secret", &text);
+    }
+    if let Some(salt) = user.text("salt") {
+        settings.insert("salt".to_owned(), json!(salt));
+    }
+    for key in ["iterations", "keylen"] {
+        if let Some(number) = user.number(key) {
+            settings.insert(key.to_owned(), json!(number));
+        }
+    }
+    Map::from_iter([("wampcra".to_owned(), Value::Object(settings))])
+}
+
+fn read_cryptosign(principal: &mut Object) -> Map<String, Value> {
+    let keys = principal.texts("authorized_keys").unwrap_or_default();
+    Map::from_iter([("cryptosign".to_owned(), json!({ "keys": keys }))])
+}
+
+fn read_scram(principal: &mut Object) -> Map<String, Value> {
+    let kdf = principal.text("kdf").map(|kdf| kdf.replace("argon2id-13", "argon2id13"));
+    let mut settings = Map::from_iter([
+        ("kdf".to_owned(), json!(kdf)),
+        ("salt".to_owned(), json!(principal.text("salt").map(|salt| octets(&salt)))),
+        ("iterations".to_owned(), json!(principal.number("iterations"))),
+        ("memory".to_owned(), json!(principal.number("memory"))),
+    ]);
+    for (theirs, ours) in [("stored-key", "stored_key"), ("server-key", "server_key")] {
+        if let Some(key) = principal.text(theirs) {
+            secret(&mut settings, ours, &octets(&key));
+        }
+    }
+    Map::from_iter([("scram".to_owned(), Value::Object(settings))])
+}
+
+/// Base64 of what is written as hex; anything else as it is.
+fn octets(text: &str) -> String {
+    match crate::config::file::unhex(text).filter(|octets| !octets.is_empty()) {
+        Some(octets) => base64_simd::STANDARD.encode_to_string(octets),
+        None => text.to_owned(),
+    }
+}
+
+fn read_certificate(principal: &mut Object) -> Map<String, Value> {
+    let digest = principal.text("certificate-sha1").map(|digest| format!("sha1:{}", digest.replace(':', "")));
+    let fingerprints: Vec<_> = digest.into_iter().collect();
+    Map::from_iter([("tls".to_owned(), json!({ "fingerprints": fingerprints }))])
+}

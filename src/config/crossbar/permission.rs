@@ -1,0 +1,165 @@
+//! Permissions, and where they mean something else here.
+//!
+//! Crossbar.io keeps permissions by the text of their URI and takes the longest that a URI begins with, whatever its
+//! policy; we take the exact one, then the longest prefix, then the wildcard. Where the two differ for a
+//! configuration, that is told with the URIs concerned.
+
+use serde_json::{Map, Value};
+
+use super::Report;
+use super::object::Object;
+use super::write::Section;
+use crate::config::file::stars;
+use crate::wamp::MatchPolicy;
+
+const ACTIONS: [&str; 4] = ["call", "register", "publish", "subscribe"];
+
+/// A permission.
+pub struct Permission {
+    pub path: String,
+    pub uri: String,
+    pub policy: MatchPolicy,
+    allow: Vec<&'static str>,
+    disclose: Map<String, Value>,
+}
+
+impl Permission {
+    pub fn section(&self) -> Section {
+        let mut section = Section::new("[[realm.role.rule]]");
+        section.set("uri", self.uri.as_str());
+        section.set("match", self.policy.name());
+        section.set("allow", self.allow.clone());
+        section.optional("disclose", (!self.disclose.is_empty()).then(|| self.disclose.clone()));
+        section
+    }
+
+    fn allows_the_same(&self, other: &Permission) -> bool {
+        self.allow == other.allow
+    }
+}
+
+/// Reads a permission.
+pub fn read(mut object: Object, report: &Report) -> Option<Permission> {
+    let Some(uri) = object.text("uri") else {
+        object.drop_all("it has no uri");
+        return None;
+    };
+    let said = object.text("match");
+    let (uri, policy) = match said.as_deref().map(MatchPolicy::from_name) {
+        Some(Some(policy)) => (uri, policy),
+        Some(None) => {
+            object.drop_all("there are exact, prefix and wildcard only");
+            return None;
+        }
+        None => stars(&uri),
+    };
+    let mut allow = Vec::new();
+    if let Some(mut allowed) = object.object("allow") {
+        allow = ACTIONS.into_iter().filter(|action| allowed.flag(action) == Some(true)).collect();
+    }
+    for action in ACTIONS {
+        // The form of old files, which has the actions beside the URI.
+        if object.flag(action) == Some(true) && !allow.contains(&action) {
+            allow.push(action);
+        }
+    }
+    let mut disclose = Map::new();
+    if let Some(mut disclosed) = object.object("disclose") {
+        for receiver in ["caller", "publisher"] {
+            if disclosed.flag(receiver) == Some(true) {
+                disclose.insert(receiver.to_owned(), Value::Bool(true));
+            }
+        }
+    }
+    object.drop(&[
+        ("cache", "verdicts of rules are always cached"),
+        ("validate", "payloads are not validated"),
+    ]);
+    if uri.is_empty() && policy == MatchPolicy::Exact {
+        report.warn(&object.path, "an exact rule for no URI allows nothing");
+        object.drop_all("no URI is empty");
+        return None;
+    }
+    Some(Permission { path: object.path.clone(), uri, policy, allow, disclose })
+}
+
+/// Tells where the permissions of a role mean something else here.
+pub fn warn_of_quirks(permissions: &[Permission], report: &Report) {
+    for permission in permissions {
+        match permission.policy {
+            MatchPolicy::Exact => warn_of_hidden_prefix(permission, permissions, report),
+            MatchPolicy::Prefix => {}
+            MatchPolicy::Wildcard => warn_of_wildcard(permission, permissions, report),
+        }
+    }
+}
+
+/// An exact permission hides a shorter prefix from longer URIs: they are refused.
+fn warn_of_hidden_prefix(exact: &Permission, all: &[Permission], report: &Report) {
+    let shorter =
+        |other: &&Permission| other.policy == MatchPolicy::Prefix && exact.uri.starts_with(&other.uri);
+    let hidden = all.iter().filter(shorter).max_by_key(|prefix| prefix.uri.len());
+    if let Some(prefix) =
+        hidden.filter(|prefix| !prefix.allow.is_empty() && prefix.uri.len() < exact.uri.len())
+    {
+        let text = format!(
+            "Crossbar.io refuses other URIs that begin with `{}`, such as `{0}x`; here the prefix `{}` decides and \
+             allows {}",
+            exact.uri,
+            prefix.uri,
+            prefix.allow.join(", ")
+        );
+        report.warn(&exact.path, text);
+    }
+}
+
+fn warn_of_wildcard(wildcard: &Permission, all: &[Permission], report: &Report) {
+    let uri = &wildcard.uri;
+    let beginning = uri.split("..").next().unwrap_or_default();
+    if !uri.contains("..") || uri.starts_with('.') || uri.ends_with('.') {
+        let text = format!(
+            "Crossbar.io does not see an empty component at the beginning or the end of `{uri}`; here URIs that \
+             match it are allowed {}",
+            allowed(wildcard)
+        );
+        report.warn(&wildcard.path, text);
+    }
+    let wildcards = all.iter().filter(|other| other.policy == MatchPolicy::Wildcard && other.uri != *uri);
+    for other in wildcards.filter(|other| other.uri.split("..").next() == Some(beginning)) {
+        let text = format!(
+            "Crossbar.io keeps one wildcard that begins with `{beginning}`, the last; here `{uri}` and `{}` both count",
+            other.uri
+        );
+        report.warn(&wildcard.path, text);
+    }
+    let prefixes = all.iter().filter(|other| other.policy == MatchPolicy::Prefix);
+    for prefix in prefixes.filter(|prefix| may_meet(uri, &prefix.uri) && !prefix.allows_the_same(wildcard)) {
+        let text = format!(
+            "for URIs that match `{uri}` and begin with `{}` the wildcard decides in Crossbar.io and allows {}; \
+             here the prefix does and allows {}",
+            prefix.uri,
+            allowed(wildcard),
+            allowed(prefix)
+        );
+        report.warn(&wildcard.path, text);
+    }
+}
+
+fn allowed(permission: &Permission) -> String {
+    if permission.allow.is_empty() { "nothing".to_owned() } else { permission.allow.join(", ") }
+}
+
+/// True if a URI can match the wildcard and begin with the prefix.
+fn may_meet(wildcard: &str, prefix: &str) -> bool {
+    let mut components = wildcard.split('.');
+    let mut parts = prefix.split('.').peekable();
+    while let Some(part) = parts.next() {
+        let Some(component) = components.next() else { return part.is_empty() && parts.peek().is_none() };
+        let last = parts.peek().is_none();
+        let meets = component.is_empty() || component == part || (last && component.starts_with(part));
+        if !meets {
+            return false;
+        }
+    }
+    true
+}

@@ -1,0 +1,139 @@
+//! The shapes that node configurations have, and what becomes of each key.
+
+use super::*;
+use crate::config::file::{self, File};
+use crate::server::ClientCertificates;
+use crate::config::load;
+
+const DEFAULT: &str = include_str!("shapes/default.json");
+const FULL: &str = include_str!("shapes/full.yaml");
+
+fn file(import: &Import) -> File {
+    let read = file::read(&import.text, Path::new(""), &Anything);
+    read.unwrap_or_else(|mistakes| panic!("{mistakes:#?}\n{}", import.text))
+}
+
+fn has(notes: &[Note], path: &str, text: &str) -> bool {
+    notes.iter().any(|note| note.path == path && note.text.contains(text))
+}
+
+#[test]
+fn the_default_configuration_is_served_as_it_is() {
+    let import = import(DEFAULT, Format::Json).unwrap();
+    let loaded = load(&import.text, Path::new(""), &Anything).unwrap();
+    assert_eq!(loaded.refused, [], "{}", import.text);
+    let addresses: Vec<_> =
+        loaded.file.listeners.iter().map(|listener| listener.address.as_ref().unwrap().to_string()).collect();
+    assert_eq!(addresses, ["tcp://0.0.0.0:8081", "tcp://0.0.0.0:8080"]);
+    assert_eq!(loaded.file.listeners[0].transports(), ["rawsocket"]);
+    assert_eq!(loaded.file.listeners[1].transports(), ["websocket"]);
+    assert_eq!(loaded.file.listeners[1].message_bytes_max, Some(1 << 20));
+    assert_eq!(loaded.file.limits.silence_ms_max, 10_000);
+    assert_eq!(loaded.file.limits.handshake_ms_max, 3_000);
+    assert_eq!(loaded.file.realms[0].anonymous.as_ref().unwrap().role, "anonymous");
+    assert!(loaded.file.realms[0].roles[0].rules[0].allows_everything());
+    let at = "workers[0].transports[1].paths";
+    assert!(has(&import.dropped, "$schema", "editors"));
+    assert!(has(&import.dropped, &format!("{at}./"), "web server"));
+    assert!(has(&import.dropped, &format!("{at}.info"), "page at /"));
+    assert!(has(&import.dropped, &format!("{at}.ws.options.compression"), "not compressed"));
+    assert!(!import.dropped.iter().any(|note| note.text.contains("no such key")), "{:#?}", import.dropped);
+}
+
+#[test]
+fn everything_that_maps_is_kept() {
+    let import = import(FULL, Format::Yaml).unwrap();
+    let file = file(&import);
+    let [universal, web, proxy] = &file.listeners[..] else { panic!("{}", import.text) };
+    assert_eq!(universal.address.as_ref().unwrap().to_string(), "tcp://[::1]:9000");
+    assert_eq!(universal.transports(), ["websocket", "rawsocket"]);
+    assert_eq!(universal.origins.as_ref().unwrap()[..], ["*://example.com", "https://*.example.com:*"]);
+    assert_eq!(universal.tls.as_ref().unwrap().client, ClientCertificates::Required);
+    assert_eq!(universal.cookie.as_ref().unwrap().name, "cbtid");
+    assert_eq!(universal.methods.as_ref().unwrap().len(), 7);
+    assert_eq!(web.transports(), ["websocket", "longpoll"]);
+    assert_eq!(web.longpoll_path.as_deref(), Some("/lp"));
+    assert_eq!(proxy.address.as_ref().unwrap().to_string(), "unix:proxy.sock");
+    let realm = &file.realms[0];
+    assert_eq!(realm.event_history.iter().map(|rule| rule.events_max).collect::<Vec<_>>(), [100, 7]);
+    assert_eq!(
+        realm.role("backend").unwrap().authorizer.as_ref().unwrap().procedure,
+        "com.example.authorize"
+    );
+    assert_eq!(realm.role("user").unwrap().rules.len(), 6);
+    assert_eq!(realm.ticket.as_ref().unwrap().default_role.as_deref(), Some("user"));
+    assert_eq!(realm.ticket.as_ref().unwrap().dynamic.as_ref().unwrap().realm.as_deref(), Some("main"));
+    assert!(realm.cookie.is_some() && realm.anonymous.is_some());
+    let names: Vec<_> = realm.principals.iter().map(|principal| &*principal.authid).collect();
+    assert_eq!(names, ["service", "joe", "kim", "box"]);
+    let joe = &realm.principals[1];
+    assert_eq!(joe.wampcra.as_ref().unwrap().salt.as_deref(), Some("salt"));
+    assert!(import.text.contains("ticket_env = \"JOE\"") && import.text.contains("server_key_env = \"KIM\""));
+    assert_eq!(realm.principals[2].scram.as_ref().unwrap().salt, "AP8A/w==");
+    assert_eq!(realm.principals[0].cryptosign_keys.len(), 1);
+}
+
+#[test]
+fn everything_that_does_not_is_told() {
+    let import = import(FULL, Format::Yaml).unwrap();
+    let at = "workers[0].transports[0]";
+    for (path, text) in [
+        ("controller", "no controller"),
+        ("workers[0].components", "as clients"),
+        ("workers[0].options", "one process"),
+        ("workers[0].realms[0].store.call-queue", "concurrency"),
+        ("workers[0].realms[0].inventory", "not validated"),
+        ("workers[0].realms[0].roles[2].permissions[0].unheard", "no such key"),
+        (&format!("{at}.mqtt"), "MQTT"),
+        (&format!("{at}.endpoint.tls.ciphers"), "modern"),
+        (&format!("{at}.rawsocket.serializers"), "flatbuffers"),
+        (&format!("{at}.websocket.ws.auth.ticket.principals.lost"), "no realm has its role"),
+        ("workers[0].transports[1].paths.deep.paths.ws.auth.wampcra", "functions"),
+        ("workers[0].transports[1].paths.pub", "HTTP bridge"),
+        ("workers[0].transports[2]", "MQTT"),
+        ("workers[1]", "systemd"),
+        ("workers[2]", "systemd"),
+        ("workers[3].routes", "routes"),
+    ] {
+        assert!(has(&import.dropped, path, text), "{path}: {:#?}", import.dropped);
+    }
+    assert!(has(&import.warnings, "workers[0].transports[1].endpoint.port", "variable PORT"));
+    assert!(has(&import.warnings, &format!("{at}.websocket.ws.options.max_message_size"), "16777216"));
+}
+
+#[test]
+fn permissions_that_mean_something_else_here_are_flagged_with_their_uris() {
+    let import = import(FULL, Format::Yaml).unwrap();
+    let at = |index| format!("workers[0].realms[0].roles[0].permissions[{index}]");
+    assert!(has(&import.warnings, &at(1), "refuses other URIs that begin with `com.example.secret`"));
+    assert!(has(&import.warnings, &at(2), "`com..get` and `com..set` both count"));
+    assert!(has(&import.warnings, &at(2), "begin with `com.example.` the wildcard decides"));
+    assert!(
+        !import.warnings.iter().any(|note| note.path == at(0) || note.path == at(4)),
+        "{:#?}",
+        import.warnings
+    );
+}
+
+#[test]
+fn what_is_no_node_configuration_is_refused() {
+    for text in ["", "{", "[]", "{}", "{\"version\": 2}"] {
+        assert!(import(text, Format::Json).is_err(), "{text}");
+    }
+    assert!(import("workers: [", Format::Yaml).is_err());
+    let empty =
+        import("{\"workers\": [5, {}, {\"type\": \"router\", \"realms\": 1}]}", Format::Json).unwrap();
+    assert_eq!(empty.dropped.len(), 3, "{:#?}", empty.dropped);
+}
+
+#[test]
+fn a_secret_is_quoted_so_that_it_is_the_same() {
+    let secret = "a\"b\\c\u{7f}\n\u{1}é";
+    let node = serde_json::json!({"workers": [{"type": "router",
+        "realms": [{"name": "r", "roles": [{"name": "u"}]}],
+        "transports": [{"type": "rawsocket", "endpoint": {"type": "tcp", "port": 1}, "auth": {"ticket": {
+            "type": "static", "principals": {"x\ny": {"ticket": secret, "role": "u"}}}}}]}]});
+    let import = import(&node.to_string(), Format::Json).unwrap();
+    let principal = &file(&import).realms[0].principals[0];
+    assert_eq!((&*principal.authid, principal.ticket.as_ref().unwrap().text()), ("x\ny", Some(secret)));
+}

@@ -1,0 +1,297 @@
+//! Files as they are written: the example, and every kind of mistake.
+
+use std::path::Path;
+
+use super::super::reader::asked;
+use super::*;
+use crate::config::{EXAMPLE, load};
+
+/// Surroundings in which each file holds 64 zeros, and there is one variable.
+struct Zeros;
+
+impl Surroundings for Zeros {
+    fn file(&self, path: &Path) -> io::Result<String> {
+        let known = path.starts_with("/etc") && !path.ends_with("missing");
+        known.then(|| format!("{}\n", "0".repeat(64))).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        (name != "MISSING").then(|| "swordfish".to_owned())
+    }
+}
+
+fn read_file(text: &str) -> Result<File, Vec<Mistake>> {
+    read(text, Path::new("/etc"), &Zeros)
+}
+
+fn good(text: &str) -> File {
+    read_file(text).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
+}
+
+/// Every mistake, as it is told.
+fn told(text: &str) -> Vec<String> {
+    read_file(text).expect_err("there are mistakes").iter().map(ToString::to_string).collect()
+}
+
+/// The lines of the example behind a `#` without a space, without it.
+fn uncommented() -> String {
+    let line = |line: &'static str| {
+        let key = line.strip_prefix('#').filter(|key| key.starts_with(|c: char| c.is_ascii_lowercase()));
+        key.unwrap_or(line)
+    };
+    EXAMPLE.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_example_is_good_and_its_defaults_are_the_real_ones() {
+    let (said, unsaid) = (good(&uncommented()), good(EXAMPLE));
+    assert_eq!(format!("{said:#?}"), format!("{unsaid:#?}"));
+    assert_ne!(uncommented(), EXAMPLE.trim_end());
+}
+
+#[test]
+fn the_example_has_every_key() {
+    asked::take();
+    good(&uncommented());
+    let asked = asked::take();
+    assert!(asked.len() > 150, "{}", asked.len());
+    let mut present = std::collections::BTreeSet::new();
+    let text = uncommented();
+    collect("", toml::de::DeTable::parse(&text).unwrap().get_ref(), &mut present);
+    // Of the three ways to write a secret one is enough.
+    let plain = |key: &str| {
+        let plain = key.strip_suffix("_file").or(key.strip_suffix("_env")).unwrap_or(key);
+        plain.to_owned()
+    };
+    let shown: std::collections::BTreeSet<_> = present.iter().map(|key| plain(key)).collect();
+    let missing: Vec<_> = asked.iter().filter(|key| !shown.contains(&plain(key))).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+fn collect(path: &str, table: &toml::de::DeTable, keys: &mut std::collections::BTreeSet<String>) {
+    for (key, value) in table.iter() {
+        let name: &str = key.get_ref();
+        let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        if let Some(table) = value.get_ref().as_table() {
+            collect(&path, table, keys);
+        }
+        for table in value.get_ref().as_array().into_iter().flat_map(|list| list.iter()) {
+            table.get_ref().as_table().into_iter().for_each(|table| collect(&path, table, keys));
+        }
+        keys.insert(path);
+    }
+}
+
+#[test]
+fn nothing_said_is_the_same_as_no_options() {
+    let ours = good("").server().unwrap();
+    let theirs = super::super::Config::default().server().unwrap();
+    assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+}
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_place() {
+    let text = r#"
+shards = 65
+request_ids = "stric"
+longpol = "/x"
+
+[[listener]]
+adress = ":1"
+
+[[listener]]
+address = "localhost"
+transports = ["websockets"]
+message_bytes_max = "1X"
+realms = ["realm"]
+
+[[realm]]
+name = "realm1"
+retained_max = "many"
+[realm.anonymous]
+role = "guset"
+[[realm.role]]
+name = "guest"
+rule = [{ uri = "a b", allow = ["sing"] }, 5]
+"#;
+    let expected = [
+        "2:1: shards: write a number from 1 to 64",
+        "3:1: request_ids: `stric` is not known; did you mean \"strict\"?",
+        "4:1: longpol: there is no such key; did you mean longpoll?",
+        "6:1: listener.address: it is missing; write one such as \"127.0.0.1:8080\"",
+        "7:1: listener.adress: there is no such key; did you mean address?",
+        "10:1: listener.address: `localhost` is no address; write 127.0.0.1:8080, [::1]:8080, :8080 or unix:/path",
+        "11:15: listener.transports: `websockets` is not known; did you mean \"websocket\"?",
+        "12:1: listener.message_bytes_max: write octets from 512 to 16777216, such as 65536 or \"64k\"",
+        "13:11: listener.realms: there is no realm realm; did you mean \"realm1\"?",
+        "17:1: realm.retained_max: this is a text; write a whole number",
+        "19:1: realm.anonymous.role: there is no role guset; did you mean \"guest\"?",
+        "22:11: realm.role.rule.uri: `a b` is no URI; write one, or a pattern and match",
+        "22:33: realm.role.rule.allow: `sing` is not known; write \"call\", \"register\", \"publish\", \"subscribe\"",
+        "22:44: realm.role.rule: this is a whole number; write a table",
+    ];
+    let told = told(text);
+    for (told, expected) in told.iter().zip(expected) {
+        assert_eq!(told, expected);
+    }
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+}
+
+#[test]
+fn mistakes_of_the_syntax_are_told_with_the_others() {
+    let told = told("shards = 0\nlog = \nping_seconds = -1\n");
+    assert!(told.iter().any(|mistake| mistake.starts_with("2:")), "{told:#?}");
+    assert!(told.contains(&"1:1: shards: write a number from 1 to 64".to_owned()), "{told:#?}");
+    assert!(told.contains(&"3:1: ping_seconds: write a number from 0 to 86400".to_owned()), "{told:#?}");
+}
+
+/// A realm with a principal of whom this is said.
+fn principal(said: &str) -> String {
+    format!(
+        "[[realm]]\nname = \"a\"\n[[realm.role]]\nname = \"r\"\n[[realm.principal]]\nauthid = \"alice\"\nrole = \"r\"\n{said}"
+    )
+}
+
+#[test]
+fn secrets_come_from_files_and_variables_and_are_never_told() {
+    let ticket = |said: &str| good(&principal(said)).realms[0].principals[0].ticket.clone().unwrap();
+    assert_eq!(ticket("ticket = \"x\"").text(), Some("x"));
+    assert_eq!(ticket("ticket_file = \"t\"").text(), Some(&*"0".repeat(64)));
+    assert_eq!(ticket("ticket_env = \"T\"").text(), Some("swordfish"));
+    let missing = told(&principal("ticket_env = \"MISSING\""));
+    assert!(missing[0].ends_with("the environment has no variable MISSING; set it"), "{missing:?}");
+    assert!(told(&principal("ticket_file = \"missing\""))[0].contains("/etc/missing: "));
+    let twice = told(&principal("ticket = \"hush\"\nticket_env = \"T\""));
+    assert!(twice[0].ends_with("realm.principal.ticket_env: write either this or ticket"), "{twice:?}");
+    for text in [format!("{twice:?}"), format!("{:?}", good(&principal("ticket = \"hush\"")))] {
+        assert!(!text.contains("hush"), "{text}");
+    }
+}
+
+#[test]
+fn principals_prove_themselves_in_a_form_that_can_be_right() {
+    let wrong = [
+        ("", "nothing proves"),
+        ("ticket = \"\"", "a secret cannot be empty"),
+        ("cryptosign = { keys = [\"00\"] }", "64 hexadecimal digits"),
+        ("tls = { fingerprints = [\"md5:00\"] }", "write sha256:"),
+        ("tls = {}", "no certificate is named"),
+        ("wampcra = {}", "write secret, secret_file or secret_env"),
+        ("wampcra = { secret = \"x\", keylen = 8 }", "from 16 to 64"),
+        ("scram = { kdf = \"md5\" }", "write \"argon2id13\", \"pbkdf2\""),
+    ];
+    for (said, expected) in wrong {
+        let told = told(&principal(said));
+        assert!(told.iter().any(|mistake| mistake.contains(expected)), "{said}: {told:#?}");
+    }
+    let text = principal("wampcra = { secret = \"x\" }").replace("role = \"r\"\n", "");
+    assert!(told(&text)[0].contains("realm.principal.role: it is missing; write \"r\""));
+    good(&format!("{text}\n[realm.wampcra]\ndefault_role = \"r\""));
+}
+
+#[test]
+fn what_does_not_fit_together_is_refused() {
+    let realm = "[[realm]]\nname = \"a\"\nanonymous = { role = \"r\" }\n[[realm.role]]\nname = \"r\"\n";
+    good(realm);
+    let wrong = [
+        ("[[realm]]\nname = \"a\"".to_owned(), "nobody may join"),
+        (format!("{realm}{realm}"), "realm a is listed twice"),
+        (format!("{realm}[[realm.role]]\nname = \"r\""), "role r is listed twice"),
+        (realm.replace("\"a\"", "\"wamp.a\""), "cannot be a realm"),
+        (realm.replace("\"a\"", "\"a.\"\nmatch = \"prefix\""), "only the name of a template"),
+        (
+            format!("{realm}authorizer = {{ procedure = \"p\" }}\nrule = [{{ uri = \"a\" }}]"),
+            "either an authorizer",
+        ),
+        (format!("{realm}rule = [{{ uri = \"a.*\" }}, {{ uri = \"a.\", match = \"prefix\" }}]"), "two rules"),
+        ("outbound_bytes_max = \"1M\"".to_owned(), "the queue is too short"),
+        ("longpoll_receive_seconds = 30".to_owned(), "write more seconds than"),
+        ("[[listener]]\naddress = \":1\"\n[[listener]]\naddress = \":1\"".to_owned(), "is listed twice"),
+        (
+            "[[listener]]\naddress = \":1\"\ntls = { key_file = \"missing\" }".to_owned(),
+            "tls.certificate: it is missing",
+        ),
+        ("[[listener]]\naddress = \":1\"\nmethods = [\"tls\"]".to_owned(), "needs listener.tls"),
+        (
+            "[[listener]]\naddress = \":1\"\nnetwork = [{ from = [\"10.0.0.0/33\"] }]".to_owned(),
+            "is no network",
+        ),
+        ("[[listener]]\naddress = \":1\"\norigins = [\"example.com\"]".to_owned(), "is no origin"),
+    ];
+    for (text, expected) in wrong {
+        let told = told(&text);
+        assert!(told.iter().any(|mistake| mistake.contains(expected)), "{expected}: {told:#?}");
+    }
+}
+
+#[test]
+fn what_is_not_served_is_refused_aloud_and_never_left_out() {
+    let refused = |text: &str| load(text, Path::new("/etc"), &Zeros).unwrap().refused;
+    assert_eq!(refused(""), []);
+    let everything = "[[realm]]\nname = \"a\"\nanonymous = { role = \"r\" }\n[[realm.role]]\nname = \"r\"\n\
+                      rule = [{ uri = \"*\", allow = [\"call\", \"register\", \"publish\", \"subscribe\"] }]\n";
+    assert_eq!(refused(everything), []);
+    let keys = |text: &str| refused(text).into_iter().map(|mistake| mistake.key).collect::<Vec<_>>();
+    assert_eq!(keys(&everything.replace("\"call\", ", "")), ["realm.role.rule"]);
+    assert_eq!(keys(&principal("ticket = \"x\"")), ["realm.name", "realm.principal"]);
+    let listener = "[[listener]]\naddress = \":1\"\n";
+    for (said, key) in [
+        ("origins = [\"https://a.b\"]", "listener.origins"),
+        ("methods = [\"anonymous\", \"ticket\"]", "listener.methods"),
+        ("cookie = {}", "listener.cookie"),
+    ] {
+        assert_eq!(keys(&format!("{listener}{said}")), [key], "{said}");
+    }
+    let example: Vec<_> = keys(&uncommented());
+    for key in [
+        "authentication",
+        "realm.principal",
+        "realm.template",
+        "realm.jwt",
+        "listener.network",
+    ] {
+        assert!(example.iter().any(|refused| refused == key), "{key}: {example:?}");
+    }
+}
+
+#[test]
+fn what_is_served_arrives() {
+    let file = good(
+        "shards = 3\nmessage_bytes_max = \"2M\"\nlongpoll = \"/a\"\n[limits]\npattern_shapes_max = 9\n\
+         [[listener]]\naddress = \"unix:/x\"\nserializers = [\"cbor\"]\ntransports = [\"rawsocket\"]\n\
+         [[listener]]\naddress = \"[::1]:0\"\nmessage_bytes_max = 4096\nrequest_ids = \"any\"\n\
+         [[realm]]\nname = \"a\"\nuri = \"strict\"\ndisclose = \"never\"\ncall_timeout_seconds = 2\nretained_max = 5\n\
+         event_history = [{ uri = \"t\", events = 3 }]\nanonymous = { role = \"r\" }\n\
+         [[realm.role]]\nname = \"r\"\ntrust_level = 7\nadministers = true",
+    );
+    let server = file.server().unwrap();
+    assert_eq!((server.shards, server.addresses[0].to_string()), (3, "unix:/x".to_owned()));
+    let [first, second] = &server.settings.listeners[..] else { panic!("there are two") };
+    assert_eq!(first.transport.serializers, [false, false, true, false]);
+    assert_eq!((first.transport.websocket, first.transport.rawsocket), (false, true));
+    assert_eq!((&first.transport.longpoll, first.transport.message_bytes_max), (&None, 2 << 20));
+    assert_eq!((second.transport.longpoll.as_deref(), second.request_ids), (Some("/a"), RequestIds::Any));
+    assert_eq!((second.transport.message_bytes_max, server.settings.limits.pattern_shapes_max), (4096, 9));
+    let realm = &server.settings.realms[0];
+    assert_eq!((&*realm.name, realm.uri_check), ("a", crate::wamp::UriCheck::Strict));
+    assert_eq!((realm.call_timeout_ms, realm.retained_count_max, realm.event_history.len()), (2_000, 5, 1));
+    assert_eq!((&*realm.anonymous.name, realm.anonymous.trust_level), ("r", Some(7)));
+    assert!(realm.anonymous.administers);
+}
+
+#[test]
+fn no_text_makes_it_panic() {
+    let mut seed = 7_u64;
+    let mut random = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize
+    };
+    for _ in 0..200 {
+        let mut text = EXAMPLE.as_bytes().to_vec();
+        for _ in 0..1 + random() % 4 {
+            let place = random() % text.len();
+            text[place] = b"[]{}=\"'#.\n ax0-"[random() % 15];
+        }
+        let _ = read_file(&String::from_utf8(text).unwrap());
+    }
+}

@@ -1,0 +1,183 @@
+//! Configuration files: served, checked and imported by the real binary, with the options that win and those that are
+//! refused beside one.
+
+use std::fs;
+use std::path::Path;
+
+use super::process::{Directory, Running, command, fanwire};
+
+const OPEN: &str = "\
+shards = 1
+drain_seconds = 1
+log = \"error\"
+
+[[listener]]
+address = \"127.0.0.1:0\"
+message_bytes_max = 2048
+
+[[realm]]
+name = \"com.example.first\"
+anonymous = { role = \"guest\" }
+
+[[realm.role]]
+name = \"guest\"
+rule = [{ uri = \"*\", allow = [\"call\", \"register\", \"publish\", \"subscribe\"] }]
+
+[[realm]]
+name = \"com.example.second\"
+call_timeout_seconds = 1
+anonymous = { role = \"guest\" }
+
+[[realm.role]]
+name = \"guest\"
+rule = [{ uri = \"*\", allow = [\"call\", \"register\", \"publish\", \"subscribe\"] }]
+";
+
+/// A file with this text; its path.
+fn written(directory: &Directory, name: &str, text: &str) -> String {
+    let path = directory.path.join(name);
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// A router that has printed `ready`, the lines before that, and its address.
+fn serve(arguments: &[&str]) -> (Running, Vec<String>, String) {
+    let mut router = Running::start(command(arguments));
+    let mut lines = Vec::new();
+    loop {
+        let line = router.line().expect("the router is ready before it ends");
+        if line == "ready" {
+            break;
+        }
+        lines.push(line);
+    }
+    let address = lines.iter().find_map(|line| line.strip_prefix("listening on tcp://")).unwrap();
+    let url = format!("ws://{}/", address.split(' ').next().unwrap());
+    (router, lines, url)
+}
+
+fn publish(url: &str, realm: &str, payload: &str) -> (i32, String) {
+    let (code, _, stderr) =
+        fanwire(&["pub", "--url", url, "--realm", realm, "com.example.topic", payload, "--ack"]);
+    (code, stderr)
+}
+
+#[test]
+fn a_file_is_served_with_its_realms_and_limits() {
+    let directory = Directory::new();
+    let path = written(&directory, "fanwire.toml", OPEN);
+    let (mut router, lines, url) = serve(&["serve", "--config", &path]);
+    assert!(lines[0].ends_with("1 shard, realms com.example.first, com.example.second"), "{lines:?}");
+    for realm in ["com.example.first", "com.example.second"] {
+        assert_eq!(publish(&url, realm, "1").0, 0);
+    }
+    let (code, stderr) = publish(&url, "realm1", "1");
+    assert!(code == 4 && stderr.contains("wamp.error.no_such_realm"), "{code} {stderr}");
+    let long = format!("\"{}\"", "x".repeat(3_000));
+    assert_ne!(publish(&url, "com.example.first", &long).0, 0);
+    assert_eq!(router.interrupt(), 0);
+}
+
+#[test]
+fn options_win_over_a_file_or_are_refused_beside_it() {
+    let directory = Directory::new();
+    let path = written(&directory, "fanwire.toml", OPEN);
+    let options = ["serve", "--config", &path, "--shards", "2", "--message-bytes-max", "64k"];
+    let (mut router, lines, url) = serve(&options);
+    assert!(lines[0].contains(": 2 shards, "), "{lines:?}");
+    assert_eq!(publish(&url, "com.example.first", &format!("\"{}\"", "x".repeat(3_000))).0, 0);
+    assert_eq!(router.interrupt(), 0);
+    for (option, value, table) in
+        [("--realm", "a", "realm"), ("--listen", ":1", "listener"), ("--uri", "strict", "realm")]
+    {
+        let (code, _, stderr) = fanwire(&["serve", "--config", &path, option, value]);
+        let expected = format!("error: {option} cannot be given with --config; write it under [[{table}]]");
+        assert!(code == 2 && stderr.contains(&expected), "{code} {stderr}");
+    }
+}
+
+#[test]
+fn check_tells_ten_mistakes_at_once() {
+    let directory = Directory::new();
+    let text = "shard = 1\nping_seconds = \"x\"\nconnections_max = 0\nrequest_ids = \"all\"\n\
+                [limits]\nuri_bytes_max = 0\nmessage_bytes = 1\n\
+                [[listener]]\naddress = \"nowhere\"\norigins = \"*\"\n\
+                [[realm]]\nname = \"wamp.a\"\n[[realm.principal]]\nauthid = \"a\"\nrole = \"r\"\nticket_env = \"FANWIRE_UNSET\"\n";
+    let path = written(&directory, "bad.toml", text);
+    let (code, stdout, stderr) = fanwire(&["check", &path]);
+    assert_eq!((code, &*stdout), (2, ""));
+    let mistakes: Vec<_> = stderr.lines().filter(|line| line.starts_with(&path)).collect();
+    assert!(mistakes.len() >= 10, "{stderr}");
+    for (line, key) in [
+        (1, "shard: there is no such key; did you mean shards?"),
+        (2, "ping_seconds: this is a text"),
+        (3, "connections_max: write a number"),
+        (4, "request_ids: `all` is not known"),
+        (6, "limits.uri_bytes_max: "),
+        (7, "limits.message_bytes: there is no such key"),
+        (9, "listener.address: `nowhere` is no address"),
+        (10, "listener.origins: this is a text; write a list"),
+        (12, "realm.name: `wamp.a` cannot be a realm"),
+        (15, "realm.principal.role: there is no role r"),
+        (16, "realm.principal.ticket_env: the environment has no variable FANWIRE_UNSET; set it"),
+    ] {
+        let told = mistakes.iter().any(|mistake| {
+            let rest = mistake[path.len()..].strip_prefix(&format!(":{line}:"));
+            rest.and_then(|rest| rest.split_once(": ")).is_some_and(|(_, told)| told.starts_with(key))
+        });
+        assert!(told, "{line}: {key}: {stderr}");
+    }
+    assert_eq!(fanwire(&["serve", "--config", &path]).0, 2);
+}
+
+#[test]
+fn check_shows_what_it_has_understood() {
+    let directory = Directory::new();
+    let path = written(&directory, "fanwire.toml", OPEN);
+    let (code, stdout, stderr) = fanwire(&["check", &path]);
+    assert_eq!((code, &*stderr), (0, ""));
+    for text in ["tcp://127.0.0.1:0", "websocket, rawsocket, longpoll", "com.example.second", "guest"] {
+        assert!(stdout.contains(text), "{text}: {stdout}");
+    }
+    let secret =
+        format!("{OPEN}[[realm.principal]]\nauthid = \"a\"\nrole = \"guest\"\nticket = \"swordfish\"\n");
+    let path = written(&directory, "secret.toml", &secret);
+    let (code, stdout, stderr) = fanwire(&["check", &path]);
+    assert_eq!(code, 2, "this version knows nobody");
+    assert!(
+        stdout.contains("ticket") && !format!("{stdout}{stderr}").contains("swordfish"),
+        "{stdout}{stderr}"
+    );
+    assert_eq!(fanwire(&["serve", "--config", &path]).0, 2);
+}
+
+#[test]
+fn the_example_is_printed() {
+    let (code, stdout, _) = fanwire(&["config", "example"]);
+    assert!(code == 0 && stdout.contains("[[realm.role.rule]]"), "{stdout}");
+}
+
+#[test]
+fn a_crossbar_configuration_is_imported_and_served() {
+    let directory = Directory::new();
+    let shapes = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/crossbar/shapes");
+    let source = fs::read_to_string(shapes.join("default.json")).unwrap();
+    let source = source
+        .replace("8080", "0")
+        .replace("8081", "0")
+        .replace("\"port\": 0", "\"port\": 0, \"interface\": \"127.0.0.1\"");
+    let node = written(&directory, "config.json", &source);
+    let toml = directory.path.join("fanwire.toml");
+    let toml = toml.to_str().unwrap();
+    let (code, stdout, stderr) = fanwire(&["import-crossbar", &node, "--output", toml]);
+    assert_eq!((code, &*stdout), (0, ""), "{stderr}");
+    assert!(stderr.contains("dropped  controller: "), "{stderr}");
+    assert_eq!(fanwire(&["import-crossbar", &node, "--strict"]).0, 1);
+    assert_eq!(fanwire(&["import-crossbar", &node, "--output", toml]).0, 2, "it is there already");
+    let (mut router, lines, _) =
+        serve(&["serve", "--config", toml, "--drain-seconds", "1", "--log", "error"]);
+    let websocket = lines.iter().find(|line| line.ends_with("(websocket)")).unwrap();
+    let address = websocket.strip_prefix("listening on tcp://").unwrap().split(' ').next().unwrap();
+    assert_eq!(publish(&format!("ws://{address}/ws"), "realm1", "1").0, 0);
+    assert_eq!(router.interrupt(), 0);
+}
