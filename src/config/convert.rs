@@ -12,7 +12,7 @@ use super::reader::{Mistake, Surroundings};
 use super::{AGENT, check};
 use crate::auth::Method;
 use crate::limits::Limits;
-use crate::router::{self, ListenerSettings, RealmSettings, Settings};
+use crate::router::{self, ListenerSettings, Permissions, RealmSettings, Settings};
 use crate::server::{self, Entrance, IdentityFiles, TlsSettings};
 use crate::transport;
 use crate::wamp::Serializer;
@@ -106,21 +106,28 @@ fn tls(tls: &Tls) -> TlsSettings {
 }
 
 fn realm(realm: &Realm) -> RealmSettings {
-    let role = realm.anonymous.as_ref().and_then(|anonymous| realm.role(&anonymous.role));
-    let anonymous = role.map_or_else(router::Role::anonymous, |role| router::Role {
-        name: role.name.clone(),
-        trust_level: role.trust_level,
-        administers: role.administers,
-    });
+    let roles: Vec<_> = realm.roles.iter().map(|said| Arc::new(role(said))).collect();
+    let named = |name: &str| roles.iter().find(|role| role.name == name).cloned();
+    let anonymous = realm.anonymous.as_ref().and_then(|anonymous| named(&anonymous.role));
     RealmSettings {
         name: realm.name.clone(),
         uri_check: realm.uri_check,
         disclosure: realm.disclosure,
-        anonymous: Arc::new(anonymous),
+        anonymous: anonymous.unwrap_or_else(|| Arc::new(router::Role::anonymous())),
+        roles,
         event_history: realm.event_history.clone(),
         retained_count_max: realm.retained_count_max,
         retained_bytes_max: realm.retained_bytes_max,
         call_timeout_ms: realm.call_timeout_seconds * 1000,
+    }
+}
+
+fn role(role: &Role) -> router::Role {
+    router::Role {
+        name: role.name.clone(),
+        trust_level: role.trust_level,
+        administers: role.administers,
+        permissions: Permissions::Everything,
     }
 }
 

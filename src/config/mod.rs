@@ -215,6 +215,7 @@ impl Config {
                     uri_check: self.uri_check,
                     disclosure: self.disclosure,
                     anonymous: Arc::new(Role { administers: self.administers, ..Role::anonymous() }),
+                    roles: Vec::new(),
                     event_history: self.event_history.clone(),
                     retained_count_max: self.retained_count_max,
                     retained_bytes_max: self.retained_bytes_max,

@@ -136,7 +136,7 @@ mod tests {
     }
 
     fn identity(session: u64, authid: &str, authrole: &str) -> Identity {
-        let role = Role { name: authrole.to_owned(), trust_level: None, administers: false };
+        let role = Role::open(authrole);
         Identity {
             session: SessionId(session),
             authid: authid.into(),

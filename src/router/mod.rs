@@ -11,7 +11,7 @@
 //!   [`publication`]: an event on its way. [`eligibility`]: whom it is for. [`retained`] and [`history`]: what is kept
 //!   for those who come later. [`passthru`]: payload that nobody looks into. [`hashed_slab`]: what tables of very many
 //!   small entries are made of.
-//! - [`rules`]: what a role may do.
+//! - [`role`]: what sessions are; [`rules`]: what they may do.
 //! - [`features`]: what peers announce, and what the router does.
 //! - [`meta`]: what the router tells of itself, and its own procedures.
 //! - [`letter`]: what shards tell one another. [`timers`], [`clock`], [`entropy`]: time and chance, both from outside.
@@ -74,6 +74,7 @@ pub mod publication;
 pub mod queue;
 pub mod realm;
 pub mod retained;
+pub mod role;
 pub mod roster;
 pub mod rules;
 pub mod session;
@@ -94,7 +95,8 @@ use crate::wamp::{Dict, Message, RequestId, Serializer, Value};
 pub use clock::Clock;
 pub use history::HistoryRule;
 pub use letter::Letter;
-pub use realm::{Disclosure, ListenerSettings, RealmSettings, RequestIds, Role, Router, Settings};
+pub use realm::{Disclosure, ListenerSettings, RealmSettings, RequestIds, Router, Settings};
+pub use role::{Authorizer, Permissions, Role, VerdictCache};
 pub use shard::{Closing, Shard};
 
 /// Which shard; below the router's shard count, at most 63.

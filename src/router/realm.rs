@@ -9,6 +9,7 @@ use super::directory::Directory;
 use super::history::{History, HistoryRule};
 use super::meta::sessions::{DetailChanges, Details, detail_bytes};
 use super::retained::RetainedEvents;
+use super::role::Role;
 use super::session::{Identity, Map};
 use super::{Clock, PeerKey, RealmKey, ShardIndex};
 use crate::error::Refusal;
@@ -28,6 +29,8 @@ pub struct RealmSettings {
     pub disclosure: Disclosure,
     /// What clients are that say nothing of themselves.
     pub anonymous: Arc<Role>,
+    /// What others may be, each under a name of its own.
+    pub roles: Vec<Arc<Role>>,
     /// Which publications are kept in the event history; none of them are without a rule.
     pub event_history: Vec<HistoryRule>,
     /// How many events the topics together retain. The oldest make room.
@@ -53,6 +56,7 @@ impl RealmSettings {
             uri_check: UriCheck::Loose,
             disclosure: Disclosure::default(),
             anonymous: Arc::new(Role { administers: true, ..Role::anonymous() }),
+            roles: Vec::new(),
             event_history: Vec::new(),
             retained_count_max: RealmSettings::RETAINED_COUNT_MAX,
             retained_bytes_max: RealmSettings::RETAINED_BYTES_MAX,
@@ -62,7 +66,8 @@ impl RealmSettings {
 
     /// True if a role of the realm has a trust level.
     pub fn has_trust_levels(&self) -> bool {
-        self.anonymous.trust_level.is_some()
+        let mut roles = self.roles.iter().chain([&self.anonymous]);
+        roles.any(|role| role.trust_level.is_some())
     }
 
     /// True if events tell of their publishers what those have not asked for.
@@ -82,26 +87,6 @@ pub enum Disclosure {
     Always,
     /// Never; who asks for it, as a sender or as a callee, is refused with `wamp.error.option_disallowed.disclose_me`.
     Never,
-}
-
-/// What sessions of an `authrole` are.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Role {
-    /// The `authrole`.
-    pub name: String,
-    /// The trust level that receivers of their events and calls are told, if any (advanced profile, "Publication Trust
-    /// Levels", "Call Trust Levels").
-    pub trust_level: Option<u64>,
-    /// They may call the meta procedures that change what is others': killing sessions, removing subscribers and
-    /// callees, changing the details of sessions.
-    pub administers: bool,
-}
-
-impl Role {
-    /// `anonymous`, which is not trusted with anything.
-    pub fn anonymous() -> Role {
-        Role { name: "anonymous".to_owned(), trust_level: None, administers: false }
-    }
 }
 
 /// What an operator sets for a listener.

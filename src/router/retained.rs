@@ -326,7 +326,7 @@ mod tests {
     use crate::wamp::{Dict, PublicationId, Serializer};
 
     fn identity(session: u64, authrole: &str) -> Identity {
-        let role = Role { name: authrole.to_owned(), trust_level: None, administers: false };
+        let role = Role::open(authrole);
         Identity {
             session: SessionId(session),
             authid: session.to_string().into(),

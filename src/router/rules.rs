@@ -120,6 +120,15 @@ pub fn harmless(procedure: &str) -> bool {
     }
 }
 
+/// Rules are what they were compiled of.
+impl PartialEq for Rules {
+    fn eq(&self, other: &Rules) -> bool {
+        self.rules == other.rules
+    }
+}
+
+impl Eq for Rules {}
+
 impl Rules {
     /// Compiles them. The error is the first mistake; [`Rule::check`] finds those of each rule alone.
     pub fn new(rules: Vec<Rule>) -> Result<Rules, RuleError> {

@@ -17,7 +17,7 @@ fn everywhere(disclosure: Disclosure, trust_level: Option<u64>, test: impl Fn(Wi
 
 fn wire(shards: usize, kind: Kind, disclosure: Disclosure, trust_level: Option<u64>) -> Wire {
     Wire::with(shards, kind, |settings| {
-        let role = Role { name: "guest".to_owned(), trust_level, administers: false };
+        let role = Role { trust_level, ..Role::open("guest") };
         let realm = RealmSettings { disclosure, anonymous: Arc::new(role), ..RealmSettings::open("realm1") };
         settings.realms[0] = realm;
     })

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::config::file::{self, File};
-use crate::server::ClientCertificates;
 use crate::config::load;
+use crate::server::ClientCertificates;
 
 const DEFAULT: &str = include_str!("shapes/default.json");
 const FULL: &str = include_str!("shapes/full.yaml");

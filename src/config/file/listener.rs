@@ -174,10 +174,7 @@ impl Tls {
 
 impl Certificate {
     fn read(table: &mut Table) -> Certificate {
-        Certificate {
-            chain: table.readable("certificate"),
-            key_file: table.readable("key_file"),
-        }
+        Certificate { chain: table.readable("certificate"), key_file: table.readable("key_file") }
     }
 }
 
