@@ -141,7 +141,7 @@ pub struct Session {
     pub rounds_open: u32,
     /// What is to be published when it ends.
     pub testaments: Option<Box<Testaments>>,
-    /// That was published: it ends, though a shutdown may hear it for a while yet.
+    /// Those were published: it is about to end, though a shutdown lets it speak a little longer.
     pub bequeathed: bool,
     /// It has sent a CALL of which it said that more would follow.
     pub calls_in_parts: bool,

@@ -256,6 +256,16 @@ fn drop_heard(log: &mut Log, life: usize, kind: u64, nth: usize) {
     log.entries[at] = log.entries[0].clone();
 }
 
+/// Who has asked with that request is told that there is nothing, and nobody that something was taken away.
+fn refuse_removal(log: &mut Log, request: u64, why: &str, revoked: u64) {
+    drop_heard(log, HEIR, revoked, 0);
+    let mut heard = log.heard();
+    let result = heard.find(|(_, _, m)| (m.code(), m.number(1)) == (code::RESULT, request));
+    let at = result.expect("the log has it").0;
+    drop(heard);
+    message(log, at).0 = list![code::ERROR, code::CALL, request, dict! {}, why];
+}
+
 fn swap_heard(log: &mut Log, life: usize, kind: u64, other: u64, nth: usize) {
     let (a, b) = (heard(log, life, kind, 0), heard(log, life, other, nth));
     log.entries.swap(a, b);
@@ -539,6 +549,22 @@ const BROKEN: &[(&str, Breaks)] = &[
     ("revoked_are_told", |log| drop_heard(log, HEIR, code::UNSUBSCRIBED, 0)),
     ("revoked_are_told", |log| drop_heard(log, HEIR, code::UNREGISTERED, 0)),
     ("one_registration", |log| drop_heard(log, WATCHER, code::UNREGISTERED, 0)),
+    ("removed_if_there", |log| refuse_removal(log, 20, reason::NO_SUCH_SUBSCRIPTION, code::UNSUBSCRIBED)),
+    ("removed_if_there", |log| refuse_removal(log, 21, reason::NO_SUCH_REGISTRATION, code::UNREGISTERED)),
+    ("removed_if_there", |log| refuse_removal(log, 20, reason::NO_SUCH_SESSION, code::UNSUBSCRIBED)),
+    // Who is not told gets nothing either.
+    ("silent_once_taken", |log| {
+        drop_heard(log, HEIR, code::UNSUBSCRIBED, 0);
+        hear_at_the_end(log, HEIR, list![code::EVENT, 77, 990, dict! {}]);
+    }),
+    ("silent_once_taken", |log| {
+        drop_heard(log, HEIR, code::UNREGISTERED, 0);
+        hear_at_the_end(log, HEIR, list![code::INVOCATION, 1, 85, dict! {}, tagged(PUBLISHER, 90, "q.a")]);
+    }),
+    ("silent_once_taken", |log| {
+        drop_heard(log, WATCHER, code::UNREGISTERED, 0);
+        hear_at_the_end(log, WATCHER, list![code::INVOCATION, 1, 86, dict! {}, tagged(HEIR, 90, "q.b")]);
+    }),
     ("violations_answered", |log| drop_heard(log, STRANGER, code::ABORT, 0)),
     ("violations_answered", |log| {
         hear_at_the_end(log, WATCHER, list![code::ABORT, dict! {}, reason::PROTOCOL_VIOLATION]);

@@ -21,9 +21,9 @@ use crate::log::{Log, What, option, policy};
 use crate::naive::matches;
 
 pub use meta::{EVERYTHING, KILLED, testament};
-pub use pubsub::{interests, is_restricted, meta_event, publications, topics};
+pub use pubsub::{Interest, interests, is_restricted, meta_event, publications, topics};
 pub use retention::is_retained;
-pub use revocation::{REMOVE_CALLEE, REMOVE_SUBSCRIBER, REVOKED, forces, revoked};
+pub use revocation::{REMOVE_CALLEE, REMOVE_SUBSCRIBER, REVOKED, forces, removals, revoked};
 
 /// The rule of each realm of a run, by its number.
 pub const REALM_CHECKS: [UriCheck; 3] = [UriCheck::Loose, UriCheck::Strict, UriCheck::Loose];
@@ -70,6 +70,8 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("revoked_if_asked", revocation::revoked_if_asked),
     ("revoked_are_told", revocation::revoked_are_told),
     ("one_registration", revocation::one_registration),
+    ("removed_if_there", revocation::removed_if_there),
+    ("silent_once_taken", revocation::silent_once_taken),
 ];
 
 /// Every checker on one log.

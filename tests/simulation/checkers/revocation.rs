@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fanwire::wamp::message::code;
+use fanwire::wamp::reason;
 
 use super::meta::{arguments, calls, results};
 use super::{Checked, ensure, rpc};
-use crate::item::{Item, Message};
+use crate::item::{Item, Message, Tag};
 use crate::log::{Log, What, option, policy};
 
 /// Takes a subscription away.
@@ -35,20 +36,29 @@ pub fn forces(message: &Message) -> bool {
 }
 
 /// Somebody has asked for something to be taken away.
-pub(super) struct Removal {
+pub struct Removal {
     /// Where that was asked for. It is not done before.
-    pub(super) at: usize,
+    pub at: usize,
     /// It is done by then, if ever.
-    pub(super) by: usize,
+    pub by: usize,
+    /// Who has asked.
+    pub caller: usize,
     /// Who is to lose it.
-    pub(super) life: usize,
-    pub(super) id: u64,
+    pub life: usize,
+    pub id: u64,
     /// Who has asked was told that it is done.
-    granted: bool,
+    pub granted: bool,
+    /// Who has asked was told that there is nothing to be taken away.
+    pub refused: bool,
 }
 
 /// All that was asked for with one of the two procedures.
-pub(super) fn removals(log: &Log, procedure: &str) -> Vec<Removal> {
+pub fn removals(log: &Log, procedure: &str) -> Vec<Removal> {
+    let nothing = [reason::NO_SUCH_SUBSCRIPTION, reason::NO_SUCH_REGISTRATION, reason::NO_SUCH_SESSION];
+    let refusals = log.heard().filter(|(_, _, message)| {
+        (message.code(), message.number(1)) == (code::ERROR, code::CALL) && nothing.contains(&message.text(4))
+    });
+    let refusals: BTreeSet<_> = refusals.map(|(_, life, refusal)| (life, refusal.number(2))).collect();
     let welcomes = log.heard().filter(|(_, _, message)| message.code() == code::WELCOME);
     let lives: BTreeMap<u64, usize> = welcomes.map(|(_, life, m)| (m.number(1), life)).collect();
     let results = results(log);
@@ -58,9 +68,11 @@ pub(super) fn removals(log: &Log, procedure: &str) -> Vec<Removal> {
         Some(Removal {
             at,
             by: quiet.unwrap_or(usize::MAX),
+            caller,
             life: *lives.get(&session.number()?)?,
             id: id.number()?,
             granted: results.contains_key(&(caller, call.number(1))),
+            refused: refusals.contains(&(caller, call.number(1))),
         })
     });
     asked.collect()
@@ -195,6 +207,87 @@ pub(super) fn one_registration(log: &Log) -> Checked {
             let name = (log.lives[*life].realm, policy(register), register.text(3));
             let known = *ids.entry(name).or_insert(*id);
             ensure(known == *id, || format!("{name:?} is {known} and {id} at {quiet}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Who asks for something to be taken away is not told that there is nothing, if a session has it all the time, as far
+/// as that knows.
+pub(super) fn removed_if_there(log: &Log) -> Checked {
+    let (turns, departures) = (turns(log), log.departures());
+    for (procedure, granted) in [(REMOVE_SUBSCRIBER, code::SUBSCRIBED), (REMOVE_CALLEE, code::REGISTERED)] {
+        let refused = removals(log, procedure).into_iter().filter(|removal| removal.refused);
+        for Removal { at, by, life, id, .. } in refused {
+            let own =
+                |turn: &&Turn| (turn.life, turn.granted, turn.id) == (life, granted, id) && turn.at < by;
+            let got = turns.iter().rfind(own).filter(|turn| turn.lost.is_none() && turn.at < at);
+            let Some(got) = got else { continue };
+            // One that it is giving up may be gone.
+            let given_up = log.said().filter(|(said, of, message)| {
+                (*of, message.code(), *said < by) == (life, granted + 1, true) && message.number(2) == id
+            });
+            let answered = turns.iter().filter(own).filter(|turn| turn.lost == Some(Loss::Asked));
+            let has = log.lives[life].revocable
+                && departures[life].is_none_or(|departure| departure.at > by)
+                && given_up.count() == answered.filter(|turn| turn.at < got.at).count();
+            ensure(!has, || format!("entry {at} was refused, but {life} had {id} since entry {}", got.at))?;
+        }
+    }
+    Ok(())
+}
+
+/// The registrations that others have displaced by force, by realm and id, and where all was quiet afterwards.
+fn displaced(log: &Log) -> Vec<(usize, u64, usize)> {
+    let grants = log.heard().filter(|(_, _, message)| message.code() == code::REGISTERED);
+    let grants: BTreeMap<_, _> =
+        grants.map(|(at, life, message)| ((life, message.number(1)), (at, message.number(2)))).collect();
+    let registers = rpc::registers(log);
+    let mut found = Vec::new();
+    for (said, life, register) in log.said().filter(|(_, _, message)| forces(message)) {
+        let Some(&(granted, id)) = grants.get(&(life, register.number(1))) else { continue };
+        let Some((quiet, _)) = log.quiet().find(|(quiet, _)| *quiet > granted) else { continue };
+        let realm = log.lives[life].realm;
+        for ((of, _), (at, known)) in &grants {
+            let same = registers
+                .get(&(*of, *known))
+                .is_some_and(|other| (policy(other), other.text(3)) == (policy(register), register.text(3)));
+            if *at < said && *known != id && log.lives[*of].realm == realm && same {
+                found.push((realm, *known, quiet));
+            }
+        }
+    }
+    found
+}
+
+/// When all has been quiet, nobody gets an EVENT or a new INVOCATION for what was taken away, whether it was told or
+/// not, unless it was granted again; and nobody at all one for a registration that was displaced.
+pub(super) fn silent_once_taken(log: &Log) -> Checked {
+    let (further, displaced) = (log.further_calls(), displaced(log));
+    for (procedure, granted, used, index) in [
+        (REMOVE_SUBSCRIBER, code::SUBSCRIBED, code::EVENT, 1),
+        (REMOVE_CALLEE, code::REGISTERED, code::INVOCATION, 2),
+    ] {
+        let removals: Vec<_> = removals(log, procedure).into_iter().filter(|known| known.granted).collect();
+        let mut last: BTreeMap<(usize, u64), usize> = BTreeMap::new();
+        for (at, life, message) in log.heard() {
+            if message.code() == granted {
+                last.insert((life, message.number(2)), at);
+            }
+            let goes_on = message.tag().is_some_and(|tag: Tag| further.contains_key(&tag));
+            if message.code() != used || goes_on {
+                continue;
+            }
+            let id = message.number(index);
+            let since = last.get(&(life, id)).copied().unwrap_or(0);
+            let removed = removals.iter().any(|removal| {
+                (removal.life, removal.id) == (life, id) && since < removal.at && removal.by < at
+            });
+            let gone = used == code::INVOCATION
+                && displaced
+                    .iter()
+                    .any(|(realm, known, by)| (*realm, *known) == (log.lives[life].realm, id) && *by < at);
+            ensure(!removed && !gone, || format!("entry {at}: {id} was taken away from {life}"))?;
         }
     }
     Ok(())

@@ -259,8 +259,8 @@ fn was_given_up(log: &Log, call: Tag, mode: &str, before: usize) -> bool {
 
 /// A callee leaves or loses a registration, whose calls others may answer; or has as many invocations open as it may.
 pub(super) struct Gone {
-    /// Where it says so, or another says that it is to lose it, leaves its realm, or gets the last it may. It was so for the router when all was quiet at the
-    /// latest.
+    /// Where it says so, or another says that it is to lose it, leaves its realm, or gets the last it may. It was so for
+    /// the router when all was quiet at the latest.
     pub(super) at: usize,
     /// The same, or where it has answered one.
     pub(super) until: usize,
