@@ -30,6 +30,12 @@ pub struct Counters {
     pub retained_unsent: u64,
     /// PUBLISH messages without `acknowledge` that were refused, which nobody was told.
     pub publications_refused_silently: u64,
+    /// What sessions were not allowed to do, by action in the order of its kinds: call, register, publish, subscribe.
+    pub denied: [u64; 4],
+    /// PUBLISH messages without `acknowledge` that were not allowed, which nobody was told.
+    pub publications_denied_silently: u64,
+    /// Questions whether a session may do something that found no answer. They count as denied too.
+    pub authorizations_failed: u64,
     /// CALL messages accepted.
     pub calls: u64,
     /// YIELD and ERROR messages for invocations that are no longer open.
@@ -60,6 +66,12 @@ impl fmt::Display for Counters {
             (self.publications_unkept, "publications too large to be kept"),
             (self.retained_unsent, "retained events too many for their subscriber"),
             (self.publications_refused_silently, "publications refused and not acknowledged"),
+            (self.denied[0], "calls not allowed"),
+            (self.denied[1], "registrations not allowed"),
+            (self.denied[2], "publications not allowed"),
+            (self.denied[3], "subscriptions not allowed"),
+            (self.publications_denied_silently, "publications not allowed and not acknowledged"),
+            (self.authorizations_failed, "questions of what is allowed without an answer"),
             (self.messages_too_large, "messages too large for their peer"),
             (self.answers_too_late, "answers to calls that were given up"),
             (self.results_unasked, "progressive results that nobody had asked for"),
@@ -89,6 +101,11 @@ impl Counters {
         self.publications_unkept += other.publications_unkept;
         self.retained_unsent += other.retained_unsent;
         self.publications_refused_silently += other.publications_refused_silently;
+        for (denied, other) in self.denied.iter_mut().zip(other.denied) {
+            *denied += other;
+        }
+        self.publications_denied_silently += other.publications_denied_silently;
+        self.authorizations_failed += other.authorizations_failed;
         self.calls += other.calls;
         self.answers_too_late += other.answers_too_late;
         self.results_unasked += other.results_unasked;

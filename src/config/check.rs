@@ -173,7 +173,14 @@ fn check_role(realm: &Realm, place: usize, role: &Role, tell: &Tell) {
     if role.authorizer.is_some() && !role.rules.is_empty() {
         tell("authorizer", "write either an authorizer or rules".to_owned());
     }
+    let decided = role.authorizer.is_some() || !role.rules.is_empty();
+    if role.everything && decided {
+        tell("everything", "nobody else decides then; leave this out, or rules and authorizer".to_owned());
+    }
     for (index, rule) in role.rules.iter().enumerate() {
+        if let Err(problem) = rule.written().check() {
+            tell(&format!("rule[{index}].uri"), format!("`{}`: {problem}", rule.uri));
+        }
         // Values of the session stand in braces, and are components when they are put in.
         let uri = without_values(&rule.uri);
         if !realm.uri_check.pattern(&uri, rule.policy) {
@@ -320,7 +327,7 @@ fn check_role_name(realm: &Realm, key: &str, name: &str, tell: &Tell) {
     }
 }
 
-fn unknown<'n>(what: &str, name: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
+pub(super) fn unknown<'n>(what: &str, name: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
     match nearest(name, names.clone()) {
         Some(meant) => format!("there is no {what} {name}; did you mean \"{meant}\"?"),
         None => format!("there is no {what} {name}; write {}", one_of(names)),

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::drain::Drain;
+use super::authorization::{Denial, Denials};
 use super::broker::Broker;
 use super::dealer::{self, Dealer};
 use super::entropy::Entropy;
@@ -82,6 +83,7 @@ pub struct Shard {
     /// Connections that are served elsewhere, until the shell takes them.
     handed_over: Vec<(PeerKey, Vec<u8>)>,
     drain: Drain,
+    denials: Denials,
     /// The other shards that have begun their shutdown, as a set.
     draining_shards: u64,
     /// Those that have published the testaments of their peers.
@@ -127,6 +129,7 @@ impl Shard {
             own_letters: Vec::new(),
             handed_over: Vec::new(),
             drain: Drain::No,
+            denials: Denials::default(),
             draining_shards: 0,
             bequeathed_shards: 0,
             router,
@@ -305,6 +308,11 @@ impl Shard {
     /// sockets are the shell's to hand over.
     pub fn handed_over(&mut self, into: &mut Vec<(PeerKey, Vec<u8>)>) {
         into.append(&mut self.handed_over);
+    }
+
+    /// Takes what was not allowed and is worth a line in the log.
+    pub fn denials(&mut self) -> Vec<Denial> {
+        self.denials.take()
     }
 
     /// Takes the peers that [`Shard::wants_input`] had refused and that want input again. The shell calls `receive`
@@ -678,6 +686,7 @@ impl Shard {
             invocations_open: &mut self.invocations_open,
             rounds_open: &mut self.rounds_open,
             draining: self.drain != Drain::No,
+            denials: &mut self.denials,
         };
         (&mut self.realms[realm.0 as usize], context)
     }
@@ -687,7 +696,7 @@ impl Shard {
 fn refuse(cx: &mut Context<'_>, key: PeerKey, message: &Message<'_>, refusal: Refusal) {
     match message {
         Message::Publish(publish) if !wants_acknowledgement(publish, refusal) => {
-            cx.peers.counters.publications_refused_silently += 1;
+            count_silent(cx, refusal);
         }
         Message::Cancel(cancel) => cx.refuse(key, code::CANCEL, cancel.request, refusal),
         message => {
@@ -695,6 +704,15 @@ fn refuse(cx: &mut Context<'_>, key: PeerKey, message: &Message<'_>, refusal: Re
                 cx.refuse(key, message.code(), request, refusal);
             }
         }
+    }
+}
+
+/// Counts a publication that was refused, which nobody is told.
+pub(super) fn count_silent(cx: &mut Context<'_>, refusal: Refusal) {
+    let counters = &mut cx.peers.counters;
+    match refusal {
+        Refusal::NotAuthorized | Refusal::AuthorizationFailed => counters.publications_denied_silently += 1,
+        _ => counters.publications_refused_silently += 1,
     }
 }
 

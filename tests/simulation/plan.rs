@@ -10,6 +10,7 @@ use fanwire::router::{ListenerSettings, RealmSettings, RequestIds, Settings};
 use fanwire::transport;
 use fanwire::wamp::Serializer;
 
+use crate::allowed;
 use crate::chance::Chance;
 use crate::checkers::REALM_CHECKS;
 use crate::client::{Act, FORESEEABLE};
@@ -185,8 +186,9 @@ impl Plan {
             request_ids,
             forwarded_from: Vec::new(),
         };
-        let realm =
-            |(index, uri_check)| RealmSettings { uri_check, ..RealmSettings::open(realm_name(index)) };
+        let realm = |(index, uri_check)| {
+            allowed::rule(index, RealmSettings { uri_check, ..RealmSettings::open(realm_name(index)) })
+        };
         Settings {
             limits: self.limits.clone(),
             realms: REALM_CHECKS.into_iter().enumerate().take(self.realm_count).map(realm).collect(),

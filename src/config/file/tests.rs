@@ -5,6 +5,7 @@ use std::path::Path;
 use super::super::reader::asked;
 use super::*;
 use crate::config::{EXAMPLE, load};
+use crate::router::Permissions;
 
 /// Surroundings in which each file holds 64 zeros, and there is one variable.
 struct Zeros;
@@ -126,7 +127,7 @@ rule = [{ uri = "a b", allow = ["sing"] }, 5]
         "13:11: listener.realms: there is no realm realm; did you mean \"realm1\"?",
         "17:1: realm.retained_max: this is a text; write a whole number",
         "19:1: realm.anonymous.role: there is no role guset; did you mean \"guest\"?",
-        "22:11: realm.role.rule.uri: `a b` is no URI; write one, or a pattern and match",
+        "22:11: realm.role.rule.uri: `a b`: URIs hold no white space, no `#` and no control characters",
         "22:33: realm.role.rule.allow: `sing` is not known; write \"call\", \"register\", \"publish\", \"subscribe\"",
         "22:44: realm.role.rule: this is a whole number; write a table",
     ];
@@ -228,11 +229,10 @@ fn what_does_not_fit_together_is_refused() {
 fn what_is_not_served_is_refused_aloud_and_never_left_out() {
     let refused = |text: &str| load(text, Path::new("/etc"), &Zeros).unwrap().refused;
     assert_eq!(refused(""), []);
-    let everything = "[[realm]]\nname = \"a\"\nanonymous = { role = \"r\" }\n[[realm.role]]\nname = \"r\"\n\
-                      rule = [{ uri = \"*\", allow = [\"call\", \"register\", \"publish\", \"subscribe\"] }]\n";
-    assert_eq!(refused(everything), []);
     let keys = |text: &str| refused(text).into_iter().map(|mistake| mistake.key).collect::<Vec<_>>();
-    assert_eq!(keys(&everything.replace("\"call\", ", "")), ["realm.role.rule"]);
+    let asks = "[[realm]]\nname = \"a\"\nanonymous = { role = \"r\" }\n[[realm.role]]\nname = \"r\"\n\
+                authorizer = { procedure = \"a.b\" }\n";
+    assert_eq!(keys(asks), ["realm.role.authorizer"]);
     assert_eq!(keys(&principal("ticket = \"x\"")), ["realm.name", "realm.principal"]);
     let listener = "[[listener]]\naddress = \":1\"\n";
     for (said, key) in [
@@ -271,6 +271,40 @@ fn what_is_served_arrives() {
     assert_eq!((realm.call_timeout_ms, realm.retained_count_max, realm.event_history.len()), (2_000, 5, 1));
     assert_eq!((&*realm.anonymous.name, realm.anonymous.trust_level), ("r", Some(7)));
     assert!(realm.anonymous.administers);
+}
+
+#[test]
+fn rules_of_a_file_arrive_and_their_mistakes_are_told_with_their_places() {
+    let realm = "[[realm]]\nname = \"a\"\nanonymous = { role = \"r\" }\n[[realm.role]]\nname = \"r\"\n";
+    let permissions = |said: &str| {
+        let server = good(&format!("{realm}{said}")).server().unwrap();
+        server.settings.realms[0].anonymous.permissions.clone()
+    };
+    assert_eq!(permissions("everything = true"), Permissions::Everything);
+    let rules = |said: &str| match permissions(said) {
+        Permissions::Rules(rules) => rules.rules().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(rules(""), Vec::<String>::new());
+    let said =
+        "rule = [{ uri = \"a.*\", allow = [\"call\"] }, { uri = \"a.*.b\" }, { uri = \"a.{authid}\" }]";
+    assert_eq!(rules(said), ["prefix `a.`", "wildcard `a..b`", "exact `a.{authid}`"]);
+    let told = |said: &str| told(&format!("{realm}{said}"));
+    for (said, expected) in [
+        (
+            "rule = [{ uri = \"a.*b\" }]",
+            "6:11: realm.role.rule.uri: `a.*b`: a star stands for one whole component",
+        ),
+        (
+            "rule = [{ uri = \"{authid}.a\" }]",
+            "6:11: realm.role.rule.uri: `{authid}.a`: values of the session stand",
+        ),
+        ("rule = [{ uri = \"wamp.a\", allow = [\"register\"] }]", "`wamp.a`: nobody may register or publish"),
+        ("rule = [{ uri = \"a.*\" }, { uri = \"a.\", match = \"prefix\" }]", "there are two rules for it"),
+        ("everything = true\nrule = [{ uri = \"a\" }]", "6:1: realm.role.everything: nobody else decides"),
+    ] {
+        assert!(told(said).iter().any(|mistake| mistake.contains(expected)), "{said}: {:#?}", told(said));
+    }
 }
 
 #[test]

@@ -10,12 +10,14 @@ use crate::codec;
 use crate::codec::payload::OwnedPayload;
 use crate::error::{Refusal, Violation};
 use crate::limits::Limits;
+use crate::router::authorization::{Granted, Question};
 use crate::router::directory::Callee;
 use crate::router::features::Feature;
 use crate::router::letter::{
     Attributes, CallKey, CallTerms, Complete, Invoke, Letter, Outcome, Progress, details,
 };
 use crate::router::peer::Sent;
+use crate::router::rules::Action;
 use crate::router::session::Session;
 use crate::router::{Context, Disclosure, PeerKey, passthru};
 use crate::wamp::message::{self, Call, Cancel};
@@ -75,16 +77,23 @@ impl Dealer {
         options: &CallOptions,
     ) -> Result<(), Unchosen> {
         let limits = &cx.router.settings.limits;
-        let procedure = self.callable(limits, message, options)?;
+        let procedure = &*message.procedure;
+        if procedure.len() > limits.uri_bytes_max || !self.realm.uri_check.uri(procedure) {
+            return Err(Refusal::InvalidUri.into());
+        }
+        let place = self.cache.procedure_place(&self.realm.directory, procedure);
+        let question = Question::exact(Action::Call, procedure);
+        let granted = cx.authorize(key, &self.realm, &question, Some(self.cache.call_verdicts(place)))?;
+        self.check_options(message, options)?;
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
         if cx.draining || session.calls.count() >= limits.calls_open_per_session_max {
             return Err(Refusal::Unavailable.into());
         }
-        let terms = self.terms(session, options, limits);
+        let terms = self.terms(session, granted, options, limits);
         let call =
             CallKey { serial: self.serial + 1, index: self.calls.vacant_key() as u32, shard: cx.index };
         let Dealer { realm, cache, kept_bytes, .. } = self;
-        let called = cache.called(&realm.directory, procedure);
+        let called = cache.called(&realm.directory, place);
         let (procedure, registration) = called.ok_or(Refusal::NoSuchProcedure)?;
         let invoke = Arc::new(Invoke {
             call,
@@ -136,30 +145,32 @@ impl Dealer {
         Ok(())
     }
 
-    /// The procedure, if such a CALL of it may be made in this realm.
-    fn callable<'m>(
-        &self,
-        limits: &Limits,
-        message: &'m Call<'_>,
-        options: &CallOptions,
-    ) -> Result<&'m str, Refusal> {
-        let procedure = &*message.procedure;
-        if procedure.len() > limits.uri_bytes_max || !self.realm.uri_check.uri(procedure) {
-            return Err(Refusal::InvalidUri);
-        }
+    /// Refuses options that this realm does not grant.
+    fn check_options(&self, message: &Call<'_>, options: &CallOptions) -> Result<(), Refusal> {
         if options.disclose_me && self.realm.settings.disclosure == Disclosure::Never {
             return Err(Refusal::DiscloseMe);
         }
         if options.custom {
             passthru::used(&message.options)?;
         }
-        Ok(procedure)
+        Ok(())
     }
 
-    fn terms(&self, session: &Session, options: &CallOptions, limits: &Limits) -> CallTerms {
+    fn terms(
+        &self,
+        session: &Session,
+        granted: Granted,
+        options: &CallOptions,
+        limits: &Limits,
+    ) -> CallTerms {
+        let disclosed = match self.realm.settings.disclosure {
+            Disclosure::AsAsked => options.disclose_me || granted.disclosed,
+            Disclosure::Always => true,
+            Disclosure::Never => false,
+        };
         CallTerms {
             caller: session.identity.clone(),
-            disclosed: options.disclose_me || self.realm.settings.disclosure == Disclosure::Always,
+            disclosed,
             // Who has not announced to take several RESULTs takes the first for the last.
             receive_progress: options.receive_progress
                 && session.features.has(Feature::CallerProgressiveCallResults),
