@@ -32,6 +32,8 @@ pub struct Counters {
     pub publications_refused_silently: u64,
     /// CALL messages accepted.
     pub calls: u64,
+    /// Calls of the router's own: questions to authorizers and authenticators.
+    pub calls_own: u64,
     /// YIELD and ERROR messages for invocations that are no longer open.
     pub answers_too_late: u64,
     /// Progressive results of callees that may send none, or for callers that asked for none.
@@ -90,6 +92,7 @@ impl Counters {
         self.retained_unsent += other.retained_unsent;
         self.publications_refused_silently += other.publications_refused_silently;
         self.calls += other.calls;
+        self.calls_own += other.calls_own;
         self.answers_too_late += other.answers_too_late;
         self.results_unasked += other.results_unasked;
         self.calls_too_late += other.calls_too_late;
