@@ -123,6 +123,8 @@ impl Violation {
 /// The request cannot be granted. The peer gets ERROR with this URI; the session goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Refusal {
+    /// It could not be found out whether the session may do this.
+    AuthorizationFailed,
     /// A call was canceled.
     Canceled,
     /// The realm does not tell who publishes or calls.
@@ -165,6 +167,7 @@ impl Refusal {
     /// The error URI.
     pub fn uri(self) -> &'static str {
         match self {
+            Refusal::AuthorizationFailed => reason::AUTHORIZATION_FAILED,
             Refusal::Canceled => reason::CANCELED,
             Refusal::DiscloseMe => reason::DISCLOSE_ME_DISALLOWED,
             Refusal::FeatureNotSupported => reason::FEATURE_NOT_SUPPORTED,
@@ -188,6 +191,7 @@ impl Refusal {
     /// One sentence for people, sent as the argument of ERROR.
     pub fn text(self) -> &'static str {
         match self {
+            Refusal::AuthorizationFailed => "it could not be found out whether the session may do this",
             Refusal::Canceled => "the call was canceled",
             Refusal::DiscloseMe => "this realm does not tell who publishes or calls",
             Refusal::FeatureNotSupported => "a feature this needs was not announced",

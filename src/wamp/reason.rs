@@ -13,6 +13,8 @@ pub const SYSTEM_SHUTDOWN: &str = "wamp.close.system_shutdown";
 
 /// Whoever it is has not proved it.
 pub const AUTHENTICATION_FAILED: &str = "wamp.error.authentication_failed";
+/// It could not be found out whether the session may do this.
+pub const AUTHORIZATION_FAILED: &str = "wamp.error.authorization_failed";
 /// A call was canceled, by its caller or because its callee left.
 pub const CANCELED: &str = "wamp.error.canceled";
 /// The realm does not tell who publishes or calls.

@@ -11,12 +11,14 @@ use crate::codec;
 use crate::codec::payload::OwnedPayload;
 use crate::error::{Refusal, Violation};
 use crate::limits::Limits;
+use crate::router::authorization::{Granted, Question};
 use crate::router::directory::Callee;
 use crate::router::features::Feature;
 use crate::router::letter::{
     Attributes, CallKey, CallTerms, Caller, Complete, Invoke, Letter, Outcome, Progress, details,
 };
 use crate::router::peer::Sent;
+use crate::router::rules::Action;
 use crate::router::session::Session;
 use crate::router::{Context, Disclosure, PeerKey, passthru};
 use crate::wamp::message::{self, Call, Cancel};
@@ -50,11 +52,11 @@ pub fn call_options(
 
 /// A call that is about to be made.
 #[derive(Debug)]
-pub(super) struct NewCall<'a> {
+pub(super) struct NewCall {
     pub(super) caller: PeerKey,
     pub(super) asker: Asker,
-    /// Found valid.
-    pub(super) procedure: &'a str,
+    /// Where the match cache has its procedure, just looked up.
+    pub(super) place: usize,
     pub(super) terms: CallTerms,
     /// How long it may take, as this shard keeps the time; 0: however long it takes.
     pub(super) time_ms: u64,
@@ -92,16 +94,23 @@ impl Dealer {
         options: &CallOptions,
     ) -> Result<(), Unchosen> {
         let limits = &cx.router.settings.limits;
-        let procedure = self.callable(limits, message, options)?;
+        let procedure = &*message.procedure;
+        if procedure.len() > limits.uri_bytes_max || !self.realm.uri_check.uri(procedure) {
+            return Err(Refusal::InvalidUri.into());
+        }
+        let place = self.cache.procedure_place(&self.realm.directory, procedure);
+        let question = Question::exact(Action::Call, procedure);
+        let granted = cx.authorize(key, &self.realm, &question, Some(self.cache.call_verdicts(place)))?;
+        self.check_options(message, options)?;
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
         if cx.draining || session.calls.count() >= limits.calls_open_per_session_max {
             return Err(Refusal::Unavailable.into());
         }
-        let terms = self.terms(session, options, limits);
+        let terms = self.terms(session, granted, options, limits);
         let call = NewCall {
             caller: key,
             asker: Asker::Caller(message.request),
-            procedure,
+            place,
             time_ms: terms.timeout_ms,
             terms,
             progress: options.progress,
@@ -115,13 +124,13 @@ impl Dealer {
 
     /// Enters a call, and sends it to a callee or puts it in line.
     #[inline]
-    pub(super) fn begin(&mut self, cx: &mut Context<'_>, new: NewCall<'_>) -> Result<CallKey, Unchosen> {
-        let NewCall { caller: key, asker, procedure, terms, time_ms, progress, attributes, payload } = new;
+    pub(super) fn begin(&mut self, cx: &mut Context<'_>, new: NewCall) -> Result<CallKey, Unchosen> {
+        let NewCall { caller: key, asker, place, terms, time_ms, progress, attributes, payload } = new;
         let limits = &cx.router.settings.limits;
         let call =
             CallKey { serial: self.serial + 1, index: self.calls.vacant_key() as u32, shard: cx.index };
         let Dealer { realm, cache, kept_bytes, .. } = self;
-        let called = cache.called(&realm.directory, procedure);
+        let called = cache.called(&realm.directory, place);
         let (procedure, registration) = called.ok_or(Refusal::NoSuchProcedure)?;
         let invoke = Arc::new(Invoke {
             call,
@@ -175,30 +184,32 @@ impl Dealer {
         Ok(call)
     }
 
-    /// The procedure, if such a CALL of it may be made in this realm.
-    fn callable<'m>(
-        &self,
-        limits: &Limits,
-        message: &'m Call<'_>,
-        options: &CallOptions,
-    ) -> Result<&'m str, Refusal> {
-        let procedure = &*message.procedure;
-        if procedure.len() > limits.uri_bytes_max || !self.realm.uri_check.uri(procedure) {
-            return Err(Refusal::InvalidUri);
-        }
+    /// Refuses options that this realm does not grant.
+    fn check_options(&self, message: &Call<'_>, options: &CallOptions) -> Result<(), Refusal> {
         if options.disclose_me && self.realm.settings.disclosure == Disclosure::Never {
             return Err(Refusal::DiscloseMe);
         }
         if options.custom {
             passthru::used(&message.options)?;
         }
-        Ok(procedure)
+        Ok(())
     }
 
-    fn terms(&self, session: &Session, options: &CallOptions, limits: &Limits) -> CallTerms {
+    fn terms(
+        &self,
+        session: &Session,
+        granted: Granted,
+        options: &CallOptions,
+        limits: &Limits,
+    ) -> CallTerms {
+        let disclosed = match self.realm.settings.disclosure {
+            Disclosure::AsAsked => options.disclose_me || granted.disclosed,
+            Disclosure::Always => true,
+            Disclosure::Never => false,
+        };
         CallTerms {
             caller: Caller::Session(session.identity.clone()),
-            disclosed: options.disclose_me || self.realm.settings.disclosure == Disclosure::Always,
+            disclosed,
             // Who has not announced to take several RESULTs takes the first for the last.
             receive_progress: options.receive_progress
                 && session.features.has(Feature::CallerProgressiveCallResults),

@@ -60,14 +60,35 @@ impl Dealer {
         if cx.draining {
             return Err(Refusal::Unavailable);
         }
-        let mut called = self.begin(cx, own.begin());
+        let mut called = self.try_call_own(cx, own);
         // The registration that was found was no more, which the directory says now too.
         if let Err(Unchosen::Closed) = called {
-            called = self.begin(cx, own.begin());
+            called = self.try_call_own(cx, own);
         }
         let call = called.map_err(|unchosen| unchosen.refusal(Refusal::NoSuchProcedure))?;
         cx.peers.counters.calls_own += 1;
         Ok(call)
+    }
+
+    fn try_call_own(&mut self, cx: &mut Context<'_>, own: &OwnCall<'_>) -> Result<CallKey, Unchosen> {
+        let place = self.cache.procedure_place(&self.realm.directory, own.procedure);
+        let terms = CallTerms {
+            caller: Caller::Router(own.about),
+            disclosed: false,
+            receive_progress: false,
+            timeout_ms: 0,
+        };
+        let call = NewCall {
+            caller: own.about,
+            asker: Asker::Router(own.purpose),
+            place,
+            terms,
+            time_ms: own.timeout_ms,
+            progress: false,
+            attributes: None,
+            payload: own.payload.clone(),
+        };
+        self.begin(cx, call)
     }
 
     /// Nobody waits for the answer any more: the peer has gone. None comes; the callee is told.
@@ -76,25 +97,5 @@ impl Dealer {
         let callee = open.callee;
         self.interrupt_callee(cx, call, callee, CancelMode::KillNoWait, Refusal::Canceled);
         self.close_call(cx, call, false);
-    }
-}
-
-impl<'a> OwnCall<'a> {
-    fn begin(&self) -> NewCall<'a> {
-        NewCall {
-            caller: self.about,
-            asker: Asker::Router(self.purpose),
-            procedure: self.procedure,
-            terms: CallTerms {
-                caller: Caller::Router(self.about),
-                disclosed: false,
-                receive_progress: false,
-                timeout_ms: 0,
-            },
-            time_ms: self.timeout_ms,
-            progress: false,
-            attributes: None,
-            payload: self.payload.clone(),
-        }
     }
 }

@@ -14,8 +14,10 @@ use crate::codec;
 use crate::codec::payload::{self, OwnedPayload};
 use crate::error::Refusal;
 use crate::limits::Limits;
+use crate::router::authorization::Question;
 use crate::router::history::query;
 use crate::router::peer::Sent;
+use crate::router::rules::Action;
 use crate::router::session::Session;
 use crate::router::shard::LocalRealm;
 use crate::router::{Context, PeerKey, arguments, passthru};
@@ -61,6 +63,8 @@ pub(in crate::router) fn on_call(
     key: PeerKey,
     message: &Call<'_>,
 ) -> Result<(), Refusal> {
+    let question = Question::exact(Action::Call, &message.procedure);
+    cx.authorize(key, &realm.shared, &question, None)?;
     // The router cannot answer what it must not look into.
     if passthru::used(&message.options)? {
         return Err(Refusal::FeatureNotSupported);
@@ -70,6 +74,9 @@ pub(in crate::router) fn on_call(
         return query::on_call(realm, cx, key, message);
     }
     let arguments = Arguments::of(message);
+    if message.procedure == "wamp.session.add_testament" {
+        testaments::authorize(&realm.shared, cx, key, &arguments)?;
+    }
     let Some(session) = cx.peers.session(key) else { return Ok(()) };
     match reply(realm, session, &cx.router.settings.limits, &message.procedure, &arguments)? {
         Reply::Now(result) => answer(cx, key, message.request, &result),

@@ -97,6 +97,7 @@ impl Shard {
     /// Ends the session, if there is one: testaments, rosters and directory, registrations, open invocations, open
     /// calls, and last the list of sessions. The peer is left without a session.
     pub(super) fn leave(&mut self, key: PeerKey) {
+        self.let_go(key);
         let Some(peer) = self.peers.peer_mut(key) else { return };
         let State::Joined(session) = &peer.state else { return };
         let realm = session.realm;
@@ -109,6 +110,7 @@ impl Shard {
         dealer.leave(&mut cx, &mut session);
         *cx.rounds_open -= session.rounds_open as usize;
         shared.leave(session.id);
+        cx.authorizers.forget(session.id);
         sessions::left(shared, &mut cx, &session.identity);
     }
 }
