@@ -292,6 +292,25 @@ impl Wire {
         }
     }
 
+    /// Peers that were not read and may be read again are, until there are none.
+    pub fn resume(&mut self) {
+        loop {
+            let mut resumed = Vec::new();
+            for shard in 0..self.shards.len() {
+                let mut keys = Vec::new();
+                self.shards[shard].resumed(&mut keys);
+                resumed.extend(keys.into_iter().map(|key| (shard, key)));
+            }
+            if resumed.is_empty() {
+                return;
+            }
+            for (shard, key) in resumed {
+                self.shards[shard].receive(key, &mut [], self.now);
+            }
+            self.settle();
+        }
+    }
+
     /// Moves what one shard has written to another; true if that was anything.
     pub fn move_letters(&mut self, from: usize, to: usize) -> bool {
         let letters = std::mem::take(self.shards[from].letters(ShardIndex(to as u8)));

@@ -171,11 +171,12 @@ impl Context<'_> {
         let Permissions::Authorizer(authorizer) = &session.identity.role.permissions else {
             return Err(Refusal::NotAuthorized);
         };
-        let kept = self.authorizers.kept.find(&session.identity, authorizer, question, self.now);
-        if kept.is_some() {
-            self.peers.counters.authorizer_verdicts_kept += 1;
+        let mut ruling = self.authorizers.at_hand(question);
+        if ruling.is_none() {
+            ruling = self.authorizers.kept.find(&session.identity, authorizer, question, self.now);
+            self.peers.counters.authorizer_verdicts_kept += u64::from(ruling.is_some());
         }
-        match kept.or_else(|| self.authorizers.at_hand(question)) {
+        match ruling {
             Some(Ruling::Allowed(granted)) => Ok(granted),
             Some(Ruling::Denied) => Err(self.deny(key, realm, question, Refusal::NotAuthorized)),
             Some(Ruling::Failed) => Err(self.deny(key, realm, question, Refusal::AuthorizationFailed)),
@@ -186,10 +187,15 @@ impl Context<'_> {
         }
     }
 
-    /// The session was allowed this before, and cannot be asked about any more.
-    pub fn vouch(&mut self, question: &Question<'_>) {
-        let granted = Ruling::Allowed(Granted::default());
-        self.authorizers.at_hand.push((question.into(), granted));
+    /// The session was allowed this before, and cannot be asked about any more: that is at hand, unless something else
+    /// is kept.
+    pub fn vouch(&mut self, key: PeerKey, question: &Question<'_>) {
+        let Some(session) = self.peers.session(key) else { return };
+        let Permissions::Authorizer(authorizer) = &session.identity.role.permissions else { return };
+        if self.authorizers.kept.find(&session.identity, authorizer, question, self.now).is_none() {
+            let granted = Ruling::Allowed(Granted::default());
+            self.authorizers.at_hand.push((question.into(), granted));
+        }
     }
 }
 

@@ -167,7 +167,7 @@ pub(in crate::router) fn publish(realm: &mut LocalRealm, cx: &mut Context<'_>, k
             topic: (&**topic).into(),
             payload: payload.borrow(),
         };
-        cx.vouch(&Question::exact(Action::Publish, topic));
+        cx.vouch(key, &Question::exact(Action::Publish, topic));
         match realm.broker.on_publish(cx, key, &publish) {
             Ok(Ok(())) => {}
             Ok(Err(refusal)) => count_silent(cx, refusal),

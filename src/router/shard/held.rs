@@ -60,7 +60,7 @@ impl Shard {
                 let held = Held {
                     message: arrived.bytes.into(),
                     admitted: arrived.admitted,
-                    call: Some((arrived.realm, call)),
+                    call: Some(call),
                     question,
                     purges: self.authorizers.purges(),
                     rulings,
@@ -108,7 +108,7 @@ impl Shard {
         key: PeerKey,
         arrived: &Arrived<'_>,
         question: &OwnedQuestion,
-    ) -> Result<CallKey, Cause> {
+    ) -> Result<(RealmKey, CallKey), Cause> {
         let gone = Cause::Refused(Refusal::Canceled);
         let Some(identity) = self.peers.session(key).map(|session| session.identity.clone()) else {
             return Err(gone);
@@ -125,8 +125,12 @@ impl Shard {
             payload: payload.ok_or(Cause::Untellable)?,
             timeout_ms: authorizer.timeout_ms,
         };
-        let (realm, mut cx) = self.lend(arrived.realm);
-        realm.dealer.call_own(&mut cx, &own).map_err(Cause::Refused)
+        let where_it_is = match &authorizer.realm {
+            Some(name) => self.router.realm(name).map(|realm| realm.key).ok_or(Cause::NoSuchRealm)?,
+            None => arrived.realm,
+        };
+        let (realm, mut cx) = self.lend(where_it_is);
+        realm.dealer.call_own(&mut cx, &own).map(|call| (where_it_is, call)).map_err(Cause::Refused)
     }
 
     /// A call of the router's own is over. If its peer does not wait for it, it has been canceled and the answer was
@@ -137,17 +141,17 @@ impl Shard {
             Purpose::Authorization => {}
         }
         let Some(session) = self.peers.session(key) else { return };
-        let identity = session.identity.clone();
+        let (identity, home) = (session.identity.clone(), session.realm);
         let Some(held) = self.peers.held_for(key, (realm, call)) else { return };
         held.call = None;
         let (question, asked) = (held.question.clone(), (held.purges, self.now));
         let ruling = match dialogue::said(outcome) {
             Ok(said) => {
                 self.peers.counters.authorizer_answers += 1;
-                self.authorizers.learn((&identity, realm), &question, said, asked)
+                self.authorizers.learn((&identity, home), &question, said, asked)
             }
             Err(cause) => {
-                self.on_no_answer(key, realm, cause);
+                self.on_no_answer(key, home, cause);
                 Ruling::Failed
             }
         };

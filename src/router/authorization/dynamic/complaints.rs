@@ -17,6 +17,8 @@ pub enum Cause {
     Error(Box<str>),
     /// Its result is none; what is wrong with it.
     Result(&'static str),
+    /// The realm it should be in does not exist.
+    NoSuchRealm,
     /// The question has no form that it could be told in.
     Untellable,
     /// The router could not ask it, or not get its answer.
@@ -28,6 +30,7 @@ impl fmt::Display for Cause {
         match self {
             Cause::Error(uri) => write!(f, "it has answered with the error {uri}"),
             Cause::Result(wrong) => write!(f, "its result is not understood: {wrong}"),
+            Cause::NoSuchRealm => f.write_str("its realm does not exist"),
             Cause::Untellable => f.write_str("the question cannot be written in the router's serializer"),
             Cause::Refused(refusal) => f.write_str(refusal.text()),
         }
@@ -107,6 +110,7 @@ mod tests {
     fn each_cause_is_told_once_until_all_is_well_again() {
         let authorizer = Authorizer {
             procedure: "com.example.authorize".into(),
+            realm: None,
             cache: VerdictCache::Session,
             cache_ms: 0,
             timeout_ms: 1000,
