@@ -3,6 +3,8 @@
 //! What this version of the router does not do is refused aloud and never left out: a router that ignores a rule is
 //! open where its operator thinks it closed.
 
+pub(super) mod rules;
+
 use std::iter;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use super::reader::{Mistake, Surroundings};
 use super::{AGENT, check};
 use crate::auth::Method;
 use crate::limits::Limits;
-use crate::router::{self, ListenerSettings, Permissions, RealmSettings, Settings};
+use crate::router::{self, ListenerSettings, RealmSettings, Settings};
 use crate::server::{self, Entrance, IdentityFiles, TlsSettings};
 use crate::transport;
 use crate::wamp::Serializer;
@@ -127,7 +129,7 @@ fn role(role: &Role) -> router::Role {
         name: role.name.clone(),
         trust_level: role.trust_level,
         administers: role.administers,
-        permissions: Permissions::Everything,
+        permissions: rules::permissions(role),
     }
 }
 
@@ -201,23 +203,5 @@ fn refuse_of_realm(realm: &Realm, refuse: &Refuse) {
     };
     if anonymous.authid.is_some() || anonymous.dynamic.is_some() {
         refuse("anonymous", "this version knows only the role of those it lets in; leave out the rest");
-    }
-    for (index, role) in realm.roles.iter().enumerate().filter(|(_, role)| role.name == anonymous.role) {
-        refuse_of_role(role, &|key, text| refuse(&format!("role[{index}].{key}"), text));
-    }
-}
-
-/// What a role may not do would be allowed, and what it is told besides would not be told.
-fn refuse_of_role(role: &Role, refuse: &Refuse) {
-    if role.authorizer.is_some() {
-        refuse("authorizer", "this version asks nobody; write a rule that allows everything");
-        return;
-    }
-    let everything =
-        |rule: &file::Rule| rule.allows_everything() && !rule.disclose_caller && !rule.disclose_publisher;
-    if role.rules.len() != 1 || !role.rules.iter().all(everything) {
-        let text = "this version allows everything to everybody; write one rule with uri = \"\", \
-                    match = \"prefix\" and allow = [\"call\", \"register\", \"publish\", \"subscribe\"]";
-        refuse(if role.rules.is_empty() { "name" } else { "rule" }, text);
     }
 }

@@ -11,6 +11,7 @@ mod check;
 mod convert;
 pub mod crossbar;
 pub mod file;
+mod may;
 mod reader;
 
 use std::fmt;
@@ -27,6 +28,7 @@ use crate::wamp::{MatchPolicy, Serializer, UriCheck, uri};
 
 pub use self::check::methods;
 pub use self::convert::{Loaded, load};
+pub use self::may::{Explained, May, may};
 pub use self::reader::{Mistake, Surroundings};
 
 /// The port without any setting, the one people know from other routers.
@@ -207,6 +209,7 @@ impl Config {
             request_ids: listen.request_ids.unwrap_or(request_ids),
             forwarded_from: self.forwarded_from.clone(),
         });
+        let anonymous = Arc::new(Role { administers: self.administers, ..Role::anonymous() });
         let settings = Settings {
             listeners: listeners.collect(),
             realms: realms
@@ -214,8 +217,8 @@ impl Config {
                 .map(|name| RealmSettings {
                     uri_check: self.uri_check,
                     disclosure: self.disclosure,
-                    anonymous: Arc::new(Role { administers: self.administers, ..Role::anonymous() }),
-                    roles: Vec::new(),
+                    anonymous: anonymous.clone(),
+                    roles: vec![anonymous.clone()],
                     event_history: self.event_history.clone(),
                     retained_count_max: self.retained_count_max,
                     retained_bytes_max: self.retained_bytes_max,

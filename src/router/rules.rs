@@ -126,6 +126,21 @@ pub fn harmless(procedure: &str) -> bool {
     }
 }
 
+/// True for the router's own procedures that change what is others', which only roles that administer may call, whatever
+/// their rules are.
+pub fn changes_others(procedure: &str) -> bool {
+    matches!(
+        procedure,
+        "wamp.session.kill"
+            | "wamp.session.kill_by_authid"
+            | "wamp.session.kill_by_authrole"
+            | "wamp.session.kill_all"
+            | "wamp.session.modify_details"
+            | "wamp.subscription.remove_subscriber"
+            | "wamp.registration.remove_callee"
+    )
+}
+
 /// Rules are what they were compiled of.
 impl PartialEq for Rules {
     fn eq(&self, other: &Rules) -> bool {

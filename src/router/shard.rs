@@ -325,8 +325,8 @@ impl Shard {
     }
 
     /// Takes what was not allowed and is worth a line in the log.
-    pub fn denials(&mut self, into: &mut Vec<Denial>) {
-        self.denials.take(into);
+    pub fn denials(&mut self) -> Vec<Denial> {
+        self.denials.take()
     }
 
     /// Takes the peers that [`Shard::wants_input`] had refused and that want input again. The shell calls `receive`

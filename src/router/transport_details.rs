@@ -3,8 +3,8 @@
 //!
 //! What this router does not know stands there as null, so that nobody stumbles over a key that is missing.
 
-use crate::auth::certificate::Certificate;
 use super::peer::Peer;
+use crate::auth::certificate::Certificate;
 use crate::origin::{Origin, PeerAddress};
 use crate::transport::Framing;
 use crate::wamp::{Dict, Value};

@@ -422,7 +422,7 @@ impl Worker {
         }
     }
 
-    /// Does what the shard has decided about connections.
+    /// Does what the shard has decided about connections, and tells what it has not allowed.
     fn close(&mut self, now: Instant) {
         let mut closing = std::mem::take(&mut self.closing);
         self.shard.closing(&mut closing);
@@ -433,6 +433,12 @@ impl Worker {
             }
         }
         self.closing = closing;
+        for denial in self.shard.denials() {
+            self.farewells.tell_denied(&denial, now);
+        }
+        for complaint in self.shard.complaints() {
+            self.farewells.tell_complaint(&complaint);
+        }
         let mut handed_over = std::mem::take(&mut self.handed_over);
         self.shard.handed_over(&mut handed_over);
         for (key, octets) in handed_over.drain(..) {

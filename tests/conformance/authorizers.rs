@@ -25,8 +25,7 @@ fn authorizer(realm: Option<&str>, cache: VerdictCache) -> Authorizer {
 fn asked(cache: VerdictCache) -> impl Fn(&mut Settings) {
     move |settings| {
         let permissions = Permissions::Authorizer(Arc::new(authorizer(Some("auth"), cache)));
-        settings.realms[0].anonymous =
-            Arc::new(Role { permissions, administers: true, ..Role::anonymous() });
+        settings.realms[0].anonymous = Arc::new(Role { permissions, administers: true, ..Role::anonymous() });
         settings.realms.push(RealmSettings::open("auth"));
     }
 }
@@ -78,9 +77,15 @@ fn each_action_is_asked_about_as_crossbar_does() {
         let authorizer = join_authorizer(&mut wire);
         let (client, session) = wire.join();
         let messages = [
-            (r#"[32,1,{"match":"prefix"},"com.example."]"#, json!(["com.example.", "subscribe", {"match": "prefix"}])),
+            (
+                r#"[32,1,{"match":"prefix"},"com.example."]"#,
+                json!(["com.example.", "subscribe", {"match": "prefix"}]),
+            ),
             (r#"[64,2,{},"com.example.add"]"#, json!(["com.example.add", "register", {}])),
-            (r#"[16,3,{"acknowledge":true},"com.example.news"]"#, json!(["com.example.news", "publish", {"acknowledge": true}])),
+            (
+                r#"[16,3,{"acknowledge":true},"com.example.news"]"#,
+                json!(["com.example.news", "publish", {"acknowledge": true}]),
+            ),
             (r#"[48,4,{},"com.example.none"]"#, json!(["com.example.none", "call", {}])),
             (r#"[48,5,{},"wamp.session.count"]"#, json!(["wamp.session.count", "call", {}])),
         ];
@@ -98,7 +103,10 @@ fn each_action_is_asked_about_as_crossbar_does() {
         let who = &invocation[4][0];
         assert_eq!((&who["session"], &who["realm"]), (&json!(session), &json!("realm1")));
         assert_eq!((&who["authrole"], &who["authmethod"]), (&json!("anonymous"), &json!("anonymous")));
-        assert_eq!((&who["transport"]["peer"], &who["transport"]["is_secure"]), (&json!("unix"), &json!(false)));
+        assert_eq!(
+            (&who["transport"]["peer"], &who["transport"]["is_secure"]),
+            (&json!("unix"), &json!(false))
+        );
         wire.send(authorizer, &format!("[70,{},{{}},[true]]", invocation[1]));
         wire.resume();
         assert_eq!(error(&mut wire, client), json!([8, 48, 6, {}, "wamp.error.no_such_procedure"]));
@@ -184,7 +192,11 @@ fn an_authorizer_that_is_slow_has_refused() {
         assert_eq!(error(&mut wire, client), failed(48, 1));
         let told = wire.receive(authorizer);
         assert_eq!(told[0], json!([69, request, {"mode": "killnowait", "reason": "wamp.error.timeout"}]));
-        assert_eq!((&told[1][0], &told[1][4][1]), (&json!(68), &json!("b")), "the next message is asked about");
+        assert_eq!(
+            (&told[1][0], &told[1][4][1]),
+            (&json!(68), &json!("b")),
+            "the next message is asked about"
+        );
         // Too late.
         wire.send(authorizer, &format!("[70,{request},{{}},[true]]"));
         wire.resume();
@@ -192,10 +204,10 @@ fn an_authorizer_that_is_slow_has_refused() {
         wire.send(authorizer, &format!("[8,68,{},{{}},\"com.example.broken\",[\"why\"]]", request + 1));
         wire.resume();
         assert_eq!(error(&mut wire, client), failed(48, 2));
-        let mut complaints = Vec::new();
-        wire.shards.iter_mut().for_each(|shard| shard.complaints(&mut complaints));
+        let complaints: Vec<_> = wire.shards.iter_mut().flat_map(|shard| shard.complaints()).collect();
         let told: Vec<_> = complaints.iter().map(|complaint| complaint.cause.to_string()).collect();
-        let causes = ["the call was not answered in time", "it has answered with the error com.example.broken"];
+        let causes =
+            ["the call was not answered in time", "it has answered with the error com.example.broken"];
         assert_eq!(told, causes);
         wire.finish();
     });
@@ -222,7 +234,8 @@ fn without_an_authorizer_nothing_is_allowed_and_nothing_waits() {
 
 #[test]
 fn who_leaves_takes_what_is_held_along() {
-    let ends: [fn(&mut Wire, Client); 2] = [|wire, client| wire.reset(client), |wire, client| wire.end_input(client)];
+    let ends: [fn(&mut Wire, Client); 2] =
+        [|wire, client| wire.reset(client), |wire, client| wire.end_input(client)];
     for end in ends {
         everywhere(|mut wire| {
             let authorizer = join_authorizer(&mut wire);
@@ -375,4 +388,92 @@ fn a_shutdown_waits_for_no_authorizer() {
         assert_eq!(last.last().map(|message| message[0].clone()), Some(json!(6)), "{last:?}");
         wire.finish();
     });
+}
+
+#[test]
+fn answers_that_are_kept_can_be_purged_by_who_administers() {
+    for cache in [VerdictCache::Session, VerdictCache::Role] {
+        everywhere_with(asked(cache), |mut wire| {
+            let authorizer = join_authorizer(&mut wire);
+            let (one, session) = wire.join();
+            let (other, _) = wire.join();
+            let mut requests = [(one, 0), (other, 0)];
+            let mut publish = |wire: &mut Wire, which: usize, topic: &str| {
+                let (client, request) = &mut requests[which];
+                *request += 1;
+                wire.send(*client, &format!(r#"[16,{request},{{"acknowledge":true}},"{topic}"]"#));
+                let asked = wire.receive(*client).is_empty();
+                if asked {
+                    say(wire, authorizer, r#"{"allow":true,"cache":true}"#);
+                    assert_eq!(wire.receive_one(*client)[0], 17);
+                }
+                asked
+            };
+            // By the authorizer itself, which is in another realm.
+            let mut calls = 1;
+            let mut purge = |wire: &mut Wire, keywords: &str| {
+                calls += 1;
+                let call = format!(r#"[48,{calls},{{}},"wamp.authorization.purge",[],{keywords}]"#);
+                let answer = wire.ask(authorizer, &call);
+                assert_eq!(answer[0], 50, "{answer}");
+                answer[3][0].as_u64().expect("a count")
+            };
+            let both = |wire: &mut Wire, publish: &mut dyn FnMut(&mut Wire, usize, &str) -> bool| {
+                [(0, "a"), (0, "b"), (1, "a"), (1, "b")].map(|(which, topic)| publish(wire, which, topic))
+            };
+            both(&mut wire, &mut publish);
+            assert_eq!(both(&mut wire, &mut publish), [false; 4]);
+            let kept: u64 = purge(&mut wire, "{}");
+            assert!((2..=4).contains(&kept));
+            assert!(both(&mut wire, &mut publish)[..2] == [true, true]);
+            assert_eq!(purge(&mut wire, r#"{"authrole":"other"}"#), 0);
+            assert_eq!(purge(&mut wire, r#"{"authrole":"anonymous"}"#), kept);
+            both(&mut wire, &mut publish);
+            assert_eq!(purge(&mut wire, r#"{"uri":"a"}"#), kept / 2);
+            assert!(!publish(&mut wire, 0, "b") && publish(&mut wire, 0, "a"));
+            both(&mut wire, &mut publish);
+            match cache {
+                VerdictCache::Session => {
+                    assert_eq!(purge(&mut wire, &format!(r#"{{"session":{session}}}"#)), 2);
+                    assert_eq!(both(&mut wire, &mut publish), [true, true, false, false]);
+                }
+                VerdictCache::Role => {
+                    assert_eq!(purge(&mut wire, &format!(r#"{{"session":{session}}}"#)), 0);
+                }
+            }
+            for wrong in [r#"{"session":"x"}"#, r#"{"uri":1}"#] {
+                calls += 1;
+                wire.send(authorizer, &format!(r#"[48,{calls},{{}},"wamp.authorization.purge",[],{wrong}]"#));
+                assert_eq!(error(&mut wire, authorizer)[4], "wamp.error.invalid_argument");
+            }
+            wire.finish();
+        });
+    }
+}
+
+#[test]
+fn what_was_asked_before_a_purge_is_not_kept() {
+    let mut wire = Wire::with(2, KINDS[0], asked(VerdictCache::Session));
+    let authorizer = join_authorizer(&mut wire);
+    let (client, _) = wire.join();
+    wire.send(client, r#"[16,1,{"acknowledge":true},"a"]"#);
+    let (request, _) = question(&mut wire, authorizer);
+    assert_eq!(wire.ask(authorizer, r#"[48,2,{},"wamp.authorization.purge"]"#)[3], json!([0]));
+    wire.send(authorizer, &format!(r#"[70,{request},{{}},[{{"allow":true,"cache":true}}]]"#));
+    wire.resume();
+    assert_eq!(wire.receive_one(client)[0], 17);
+    wire.send(client, r#"[16,2,{"acknowledge":true},"a"]"#);
+    say(&mut wire, authorizer, "false");
+    assert_eq!(error(&mut wire, client), denied(16, 2));
+    wire.finish();
+}
+
+#[test]
+fn only_who_administers_purges() {
+    let mut wire =
+        Wire::with(1, KINDS[0], |settings| settings.realms[0].anonymous = Arc::new(Role::anonymous()));
+    let (client, _) = wire.join();
+    wire.send(client, r#"[48,1,{},"wamp.authorization.purge"]"#);
+    assert_eq!(error(&mut wire, client), denied(48, 1));
+    wire.finish();
 }

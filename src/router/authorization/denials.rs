@@ -74,7 +74,7 @@ impl Denials {
     }
 
     /// Takes those that wait.
-    pub fn take(&mut self, into: &mut Vec<Denial>) {
-        into.append(&mut self.waiting);
+    pub fn take(&mut self) -> Vec<Denial> {
+        std::mem::take(&mut self.waiting)
     }
 }

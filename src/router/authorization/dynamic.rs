@@ -18,11 +18,11 @@ mod kept;
 
 use std::time::Instant;
 
-pub use self::complaints::{Cause, Complaint};
 use self::complaints::Complaints;
+pub use self::complaints::{Cause, Complaint};
 use self::dialogue::Said;
-pub use self::kept::Purge;
 use self::kept::KeptVerdicts;
+pub use self::kept::Purge;
 use super::{Granted, Question};
 use crate::error::Refusal;
 use crate::router::realm::Realm;
@@ -113,10 +113,10 @@ impl Authorizers {
         self.kept.purges()
     }
 
-    /// Keeps an answer, if it may be, and notes that the authorizer is well.
+    /// Keeps an answer, if it may be, about a session of the first realm by an authorizer of the other, and notes that the authorizer is well.
     pub fn learn(
         &mut self,
-        (identity, realm): (&Identity, RealmKey),
+        (identity, realms): (&Identity, [RealmKey; 2]),
         question: &OwnedQuestion,
         said: Said,
         (purges, now): (u64, Instant),
@@ -127,7 +127,7 @@ impl Authorizers {
             false => Ruling::Denied,
         };
         if said.cache && purges == self.kept.purges() {
-            self.kept.keep((identity, realm), question, ruling, now);
+            self.kept.keep((identity, realms), question, ruling, now);
         }
         ruling
     }
@@ -138,8 +138,8 @@ impl Authorizers {
     }
 
     /// Takes what is worth a line in the log.
-    pub fn take_complaints(&mut self, into: &mut Vec<Complaint>) {
-        self.complaints.take(into);
+    pub fn take_complaints(&mut self) -> Vec<Complaint> {
+        self.complaints.take()
     }
 
     /// The session is no more.

@@ -40,8 +40,8 @@ pub(super) struct Arrived<'a> {
 
 impl Shard {
     /// Takes what is wrong with authorizers and is worth a line in the log.
-    pub fn complaints(&mut self, into: &mut Vec<Complaint>) {
-        self.authorizers.take_complaints(into);
+    pub fn complaints(&mut self) -> Vec<Complaint> {
+        self.authorizers.take_complaints()
     }
 
     /// A message could not be handled before a question is answered. Asks, and holds it; or goes on if there is nobody
@@ -148,7 +148,7 @@ impl Shard {
         let ruling = match dialogue::said(outcome) {
             Ok(said) => {
                 self.peers.counters.authorizer_answers += 1;
-                self.authorizers.learn((&identity, home), &question, said, asked)
+                self.authorizers.learn((&identity, [home, realm]), &question, said, asked)
             }
             Err(cause) => {
                 self.on_no_answer(key, home, cause);

@@ -85,8 +85,8 @@ impl Complaints {
         }
     }
 
-    pub(super) fn take(&mut self, into: &mut Vec<Complaint>) {
-        into.append(&mut self.waiting);
+    pub(super) fn take(&mut self) -> Vec<Complaint> {
+        std::mem::take(&mut self.waiting)
     }
 }
 
@@ -118,17 +118,14 @@ mod tests {
         let permissions = Permissions::Authorizer(Arc::new(authorizer));
         let role = Role { permissions, ..Role::open("frontend") };
         let mut complaints = Complaints::default();
-        let mut told = |complaints: &mut Complaints| {
-            let mut taken = Vec::new();
-            complaints.take(&mut taken);
-            taken.iter().map(|complaint| complaint.cause.to_string()).collect::<Vec<_>>()
+        let told = |complaints: &mut Complaints| {
+            complaints.take().iter().map(|complaint| complaint.cause.to_string()).collect::<Vec<_>>()
         };
         for _ in 0..3 {
             complaints.tell(&role, "realm1", Cause::Refused(Refusal::Timeout));
             complaints.tell(&role, "realm1", Cause::Error("com.example.broken".into()));
         }
-        let both =
-            ["the call was not answered in time", "it has answered with the error com.example.broken"];
+        let both = ["the call was not answered in time", "it has answered with the error com.example.broken"];
         assert_eq!(told(&mut complaints), both);
         complaints.tell(&role, "realm1", Cause::Refused(Refusal::Timeout));
         assert!(told(&mut complaints).is_empty());

@@ -19,7 +19,7 @@ use crate::router::rules::Action;
 use crate::router::session::{Identity, Map};
 use crate::wamp::{MatchPolicy, SessionId};
 
-/// What is to be forgotten. What is not said is all.
+/// What is to be forgotten, of the sessions of a realm and of its authorizers. What is not said is all.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Purge {
     /// What is kept for this session alone.
@@ -45,7 +45,8 @@ pub(super) struct KeptVerdicts {
 #[derive(Debug)]
 struct Verdicts {
     role: Arc<Role>,
-    realm: RealmKey,
+    /// The sessions', and the authorizer's.
+    realms: [RealmKey; 2],
     by_uri: Map<Box<str>, SmallVec<[Verdict; 1]>>,
 }
 
@@ -93,7 +94,7 @@ impl KeptVerdicts {
     /// Keeps an answer in the place of the one before.
     pub(super) fn keep(
         &mut self,
-        (identity, realm): (&Identity, RealmKey),
+        (identity, realms): (&Identity, [RealmKey; 2]),
         question: &OwnedQuestion,
         ruling: Ruling,
         now: Instant,
@@ -106,7 +107,7 @@ impl KeptVerdicts {
         if self.count >= self.count_max {
             self.forget_all();
         }
-        let verdicts = self.verdicts(identity, realm, authorizer.cache);
+        let verdicts = self.verdicts(identity, realms, authorizer.cache);
         let verdicts = verdicts.by_uri.entry(question.uri.clone()).or_default();
         let verdict = Verdict { action: question.action, policy: question.policy, ruling, until };
         match verdicts.iter_mut().find(|known| known.answers(&question.borrow())) {
@@ -118,9 +119,9 @@ impl KeptVerdicts {
         }
     }
 
-    fn verdicts(&mut self, identity: &Identity, realm: RealmKey, cache: VerdictCache) -> &mut Verdicts {
+    fn verdicts(&mut self, identity: &Identity, realms: [RealmKey; 2], cache: VerdictCache) -> &mut Verdicts {
         let Identity { session, role, .. } = identity;
-        let new = || Verdicts { role: role.clone(), realm, by_uri: Map::default() };
+        let new = || Verdicts { role: role.clone(), realms, by_uri: Map::default() };
         match cache {
             VerdictCache::Session => {
                 let verdicts = self.sessions.entry(*session).or_insert_with(new);
@@ -164,7 +165,7 @@ impl KeptVerdicts {
         let mut purged = 0;
         let mut clean = |verdicts: &mut Verdicts| {
             let authrole = purge.authrole.as_ref();
-            if verdicts.realm == realm && authrole.is_none_or(|role| **role == *verdicts.role.name) {
+            if verdicts.realms.contains(&realm) && authrole.is_none_or(|role| **role == *verdicts.role.name) {
                 purged += verdicts.purge(purge.uri.as_deref());
             }
         };
