@@ -12,7 +12,8 @@
 //!   for those who come later. [`passthru`]: payload that nobody looks into. [`hashed_slab`]: what tables of very many
 //!   small entries are made of.
 //! - [`transport_details`]: how a peer is connected, as other programs are told.
-//! - [`role`]: what sessions are; [`rules`]: what they may do; [`authorization`]: where that is asked.
+//! - [`authentication`]: who may join. [`role`]: what sessions are; [`rules`]: what they may do; [`authorization`]:
+//!   where that is asked.
 //! - [`features`]: what peers announce, and what the router does.
 //! - [`meta`]: what the router tells of itself, and its own procedures.
 //! - [`letter`]: what shards tell one another. [`timers`], [`clock`], [`entropy`]: time and chance, both from outside.
@@ -57,6 +58,7 @@
 //! What would break them: moving a joined peer to another shard, a second path to a socket beside `Outbound`, and
 //! handling a peer's next message while an earlier one is held.
 
+pub mod authentication;
 pub mod authorization;
 pub mod broker;
 pub mod clock;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fanwire::router::authentication;
 use fanwire::router::{Authorizer, Permissions, RealmSettings, Role, Settings, VerdictCache};
 use serde_json::{Value, json};
 
@@ -25,7 +26,11 @@ fn authorizer(realm: Option<&str>, cache: VerdictCache) -> Authorizer {
 fn asked(cache: VerdictCache) -> impl Fn(&mut Settings) {
     move |settings| {
         let permissions = Permissions::Authorizer(Arc::new(authorizer(Some("auth"), cache)));
-        settings.realms[0].anonymous = Arc::new(Role { permissions, administers: true, ..Role::anonymous() });
+        settings.realms[0].authentication = Arc::new(authentication::Settings::anonymous(Arc::new(Role {
+            permissions,
+            administers: true,
+            ..Role::anonymous()
+        })));
         settings.realms.push(RealmSettings::open("auth"));
     }
 }
@@ -470,8 +475,10 @@ fn what_was_asked_before_a_purge_is_not_kept() {
 
 #[test]
 fn only_who_administers_purges() {
-    let mut wire =
-        Wire::with(1, KINDS[0], |settings| settings.realms[0].anonymous = Arc::new(Role::anonymous()));
+    let mut wire = Wire::with(1, KINDS[0], |settings| {
+        settings.realms[0].authentication =
+            Arc::new(authentication::Settings::anonymous(Arc::new(Role::anonymous())))
+    });
     let (client, _) = wire.join();
     wire.send(client, r#"[48,1,{},"wamp.authorization.purge"]"#);
     assert_eq!(error(&mut wire, client), denied(48, 1));

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod announced;
+mod authentication;
 mod authorization;
 mod authorizers;
 mod canceling;
