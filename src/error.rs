@@ -242,6 +242,10 @@ pub enum JoinFailure {
     Token,
     /// There were too many failures from there: nothing was looked at.
     TooMany,
+    /// The procedure that was asked has refused it.
+    TurnedDown,
+    /// The procedure that was to be asked has not answered, or nothing that can be understood.
+    Unanswered,
     /// Whoever could say is not there, or has too much to do.
     Unavailable,
     /// Nobody has that name, or that key.
@@ -261,6 +265,8 @@ impl JoinFailure {
             JoinFailure::Certificate
             | JoinFailure::Late
             | JoinFailure::Token
+            | JoinFailure::TurnedDown
+            | JoinFailure::Unanswered
             | JoinFailure::UnknownPrincipal
             | JoinFailure::WrongSecret => reason::AUTHENTICATION_FAILED,
             JoinFailure::ChannelBinding => reason::FEATURE_NOT_SUPPORTED,
@@ -275,6 +281,8 @@ impl JoinFailure {
         match self {
             JoinFailure::Certificate
             | JoinFailure::Token
+            | JoinFailure::TurnedDown
+            | JoinFailure::Unanswered
             | JoinFailure::UnknownPrincipal
             | JoinFailure::WrongSecret => "Authentication failed.",
             JoinFailure::Late => "The answer to the challenge is late.",
@@ -294,6 +302,7 @@ impl JoinFailure {
             self,
             JoinFailure::Certificate
                 | JoinFailure::Token
+                | JoinFailure::TurnedDown
                 | JoinFailure::UnknownPrincipal
                 | JoinFailure::WrongSecret
         )
@@ -311,6 +320,8 @@ impl fmt::Display for JoinFailure {
             JoinFailure::NoSuchRole => "no such role",
             JoinFailure::Token => "refused token",
             JoinFailure::TooMany => "too many failures",
+            JoinFailure::TurnedDown => "refused by the authenticator",
+            JoinFailure::Unanswered => "no answer of the authenticator",
             JoinFailure::Unavailable => "not available",
             JoinFailure::UnknownPrincipal => "unknown principal",
             JoinFailure::WrongSecret => "wrong secret",

@@ -147,8 +147,6 @@ fn refuse(file: &File, refuse: &Refuse) {
 
 const NO_COOKIES: &str = "this version gives no cookies; leave it out";
 
-const NO_DYNAMIC: &str = "this version asks no procedure who somebody is; write the principals";
-
 fn refuse_of_listener(listener: &Listener, refuse: &Refuse) {
     let any_origin = |origins: &Vec<String>| origins.iter().any(|origin| origin == "*");
     if listener.origins.as_ref().is_some_and(|origins| !any_origin(origins)) {
@@ -182,12 +180,5 @@ fn refuse_of_realm(realm: &Realm, refuse: &Refuse) {
     }
     if realm.cookie.is_some() {
         refuse("cookie", NO_COOKIES);
-    }
-    for (method, _) in authentication::methods(realm).filter(|(_, settings)| settings.dynamic.is_some()) {
-        let key = if method == Method::Scram { "scram" } else { method.name() };
-        refuse(&format!("{key}.dynamic"), NO_DYNAMIC);
-    }
-    if realm.anonymous.as_ref().is_some_and(|anonymous| anonymous.dynamic.is_some()) {
-        refuse("anonymous.dynamic", NO_DYNAMIC);
     }
 }

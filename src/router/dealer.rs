@@ -59,7 +59,7 @@ use crate::wamp::options::CancelMode;
 use crate::wamp::{RegistrationId, RequestId};
 
 pub use self::calls::call_options;
-pub use self::own::{Answered, OwnCall, Purpose};
+pub use self::own::{Answered, OwnCall};
 
 /// The dealer.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ enum Asker {
     /// The caller, under its request id.
     Caller(RequestId),
     /// The router itself: see `own.rs`.
-    Router(Purpose),
+    Router,
 }
 
 impl Dealer {

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
-pub use self::held::Held;
+pub use self::held::{Held, HeldFor, HeldJoin, HeldMessage};
 use super::directory::MatchedSubscription;
 use super::publication::{EventFrames, NoFrame, Publication};
 use super::queue::{Advanced, Cause, Pushed, Queues, Waiting};
@@ -515,7 +515,7 @@ impl Peers {
         let connections = self.slab.len();
         let inbound_max = self.limits.inbound_shard_bytes_max;
         let Some(peer) = self.slab.get_mut(key.index as usize).filter(|peer| peer.key == key) else { return };
-        let kept = kept + peer.held.as_ref().map_or(0, |held| held.message.len());
+        let kept = kept + peer.held.as_ref().map_or(0, |held| held.bytes());
         self.kept_bytes = self.kept_bytes + kept - peer.kept;
         peer.kept = kept;
         if self.kept_bytes > inbound_max && kept > inbound_max / connections {

@@ -21,6 +21,8 @@
 //!    bytes, or whose socket is broken, is dropped at once.
 
 mod authenticating;
+mod authenticators;
+mod authorizing;
 mod deadlines;
 mod drain;
 mod held;
@@ -32,8 +34,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::authenticating::Logins;
+use self::authorizing::Arrived;
 use self::drain::Drain;
-use self::held::Arrived;
 use super::authorization::dynamic::Authorizers;
 use super::authorization::{Denial, Denials};
 use super::broker::Broker;
@@ -409,7 +411,7 @@ impl Shard {
                 return Ok(Next::Read);
             }
             let next = match holds.then(|| self.peers.take_held(key)).flatten() {
-                Some(held) => self.on_held(key, &held, now)?,
+                Some(held) => self.on_held(key, held, now)?,
                 None => {
                     let inbound = self.peers.reply_with(key, |reply| transport.next(&mut input, reply));
                     match inbound? {

@@ -3,6 +3,7 @@
 
 mod announced;
 mod authentication;
+mod authenticators;
 mod authorization;
 mod authorizers;
 mod canceling;

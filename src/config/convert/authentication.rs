@@ -70,11 +70,11 @@ pub fn access(listener: &Listener) -> Access {
 pub fn settings(realm: &Realm, roles: &[Arc<Role>], tell: &Tell) -> Settings {
     let named = |name: &String| roles.iter().find(|role| role.name == *name).cloned();
     let anonymous = realm.anonymous.as_ref().and_then(|anonymous| {
-        Some(Anonymous {
-            role: named(&anonymous.role)?,
-            authid: anonymous.authid.as_deref().map(Box::from),
-            dynamic: anonymous.dynamic.as_ref().map(dynamic),
-        })
+        let dynamic = anonymous.dynamic.as_ref().map(dynamic);
+        // Where a procedure says the role, that of the file is its default.
+        let role = named(&anonymous.role);
+        let role = role.or_else(|| dynamic.is_some().then(|| Arc::new(Role::anonymous())))?;
+        Some(Anonymous { role, authid: anonymous.authid.as_deref().map(Box::from), dynamic })
     });
     let principals = realm.principals.iter().enumerate().map(|(index, said)| {
         let tell = |key: &str, text: String| tell(&format!("principal[{index}].{key}"), text);

@@ -119,6 +119,8 @@ pub struct Question {
     pub claim: Claim,
     /// The ticket, if it is one that is to be judged.
     pub ticket: Option<Secret>,
+    /// The identifier that its session is to have.
+    pub session: SessionId,
 }
 
 /// Somebody whom an attempt is about.
@@ -268,7 +270,7 @@ pub fn begin(claim: Claim, place: &Place<'_>, entropy: &mut Entropy) -> Step {
         }
         if named.method == Method::Anonymous {
             match &place.realm.anonymous {
-                Some(_) => return anonymous(claim, named, place),
+                Some(_) => return anonymous(claim, named, place, entropy),
                 None => continue,
             }
         }
@@ -286,10 +288,14 @@ pub fn begin(claim: Claim, place: &Place<'_>, entropy: &mut Entropy) -> Step {
                 ticket(claim, named, None, Some(dynamic), place, entropy)
             }
             (_, Candidate::Dynamic(dynamic)) => {
-                Step::Ask(Box::new(Question { dynamic, named, claim, ticket: None }))
+                let session = entropy.session();
+                Step::Ask(Box::new(Question { dynamic, named, claim, ticket: None, session }))
             }
             (Method::Tls, Candidate::Who(Some(who))) => join(&claim, named, &who, place).into(),
-            (_, Candidate::Who(who)) => challenge(claim, named, who, place, entropy),
+            (_, Candidate::Who(who)) => {
+                let session = entropy.session();
+                challenge(claim, named, who, session, place, entropy)
+            }
         };
     }
     Step::Refuse(failure.into())
@@ -337,10 +343,13 @@ fn candidate(claim: &Claim, method: Method, place: &Place<'_>) -> Option<Candida
     }
 }
 
-fn anonymous(claim: Claim, named: Named, place: &Place<'_>) -> Step {
+fn anonymous(mut claim: Claim, named: Named, place: &Place<'_>, entropy: &mut Entropy) -> Step {
     let Some(anonymous) = &place.realm.anonymous else { return Step::Refuse(JoinFailure::NoMethod.into()) };
     if let Some(dynamic) = anonymous.dynamic.clone() {
-        return Step::Ask(Box::new(Question { dynamic, named, claim, ticket: None }));
+        // Whoever it is has a name when it is asked about.
+        claim.authid.get_or_insert_with(|| entropy.authid().into());
+        let session = entropy.session();
+        return Step::Ask(Box::new(Question { dynamic, named, claim, ticket: None, session }));
     }
     let proved = Proved {
         authid: anonymous.authid.clone(),
@@ -399,10 +408,10 @@ pub fn challenge(
     claim: Claim,
     named: Named,
     who: Option<Who>,
+    session: SessionId,
     place: &Place<'_>,
     entropy: &mut Entropy,
 ) -> Step {
-    let session = entropy.session();
     let role = who.as_ref().and_then(|who| role(named.method, who, place));
     let asked = match named.method {
         Method::Ticket => return ticket(claim, named, who, None, place, entropy),
@@ -616,8 +625,9 @@ impl Attempt {
         place: &Place<'_>,
     ) -> Answer {
         if let Some(dynamic) = dynamic.cloned() {
-            let (named, claim, ticket) = (self.named, self.claim.clone(), Some(Secret::from(ticket)));
-            return Answer::Ask(Box::new(Question { dynamic, named, claim, ticket }));
+            let (named, session) = (self.named, self.session);
+            let (claim, ticket) = (self.claim.clone(), Some(Secret::from(ticket)));
+            return Answer::Ask(Box::new(Question { dynamic, named, claim, ticket, session }));
         }
         let token = match place.realm.jwt.as_ref().map(|settings| self.bearer(settings, ticket, place)) {
             Some(Ok(proved)) => return wanted(&self.claim, proved).into(),

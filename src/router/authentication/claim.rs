@@ -5,7 +5,7 @@
 
 use smallvec::SmallVec;
 
-use super::AUTHID_BYTES_MAX;
+use super::{AUTHID_BYTES_MAX, Extra};
 use crate::auth::cryptosign::{Challenge, PublicKey};
 use crate::auth::scram::{self, Dialect};
 use crate::auth::{Method, unhex};
@@ -27,6 +27,8 @@ pub struct Claim {
     pub authrole: Option<Box<str>>,
     /// A name is so long that nobody has it.
     pub names_nobody: bool,
+    /// `authextra`, for procedures that are asked; none if it is too long to be kept.
+    pub extra: Option<Extra>,
     /// `authextra.pubkey`
     pub pubkey: Option<PublicKey>,
     /// `authextra.challenge`: what the router is to sign.
@@ -72,7 +74,10 @@ impl Claim {
             ("authid", Value::Text(authid)) => self.authid = self.name(authid),
             ("authrole", Value::Text(authrole)) => self.authrole = self.name(authrole),
             ("authmethods", Value::List(methods)) => self.read_methods(methods),
-            ("authextra", Value::Dict(extra)) => self.read_extra(extra),
+            ("authextra", Value::Dict(extra)) => {
+                self.extra = Extra::copy(extra);
+                self.read_extra(extra);
+            }
             _ => {}
         }
     }

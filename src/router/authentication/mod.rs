@@ -12,6 +12,7 @@
 //! - [`claim`]: what HELLO says of the client. [`attempt`]: the methods, one after the other, and the answer to a
 //!   challenge. [`principals`]: who is known, and who stands in for those who are not.
 //! - [`failures`]: how often a source has failed; why somebody does not join is a [`JoinFailure`].
+//! - [`dynamic`]: procedures that know principals.
 //! - [`check`]: what costs so much that a shard leaves it to others.
 //! - What the methods compute is the business of [`auth`](crate::auth); what a shard does with all this stands in
 //!   `shard/authenticating.rs`.
@@ -28,12 +29,14 @@
 pub mod attempt;
 pub mod check;
 pub mod claim;
+pub mod dynamic;
 pub mod failures;
 pub mod principals;
 
 use std::sync::Arc;
 
 use super::Role;
+use super::authorization::dynamic::Cause;
 use crate::auth::cryptosign::SigningKey;
 use crate::auth::jwt::{Expected, Keys, TokenError};
 use crate::auth::{Method, Secret};
@@ -183,7 +186,10 @@ impl Access {
     }
 }
 
-/// A dictionary that WELCOME says in `authextra`.
+/// Octets of an [`Extra`] that is kept.
+pub const EXTRA_BYTES_MAX: usize = 16 << 10;
+
+/// A dictionary that WELCOME says in `authextra`, or HELLO.
 #[derive(Clone, Debug)]
 pub struct Extra(OwnedPayload);
 
@@ -194,12 +200,23 @@ impl Extra {
         extra.dict().is_some().then_some(extra)
     }
 
+    /// A copy; none if it is too long.
+    pub fn copy(dict: &Dict<'_>) -> Option<Extra> {
+        let Dict::Raw(raw) = dict else { return None };
+        if raw.bytes().len() > EXTRA_BYTES_MAX {
+            return None;
+        }
+        let copied = OwnedPayload::from_parts(raw.serializer(), &List::Values(&[Value::Dict(*dict)]), None);
+        Some(Extra(copied.ok()?))
+    }
+
     /// Its entries.
     pub fn entries(&self) -> impl Iterator<Item = (Text<'_>, Value<'_>)> {
         codec::entries(&self.dict().unwrap_or(Dict::EMPTY))
     }
 
-    fn dict(&self) -> Option<Dict<'_>> {
+    /// The dictionary.
+    pub fn dict(&self) -> Option<Dict<'_>> {
         let (Value::List(list), _) = payload::values(self.0.borrow()) else { return None };
         only(&list)
     }
@@ -230,6 +247,8 @@ pub struct Failed {
     pub failure: JoinFailure,
     /// What a token was refused for.
     pub token: Option<TokenError>,
+    /// What is wrong with the procedure that was asked, or what it has said.
+    pub cause: Option<Cause>,
 }
 
 #[cfg(test)]

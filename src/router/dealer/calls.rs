@@ -373,9 +373,9 @@ impl Dealer {
                 }
                 answer(cx, (call.caller, request), &outcome);
             }
-            Asker::Router(purpose) => {
+            Asker::Router => {
                 let (peer, realm) = (call.caller, self.realm.key);
-                let answered = Answered { peer, realm, call: complete.call, purpose, outcome };
+                let answered = Answered { peer, realm, call: complete.call, outcome };
                 cx.letters.post(cx.index, Letter::Answered(Box::new(answered)));
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! Such a call is one like any other: it is chosen for, counted, queued, rerouted and timed as those of sessions are.
 //! It differs in who waits for it. No request id stands for it and no session holds it; what the router remembers of
-//! the peer does, by [`CallKey`]. Its answer is a letter of this shard to itself, [`Answered`], so that whoever asks
+//! the peer does, by [`CallKey`]; what the answer is for stands there (see [`HeldFor`](crate::router::peer::HeldFor)). The
+//! answer is a letter of this shard to itself, [`Answered`], so that whoever asks
 //! goes on when the dealer is done with what it does. A shutdown refuses it at once, as it refuses every new call.
 //!
 //! Callees are told no caller, since none has a session. The time is kept here and never left to the callee.
@@ -22,21 +23,12 @@ pub struct OwnCall<'a> {
     /// The peer of this shard that it is about. If that should be the callee too, it is not asked: it is not read while
     /// it waits.
     pub about: PeerKey,
-    /// What the answer is for.
-    pub purpose: Purpose,
     /// The procedure; not one of the router's.
     pub procedure: &'a str,
     /// Its arguments.
     pub payload: OwnedPayload,
     /// How long it may take; 0: however long it takes.
     pub timeout_ms: u64,
-}
-
-/// What the router asks for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Purpose {
-    /// Whether a session may do what it has asked for.
-    Authorization,
 }
 
 /// The answer of a call of the router's own.
@@ -48,8 +40,6 @@ pub struct Answered {
     pub realm: RealmKey,
     /// Which call of that realm.
     pub call: CallKey,
-    /// What it was for.
-    pub purpose: Purpose,
     /// How it ended; never [`Outcome::Declined`].
     pub outcome: Outcome,
 }
@@ -80,7 +70,7 @@ impl Dealer {
         };
         let call = NewCall {
             caller: own.about,
-            asker: Asker::Router(own.purpose),
+            asker: Asker::Router,
             place,
             terms,
             time_ms: own.timeout_ms,

@@ -13,6 +13,7 @@ use crate::limits::Limits;
 use crate::router::authentication::{
     self, Answer, Check, Checked, Claim, Failed, Place, Proved, Refused, Step,
 };
+use crate::router::authorization::dynamic::Cause;
 use crate::router::peer::{Peer, Sent, State};
 use crate::router::realm::Realm;
 use crate::router::session::{Admission, Pending};
@@ -81,16 +82,25 @@ impl Shard {
         let Shard { router, peers, realms, entropy, .. } = self;
         let Some(peer) = peers.peer(key) else { return Next::Read };
         let place = place(router, peer, &realms[admission.realm.0 as usize].shared, now);
-        match authentication::begin(claim, &place, entropy) {
+        let step = authentication::begin(claim, &place, entropy);
+        self.take_step(key, admission, authid, step, now)
+    }
+
+    /// Lets it in, asks it, asks somebody about it, or turns it away.
+    pub(super) fn take_step(
+        &mut self,
+        key: PeerKey,
+        admission: Admission,
+        authid: Option<Box<str>>,
+        step: Step,
+        now: Instant,
+    ) -> Next {
+        match step {
             Step::Join(proved) => self.let_in(key, &admission, &proved, now),
             Step::Challenge(attempt) => {
                 self.challenge(key, Pending { admission, attempt, checking: false }, now)
             }
-            // Here the procedure is called; what it says goes on with `attempt::challenge` or `attempt::join`.
-            Step::Ask(question) => {
-                let refused = JoinFailure::Unavailable.into();
-                self.turn_away(key, admission.realm, authid, Some(question.named.name), refused)
-            }
+            Step::Ask(question) => self.ask_authenticator(key, admission, *question),
             Step::Refuse(refused) => self.turn_away(key, admission.realm, authid, None, refused),
         }
     }
@@ -157,10 +167,7 @@ impl Shard {
                 self.logins.checks.push(check);
                 Next::Read
             }
-            // Here the procedure is called; what it says goes on with `attempt::join`.
-            Answer::Ask(_) => {
-                self.turn_away(key, admission.realm, claimed.0, claimed.1, JoinFailure::Unavailable.into())
-            }
+            Answer::Ask(question) => self.ask_authenticator(key, admission, *question),
             Answer::Refuse(refused) => self.turn_away(key, admission.realm, claimed.0, claimed.1, refused),
         }
     }
@@ -196,17 +203,30 @@ impl Shard {
         authmethod: Option<&'static str>,
         refused: Refused,
     ) -> Next {
+        let failure = refused.failure;
+        self.note_failure(key, realm, (authid, authmethod), refused, None);
+        self.send_abort(key, failure.reason(), failure.message());
+        Next::Finish(CloseReason::Aborted)
+    }
+
+    /// Counts who does not join, and remembers it for the log.
+    pub(super) fn note_failure(
+        &mut self,
+        key: PeerKey,
+        realm: RealmKey,
+        (authid, authmethod): (Option<Box<str>>, Option<&'static str>),
+        refused: Refused,
+        cause: Option<Cause>,
+    ) {
         let Refused { failure, token } = refused;
-        let Some(peer) = self.peers.peer(key) else { return Next::Read };
+        let Some(peer) = self.peers.peer(key) else { return };
         let shared = &self.realms[realm.0 as usize].shared;
         place(&self.router, peer, shared, self.now).count(failure);
         if self.logins.failed.len() < FAILED_MAX {
             let (origin, realm) = (peer.origin.clone(), shared.name.clone());
-            self.logins.failed.push(Failed { origin, realm, authid, authmethod, failure, token });
+            self.logins.failed.push(Failed { origin, realm, authid, authmethod, failure, token, cause });
         }
         *self.peers.counters.authentications_failed.entry(failure).or_default() += 1;
-        self.send_abort(key, failure.reason(), failure.message());
-        Next::Finish(CloseReason::Aborted)
     }
 
     /// Nobody has answered in time, or has had the time to look at the answer.
@@ -222,7 +242,8 @@ impl Shard {
     }
 }
 
-fn place<'a>(router: &'a Router, peer: &'a Peer, realm: &'a Realm, now: Instant) -> Place<'a> {
+/// Where a peer tries to join.
+pub(super) fn place<'a>(router: &'a Router, peer: &'a Peer, realm: &'a Realm, now: Instant) -> Place<'a> {
     Place {
         router: &router.settings.authentication,
         realm: &realm.settings.authentication,

@@ -66,7 +66,7 @@ impl Shard {
                 realm.broker.publish_records(&mut cx);
             }
             Letter::Round(round) => self.on_round(*round),
-            Letter::Answered(answered) => self.on_answered(&answered),
+            Letter::Answered(answered) => self.on_answered(*answered),
         }
     }
 }
