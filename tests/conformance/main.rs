@@ -3,6 +3,7 @@
 
 mod announced;
 mod authentication;
+mod authentication_places;
 mod canceling;
 mod chaos;
 mod disclosure;
