@@ -36,8 +36,8 @@ pub struct Counters {
     pub publications_denied_silently: u64,
     /// Questions whether a session may do something that found no answer. They count as denied too.
     pub authorizations_failed: u64,
-    /// Answers of authorizers: the questions that were answered, kept answers that were used again, and of the questions
-    /// those that failed, by whatever cause, and of those the ones that were not answered in time.
+    /// Answers of authorizers: the questions that were answered, kept answers that were used again, and of the
+    /// questions those that failed, by whatever cause, and of those the ones that were not answered in time.
     pub authorizer_answers: u64,
     /// See [`authorizer_answers`](Self::authorizer_answers).
     pub authorizer_verdicts_kept: u64,

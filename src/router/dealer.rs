@@ -24,11 +24,10 @@
 //!
 //! What the router itself calls has no caller: see `own.rs`.
 //!
-//! Invariants: a call stands in `calls` exactly if it stands in its caller's session, or in what the router remembers of
-//! the peer it asks about; while it does and has a timeout
-//! here, its deadline is set, whether it has a callee or waits for one. An invocation stands in both maps of its
-//! callee's session or in neither. `complete` is the only way a call is answered for good, and `close_call` the only
-//! way off the table.
+//! Invariants: a call stands in `calls` exactly if it stands in its caller's session, or in what the router remembers
+//! of the peer it asks about; while it does and has a timeout here, its deadline is set, whether it has a callee or
+//! waits for one. An invocation stands in both maps of its callee's session or in neither. `complete` is the only way a
+//! call is answered for good, and `close_call` the only way off the table.
 
 mod calls;
 mod choice;

@@ -1,5 +1,5 @@
-//! How a peer is connected, in the words of Autobahn's `TransportDetails`: what authorizers and authenticators are told,
-//! and what back ends of Crossbar.io look for.
+//! How a peer is connected, in the words of Autobahn's `TransportDetails`: what authorizers and authenticators are
+//! told, and what back ends of Crossbar.io look for.
 //!
 //! What this router does not know stands there as null, so that nobody stumbles over a key that is missing.
 

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fanwire::auth::binding::ChannelBinding;
 use fanwire::auth::scram::{Cost, Dialect, Exchange, Kdf};
 use fanwire::auth::wampcra::Salting;
-use fanwire::auth::{Method, Secret, scram, ticket, wampcra};
+use fanwire::auth::{Method, Secret, base64, scram, ticket, wampcra};
 use fanwire::router::authentication::{Anonymous, Extra, Principal, Principals, Settings};
 use fanwire::router::{Role, Settings as RouterSettings};
 use serde_json::{Value, json};
@@ -18,11 +19,11 @@ const ROLES: &str = r#""roles":{"caller":{},"publisher":{}}"#;
 pub const FAILED: &str = "wamp.error.authentication_failed";
 pub const NO_METHOD: &str = "wamp.error.no_matching_auth_method";
 
-fn role(name: &str) -> Arc<Role> {
+pub fn role(name: &str) -> Arc<Role> {
     Arc::new(Role::open(name))
 }
 
-fn principal(authid: &str) -> Principal {
+pub fn principal(authid: &str) -> Principal {
     Principal { authid: authid.into(), role: Some(role("user")), ..Principal::default() }
 }
 
@@ -59,7 +60,7 @@ fn known() -> Settings {
     }
 }
 
-fn set(settings: &mut RouterSettings, authentication: Settings) {
+pub fn set(settings: &mut RouterSettings, authentication: Settings) {
     settings.realms[0].authentication = Arc::new(authentication);
 }
 
@@ -68,30 +69,30 @@ fn everywhere(test: impl Fn(Wire)) {
     everywhere_with(|settings| set(settings, known.clone()), test);
 }
 
-fn hello(details: &str) -> String {
+pub fn hello(details: &str) -> String {
     format!(r#"[1,"realm1",{{{ROLES},{details}}}]"#)
 }
 
 /// HELLO, of which CHALLENGE is expected; what that says.
-fn challenged(wire: &mut Wire, client: Client, details: &str, method: &str) -> Value {
+pub fn challenged(wire: &mut Wire, client: Client, details: &str, method: &str) -> Value {
     let challenge = wire.ask(client, &hello(details));
     assert_eq!(head(&challenge, 2), json!([4, method]), "{details}");
     challenge[2].clone()
 }
 
 /// What WELCOME says of who it is.
-fn welcomed(answer: &Value) -> Value {
+pub fn welcomed(answer: &Value) -> Value {
     assert_eq!(answer[0], 2, "{answer}");
     let said = |key: &str| answer[2][key].clone();
     json!([said("authid"), said("authrole"), said("authmethod"), said("authprovider")])
 }
 
-fn aborted(wire: &Wire, client: Client, answer: &Value, reason: &str) {
+pub fn aborted(wire: &Wire, client: Client, answer: &Value, reason: &str) {
     assert_eq!((&answer[0], &answer[2]), (&json!(3), &json!(reason)), "{answer}");
     assert!(wire.ended(client));
 }
 
-fn authenticate(signature: &str) -> String {
+pub fn authenticate(signature: &str) -> String {
     json!([5, signature, {}]).to_string()
 }
 
@@ -163,10 +164,11 @@ fn wampcra_with_salt_says_how_the_secret_is_derived() {
 }
 
 /// The client's side of an exchange; AUTHENTICATE, and what WELCOME must say.
-fn scram_answer(
+pub fn scram_answer(
     name: &str,
     extra: &Value,
     password: &str,
+    binding: Option<&ChannelBinding>,
     change: impl Fn(&mut Value),
 ) -> (String, scram::Answer) {
     let text = |key: &str| extra[key].as_str().unwrap();
@@ -177,13 +179,17 @@ fn scram_answer(
         nonce: text("nonce"),
         salt: text("salt"),
         cost: PBKDF2,
-        binding: None,
+        binding,
     };
     let answer = exchange.answer(&Secret::from(password)).unwrap();
     let mut said = match name {
         "scram" => json!({}),
         _ => json!({"nonce": text("nonce"), "channel_binding": null, "cbind_data": null}),
     };
+    if let Some(bound) = binding {
+        said["channel_binding"] = json!(bound.binding.name());
+        said["cbind_data"] = json!(base64(&bound.octets));
+    }
     change(&mut said);
     (json!([5, answer.proof, said]).to_string(), answer)
 }
@@ -199,7 +205,7 @@ fn scram_proves_both_sides_under_both_names() {
             let extra = challenged(&mut wire, client, &details, name);
             assert_eq!(json!([extra["kdf"], extra["iterations"]]), json!(["pbkdf2", 4096]));
             assert!(extra["nonce"].as_str().unwrap().starts_with("egVDf3DMJh0="));
-            let (said, answer) = scram_answer(name, &extra, "pencil", |_| {});
+            let (said, answer) = scram_answer(name, &extra, "pencil", None, |_| {});
             let welcome = wire.ask(client, &said);
             assert_eq!(welcomed(&welcome), json!(["user", "user", name, "static"]));
             assert!(answer.accepts(welcome[2]["authextra"][verifier].as_str().unwrap()), "{welcome}");
@@ -221,7 +227,7 @@ fn a_scram_exchange_that_was_changed_fails() {
         let client = wire.connect();
         let details = format!(r#""authmethods":["wamp-scram"],{SCRAM}"#);
         let extra = challenged(&mut wire, client, &details, "wamp-scram");
-        let (said, _) = scram_answer("wamp-scram", &extra, "pencil", change);
+        let (said, _) = scram_answer("wamp-scram", &extra, "pencil", None, change);
         let answer = wire.ask(client, &said);
         aborted(&wire, client, &answer, FAILED);
         wire.finish();

@@ -3,6 +3,7 @@
 
 mod announced;
 mod authentication;
+mod authentication_places;
 mod authenticators;
 mod authorization;
 mod authorizers;

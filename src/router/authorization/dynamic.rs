@@ -1,5 +1,5 @@
-//! Dynamic authorizers: a procedure of the realm says what the sessions of a role may do, with the arguments and results
-//! of Crossbar.io ([`dialogue`]).
+//! Dynamic authorizers: a procedure of the realm says what the sessions of a role may do, with the arguments and
+//! results of Crossbar.io ([`dialogue`]).
 //!
 //! A question that nobody has answered stops the message that poses it before anything was done: it is noted here as
 //! *open*, and the shard holds the message, asks, and handles it once more with the answer *at hand* (see
@@ -113,7 +113,8 @@ impl Authorizers {
         self.kept.purges()
     }
 
-    /// Keeps an answer, if it may be, about a session of the first realm by an authorizer of the other, and notes that the authorizer is well.
+    /// Keeps an answer, if it may be, about a session of the first realm by an authorizer of the other, and notes that
+    /// the authorizer is well.
     pub fn learn(
         &mut self,
         (identity, realms): (&Identity, [RealmKey; 2]),

@@ -2,9 +2,9 @@
 //!
 //! Such a call is one like any other: it is chosen for, counted, queued, rerouted and timed as those of sessions are.
 //! It differs in who waits for it. No request id stands for it and no session holds it; what the router remembers of
-//! the peer does, by [`CallKey`]; what the answer is for stands there (see [`HeldFor`](crate::router::peer::HeldFor)). The
-//! answer is a letter of this shard to itself, [`Answered`], so that whoever asks
-//! goes on when the dealer is done with what it does. A shutdown refuses it at once, as it refuses every new call.
+//! the peer does, by [`CallKey`]; what the answer is for stands there (see [`HeldFor`](crate::router::peer::HeldFor)).
+//! The answer is a letter of this shard to itself, [`Answered`], so that whoever asks goes on when the dealer is done
+//! with what it does. A shutdown refuses it at once, as it refuses every new call.
 //!
 //! Callees are told no caller, since none has a session. The time is kept here and never left to the callee.
 

@@ -1,7 +1,7 @@
 //! `wamp.authorization.purge`: forgetting what authorizers have said. Neither the specification nor Crossbar.io has it.
 //!
-//! Its name stands below `wamp.`, since nobody can register anything there, and since rules allow only by name what they
-//! do not know to be harmless. So a role that may call everything does not purge.
+//! Its name stands below `wamp.`, since nobody can register anything there, and since rules allow only by name what
+//! they do not know to be harmless. So a role that may call everything does not purge.
 
 use super::procedures::{Arguments, Reply, administers};
 use super::round::Errand;

@@ -1,4 +1,5 @@
-//! Those about whom a procedure is asked before they join: whether its answer lets them in, or what they are asked next.
+//! Those about whom a procedure is asked before they join: whether its answer lets them in, or what they are asked
+//! next.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,8 +21,8 @@ use crate::router::{PeerKey, RealmKey};
 const DYNAMIC: &str = "dynamic";
 
 impl Shard {
-    /// Asks, and holds who is about to join. The time for it is the procedure's, but no more than a client has to answer
-    /// a challenge.
+    /// Asks, and holds who is about to join. The time for it is the procedure's, but no more than a client has to
+    /// answer a challenge.
     pub(super) fn ask_authenticator(
         &mut self,
         key: PeerKey,
