@@ -8,6 +8,7 @@ use super::file::{Dynamic, File, Listener, MethodSettings, Principal, Realm, Rol
 use super::reader::{nearest, quoted};
 use crate::auth::Method;
 use crate::limits::Limits;
+use crate::router::authentication::AUTHID_BYTES_MAX;
 use crate::server::ClientCertificates;
 use crate::wamp::{MatchPolicy, uri};
 
@@ -154,7 +155,7 @@ fn check_realm(file: &File, index: usize, realm: &Realm, tell: &Tell) {
         }
     }
     for (place, role) in realm.roles.iter().enumerate() {
-        check_role(realm, place, role, &|key, text| tell(&at(&format!("role[{place}].{key}")), text));
+        check_role((file, realm), place, role, &|key, text| tell(&at(&format!("role[{place}].{key}")), text));
     }
     for (place, principal) in realm.principals.iter().enumerate() {
         let tell = |key: &str, text: String| tell(&at(&format!("principal[{place}].{key}")), text);
@@ -163,7 +164,7 @@ fn check_realm(file: &File, index: usize, realm: &Realm, tell: &Tell) {
     check_methods(file, realm, &|key, text| tell(&at(key), text));
 }
 
-fn check_role(realm: &Realm, place: usize, role: &Role, tell: &Tell) {
+fn check_role((file, realm): (&File, &Realm), place: usize, role: &Role, tell: &Tell) {
     if role.name.is_empty() {
         tell("name", "it is missing; write what the role is called, such as \"frontend\"".to_owned());
     }
@@ -172,6 +173,9 @@ fn check_role(realm: &Realm, place: usize, role: &Role, tell: &Tell) {
     }
     if role.authorizer.is_some() && !role.rules.is_empty() {
         tell("authorizer", "write either an authorizer or rules".to_owned());
+    }
+    if let Some(authorizer) = &role.authorizer {
+        check_procedure(file, "authorizer", (&authorizer.procedure, &authorizer.realm), tell);
     }
     let decided = role.authorizer.is_some() || !role.rules.is_empty();
     if role.everything && decided {
@@ -204,6 +208,9 @@ fn without_values(uri: &str) -> String {
 fn check_principal(realm: &Realm, place: usize, principal: &Principal, tell: &Tell) {
     if principal.authid.is_empty() {
         tell("authid", "it is missing; write who it is, such as \"alice\"".to_owned());
+    }
+    if principal.authid.len() > AUTHID_BYTES_MAX {
+        tell("authid", format!("write {AUTHID_BYTES_MAX} octets or fewer"));
     }
     if realm.principals[..place].iter().any(|other| other.authid == principal.authid) {
         tell(
@@ -311,13 +318,18 @@ fn check_methods(file: &File, realm: &Realm, tell: &Tell) {
 }
 
 fn check_dynamic(file: &File, method: &str, dynamic: &Dynamic, tell: &Tell) {
-    if !crate::wamp::UriCheck::Loose.uri(&dynamic.procedure) {
-        tell(&format!("{method}.dynamic.procedure"), "write the URI of a procedure".to_owned());
+    check_procedure(file, &format!("{method}.dynamic"), (&dynamic.procedure, &dynamic.realm), tell);
+}
+
+/// A procedure that the router is to call, and the realm it is in.
+fn check_procedure(file: &File, at: &str, (procedure, realm): (&str, &Option<String>), tell: &Tell) {
+    if !crate::wamp::UriCheck::Loose.uri(procedure) || crate::wamp::uri::reserved(procedure) {
+        tell(&format!("{at}.procedure"), "write the URI of a procedure that a client registers".to_owned());
     }
-    let Some(name) = &dynamic.realm else { return };
+    let Some(name) = realm else { return };
     if !file.realms.iter().any(|realm| realm.name == *name && !realm.template) {
         let names = file.realms.iter().map(|realm| realm.name.as_str());
-        tell(&format!("{method}.dynamic.realm"), unknown("realm", name, names));
+        tell(&format!("{at}.realm"), unknown("realm", name, names));
     }
 }
 

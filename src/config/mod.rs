@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use crate::limits::{Limits, MESSAGE_BYTES_CEILING, SHARDS_MAX};
 use crate::origin::Network;
+use crate::router::authentication::{self, Access, RouterSettings};
 use crate::router::{Disclosure, HistoryRule, ListenerSettings, RealmSettings, RequestIds, Role, Settings};
 use crate::server::{self, Address, Entrance, TlsSettings};
 use crate::transport;
@@ -208,6 +209,7 @@ impl Config {
             }),
             request_ids: listen.request_ids.unwrap_or(request_ids),
             forwarded_from: self.forwarded_from.clone(),
+            access: Access::default(),
         });
         let anonymous = Arc::new(Role { administers: self.administers, ..Role::anonymous() });
         let settings = Settings {
@@ -217,7 +219,7 @@ impl Config {
                 .map(|name| RealmSettings {
                     uri_check: self.uri_check,
                     disclosure: self.disclosure,
-                    anonymous: anonymous.clone(),
+                    authentication: Arc::new(authentication::Settings::anonymous(anonymous.clone())),
                     roles: vec![anonymous.clone()],
                     event_history: self.event_history.clone(),
                     retained_count_max: self.retained_count_max,
@@ -227,6 +229,7 @@ impl Config {
                 })
                 .collect(),
             agent: AGENT.to_owned(),
+            authentication: RouterSettings::default(),
             limits,
         };
         let entrances = listens.iter().map(|listen| Entrance {

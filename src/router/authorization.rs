@@ -15,14 +15,18 @@
 //! URI is known to be valid before, and nothing is looked up, stored or counted as accepted until it is allowed. What
 //! is wrong with the options is told first where they must be read to know what is asked.
 //!
+//! The role of a session may have an authorizer instead: see [`dynamic`].
+//!
 //! # Cost
 //!
-//! A role that may do everything is not asked about. The verdicts of rules about PUBLISH and CALL stand beside the match
-//! of the topic or procedure ([`Verdicts`]), which is looked up anyway: no further probe, lock or allocation. They carry
-//! the number of their rules, which no other rules ever have, so none is used for rules it was not made by, and changed
-//! rules need nobody to forget anything. Where a value of the session may decide, the verdict is that session's alone.
+//! A role that may do everything is not asked about. The verdicts of rules about PUBLISH and CALL stand beside the
+//! match of the topic or procedure ([`Verdicts`]), which is looked up anyway: no further probe, lock or allocation.
+//! They carry the number of their rules, which no other rules ever have, so none is used for rules it was not made by,
+//! and changed rules need nobody to forget anything. Where a value of the session may decide, the verdict is that
+//! session's alone.
 
 mod denials;
+pub mod dynamic;
 
 use std::sync::Arc;
 
@@ -105,8 +109,7 @@ impl Context<'_> {
         match answer(&session.identity, realm, question, verdicts) {
             Answer::Allowed(granted) => Ok(granted),
             Answer::Denied => Err(self.deny(key, realm, question, Refusal::NotAuthorized)),
-            // There is nobody to ask yet: what is not answered is refused.
-            Answer::Ask(_) => Err(self.deny(key, realm, question, Refusal::AuthorizationFailed)),
+            Answer::Ask(_) => self.consult(key, realm, question),
         }
     }
 
@@ -189,7 +192,7 @@ impl Verdict {
         let Identity { session, authid, role, .. } = identity;
         let subject = Subject { authid, authrole: &role.name, session: *session, realm: &realm.name };
         let verdict = rules.decide(question.action, question.uri, question.policy, &subject);
-        let bits = u64::from(verdict.allowed) * ALLOWED | u64::from(verdict.disclosed) * DISCLOSED;
+        let bits = (u64::from(verdict.allowed) * ALLOWED) | (u64::from(verdict.disclosed) * DISCLOSED);
         Verdict {
             rules: rules.number() << 2 | bits,
             session: rules.depends_on_session(question.uri).then_some(*session),

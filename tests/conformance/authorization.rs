@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fanwire::counters::Counters;
+use fanwire::router::authentication;
 use fanwire::router::rules::{Action, Actions, Rule, Rules};
 use fanwire::router::{Authorizer, Disclosure, HistoryRule, Permissions, Role, Settings, VerdictCache};
 use fanwire::wamp::MatchPolicy::{self, Exact, Prefix, Wildcard};
@@ -30,7 +31,9 @@ fn role(rules: Vec<Rule>) -> Arc<Role> {
 /// Everybody in the realm has these rules.
 fn with(rules: &[Written<'_>]) -> impl Fn(&mut Settings) {
     let role = role(rules.iter().map(rule).collect());
-    move |settings| settings.realms[0].anonymous = role.clone()
+    move |settings| {
+        settings.realms[0].authentication = Arc::new(authentication::Settings::anonymous(role.clone()))
+    }
 }
 
 fn counters(wire: &Wire) -> Counters {
@@ -209,8 +212,9 @@ fn a_rule_makes_nobody_an_administrator() {
     let kill = ("wamp.session.kill_all", Exact, CALL);
     let change = |settings: &mut Settings| {
         with(&[kill])(settings);
-        let role = Role { administers: false, ..Role::clone(&settings.realms[0].anonymous) };
-        settings.realms[0].anonymous = Arc::new(role);
+        let anonymous = settings.realms[0].anonymous().unwrap();
+        let role = Role { administers: false, ..Role::clone(anonymous) };
+        settings.realms[0].authentication = Arc::new(authentication::Settings::anonymous(role));
     };
     everywhere_with(change, |mut wire| {
         let (client, _) = wire.join();
@@ -319,8 +323,9 @@ fn a_rule_discloses_who_publishes_and_calls_unless_the_realm_names_nobody() {
             let mut told = rule(&("told.", Prefix, ALL));
             (told.disclose_caller, told.disclose_publisher) = (true, true);
             let realm = &mut settings.realms[0];
-            (realm.anonymous, realm.disclosure) =
-                (role(vec![told, rule(&("com.", Prefix, ALL))]), disclosure);
+            let role = role(vec![told, rule(&("com.", Prefix, ALL))]);
+            (realm.authentication, realm.disclosure) =
+                (Arc::new(authentication::Settings::anonymous(role)), disclosure);
         };
         everywhere_with(change, |mut wire| {
             let (sender, session) = wire.join();
@@ -346,12 +351,16 @@ fn a_role_whose_authorizer_cannot_be_asked_may_do_nothing() {
     let change = |settings: &mut Settings| {
         let authorizer = Authorizer {
             procedure: "com.authorize".to_owned(),
+            realm: None,
             cache: VerdictCache::Session,
             cache_ms: 0,
             timeout_ms: 1,
         };
         let permissions = Permissions::Authorizer(Arc::new(authorizer));
-        settings.realms[0].anonymous = Arc::new(Role { permissions, ..Role::open("guest") });
+        settings.realms[0].authentication = Arc::new(authentication::Settings::anonymous(Arc::new(Role {
+            permissions,
+            ..Role::open("guest")
+        })));
     };
     everywhere_with(change, |mut wire| {
         let (client, _) = wire.join();
@@ -442,7 +451,7 @@ fn ask(rules: &[Rule], who: &Who, words: &[&str], shards: usize) -> Option<Strin
     let mut wire = Wire::with(shards, KINDS[0], |settings| {
         settings.realms[0].name = who[3].to_owned();
         let role = Role { name: who[1].to_owned(), ..Role::clone(&role(rules.to_vec())) };
-        settings.realms[0].anonymous = Arc::new(role);
+        settings.realms[0].authentication = Arc::new(authentication::Settings::anonymous(Arc::new(role)));
     });
     let client = wire.connect();
     let hello = format!(r#"[1,"{}",{{"roles":{{"publisher":{{}},"caller":{{}}}}}}]"#, who[3]);

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::super::file::{self, Role};
-use super::Refuse;
 use crate::router::rules::Rules;
 use crate::router::{Authorizer, Permissions, VerdictCache};
 
@@ -12,6 +11,7 @@ pub fn permissions(role: &Role) -> Permissions {
     if let Some(authorizer) = &role.authorizer {
         return Permissions::Authorizer(Arc::new(Authorizer {
             procedure: authorizer.procedure.clone(),
+            realm: authorizer.realm.clone(),
             cache: match authorizer.cache {
                 file::VerdictCache::Session => VerdictCache::Session,
                 file::VerdictCache::Role => VerdictCache::Role,
@@ -30,11 +30,4 @@ pub fn permissions(role: &Role) -> Permissions {
 pub fn rules(role: &Role) -> Rules {
     let rules = role.rules.iter().map(file::Rule::written).collect();
     Rules::new(rules).unwrap_or_else(|_| Rules::new(Vec::new()).expect("no rules are without mistakes"))
-}
-
-/// Says what is not served of a role.
-pub fn refuse(role: &Role, refuse: &Refuse) {
-    if role.authorizer.is_some() {
-        refuse("authorizer", "this version asks nobody; write rules");
-    }
 }

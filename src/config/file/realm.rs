@@ -1,7 +1,5 @@
 //! `[[realm]]`: what holds in it, its roles and their rules, its principals, and the settings of each method.
 
-use std::path::PathBuf;
-
 use serde_json::{Map, Value};
 
 use super::super::reader::Table;
@@ -84,8 +82,10 @@ pub struct Role {
 /// A procedure that decides what a role may do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Authorizer {
-    /// The procedure, in the same realm.
+    /// The procedure.
     pub procedure: String,
+    /// The realm it is in; none: the role's.
+    pub realm: Option<String>,
     /// For whom a verdict is kept that says it may be.
     pub cache: VerdictCache,
     /// How long.
@@ -180,6 +180,8 @@ pub struct Scram {
 pub enum ScramKdf {
     /// Argon2id, version 1.3.
     Argon2id13,
+    /// The same as autobahn-python has it: `argon2id-13`.
+    Argon2id13Text,
     /// PBKDF2 with SHA-256.
     Pbkdf2,
 }
@@ -229,10 +231,10 @@ pub struct Dynamic {
 pub struct Jwt {
     /// The secret of HS256.
     pub secret: Option<Secret>,
-    /// A PEM file with a public key.
-    pub public_key: Option<PathBuf>,
-    /// A file with a JSON Web Key Set.
-    pub jwks: Option<PathBuf>,
+    /// The text of a PEM file with a public key.
+    pub public_key: Option<String>,
+    /// The text of a file with a JSON Web Key Set.
+    pub jwks: Option<String>,
     /// Who must have issued it.
     pub issuer: Option<String>,
     /// Whom it must be for.
@@ -305,6 +307,7 @@ impl Authorizer {
         let caches = [("session", VerdictCache::Session), ("role", VerdictCache::Role)];
         Authorizer {
             procedure: procedure(table),
+            realm: table.text("realm"),
             cache: table.choice("cache", &caches).unwrap_or(VerdictCache::Session),
             cache_seconds: table.number("cache_seconds", 0..=DAY_SECONDS).unwrap_or(60),
             timeout_ms: table.number("timeout_ms", 1..=HOUR_SECONDS * 1000).unwrap_or(5_000),
@@ -409,7 +412,11 @@ impl WampCra {
 
 impl Scram {
     fn read(table: &mut Table) -> Scram {
-        let kdfs = [("argon2id13", ScramKdf::Argon2id13), ("pbkdf2", ScramKdf::Pbkdf2)];
+        let kdfs = [
+            ("argon2id13", ScramKdf::Argon2id13),
+            ("argon2id-13", ScramKdf::Argon2id13Text),
+            ("pbkdf2", ScramKdf::Pbkdf2),
+        ];
         let kdf = table.choice("kdf", &kdfs);
         let needed = "write it as `fanwire hash` shows it";
         if !table.has("kdf") {
@@ -463,8 +470,8 @@ impl Jwt {
     fn read(table: &mut Table) -> Jwt {
         Jwt {
             secret: table.secret("secret"),
-            public_key: table.readable("public_key"),
-            jwks: table.readable("jwks"),
+            public_key: key_text(table, "public_key"),
+            jwks: key_text(table, "jwks"),
             issuer: table.text("issuer"),
             audience: table.text("audience"),
             leeway_seconds: table.number("leeway_seconds", 0..=HOUR_SECONDS).unwrap_or(60),
@@ -473,6 +480,12 @@ impl Jwt {
             default_role: table.text("default_role"),
         }
     }
+}
+
+/// The text of the file that a key names; an empty one if that was a mistake.
+fn key_text(table: &mut Table, key: &str) -> Option<String> {
+    let text = table.file_text(key);
+    text.or_else(|| table.has(key).then(String::new))
 }
 
 fn history_rule(table: &mut Table) -> HistoryRule {

@@ -9,7 +9,7 @@
 //! in excess are ignored, and null is as good as nothing.
 
 use super::round::{Errand, Round};
-use super::{registrations, sessions, subscriptions, testaments};
+use super::{registrations, sessions, subscriptions, testaments, verdicts};
 use crate::codec;
 use crate::codec::payload::{self, OwnedPayload};
 use crate::error::Refusal;
@@ -31,6 +31,8 @@ pub(super) enum Reply {
     Now(OwnedPayload),
     /// Its result is what these shards know, or do; as a set.
     Round(u64, Errand),
+    /// Its result is what all shards know, or do.
+    Everywhere(Errand),
 }
 
 impl Reply {
@@ -81,6 +83,10 @@ pub(in crate::router) fn on_call(
     match reply(realm, session, &cx.router.settings.limits, &message.procedure, &arguments)? {
         Reply::Now(result) => answer(cx, key, message.request, &result),
         Reply::Round(shards, errand) => return Round::begin(cx, key, message.request, shards, errand),
+        Reply::Everywhere(errand) => {
+            let all = u64::MAX >> (u64::BITS as usize - cx.router.shard_count);
+            return Round::begin(cx, key, message.request, all, errand);
+        }
     }
     Ok(())
 }
@@ -119,6 +125,7 @@ fn reply(
         "wamp.registration.list_callees" => registrations::list_callees(shared, arguments),
         "wamp.registration.count_callees" => registrations::count_callees(shared, arguments),
         "wamp.registration.remove_callee" => registrations::remove_callee(shared, session, arguments),
+        "wamp.authorization.purge" => verdicts::purge(session, arguments),
         _ => Err(Refusal::NoSuchProcedure),
     }
 }

@@ -177,10 +177,12 @@ pub(in crate::router) fn publish(realm: &mut LocalRealm, cx: &mut Context<'_>, k
             topic: (&**topic).into(),
             payload: payload.borrow(),
         };
+        cx.vouch(key, &Question::exact(Action::Publish, topic));
         match realm.broker.on_publish(cx, key, &publish) {
             Ok(Ok(())) => {}
             Ok(Err(refusal)) => count_silent(cx, refusal),
             Err(_) => cx.peers.counters.publications_refused_silently += 1,
         }
     }
+    cx.authorizers.take_at_hand();
 }
