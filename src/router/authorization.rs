@@ -215,6 +215,7 @@ mod tests {
 
     use super::*;
     use crate::limits::Limits;
+    use crate::router::authentication::RouterSettings;
     use crate::router::directory::Directory;
     use crate::router::match_cache::MatchCache;
     use crate::router::pattern::tests::Random;
@@ -244,6 +245,7 @@ mod tests {
             realms: vec![RealmSettings::open("realm1")],
             listeners: Vec::new(),
             agent: String::new(),
+            authentication: RouterSettings::default(),
         };
         Router::new(settings, 1, Clock::at_epoch(Instant::now()))
     }

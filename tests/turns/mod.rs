@@ -12,7 +12,7 @@ use std::time::Instant;
 use fanwire::codec;
 use fanwire::limits::Limits;
 use fanwire::origin::PeerAddress;
-use fanwire::router::authentication::{Access, RouterSettings};
+use fanwire::router::authentication::{self, Access, RouterSettings};
 use fanwire::router::{
     Clock, Letter, ListenerIndex, ListenerSettings, PeerKey, Permissions, RealmSettings, RequestIds, Role,
     Router, Settings, Shard, ShardIndex,
@@ -83,9 +83,10 @@ impl Shards {
             websocket: true,
             longpoll: None,
         };
+        let authentication = Arc::new(authentication::Settings::anonymous(role));
         let settings = Settings {
             limits: limits.clone(),
-            realms: vec![RealmSettings { anonymous: Arc::new(role), ..RealmSettings::open("realm1") }],
+            realms: vec![RealmSettings { authentication, ..RealmSettings::open("realm1") }],
             listeners: vec![ListenerSettings {
                 transport: Arc::new(transport),
                 request_ids: RequestIds::Any,

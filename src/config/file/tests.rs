@@ -349,7 +349,7 @@ fn rules_of_a_file_arrive_and_their_mistakes_are_told_with_their_places() {
     let realm = "[[realm]]\nname = \"a\"\nanonymous = { role = \"r\" }\n[[realm.role]]\nname = \"r\"\n";
     let permissions = |said: &str| {
         let server = good(&format!("{realm}{said}")).server().unwrap();
-        server.settings.realms[0].anonymous.permissions.clone()
+        server.settings.realms[0].anonymous().unwrap().permissions.clone()
     };
     assert_eq!(permissions("everything = true"), Permissions::Everything);
     let rules = |said: &str| match permissions(said) {
