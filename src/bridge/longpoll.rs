@@ -121,6 +121,11 @@ impl LongPoll {
 
     // Input.
 
+    /// Other bounds hold from now on.
+    pub fn configure(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// A connection exists on a listener with these settings.
     pub fn connect(&mut self, settings: Arc<Settings>, now: Instant) -> ConnectionKey {
         let key = ConnectionKey(self.connections.insert(Connection::new(settings)) as u32);

@@ -3,6 +3,8 @@
 //! What this version of the router does not do is refused aloud and never left out: a router that ignores a rule is
 //! open where its operator thinks it closed.
 
+mod template;
+
 use std::iter;
 use std::path::Path;
 use std::sync::Arc;
@@ -55,7 +57,8 @@ impl File {
         };
         let addresses = self.listeners.iter().filter_map(|listener| listener.address.clone()).collect();
         let entrances = self.listeners.iter().map(entrance).collect();
-        Ok(server::Config { addresses, entrances, shards: self.shards, settings, signals: false })
+        let (shards, control) = (self.shards, self.control.clone());
+        Ok(server::Config { addresses, entrances, shards, settings, signals: false, control })
     }
 
     fn listener(&self, listener: &Listener) -> ListenerSettings {
@@ -111,6 +114,7 @@ fn realm(realm: &Realm) -> RealmSettings {
     let anonymous = realm.anonymous.as_ref().and_then(|anonymous| named(&anonymous.role));
     RealmSettings {
         name: realm.name.clone(),
+        template: template::template(realm),
         uri_check: realm.uri_check,
         disclosure: realm.disclosure,
         anonymous: anonymous.unwrap_or_else(|| Arc::new(router::Role::anonymous())),
@@ -177,9 +181,6 @@ fn refuse_of_listener(file: &File, listener: &Listener, refuse: &Refuse) {
 }
 
 fn refuse_of_realm(realm: &Realm, refuse: &Refuse) {
-    if realm.template {
-        refuse("template", "this version makes no realms when somebody joins; write each realm");
-    }
     let methods = [
         ("ticket", realm.ticket.is_some()),
         ("wampcra", realm.wampcra.is_some()),

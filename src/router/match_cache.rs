@@ -34,6 +34,13 @@ impl MatchCache {
         MatchCache { topics: Answers::new(entries_max), procedures: Answers::new(entries_max) }
     }
 
+    /// Forgets everything, and remembers up to `entries_max` from now on. What was missed stays counted.
+    pub fn clear(&mut self, entries_max: usize) {
+        assert!(entries_max > 0, "a cache must hold one answer");
+        self.topics.clear(entries_max);
+        self.procedures.clear(entries_max);
+    }
+
     /// [`Directory::matches`]. A hit costs two atomic loads and one probe, takes no lock and allocates nothing.
     pub fn topic(&mut self, directory: &Directory, topic: &str) -> &Arc<Match> {
         let current = |stamp| directory.topic_current(stamp);
@@ -74,7 +81,8 @@ impl MatchCache {
 #[derive(Debug)]
 struct Topic {
     matched: Arc<Match>,
-    /// The rule of the event history that keeps its publications, once somebody has asked. It never changes.
+    /// The rule of the event history that keeps its publications, once somebody has asked. When rules change,
+    /// all is forgotten.
     rule: Option<Option<usize>>,
 }
 
@@ -106,6 +114,10 @@ struct Stamped<A> {
 impl<A> Answers<A> {
     fn new(entries_max: usize) -> Answers<A> {
         Answers { places: HashMap::default(), stamped: Vec::new(), entries_max, misses: 0 }
+    }
+
+    fn clear(&mut self, entries_max: usize) {
+        *self = Answers { misses: self.misses, ..Answers::new(entries_max) };
     }
 
     fn answer(&mut self, uri: &str, current: impl Fn(Stamp) -> bool, ask: impl Fn() -> (Stamp, A)) -> &mut A {

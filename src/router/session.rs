@@ -157,11 +157,11 @@ pub struct Session {
 
 impl Session {
     /// A session without promises.
-    pub fn new(identity: Arc<Identity>, admission: &Admission) -> Session {
+    pub fn new(identity: Arc<Identity>, realm: RealmKey, admission: &Admission) -> Session {
         Session {
             id: identity.session,
             identity,
-            realm: admission.realm,
+            realm,
             request: RequestId::NONE,
             invocation: RequestId::NONE,
             features: admission.features,
@@ -229,8 +229,6 @@ pub enum Admitted {
 /// What a HELLO asks for that the router grants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Admission {
-    /// The realm.
-    pub realm: RealmKey,
     /// See [`Session::features`].
     pub features: Features,
     /// The client's library does not begin to count again when it joins again, so its first request may have any id:
@@ -265,14 +263,14 @@ pub fn admit(
     if hello.realm.len() > uri_bytes_max || !UriCheck::Loose.uri(&hello.realm) {
         return refusal(reason::INVALID_URI, "The realm is not a valid URI.");
     }
-    let Some(realm) = router.realm(&hello.realm) else {
+    let Some(_) = router.realm_table().offered(&hello.realm) else {
         return refusal(reason::NO_SUCH_REALM, "The realm does not exist.");
     };
     if !details.anonymous {
         return refusal(reason::NO_MATCHING_AUTH_METHOD, "Only anonymous authentication is offered here.");
     }
     let HelloDetails { features, counts_on, .. } = details;
-    Ok(Ok(Admission { realm: realm.key, features, counts_on }))
+    Ok(Ok(Admission { features, counts_on }))
 }
 
 /// What the router reads of `HELLO.Details`.
@@ -369,8 +367,8 @@ mod tests {
             authmethod: "anonymous",
             authprovider: "static",
         };
-        let admission = Admission { realm: RealmKey(0), features: Features::default(), counts_on };
-        Session::new(Arc::new(identity), &admission)
+        let admission = Admission { features: Features::default(), counts_on };
+        Session::new(Arc::new(identity), RealmKey::FIRST, &admission)
     }
 
     #[test]
@@ -391,7 +389,7 @@ mod tests {
 
     #[test]
     fn an_idle_session_is_small() {
-        assert!(size_of::<Session>() <= 112, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 120, "{}", size_of::<Session>());
     }
 
     #[test]

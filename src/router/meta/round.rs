@@ -244,7 +244,7 @@ mod tests {
             request: RequestId(1),
         };
         let errand = Errand::CountSubscribers { subscription: SubscriptionId(1), count: 0 };
-        let mut round = Round { realm: RealmKey(0), caller, shards: 0b1011, errand };
+        let mut round = Round { realm: RealmKey::FIRST, caller, shards: 0b1011, errand };
         for shard in [0, 3, 1] {
             assert_eq!(round.next(), ShardIndex(shard));
             assert!(round.visits(ShardIndex(shard)) && !round.visits(ShardIndex(shard)));

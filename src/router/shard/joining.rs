@@ -10,6 +10,7 @@ use crate::router::features::{self, Announced};
 use crate::router::meta::{sessions, testaments};
 use crate::router::peer::{Sent, State};
 use crate::router::realm::Member;
+use crate::router::realms::Shut;
 use crate::router::session::{self, Admission, HelloRefusal, Identity, Session};
 use crate::router::{PeerKey, RealmSettings};
 use crate::wamp::message::{Goodbye, Hello, Welcome};
@@ -22,9 +23,11 @@ impl Shard {
         hello: &Hello<'_>,
         now: Instant,
     ) -> Result<Next, Violation> {
-        match session::admit(&self.router, self.drain != Drain::No, hello)? {
-            Ok(admission) => {
-                if self.join(key, &admission) != Sent::Queued {
+        let admitted = session::admit(&self.router, self.drain != Drain::No, hello)?;
+        let joined = admitted.and_then(|admission| self.join(key, &hello.realm, &admission));
+        match joined {
+            Ok(sent) => {
+                if sent != Sent::Queued {
                     // A RawSocket peer may announce to take less than WELCOME is.
                     self.leave(key);
                     self.send_abort(
@@ -44,33 +47,46 @@ impl Shard {
         }
     }
 
-    /// Enters the session, and sends WELCOME.
-    fn join(&mut self, key: PeerKey, admission: &Admission) -> Sent {
-        let realm = self.realms[admission.realm.0 as usize].shared.clone();
+    /// Enters the session, in a realm that is made for it if need be, and sends WELCOME.
+    fn join(&mut self, key: PeerKey, realm: &str, admission: &Admission) -> Result<Sent, HelloRefusal> {
         let authid: Box<str> = self.entropy.authid().into();
-        let identity = loop {
+        let Shard { router, entropy, index, .. } = self;
+        let joined = router.realm_table().join(realm, |realm| loop {
             let identity = Arc::new(Identity {
-                session: self.entropy.session(),
+                session: entropy.session(),
                 authid: authid.clone(),
                 role: realm.settings.anonymous.clone(),
                 authmethod: "anonymous",
                 authprovider: "static",
             });
-            if realm.enter(Member { shard: self.index, peer: key, identity: identity.clone() }) {
+            if realm.enter(Member { shard: *index, peer: key, identity: identity.clone() }) {
                 break identity;
             }
-        };
+        });
+        let (realm, identity) = joined.map_err(|shut| self.shut(shut))?;
+        self.learn_of(&realm);
         if let Some(peer) = self.peers.peer_mut(key) {
-            peer.state = State::Joined(Box::new(Session::new(identity.clone(), admission)));
+            peer.state = State::Joined(Box::new(Session::new(identity.clone(), realm.key, admission)));
         }
         self.peers.counters.sessions_joined += 1;
-        let (LocalRealm { shared, .. }, mut cx) = self.lend(admission.realm);
+        let (LocalRealm { shared, .. }, mut cx) = self.lend(realm.key);
         sessions::joined(shared, &mut cx, &identity);
-        match self.welcome(key, &realm.settings, &identity, features::announced(&realm.settings)) {
+        Ok(match self.welcome(key, &realm.settings, &identity, features::announced(&realm.settings)) {
             // A RawSocket peer may take so little that it must do without the names of the features.
             Sent::TooLarge => self.welcome(key, &realm.settings, &identity, Announced::default()),
             sent => sent,
-        }
+        })
+    }
+
+    fn shut(&mut self, shut: Shut) -> HelloRefusal {
+        let message = match shut {
+            Shut::NoSuchRealm => "The realm does not exist.",
+            Shut::TooMany => {
+                self.peers.counters.realms_refused += 1;
+                "The realm does not exist, and there are too many of its kind for another."
+            }
+        };
+        HelloRefusal { reason: reason::NO_SUCH_REALM, message }
     }
 
     fn welcome(
@@ -104,11 +120,14 @@ impl Shard {
         testaments::publish(local, &mut cx, key);
         let Some(peer) = self.peers.peer_mut(key) else { return };
         let State::Joined(mut session) = std::mem::replace(&mut peer.state, State::Idle) else { return };
-        let (LocalRealm { shared, broker, dealer }, mut cx) = self.lend(session.realm);
+        let (LocalRealm { shared, broker, dealer, .. }, mut cx) = self.lend(realm);
         broker.leave(&mut cx, &mut session);
         dealer.leave(&mut cx, &mut session);
         *cx.rounds_open -= session.rounds_open as usize;
-        shared.leave(session.id);
+        let emptied = shared.leave(session.id, cx.now);
         sessions::left(shared, &mut cx, &session.identity);
+        if emptied {
+            self.await_idle(realm);
+        }
     }
 }
