@@ -39,7 +39,7 @@ const LONGPOLL_OFF: &str = "off";
 #[derive(Args, Clone, Debug)]
 pub struct Serve {
     /// A configuration file. Options that are given too win over what it says, but for those of listeners and realms,
-    /// which then stand in the file only. `fanwire config example` prints one
+    /// which then stand in the file only. `fanwire config example` prints one [default: none]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 

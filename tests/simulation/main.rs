@@ -11,6 +11,7 @@
 
 mod broken;
 mod chance;
+mod changes;
 mod checkers;
 mod client;
 mod coverage;
