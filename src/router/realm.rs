@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::authentication::{self, Access, Failures, RouterSettings};
 use super::directory::Directory;
 use super::history::{History, HistoryRule};
 use super::meta::sessions::{DetailChanges, Details, detail_bytes};
@@ -34,9 +35,9 @@ pub struct RealmSettings {
     pub uri_check: UriCheck,
     /// Whether receivers are told who publishes and calls.
     pub disclosure: Disclosure,
-    /// What clients are that say nothing of themselves.
-    pub anonymous: Arc<Role>,
-    /// What others may be, each under a name of its own.
+    /// Who may join, and what they are then.
+    pub authentication: Arc<authentication::Settings>,
+    /// What sessions may be, each under a name of its own.
     pub roles: Vec<Arc<Role>>,
     /// Which publications are kept in the event history; none of them are without a rule.
     pub event_history: Vec<HistoryRule>,
@@ -63,7 +64,10 @@ impl RealmSettings {
             template: None,
             uri_check: UriCheck::Loose,
             disclosure: Disclosure::default(),
-            anonymous: Arc::new(Role { administers: true, ..Role::anonymous() }),
+            authentication: Arc::new(authentication::Settings::anonymous(Role {
+                administers: true,
+                ..Role::anonymous()
+            })),
             roles: Vec::new(),
             event_history: Vec::new(),
             retained_count_max: RealmSettings::RETAINED_COUNT_MAX,
@@ -72,14 +76,25 @@ impl RealmSettings {
         }
     }
 
+    /// True if a listener opens the realm, by its name or with all of its template.
+    pub fn is_opened_by(&self, access: &Access) -> bool {
+        let made = |template: &Template| access.opens_realm(&template.pattern);
+        access.opens_realm(&self.name) || self.template.as_ref().is_some_and(made)
+    }
+
     /// The same for a realm of that name.
     pub fn named(&self, name: &str) -> RealmSettings {
         RealmSettings { name: name.to_owned(), ..self.clone() }
     }
 
+    /// What those are who say nothing of themselves, if they may join.
+    pub fn anonymous(&self) -> Option<&Arc<Role>> {
+        self.authentication.anonymous.as_ref().map(|anonymous| &anonymous.role)
+    }
+
     /// True if a role of the realm has a trust level.
     pub fn has_trust_levels(&self) -> bool {
-        let mut roles = self.roles.iter().chain([&self.anonymous]);
+        let mut roles = self.roles.iter().chain(self.anonymous());
         roles.any(|role| role.trust_level.is_some())
     }
 
@@ -93,7 +108,9 @@ impl RealmSettings {
 /// it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Template {
-    /// How the name is matched. Of several templates the first that matches is the one.
+    /// What the names of its realms match. Listeners that open it, open them.
+    pub pattern: String,
+    /// How. Of several templates the first that matches is the one.
     pub policy: MatchPolicy,
     /// How many of its realms there may be at the same time.
     pub realms_max: usize,
@@ -123,6 +140,8 @@ pub struct ListenerSettings {
     pub request_ids: RequestIds,
     /// Proxies whose `X-Forwarded-For` names the client.
     pub forwarded_from: Vec<Network>,
+    /// Who may come in, and how.
+    pub access: Access,
 }
 
 /// Which request ids a peer may send (basic profile, "IDs": session scope). All else is a protocol violation.
@@ -162,6 +181,8 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// `WELCOME.Details.agent`; nothing is sent if empty.
     pub agent: String,
+    /// What holds for authentication in every realm.
+    pub authentication: RouterSettings,
 }
 
 /// What all shards of one router share: what was set at one moment, over what lives on.
@@ -173,6 +194,8 @@ pub struct Router {
     pub shard_count: usize,
     /// The time it was made at, by which all times are known.
     pub clock: Arc<Clock>,
+    /// Who has failed to prove who it is.
+    pub failures: Arc<Failures>,
     realms: Arc<Realms>,
 }
 
@@ -181,18 +204,20 @@ impl Router {
     pub fn new(settings: Settings, shard_count: usize, clock: Clock) -> Arc<Router> {
         assert!((1..=SHARDS_MAX).contains(&shard_count), "a router has 1 to {SHARDS_MAX} shards");
         let realms = Arc::new(Realms::new(&settings, shard_count));
-        Arc::new(Router { settings, shard_count, clock: Arc::new(clock), realms })
+        let (clock, failures) = (Arc::new(clock), Arc::default());
+        Arc::new(Router { settings, shard_count, clock, failures, realms })
     }
 
     /// The same router with other settings, to be given to every shard. Who joins from now on joins by them; the shards
     /// tell the sessions that are there. The listeners that were there must be there still, in their places: peers came
     /// in by them.
-    pub fn changed(&self, settings: Settings) -> (Arc<Router>, RealmChanges) {
+    pub fn changed(&self, mut settings: Settings) -> (Arc<Router>, RealmChanges) {
+        // Who stands in for a name that nobody has must not change with what others may see changing.
+        settings.authentication.stand_in_key = self.settings.authentication.stand_in_key.clone();
         assert!(settings.listeners.len() >= self.settings.listeners.len(), "listeners keep their places");
         let changes = self.realms.configure(&settings);
-        let Router { shard_count, clock, realms, .. } = self;
-        let (clock, realms) = (clock.clone(), realms.clone());
-        (Arc::new(Router { settings, shard_count: *shard_count, clock, realms }), changes)
+        let (clock, failures, realms) = (self.clock.clone(), self.failures.clone(), self.realms.clone());
+        (Arc::new(Router { settings, shard_count: self.shard_count, clock, failures, realms }), changes)
     }
 
     /// Which realms there are, now.

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 use super::realm::Realm;
 use super::session::Map;
+use super::standing::Dismissal;
 use super::{RealmKey, RealmSettings, Settings, pattern};
 use crate::limits::Limits;
 
@@ -59,6 +60,8 @@ pub enum Shut {
     NoSuchRealm,
     /// There are as many from its template as there may be.
     TooMany,
+    /// By the settings that have come since, whoever it is may not.
+    NotAllowed(Dismissal),
 }
 
 /// What is to be done about a realm that was idle when it was looked at last.
@@ -131,36 +134,45 @@ impl Realms {
         changes
     }
 
-    /// What holds for who joins a realm of that name: its settings, or those of the template that it would be made
-    /// from, whose name is a pattern.
+    /// What holds for who joins a realm of that name: its settings, or those that it would be made with.
     pub fn offered(&self, name: &str) -> Option<Arc<RealmSettings>> {
         let table = self.table.lock();
         match table.find(name) {
             Some(realm) => Some(realm.settings.clone()),
-            None => table.template(name).map(|made| table.templates[made].settings.clone()),
+            None => table.template(name).map(|made| Arc::new(table.templates[made].settings.named(name))),
         }
     }
 
     /// The realm of that name, made if there is a template for it. `enter` is called under the lock, and is to enter a
-    /// session: else a realm that was made would have nobody whose end is awaited.
-    pub fn join<T>(&self, name: &str, enter: impl FnOnce(&Realm) -> T) -> Result<(Arc<Realm>, T), Shut> {
+    /// session; if it does not, the realm is no more if it was made for that.
+    pub fn join<T>(
+        &self,
+        name: &str,
+        enter: impl FnOnce(&Realm) -> Result<T, Dismissal>,
+    ) -> Result<(Arc<Realm>, T), Shut> {
         let table = &mut *self.table.lock();
-        let realm = match table.find(name) {
-            Some(realm) => realm.clone(),
-            None => {
-                let made = table.template(name).ok_or(Shut::NoSuchRealm)?;
-                let Made { settings, count } = &mut table.templates[made];
-                let template = settings.template.as_ref();
-                if template.is_none_or(|template| *count >= template.realms_max) {
-                    return Err(Shut::TooMany);
-                }
-                *count += 1;
-                let settings = settings.named(name);
-                table.make(settings, self.shard_count)
+        if let Some(realm) = table.find(name).cloned() {
+            let entered = enter(&realm).map_err(Shut::NotAllowed)?;
+            return Ok((realm, entered));
+        }
+        let made = table.template(name).ok_or(Shut::NoSuchRealm)?;
+        let Made { settings, count } = &table.templates[made];
+        let template = settings.template.as_ref();
+        if template.is_none_or(|template| *count >= template.realms_max) {
+            return Err(Shut::TooMany);
+        }
+        let settings = settings.named(name);
+        let realm = table.make(settings, self.shard_count);
+        match enter(&realm) {
+            Ok(entered) => {
+                table.templates[made].count += 1;
+                Ok((realm, entered))
             }
-        };
-        let entered = enter(&realm);
-        Ok((realm, entered))
+            Err(dismissal) => {
+                table.close(realm.key.index);
+                Err(Shut::NotAllowed(dismissal))
+            }
+        }
     }
 
     /// The realm of that key, if it is still there, as it is set now.
@@ -217,7 +229,7 @@ impl Table {
     fn template(&self, name: &str) -> Option<usize> {
         let is_for = |made: &Made| {
             let template = made.settings.template.as_ref();
-            template.is_some_and(|template| pattern::matches(&made.settings.name, template.policy, name))
+            template.is_some_and(|template| pattern::matches(&template.pattern, template.policy, name))
         };
         self.templates.iter().position(is_for)
     }
@@ -269,11 +281,13 @@ mod tests {
     use crate::wamp::{MatchPolicy, SessionId};
 
     fn settings(realms: Vec<RealmSettings>) -> Settings {
-        Settings { limits: Limits::DEFAULT, realms, listeners: Vec::new(), agent: String::new() }
+        let (listeners, agent, authentication) = Default::default();
+        Settings { limits: Limits::DEFAULT, realms, listeners, agent, authentication }
     }
 
     fn template(name: &str, realms_max: usize, idle_ms: u64) -> RealmSettings {
-        let template = Some(Template { policy: MatchPolicy::Prefix, realms_max, idle_ms });
+        let pattern = name.to_owned();
+        let template = Some(Template { pattern, policy: MatchPolicy::Prefix, realms_max, idle_ms });
         RealmSettings { template, ..RealmSettings::open(name) }
     }
 
@@ -288,7 +302,7 @@ mod tests {
         };
         let member =
             Member { shard: ShardIndex(0), peer: PeerKey { index: 0, serial: 0 }, identity: Arc::new(identity) };
-        realms.join(name, |realm| assert!(realm.enter(member))).map(|(realm, ())| realm)
+        realms.join(name, |realm| Ok(assert!(realm.enter(member)))).map(|(realm, ())| realm)
     }
 
     #[test]
@@ -331,7 +345,7 @@ mod tests {
         let first = join(&realms, "com.a.x").unwrap();
         assert_eq!(join(&realms, "com.a.y").unwrap_err(), Shut::TooMany, "the next one is not asked");
         assert_eq!(join(&realms, "org").unwrap_err(), Shut::NoSuchRealm);
-        assert_eq!(realms.offered("com.b").unwrap().name, "com.");
+        assert_eq!(realms.offered("com.b").unwrap().template.as_ref().unwrap().pattern, "com.");
         join(&realms, "com.b").unwrap();
         first.leave(SessionId(1), now);
         let due = now + Duration::from_secs(1);

@@ -268,6 +268,7 @@ mod tests {
         let settings = ListenerSettings {
             transport: Arc::new(transport),
             request_ids: Default::default(),
+            access: Default::default(),
             forwarded_from: Vec::new(),
         };
         let wanted = |address: &Address| (address.clone(), Entrance::default(), settings.clone());

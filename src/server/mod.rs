@@ -9,13 +9,14 @@
 //!                                      sockets of long-poll clients
 //! ```
 //!
-//! One thread accepts, one thread drives each shard, and one serves long-poll clients.
+//! One thread accepts, one thread drives each shard, one compares hashed tickets, and one serves long-poll clients.
 //! [`Server::start`] binds every listener before it starts anything, so a server that cannot listen leaves no trace.
 //! What peers are told, when and how fast, is the router's business; the shell moves octets, letters and time.
 
 mod acceptor;
 mod bridge;
 pub mod change;
+mod checker;
 mod connection;
 mod entrance;
 mod farewell;
@@ -49,6 +50,7 @@ pub use self::tls::{ClientCertificates, IdentityFiles, TlsError, TlsSettings};
 use self::acceptor::{Acceptor, Command, Event, Outside};
 use self::bridge::Bridge;
 use self::change::{Door, Running};
+use self::checker::checker;
 use self::entrance::Gate;
 use self::listener::Listener;
 use self::mailbox::{Mailbox, Mailboxes};
@@ -120,8 +122,9 @@ impl Server {
         let limits = settings.limits.clone();
         let (polls, mailboxes) = mailboxes(shards, &limits)?;
         let bridge = bridge(&settings, &mailboxes, &waker)?;
+        let (checks, checker) = checker(&mailboxes);
         let (acceptor, errands) = (Arc::clone(&waker), bridge.errands());
-        let neighbours = Neighbours { mailboxes, acceptor, bridge: errands };
+        let neighbours = Neighbours { mailboxes, acceptor, bridge: errands, checks };
         let router = Router::new(settings, shards, Clock::new(Instant::now(), since_epoch()));
         let workers = workers(&router, polls, &neighbours, &gates)?;
         let acceptor = Acceptor::new(poll, listeners, outside, neighbours, certificates, limits)
@@ -130,7 +133,7 @@ impl Server {
         let doors = addresses.into_iter().zip(entrances);
         let doors = doors.map(|(address, entrance)| Door { address, entrance, is_open: true }).collect();
         let running = Running { router, doors, shards };
-        let threads = Vec::with_capacity(shards + 2);
+        let threads = Vec::with_capacity(shards + 3);
         let mut server = Server { addresses: bound, running, commands, events, waker, threads };
         // If a thread cannot be started, those before it must end: the acceptor goes first, since it stops the others.
         server.spawn("fanwire-accept".to_owned(), move || {
@@ -140,6 +143,10 @@ impl Server {
         for (place, worker) in workers.into_iter().enumerate() {
             server.spawn(format!("fanwire-{place}"), move || worker.run())?;
         }
+        server.spawn("fanwire-check".to_owned(), move || {
+            checker.run();
+            Counters::default()
+        })?;
         server.spawn("fanwire-bridge".to_owned(), move || {
             bridge.run();
             Counters::default()

@@ -2,13 +2,21 @@
 
 use std::sync::Arc;
 
+use fanwire::auth::{Method, ticket};
+use fanwire::router::authentication::{self, Principal, Principals};
 use fanwire::router::{HistoryRule, RealmSettings, Role, Settings, Template};
 use fanwire::wamp::MatchPolicy;
 use serde_json::{Value, json};
 
-use crate::wire::{KINDS, Wire, everywhere};
+use crate::authentication::{FAILED, challenged, hello, principal, set};
+use crate::wire::{Client, KINDS, Wire, everywhere};
 
-fn goodbye(wire: &mut Wire, client: crate::wire::Client) -> Value {
+/// Settings by which everybody may join in this role.
+fn anonymous(role: Role) -> Arc<authentication::Settings> {
+    Arc::new(authentication::Settings::anonymous(role))
+}
+
+fn goodbye(wire: &mut Wire, client: Client) -> Value {
     let goodbye = wire.receive_one(client);
     assert_eq!(goodbye[0], 6, "{goodbye}");
     goodbye[2].clone()
@@ -92,18 +100,18 @@ fn a_realm_that_comes_back_is_another_one() {
 fn sessions_have_their_role_as_it_is_now_or_go() {
     everywhere(|mut wire| {
         let (client, session) = wire.join();
-        let trust = |level| Arc::new(Role { trust_level: Some(level), administers: true, ..Role::anonymous() });
+        let trust = Role { trust_level: Some(3), administers: true, ..Role::anonymous() };
         let kill = r#"[48,1,{},"wamp.session.count"]"#;
         assert_eq!(wire.ask(client, kill)[0], 50);
         let (subscriber, _) = wire.join();
         wire.ask(subscriber, r#"[32,1,{},"com.topic"]"#);
-        wire.configure(|settings| settings.realms[0].anonymous = trust(3));
+        wire.configure(|settings| settings.realms[0].authentication = anonymous(trust));
         assert_eq!(wire.receive(client), Vec::<Value>::new());
         wire.send(client, r#"[16,2,{},"com.topic"]"#);
         assert_eq!(wire.receive_one(subscriber)[3]["trustlevel"], 3, "what it is now");
         let list = wire.ask(client, &format!(r#"[48,3,{{}},"wamp.session.get",[{session}]]"#));
         assert_eq!(list[3][0]["authrole"], "anonymous");
-        wire.configure(|settings| settings.realms[0].anonymous = Arc::new(Role::open("guest")));
+        wire.configure(|settings| settings.realms[0].authentication = anonymous(Role::open("guest")));
         for client in [client, subscriber] {
             assert_eq!(goodbye(&mut wire, client), "wamp.close.killed");
         }
@@ -174,7 +182,8 @@ fn what_is_kept_follows_its_rules() {
 
 #[test]
 fn realms_of_a_template_follow_it() {
-    let template = |idle_ms| Template { policy: MatchPolicy::Prefix, realms_max: 5, idle_ms };
+    let (pattern, policy) = ("com.".to_owned(), MatchPolicy::Prefix);
+    let template = |idle_ms| Template { pattern: pattern.clone(), policy, realms_max: 5, idle_ms };
     let mut wire = Wire::with(2, KINDS[0], |settings| {
         let made = Some(template(3_600_000));
         settings.realms.push(RealmSettings { template: made, ..RealmSettings::open("com.") });
@@ -193,5 +202,64 @@ fn realms_of_a_template_follow_it() {
     wire.configure(|settings| settings.realms.truncate(2));
     assert_eq!(goodbye(&mut wire, first), "wamp.close.close_realm");
     assert_eq!(wire.router.realms().len(), 2);
+    wire.finish();
+}
+
+const TICKET: &str = r#"[5,"swordfish",{}]"#;
+
+/// Who joins with a ticket in this role.
+fn with_ticket(authid: &str, role: &str) -> Principal {
+    let role = Some(Arc::new(Role { trust_level: Some(7), ..Role::open(role) }));
+    Principal { ticket: Some(ticket::Stored::read("swordfish").unwrap()), role, ..principal(authid) }
+}
+
+fn who_are_known(settings: &mut Settings, principals: Vec<Principal>) {
+    set(settings, authentication::Settings { principals: Principals::new(principals), ..Default::default() });
+}
+
+#[test]
+fn principals_stay_as_what_they_are_or_go() {
+    let known = |authid, role| move || with_ticket(authid, role);
+    let [alice, bob, carol] = [known("alice", "user"), known("bob", "user"), known("carol", "user")];
+    let mut wire = Wire::with(2, KINDS[0], |settings| who_are_known(settings, vec![alice(), bob(), carol()]));
+    let [stays, goes, changes, late] = ["alice", "bob", "carol", "bob"].map(|authid| {
+        let client = wire.connect();
+        let details = format!(r#""authmethods":["ticket"],"authid":"{authid}""#);
+        challenged(&mut wire, client, &details, "ticket");
+        client
+    });
+    for client in [stays, goes, changes] {
+        assert_eq!(wire.ask(client, TICKET)[0], 2);
+    }
+    wire.configure(|settings| who_are_known(settings, vec![alice(), with_ticket("carol", "admin")]));
+    assert_eq!(wire.receive(stays), Vec::<Value>::new());
+    assert_eq!(wire.ask(stays, r#"[32,1,{},"com.topic"]"#)[0], 33);
+    for client in [goes, changes] {
+        assert_eq!(goodbye(&mut wire, client), "wamp.close.killed");
+    }
+    let abort = wire.ask(late, TICKET);
+    assert_eq!((&abort[0], &abort[2]), (&json!(3), &json!(FAILED)), "who was asked before is let in by what holds now");
+
+    wire.configure(|settings| settings.listeners[0].access.methods = Some(vec![Method::WampCra]));
+    assert_eq!(goodbye(&mut wire, stays), "wamp.close.killed");
+    let shut = wire.connect();
+    assert_eq!(wire.ask(shut, &hello(r#""authmethods":["ticket"],"authid":"alice""#))[0], 3);
+    wire.finish();
+}
+
+#[test]
+fn a_listener_that_opens_a_template_opens_its_realms() {
+    let mut wire = Wire::with(1, KINDS[0], |settings| {
+        let (pattern, policy) = ("com.".to_owned(), MatchPolicy::Prefix);
+        let template = Some(Template { pattern, policy, realms_max: 5, idle_ms: 0 });
+        settings.realms.push(RealmSettings { template, ..RealmSettings::open("com.") });
+        settings.listeners[0].access.realms = Some(vec!["com.".to_owned()]);
+    });
+    let client = wire.connect();
+    wire.hello(client, "com.one");
+    let stray = wire.connect();
+    assert_eq!(wire.ask(stray, r#"[1,"realm1",{"roles":{"caller":{}}}]"#)[2], "wamp.error.no_such_realm");
+    wire.configure(|settings| settings.listeners[0].access.realms = Some(vec!["realm1".to_owned()]));
+    assert_eq!(goodbye(&mut wire, client), "wamp.close.killed");
     wire.finish();
 }

@@ -11,10 +11,9 @@ use crate::wire::{Client, KINDS, Wire, everywhere_with, head};
 /// A template for `com.example.` and what follows, beside the usual realms.
 fn template(realms_max: usize, idle_ms: u64) -> impl Fn(&mut Settings) {
     move |settings| {
-        let template = Template { policy: MatchPolicy::Prefix, realms_max, idle_ms };
-        let realm =
-            RealmSettings { template: Some(template), call_timeout_ms: 1_000, ..RealmSettings::open("com.example.") };
-        settings.realms.push(realm);
+        let (pattern, policy) = ("com.example.".to_owned(), MatchPolicy::Prefix);
+        let template = Some(Template { pattern, policy, realms_max, idle_ms });
+        settings.realms.push(RealmSettings { template, ..RealmSettings::open("com.example.") });
     }
 }
 

@@ -36,8 +36,10 @@ impl Changes {
 
     /// The settings of such a run.
     pub fn settings(&self, mut settings: Settings) -> Settings {
-        let template = |idle_ms| Template { policy: MatchPolicy::Exact, realms_max: 1, idle_ms };
-        settings.realms.iter_mut().for_each(|realm| realm.template = self.idle_ms.map(template));
+        for realm in &mut settings.realms {
+            let (pattern, policy) = (realm.name.clone(), MatchPolicy::Exact);
+            realm.template = self.idle_ms.map(|idle_ms| Template { pattern, policy, realms_max: 1, idle_ms });
+        }
         settings
     }
 }

@@ -5,6 +5,10 @@ use crate::router::Template;
 
 /// When realms are made from it, if they are.
 pub fn template(realm: &Realm) -> Option<Template> {
-    let Realm { policy, realms_max, idle_seconds, .. } = *realm;
-    realm.template.then_some(Template { policy, realms_max: realms_max as usize, idle_ms: idle_seconds * 1000 })
+    realm.template.then(|| Template {
+        pattern: realm.name.clone(),
+        policy: realm.policy,
+        realms_max: realm.realms_max as usize,
+        idle_ms: realm.idle_seconds * 1000,
+    })
 }

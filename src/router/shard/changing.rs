@@ -14,7 +14,7 @@ use std::time::Instant;
 use super::realms::LocalRealm;
 use super::Shard;
 use crate::router::session::Identity;
-use crate::router::standing::still_allowed;
+use crate::router::standing::{Door, still_allowed};
 use crate::router::{PeerKey, RealmKey, Router};
 use crate::wamp::message::Goodbye;
 use crate::wamp::{Dict, Value, reason};
@@ -70,8 +70,10 @@ impl Shard {
         if closed {
             return self.dismiss(key, reason::CLOSE_REALM, "The realm is no more.");
         }
+        let router = Arc::clone(&self.router);
         let (local, cx) = self.lend(realm);
-        match still_allowed(identity, &local.shared.settings) {
+        let Some(peer) = cx.peers.peer(key) else { return };
+        match still_allowed(identity, &local.shared.settings, &Door::of(peer, &router)) {
             Ok(role) if role == identity.role => {}
             Ok(role) => {
                 let identity = Arc::new(Identity { role, ..Identity::clone(identity) });

@@ -6,15 +6,17 @@ use std::time::Instant;
 use super::drain::Drain;
 use super::{LocalRealm, Next, Shard};
 use crate::error::{CloseReason, Violation};
+use crate::router::authentication::Proved;
 use crate::router::features::{self, Announced};
 use crate::router::meta::{sessions, testaments};
 use crate::router::peer::{Sent, State};
 use crate::router::realm::Member;
 use crate::router::realms::Shut;
 use crate::router::session::{self, Admission, HelloRefusal, Identity, Session};
+use crate::router::standing::{Door, still_allowed};
 use crate::router::{PeerKey, RealmSettings};
-use crate::wamp::message::{Goodbye, Hello, Welcome};
-use crate::wamp::{Dict, Message, reason};
+use crate::wamp::message::{Abort, Goodbye, Hello, Welcome};
+use crate::wamp::{Dict, Message, Payload, Value, reason};
 
 impl Shard {
     pub(super) fn on_hello(
@@ -23,23 +25,10 @@ impl Shard {
         hello: &Hello<'_>,
         now: Instant,
     ) -> Result<Next, Violation> {
-        let admitted = session::admit(&self.router, self.drain != Drain::No, hello)?;
-        let joined = admitted.and_then(|admission| self.join(key, &hello.realm, &admission));
-        match joined {
-            Ok(sent) => {
-                if sent != Sent::Queued {
-                    // A RawSocket peer may announce to take less than WELCOME is.
-                    self.leave(key);
-                    self.send_abort(
-                        key,
-                        reason::PAYLOAD_SIZE_EXCEEDED,
-                        "WELCOME is too large for this peer.",
-                    );
-                    return Ok(Next::Finish(CloseReason::Aborted));
-                }
-                self.await_silence(key, now);
-                Ok(Next::Read)
-            }
+        let Some(listener) = self.peers.peer(key).map(|peer| peer.listener) else { return Ok(Next::Read) };
+        let access = &self.router.settings.listeners[listener.0 as usize].access;
+        match session::admit(&self.router, access, self.drain != Drain::No, hello)? {
+            Ok((admission, claim)) => Ok(self.authenticate(key, admission, claim, now)),
             Err(HelloRefusal { reason, message }) => {
                 self.send_abort(key, reason, message);
                 Ok(Next::Finish(CloseReason::Aborted))
@@ -48,19 +37,36 @@ impl Shard {
     }
 
     /// Enters the session, in a realm that is made for it if need be, and sends WELCOME.
-    fn join(&mut self, key: PeerKey, realm: &str, admission: &Admission) -> Result<Sent, HelloRefusal> {
-        let authid: Box<str> = self.entropy.authid().into();
-        let Shard { router, entropy, index, .. } = self;
-        let joined = router.realm_table().join(realm, |realm| loop {
-            let identity = Arc::new(Identity {
-                session: entropy.session(),
-                authid: authid.clone(),
-                role: realm.settings.anonymous.clone(),
-                authmethod: "anonymous",
-                authprovider: "static",
-            });
-            if realm.enter(Member { shard: *index, peer: key, identity: identity.clone() }) {
-                break identity;
+    pub(super) fn join(
+        &mut self,
+        key: PeerKey,
+        admission: &Admission,
+        proved: &Proved,
+    ) -> Result<Sent, HelloRefusal> {
+        let authid = proved.authid.clone().unwrap_or_else(|| self.entropy.authid().into());
+        // The one that was promised is taken by somebody else once in a few thousand years of joining.
+        let session = proved.session.unwrap_or_else(|| self.entropy.session());
+        let Shard { router, peers, entropy, index, .. } = self;
+        let joined = router.realm_table().join(&admission.realm.name, |realm| {
+            let mut identity = Identity {
+                session,
+                authid,
+                role: proved.role.clone(),
+                authmethod: proved.authmethod,
+                authprovider: proved.authprovider,
+            };
+            // Settings may have changed since HELLO was held against them.
+            if !Arc::ptr_eq(&realm.settings, &admission.realm)
+                && let Some(peer) = peers.peer(key)
+            {
+                identity.role = still_allowed(&identity, &realm.settings, &Door::of(peer, router))?;
+            }
+            loop {
+                let drawn = Arc::new(identity.clone());
+                if realm.enter(Member { shard: *index, peer: key, identity: drawn.clone() }) {
+                    return Ok(drawn);
+                }
+                identity.session = entropy.session();
             }
         });
         let (realm, identity) = joined.map_err(|shut| self.shut(shut))?;
@@ -71,15 +77,19 @@ impl Shard {
         self.peers.counters.sessions_joined += 1;
         let (LocalRealm { shared, .. }, mut cx) = self.lend(realm.key);
         sessions::joined(shared, &mut cx, &identity);
-        Ok(match self.welcome(key, &realm.settings, &identity, features::announced(&realm.settings)) {
+        let announced = features::announced(&realm.settings);
+        Ok(match self.welcome(key, &realm.settings, &identity, proved, announced) {
             // A RawSocket peer may take so little that it must do without the names of the features.
-            Sent::TooLarge => self.welcome(key, &realm.settings, &identity, Announced::default()),
+            Sent::TooLarge => self.welcome(key, &realm.settings, &identity, proved, Announced::default()),
             sent => sent,
         })
     }
 
     fn shut(&mut self, shut: Shut) -> HelloRefusal {
         let message = match shut {
+            Shut::NotAllowed(dismissal) => {
+                return HelloRefusal { reason: reason::AUTHENTICATION_FAILED, message: dismissal.text() };
+            }
             Shut::NoSuchRealm => "The realm does not exist.",
             Shut::TooMany => {
                 self.peers.counters.realms_refused += 1;
@@ -94,11 +104,18 @@ impl Shard {
         key: PeerKey,
         realm: &RealmSettings,
         identity: &Identity,
+        proved: &Proved,
         announced: Announced,
     ) -> Sent {
-        session::welcome_details(&self.router, realm, identity, announced, |details| {
+        session::welcome_details(&self.router, realm, identity, proved, announced, |details| {
             self.peers.send(key, &Message::Welcome(Welcome { session: identity.session, details }))
         })
+    }
+
+    pub(super) fn send_abort(&mut self, key: PeerKey, reason: &str, text: &str) {
+        let details = [("message", Value::text(text))];
+        let abort = Abort { details: Dict::Pairs(&details), reason: reason.into(), payload: Payload::EMPTY };
+        self.peers.send_outside(key, &Message::Abort(abort));
     }
 
     /// GOODBYE: all is given back before the answer, and the transport waits for another HELLO.
