@@ -89,7 +89,8 @@ pub enum Action {
 /// All long-poll transports and the connections of their clients.
 #[derive(Debug)]
 pub struct LongPoll {
-    limits: Limits,
+    /// Every bound; others may hold from one input to the next.
+    pub limits: Limits,
     connections: Slab<Connection>,
     transports: Slab<Polled>,
     ids: HashMap<String, TransportKey>,
@@ -120,11 +121,6 @@ impl LongPoll {
     }
 
     // Input.
-
-    /// Other bounds hold from now on.
-    pub fn configure(&mut self, limits: Limits) {
-        self.limits = limits;
-    }
 
     /// A connection exists on a listener with these settings.
     pub fn connect(&mut self, settings: Arc<Settings>, now: Instant) -> ConnectionKey {

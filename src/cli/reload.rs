@@ -14,8 +14,8 @@ const EXIT_UNANSWERED: u8 = 1;
 
 /// Ask a running router to read its configuration file again.
 ///
-/// What has changed is told, a line for each. A file with a mistake in it changes nothing, and every mistake is told. The
-/// router must have been started with `--control`, or with `control` in its file; SIGHUP does the same without an
+/// What has changed is told, a line for each. A file with a mistake in it changes nothing, and every mistake is told.
+/// The router must have been started with `--control`, or with `control` in its file; SIGHUP does the same without an
 /// answer.
 #[derive(Args, Debug)]
 #[command(after_help = "\

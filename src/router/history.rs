@@ -254,7 +254,8 @@ impl HistoryStore for MemoryStore {
     }
 
     fn with(&self, rules: &[HistoryRule]) -> Box<dyn HistoryStore> {
-        let same = |rule: &HistoryRule, log: &&Log| log.rule.uri == rule.uri && log.rule.policy == rule.policy;
+        let same =
+            |rule: &HistoryRule, log: &&Log| log.rule.uri == rule.uri && log.rule.policy == rule.policy;
         let log = |rule: &HistoryRule| match self.logs.iter().find(|log| same(rule, log)) {
             Some(log) => Log::of(rule, log.kept.clone()),
             None => Log::of(rule, Arc::new(Mutex::new(Kept::default()))),

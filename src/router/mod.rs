@@ -5,7 +5,8 @@
 //! - [`shard`]: a [`Shard`], its input, output and questions, and the one switch over messages.
 //! - [`peer`]: the connections of a shard and the only way to queue bytes for one. [`queue`]: what is queued for each,
 //!   and the only place where octets are. [`session`]: what a joined peer has.
-//! - [`realm`]: what all shards share; [`realms`]: which realms there are, since they come and go. [`directory`]: which shards care about a URI, behind short locks;
+//! - [`realm`]: what all shards share; [`realms`]: which realms there are, since they come and go.
+//! - [`directory`]: which shards care about a URI, behind short locks;
 //!   [`match_cache`]: how a shard reads it without them. [`pattern`]: exact, prefix and wildcard matching.
 //! - [`broker`] and [`dealer`]: one of each for a realm in a shard. [`roster`]: who here has which subscription.
 //!   [`publication`]: an event on its way. [`eligibility`]: whom it is for. [`retained`] and [`history`]: what is kept

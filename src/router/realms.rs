@@ -300,9 +300,14 @@ mod tests {
             authmethod: "anonymous",
             authprovider: "static",
         };
-        let member =
-            Member { shard: ShardIndex(0), peer: PeerKey { index: 0, serial: 0 }, identity: Arc::new(identity) };
-        realms.join(name, |realm| Ok(assert!(realm.enter(member)))).map(|(realm, ())| realm)
+        let member = Member {
+            shard: ShardIndex(0),
+            peer: PeerKey { index: 0, serial: 0 },
+            identity: Arc::new(identity),
+        };
+        realms
+            .join(name, |realm| realm.enter(member).then_some(()).ok_or(Dismissal::NoSuchRole))
+            .map(|(realm, ())| realm)
     }
 
     #[test]

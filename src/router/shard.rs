@@ -14,7 +14,8 @@
 //!
 //! 1. `open`: a deadline for the handshake runs. The first octets choose the transport; its answers are queued.
 //! 2. The handshake is done: a deadline for HELLO runs.
-//! 3. HELLO is granted, perhaps after a challenge: WELCOME; from now on the deadline is silence. Messages go through `Shard::on_session_message`.
+//! 3. HELLO is granted, perhaps after a challenge: WELCOME; from now on the deadline is silence. Messages go through
+//!    `Shard::on_session_message`.
 //! 4. GOODBYE: all the session has is given back, GOODBYE is answered, and HELLO is awaited again.
 //! 5. The end, whoever wants it: the session leaves, what is queued is written, the writing side is shut, and when the
 //!    peer has closed too, or a deadline has passed, the connection is dropped. Only a peer that does not take its
@@ -33,6 +34,7 @@ use std::time::Instant;
 
 use self::authenticating::Logins;
 use self::drain::Drain;
+pub(super) use self::realms::LocalRealm;
 use self::realms::LocalRealms;
 use super::dealer;
 use super::entropy::Entropy;
@@ -42,7 +44,6 @@ use super::peer::{Peers, State};
 use super::queue::Waiting;
 use super::session::Admitted;
 use super::timers::{Timer, Timers};
-pub(super) use self::realms::LocalRealm;
 use super::{
     Clock, Context, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmKey, RequestIds, Router,
     ShardIndex,

@@ -3,13 +3,14 @@
 //!
 //! A session stays if whoever it is could join again, so far as that can be told without proof: it has joined with a
 //! method that is open where it has come in, as somebody who is known still, could prove itself so, and has the same
-//! role. What a role may do is looked at anew. That a secret or a key is another one now ends no session that was opened
-//! with the one before: who wants that takes the principal out, or kills its sessions. So it is with tokens and
-//! procedures, whose word has been taken once; but the role must be there, and the procedure set.
+//! role. What a role may do is looked at anew. That a secret or a key is another one now ends no session that was
+//! opened with the one before: who wants that takes the principal out, or kills its sessions. So it is with tokens,
+//! cookies and procedures, whose word has been taken once; but the role must be there, and the keys or the procedure
+//! set.
 
 use std::sync::Arc;
 
-use super::authentication::{Access, Named};
+use super::authentication::{Access, Dynamic, Named};
 use super::peer::Peer;
 use super::session::Identity;
 use super::{RealmSettings, Role, Router};
@@ -85,20 +86,28 @@ pub fn still_allowed(
             realm.authentication.jwt.as_ref().ok_or(Dismissal::MethodShut)?;
             return named_role(identity, realm);
         }
-        _ => return named_role(identity, realm),
+        _ if named.method == Method::Cookie => return named_role(identity, realm),
+        _ => {
+            procedure(named.method, realm).ok_or(Dismissal::MethodShut)?;
+            return named_role(identity, realm);
+        }
     };
     if now.name == identity.role.name { Ok(now) } else { Err(Dismissal::AnotherRole) }
 }
 
-fn of_principal(
-    identity: &Identity,
-    method: Method,
-    realm: &RealmSettings,
-) -> Result<Arc<Role>, Dismissal> {
+fn of_principal(identity: &Identity, method: Method, realm: &RealmSettings) -> Result<Arc<Role>, Dismissal> {
     let principal = realm.authentication.principals.named(&identity.authid);
     let principal = principal.filter(|principal| principal.has(method)).ok_or(Dismissal::NoSuchPrincipal)?;
     let default = || realm.authentication.method(method).default_role.clone();
     principal.role.clone().or_else(default).ok_or(Dismissal::NoSuchRole)
+}
+
+/// Who is asked about those whom nobody else knows.
+fn procedure(method: Method, realm: &RealmSettings) -> Option<&Arc<Dynamic>> {
+    match method {
+        Method::Anonymous => realm.authentication.anonymous.as_ref()?.dynamic.as_ref(),
+        method => realm.authentication.method(method).dynamic.as_ref(),
+    }
 }
 
 /// The role as it is set now.
@@ -124,7 +133,8 @@ mod tests {
         let user = Arc::new(Role { trust_level: Some(3), ..Role::open("user") });
         let mut settings = Settings::anonymous(Role::anonymous());
         let ticket = Stored::read("secret").ok();
-        let alice = Principal { authid: "alice".into(), role: Some(user.clone()), ticket, ..Principal::default() };
+        let alice =
+            Principal { authid: "alice".into(), role: Some(user.clone()), ticket, ..Principal::default() };
         settings.principals = Principals::new([alice]);
         change(&mut settings);
         let authentication = Arc::new(settings);
@@ -147,15 +157,24 @@ mod tests {
             (identity("anonymous", "static", "user"), Dismissal::AnotherRole),
             (identity("wampcra", "static", "user"), Dismissal::NoSuchPrincipal),
             (identity("ticket", "jwt", "user"), Dismissal::MethodShut),
-            (identity("ticket", "dynamic", "admin"), Dismissal::NoSuchRole),
+            (identity("wampcra", "dynamic", "user"), Dismissal::MethodShut),
+            (identity("cookie", "cookie", "admin"), Dismissal::NoSuchRole),
         ] {
             assert_eq!(stands(&who, &known, &all), Err(why), "{who:?}");
         }
-        assert_eq!(stands(&identity("wampcra", "dynamic", "user"), &known, &all), Ok(Some(3)));
+        let asks = realm(|settings| {
+            let (procedure, realm) = ("com.authenticate".to_owned(), None);
+            let dynamic = Some(Arc::new(Dynamic { procedure, realm, timeout_ms: 1 }));
+            settings.method_mut(Method::WampCra).dynamic = dynamic;
+        });
+        assert_eq!(stands(&identity("wampcra", "dynamic", "user"), &asks, &all), Ok(Some(3)));
         let nobody = realm(|settings| settings.principals = Principals::default());
         assert_eq!(stands(&alice, &nobody, &all), Err(Dismissal::NoSuchPrincipal));
         let shut = realm(|settings| settings.anonymous = None);
-        assert_eq!(stands(&identity("anonymous", "static", "anonymous"), &shut, &all), Err(Dismissal::MethodShut));
+        assert_eq!(
+            stands(&identity("anonymous", "static", "anonymous"), &shut, &all),
+            Err(Dismissal::MethodShut)
+        );
         let (keys, expected, roles) = (Default::default(), Default::default(), Vec::new());
         let jwt = Some(Jwt { keys, expected, roles, default_role: None });
         let tokens = realm(|settings| settings.jwt = jwt);

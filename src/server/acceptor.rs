@@ -3,10 +3,9 @@
 //! One thread accepts for all workers, since WAMP's connections are few, long and unequal: it can see which shard has
 //! the fewest, where the kernel would only hash. It holds no connection itself.
 //!
-//! Invariants: no `Adopt` of an accepted connection follows `Drain`, and each follows the `Change` that its listener came
-//! with; `Stop` is sent when neither a worker nor the
-//! bridge has a connection any more, or when the shutdown has taken too long; the thread ends after `Stop`. Without
-//! file descriptors it rests, it does not spin.
+//! Invariants: no `Adopt` of an accepted connection follows `Drain`, and each follows the `Change` that its listener
+//! came with; `Stop` is sent when neither a worker nor the bridge has a connection any more, or when the shutdown has
+//! taken too long; the thread ends after `Stop`. Without file descriptors it rests, it does not spin.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -239,7 +238,8 @@ impl Acceptor {
 
     fn sleep_max(&self, now: Instant) -> Option<Duration> {
         let resting = self.resting_until.map(|until| until.saturating_duration_since(now));
-        let accepting = self.sources.iter().any(|(_, source)| source.ready).then(|| resting.unwrap_or_default());
+        let accepting =
+            self.sources.iter().any(|(_, source)| source.ready).then(|| resting.unwrap_or_default());
         let drain = self.drain_deadline.map(|deadline| deadline.saturating_duration_since(now));
         let watch = self.watches.iter().map(|watch| watch.due.saturating_duration_since(now));
         accepting.into_iter().chain(drain).chain(watch).min()

@@ -147,7 +147,7 @@ impl Bridge {
                 BridgeErrand::Serve(handed_over) => self.serve(handed_over, now),
                 BridgeErrand::Change(change) => {
                     let settings = &change.router.settings;
-                    self.core.configure(settings.limits.clone());
+                    self.core.limits = settings.limits.clone();
                     self.limits = settings.limits.clone();
                     self.listeners = settings.listeners.clone();
                 }

@@ -118,8 +118,7 @@ impl Server {
 
         let (applied, all_applied) = bounded(0);
         let change = Arc::new(Change { router: Arc::clone(&router), gates, _applied: applied });
-        let closed_at: Vec<_> =
-            closed.iter().map(|index| doors[index.0 as usize].address.clone()).collect();
+        let closed_at: Vec<_> = closed.iter().map(|index| doors[index.0 as usize].address.clone()).collect();
         self.addresses.retain(|(index, _)| !closed.contains(index));
         self.addresses.extend(bound.iter().cloned());
         self.running.router = router;
@@ -209,10 +208,9 @@ fn places<'a>(doors: &[Door], wanted: impl Iterator<Item = &'a Address>) -> Vec<
     let place = |address: &Address| {
         let mut find = |is_open| {
             let mut doors = doors.iter().zip(&mut taken);
-            let place = doors.position(|(door, taken)| {
+            doors.position(|(door, taken)| {
                 door.is_open == is_open && door.address == *address && !mem::replace(taken, true)
-            });
-            place
+            })
         };
         find(true).or_else(|| find(false)).unwrap_or_else(|| {
             next += 1;

@@ -106,7 +106,9 @@ pub fn bind(address: &Address) -> io::Result<Vec<Listener>> {
         Address::Everywhere(port) => Ok(vec![bind_everywhere(*port)?]),
         Address::Name(name) => bind_name(name),
         Address::Tcp(address) => Ok(vec![bind_tcp(*address, true)?]),
-        Address::Unix(path) => bind_unix(path, false).map(|(listener, file)| vec![Listener::Unix(listener, file)]),
+        Address::Unix(path) => {
+            bind_unix(path, false).map(|(listener, file)| vec![Listener::Unix(listener, file)])
+        }
     }
 }
 

@@ -58,7 +58,7 @@ impl Request {
     pub fn answer(self, exit: u8, lines: &[String]) {
         let Some(mut asker) = self.asker else { return };
         let text: String = lines.iter().map(|line| line.replace('\n', " ") + "\n").collect();
-        let _ = write!(asker, "{text}{EXIT}{exit}\n");
+        let _ = writeln!(asker, "{text}{EXIT}{exit}");
     }
 }
 

@@ -113,7 +113,10 @@ fn a_bad_file_changes_nothing_and_every_mistake_is_told() {
     let taken = format!("\n[[listener]]\naddress = \"{}\"\n", held.local_addr().unwrap());
     served.write(&(file(TOP, &["com.second"]) + &taken));
     let (code, _, stderr) = served.reload();
-    assert!(code == 2 && stderr.contains("cannot listen on") && stderr.contains("nothing has changed"), "{stderr}");
+    assert!(
+        code == 2 && stderr.contains("cannot listen on") && stderr.contains("nothing has changed"),
+        "{stderr}"
+    );
     assert_eq!((served.publish("com.first"), served.publish("com.second")), (0, 4));
     assert_eq!(served.router.interrupt(), 0);
 }
@@ -142,9 +145,8 @@ fn without_a_file_or_a_router_there_is_nothing_to_be_read_again() {
 #[test]
 fn a_session_stays_through_a_change_of_another_realm_and_goes_with_its_own() {
     let mut served = serve(&["com.first", "com.second"]);
-    let subscribe = |realm: &str| {
-        Running::ready(&["sub", "--url", &served.url, "--realm", realm, "com.example.topic"])
-    };
+    let subscribe =
+        |realm: &str| Running::ready(&["sub", "--url", &served.url, "--realm", realm, "com.example.topic"]);
     let (mut first, mut second) = (subscribe("com.first"), subscribe("com.second"));
     served.write(&file(TOP, &["com.first", "com.third"]));
     assert_eq!(served.reload().0, 0);

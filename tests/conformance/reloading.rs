@@ -238,7 +238,11 @@ fn principals_stay_as_what_they_are_or_go() {
         assert_eq!(goodbye(&mut wire, client), "wamp.close.killed");
     }
     let abort = wire.ask(late, TICKET);
-    assert_eq!((&abort[0], &abort[2]), (&json!(3), &json!(FAILED)), "who was asked before is let in by what holds now");
+    assert_eq!(
+        (&abort[0], &abort[2]),
+        (&json!(3), &json!(FAILED)),
+        "who was asked before is let in by what holds now"
+    );
 
     wire.configure(|settings| settings.listeners[0].access.methods = Some(vec![Method::WampCra]));
     assert_eq!(goodbye(&mut wire, stays), "wamp.close.killed");

@@ -97,7 +97,8 @@ fn a_change_under_load_loses_nothing() {
         });
         for round in 0..40 {
             let other = format!("com.other.{round}");
-            let realms = if round % 2 == 0 { vec!["realm1", "extra", &*other] } else { vec!["realm1", &*other] };
+            let realms =
+                if round % 2 == 0 { vec!["realm1", "extra", &*other] } else { vec!["realm1", &*other] };
             let mut changed = config(&["127.0.0.1:0", "127.0.0.1:0"], &realms);
             changed.settings.realms[0].call_timeout_ms = 60_000 + round;
             changed.settings.realms[0].retained_count_max = round as usize;

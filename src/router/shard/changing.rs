@@ -11,8 +11,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::realms::LocalRealm;
 use super::Shard;
+use super::realms::LocalRealm;
 use crate::router::session::Identity;
 use crate::router::standing::{Door, still_allowed};
 use crate::router::{PeerKey, RealmKey, Router};

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::drain::Drain;
 use super::Shard;
+use super::drain::Drain;
 use crate::limits::Limits;
 use crate::router::broker::Broker;
 use crate::router::dealer::Dealer;
