@@ -14,6 +14,12 @@ pub struct Counters {
     pub sessions_joined: u64,
     /// Sessions ended by the session meta API.
     pub sessions_killed: u64,
+    /// Sessions ended because settings have changed.
+    pub sessions_dismissed: u64,
+    /// HELLO messages refused because there are as many realms from their template as there may be.
+    pub realms_refused: u64,
+    /// Letters for realms that are no more.
+    pub letters_too_late: u64,
     /// PUBLISH messages accepted.
     pub publications: u64,
     /// EVENT messages queued.
@@ -73,6 +79,9 @@ impl fmt::Display for Counters {
         write!(f, "{events_delivered} events, {calls} calls")?;
         let dropped = [
             (self.sessions_killed, "sessions killed"),
+            (self.sessions_dismissed, "sessions ended because settings have changed"),
+            (self.realms_refused, "realms refused because there were too many from their template"),
+            (self.letters_too_late, "letters for realms that were no more"),
             (self.events_too_large, "events too large for their subscriber"),
             (self.events_untranslatable, "events without a form in the subscriber's serializer"),
             (self.retained_evicted, "retained events that made room for others"),
@@ -110,6 +119,9 @@ impl Counters {
         self.messages_received += other.messages_received;
         self.sessions_joined += other.sessions_joined;
         self.sessions_killed += other.sessions_killed;
+        self.sessions_dismissed += other.sessions_dismissed;
+        self.realms_refused += other.realms_refused;
+        self.letters_too_late += other.letters_too_late;
         self.publications += other.publications;
         self.events_delivered += other.events_delivered;
         self.events_too_large += other.events_too_large;

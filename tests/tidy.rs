@@ -105,6 +105,7 @@ fn words_stand_where_they_may() {
                 "router/directory/",
                 "router/history.rs",
                 "router/realm.rs",
+                "router/realms.rs",
                 "router/retained.rs",
                 "server/mailbox.rs",
                 "cli/command.rs",

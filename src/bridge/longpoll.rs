@@ -89,7 +89,8 @@ pub enum Action {
 /// All long-poll transports and the connections of their clients.
 #[derive(Debug)]
 pub struct LongPoll {
-    limits: Limits,
+    /// Every bound; others may hold from one input to the next.
+    pub limits: Limits,
     connections: Slab<Connection>,
     transports: Slab<Polled>,
     ids: HashMap<String, TransportKey>,

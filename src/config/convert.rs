@@ -5,6 +5,7 @@
 
 mod authentication;
 pub(super) mod rules;
+mod template;
 
 use std::iter;
 use std::path::Path;
@@ -60,7 +61,8 @@ impl File {
         };
         let addresses = self.listeners.iter().filter_map(|listener| listener.address.clone()).collect();
         let entrances = self.listeners.iter().map(entrance).collect();
-        Ok(server::Config { addresses, entrances, shards: self.shards, settings, signals: false })
+        let (shards, control) = (self.shards, self.control.clone());
+        Ok(server::Config { addresses, entrances, shards, settings, signals: false, control })
     }
 
     fn listener(&self, listener: &Listener) -> ListenerSettings {
@@ -115,6 +117,7 @@ fn realm(realm: &Realm) -> RealmSettings {
     let roles: Vec<_> = realm.roles.iter().map(|said| Arc::new(role(said))).collect();
     RealmSettings {
         name: realm.name.clone(),
+        template: template::template(realm),
         uri_check: realm.uri_check,
         disclosure: realm.disclosure,
         authentication: Arc::new(authentication::settings(realm, &roles, &|_, _| {})),
@@ -175,9 +178,6 @@ fn refuse_of_listener(listener: &Listener, refuse: &Refuse) {
 }
 
 fn refuse_of_realm(realm: &Realm, refuse: &Refuse) {
-    if realm.template {
-        refuse("template", "this version makes no realms when somebody joins; write each realm");
-    }
     if realm.cookie.is_some() {
         refuse("cookie", NO_COOKIES);
     }

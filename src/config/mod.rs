@@ -238,7 +238,7 @@ impl Config {
         });
         let entrances = entrances.collect();
         let addresses = listens.into_iter().map(|listen| listen.address).collect();
-        Ok(server::Config { addresses, entrances, shards, settings, signals: false })
+        Ok(server::Config { addresses, entrances, shards, settings, signals: false, control: None })
     }
 
     fn check(&self) -> Result<(), ConfigError> {

@@ -153,6 +153,12 @@ impl Peers {
         }
     }
 
+    /// Other bounds hold from now on; what is above them makes no peer slow before more is queued for it.
+    pub fn configure(&mut self, limits: Limits) {
+        self.queues.configure(&limits);
+        self.limits = limits;
+    }
+
     /// A new connection.
     pub fn open(
         &mut self,

@@ -24,12 +24,14 @@
 mod authenticating;
 mod authenticators;
 mod authorizing;
+mod changing;
 mod deadlines;
 mod drain;
 mod held;
 mod joining;
 mod killing;
 mod letters;
+mod realms;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,16 +39,16 @@ use std::time::Instant;
 use self::authenticating::Logins;
 use self::authorizing::Arrived;
 use self::drain::Drain;
+pub(super) use self::realms::LocalRealm;
+use self::realms::LocalRealms;
 use super::authorization::dynamic::Authorizers;
 use super::authorization::{Denial, Denials};
-use super::broker::Broker;
-use super::dealer::{self, Dealer};
+use super::dealer;
 use super::entropy::Entropy;
 use super::letter::Letters;
 use super::meta::procedures;
 use super::peer::{Peers, State};
 use super::queue::Waiting;
-use super::realm::Realm;
 use super::session::Admitted;
 use super::timers::{Timer, Timers};
 use super::{
@@ -79,7 +81,7 @@ pub struct Shard {
     index: ShardIndex,
     router: Arc<Router>,
     peers: Peers,
-    realms: Vec<LocalRealm>,
+    realms: LocalRealms,
     letters: Letters,
     timers: Timers,
     entropy: Entropy,
@@ -99,14 +101,6 @@ pub struct Shard {
     draining_shards: u64,
     /// Those that have published the testaments of their peers.
     bequeathed_shards: u64,
-}
-
-/// A realm, as far as it is here.
-#[derive(Debug)]
-pub(super) struct LocalRealm {
-    pub(super) shared: Arc<Realm>,
-    pub(super) broker: Broker,
-    pub(super) dealer: Dealer,
 }
 
 /// How the connection goes on after a message.
@@ -129,15 +123,9 @@ struct Unanswered;
 impl Shard {
     /// An empty shard. `seed` is its only source of chance: session ids (from a strong generator), publication ids.
     pub fn new(router: Arc<Router>, index: ShardIndex, seed: [u8; 32]) -> Shard {
-        let entries_max = router.settings.limits.match_cache_entries_max;
-        let realms = router.realms().iter().map(|realm| LocalRealm {
-            shared: realm.clone(),
-            broker: Broker::new(realm.clone(), entries_max),
-            dealer: Dealer::new(realm.clone(), entries_max),
-        });
-        Shard {
+        let mut shard = Shard {
             index,
-            realms: realms.collect(),
+            realms: LocalRealms::default(),
             peers: Peers::new(router.settings.limits.clone()),
             letters: Letters::new(router.shard_count),
             timers: Timers::default(),
@@ -150,11 +138,15 @@ impl Shard {
             logins: Logins::default(),
             drain: Drain::No,
             denials: Denials::default(),
-            authorizers: Authorizers::new(entries_max),
+            authorizers: Authorizers::new(router.settings.limits.match_cache_entries_max),
             draining_shards: 0,
             bequeathed_shards: 0,
             router,
+        };
+        for realm in shard.router.realms() {
+            shard.learn_of(&realm);
         }
+        shard
     }
 
     // Input.
@@ -274,8 +266,9 @@ impl Shard {
         let whole = Limits::ms(self.router.settings.limits.drain_ms_max);
         let (until, end) = (now + whole / 2, now + whole);
         self.drain = Drain::Calls { until, end, whole };
-        for realm in 0..self.realms.len() {
-            let (realm, mut cx) = self.lend(RealmKey(realm as u32));
+        for realm in self.realms.keys() {
+            let (realm, mut cx) = self.lend(realm);
+            realm.look_at(None, cx.timers);
             realm.dealer.refuse_waiting(&mut cx);
         }
         for shard in self.letters.others(self.index) {
@@ -377,9 +370,7 @@ impl Shard {
 
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
-        let lookups =
-            |realm: &LocalRealm| realm.broker.directory_lookups() + realm.dealer.directory_lookups();
-        Counters { directory_lookups: self.realms.iter().map(lookups).sum(), ..self.peers.counters.clone() }
+        Counters { directory_lookups: self.directory_lookups(), ..self.peers.counters.clone() }
     }
 
     /// True if there is nothing: no peer, roster, registration, call, invocation, letter or deadline.
@@ -641,25 +632,6 @@ impl Shard {
             }
             self.own_letters = letters;
         }
-    }
-
-    /// One realm of the shard, and the rest of it as broker and dealer see it.
-    fn lend(&mut self, realm: RealmKey) -> (&mut LocalRealm, Context<'_>) {
-        let context = Context {
-            index: self.index,
-            router: &self.router,
-            peers: &mut self.peers,
-            letters: &mut self.letters,
-            timers: &mut self.timers,
-            now: self.now,
-            entropy: &mut self.entropy,
-            invocations_open: &mut self.invocations_open,
-            rounds_open: &mut self.rounds_open,
-            draining: self.drain != Drain::No,
-            denials: &mut self.denials,
-            authorizers: &mut self.authorizers,
-        };
-        (&mut self.realms[realm.0 as usize], context)
     }
 }
 

@@ -145,6 +145,12 @@ impl Bridge {
         while let Some(errand) = self.errands.errand() {
             match errand {
                 BridgeErrand::Serve(handed_over) => self.serve(handed_over, now),
+                BridgeErrand::Change(change) => {
+                    let settings = &change.router.settings;
+                    self.core.limits = settings.limits.clone();
+                    self.limits = settings.limits.clone();
+                    self.listeners = settings.listeners.clone();
+                }
                 BridgeErrand::Drain => {
                     self.draining = true;
                     self.core.drain(now);

@@ -86,6 +86,9 @@ struct Newcomer {
     stream: Stream,
     origin: Origin,
     listener: ListenerIndex,
+    /// The gate it has come to. It goes its whole way by this one: what a handshake has shown means what was set when
+    /// it began.
+    gate: Gate,
     stage: Stage,
     step: Step,
     is_ready: bool,
@@ -143,6 +146,18 @@ impl Newcomers {
         }
     }
 
+    /// Other gates hold from now on, where there is one in its place. Who is under way goes on by the one before.
+    pub fn configure(&mut self, gates: &[Option<Gate>], patience: Duration) {
+        self.patience = patience;
+        for (place, gate) in gates.iter().enumerate() {
+            match gate {
+                None => {}
+                Some(gate) if place < self.gates.len() => self.gates[place] = gate.clone(),
+                Some(gate) => self.gates.push(gate.clone()),
+            }
+        }
+    }
+
     /// From now on TLS sessions of this listener begin with this.
     pub fn renew(&mut self, listener: ListenerIndex, config: Arc<ServerConfig>) {
         self.gates[listener.0 as usize].tls = Some(config);
@@ -158,12 +173,13 @@ impl Newcomers {
         };
         let step = if gate.is_proxy(&origin.address) { Step::ProxyHeader } else { Step::FirstOctet };
         let origin = Arc::unwrap_or_clone(origin);
+        let gate = gate.clone();
         let serial = self.next_serial;
         self.next_serial += 1;
         let entry = self.slots.vacant_entry();
         let place = entry.key();
         let newcomer =
-            entry.insert(Newcomer { serial, stream, origin, listener, stage, step, is_ready: false });
+            entry.insert(Newcomer { serial, stream, origin, listener, gate, stage, step, is_ready: false });
         if newcomer.stream.register(registry, Token(FIRST_TOKEN + place)).is_err() {
             let Newcomer { origin, .. } = self.slots.remove(place);
             return Some(Entered::Refused(origin, Refusal::Broken));
@@ -195,7 +211,7 @@ impl Newcomers {
                 self.ready.pop_front();
                 continue;
             };
-            let gate = &self.gates[newcomer.listener.0 as usize];
+            let gate = &newcomer.gate.clone();
             if let Step::Handshake(_) = newcomer.step {
                 if handshakes == 0 {
                     break;

@@ -89,8 +89,8 @@ pub struct Neighbours {
     pub mailboxes: Mailboxes,
     /// Of the acceptor, who waits for the last connection when the router drains.
     pub acceptor: Arc<Waker>,
-    /// Who serves the connections of long-poll clients, if anybody does.
-    pub bridge: Option<Arc<Errands<BridgeErrand>>>,
+    /// Who serves the connections of long-poll clients.
+    pub bridge: Arc<Errands<BridgeErrand>>,
     /// Who does what takes a shard too long.
     pub checks: Checks,
 }
@@ -234,6 +234,11 @@ impl Worker {
                     Some(Entered::Refused(origin, refusal)) => self.refuse(&origin, &refusal, now),
                     None => {}
                 },
+                Errand::Change(change) => {
+                    self.limits = change.router.settings.limits.clone();
+                    self.newcomers.configure(&change.gates, Limits::ms(self.limits.handshake_ms_max));
+                    self.shard.configure(Arc::clone(&change.router), now);
+                }
                 Errand::Checked(checked) => self.shard.checked(checked, now),
                 Errand::Renew(listener, config) => self.newcomers.renew(listener, config),
                 Errand::Drain => {
@@ -476,12 +481,10 @@ impl Worker {
     fn hand_over(&mut self, key: PeerKey, octets: Vec<u8>) {
         let Some(mut connection) = self.connections.remove(key) else { return };
         let _ = connection.socket().deregister(self.poll.registry());
-        if let Some(bridge) = &self.neighbours.bridge {
-            let (origin, listener) = (Arc::clone(&connection.origin), connection.listener);
-            let socket = connection.into_socket();
-            bridge.connection_added();
-            bridge.send(BridgeErrand::Serve(HandedOver { socket, origin, listener, octets }));
-        }
+        let (origin, listener) = (Arc::clone(&connection.origin), connection.listener);
+        let (socket, bridge) = (connection.into_socket(), &self.neighbours.bridge);
+        bridge.connection_added();
+        bridge.send(BridgeErrand::Serve(HandedOver { socket, origin, listener, octets }));
         self.errands().connection_removed();
     }
 

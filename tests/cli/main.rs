@@ -11,5 +11,6 @@ mod events;
 mod exits;
 mod keys;
 mod process;
+mod reload;
 mod scripted;
 mod tls;

@@ -12,6 +12,7 @@ mod flow;
 mod longpoll;
 mod process;
 mod proxies;
+mod reload;
 mod setup;
 mod tls;
 mod tls_flow;
