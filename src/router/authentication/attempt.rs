@@ -154,9 +154,6 @@ enum Asked {
 
 /// Tries the client's methods in its order.
 pub fn begin(claim: Claim, place: &Place<'_>, entropy: &mut Entropy) -> Step {
-    if claim.names_nobody {
-        return Step::Refuse(JoinFailure::UnknownPrincipal.into());
-    }
     let mut failure = JoinFailure::NoMethod;
     for index in 0..claim.methods().len() {
         let named = claim.methods()[index];
@@ -168,6 +165,9 @@ pub fn begin(claim: Claim, place: &Place<'_>, entropy: &mut Entropy) -> Step {
                 Some(_) => return anonymous(claim, named, place),
                 None => continue,
             }
+        }
+        if claim.names_nobody {
+            return Step::Refuse(JoinFailure::UnknownPrincipal.into());
         }
         let Some(who) = candidate(&claim, named.method, place) else {
             if named.method == Method::Tls && place.realm.principals.have_certificates() {
@@ -338,9 +338,11 @@ fn ask_wampcra(
     let (Some(who), Some(authid)) = (who, claim.authid.as_deref()) else { return Err(JoinFailure::NoMethod) };
     let mut stored = who.principal.wampcra.clone().ok_or(JoinFailure::NoMethod)?;
     let authrole = &*role.ok_or(JoinFailure::NoSuchRole)?.name;
+    let salted = stored.salting.as_ref().map(|salting| (salting.iterations, salting.keylen));
+    // Made in any case, so that it takes no longer for those who are not known.
+    let decoy = wampcra::Stored::decoy(&place.router.stand_in_key, authid, salted);
     if !who.known {
-        let salted = stored.salting.as_ref().map(|salting| (salting.iterations, salting.keylen));
-        stored = wampcra::Stored::decoy(&place.router.stand_in_key, authid, salted);
+        stored = decoy;
     }
     let (nonce, timestamp) = (base64(&entropy.octets::<24>()), Clock::utc(place.unix_ms));
     let challenge = wampcra::Challenge {
@@ -367,8 +369,9 @@ fn ask_scram(
         return Err(JoinFailure::NoMethod);
     };
     let mut stored = who.principal.scram.clone().ok_or(JoinFailure::NoMethod)?;
+    let decoy = scram::Stored::decoy(&place.router.stand_in_key, authid, stored.cost());
     if !who.known {
-        stored = scram::Stored::decoy(&place.router.stand_in_key, authid, stored.cost());
+        stored = decoy;
     }
     let dialect = Dialect::from_authmethod(named.name).unwrap_or(Dialect::Specified);
     let binding = place.binding(claim)?;

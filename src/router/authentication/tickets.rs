@@ -19,16 +19,16 @@ impl Attempt {
         dynamic: Option<&Arc<Dynamic>>,
         place: &Place<'_>,
     ) -> Answer {
-        if let Some(dynamic) = dynamic.cloned() {
-            let (named, claim, ticket) = (self.named, self.claim.clone(), Some(Secret::from(ticket)));
-            return Answer::Ask(Box::new(Question { dynamic, named, claim, ticket }));
-        }
         let token = match place.realm.jwt.as_ref().map(|settings| self.bearer(settings, ticket, place)) {
             Some(Ok(proved)) => return wanted(&self.claim, proved).into(),
             Some(Err(Refused { failure: JoinFailure::Token, token })) => token,
             Some(Err(refused)) => return Answer::Refuse(refused),
             None => None,
         };
+        if let Some(dynamic) = dynamic.cloned() {
+            let (named, claim, ticket) = (self.named, self.claim.clone(), Some(Secret::from(ticket)));
+            return Answer::Ask(Box::new(Question { dynamic, named, claim, ticket }));
+        }
         let stored = self.who.as_ref().and_then(|who| who.principal.ticket.as_ref());
         let refused = match stored {
             Some(stored) if stored.is_costly() => {
