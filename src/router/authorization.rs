@@ -207,3 +207,140 @@ impl Verdict {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::limits::Limits;
+    use crate::router::directory::Directory;
+    use crate::router::match_cache::MatchCache;
+    use crate::router::pattern::tests::Random;
+    use crate::router::rules::{Actions, Rule};
+    use crate::router::{Clock, RealmSettings, Role, Router, Settings};
+
+    fn drawn(random: &mut Random, name: &str) -> Arc<Role> {
+        let mut rules: Vec<Rule> = Vec::new();
+        for uri in ["", "a.", "a.b.", "a.{authid}.", "a.{authrole}.c", "b.{session}"] {
+            let policy =
+                if uri.is_empty() || uri.ends_with('.') { MatchPolicy::Prefix } else { MatchPolicy::Exact };
+            let actions = Action::ALL.into_iter().filter(|_| random.below(2) > 0).collect();
+            let mut rule = Rule::new(uri, policy, actions);
+            rule.disclose_publisher = random.below(2) > 0;
+            rule.disclose_caller = random.below(2) > 0;
+            if random.below(3) > 0 {
+                rules.push(rule);
+            }
+        }
+        let permissions = Permissions::Rules(Arc::new(Rules::new(rules).unwrap()));
+        Arc::new(Role { permissions, ..Role::open(name) })
+    }
+
+    fn router() -> Arc<Router> {
+        let settings = Settings {
+            limits: Limits::DEFAULT,
+            realms: vec![RealmSettings::open("realm1")],
+            listeners: Vec::new(),
+            agent: String::new(),
+        };
+        Router::new(settings, 1, Clock::at_epoch(Instant::now()))
+    }
+
+    fn identity(session: u64, authid: &str, role: &Arc<Role>) -> Identity {
+        Identity {
+            session: SessionId(session),
+            authid: authid.into(),
+            role: role.clone(),
+            authmethod: "anonymous",
+            authprovider: "static",
+        }
+    }
+
+    /// What the rules say, with nothing kept.
+    fn naive(identity: &Identity, question: &Question<'_>) -> (bool, bool) {
+        let Permissions::Rules(rules) = &identity.role.permissions else { panic!("there are rules") };
+        let subject = Subject {
+            authid: &identity.authid,
+            authrole: &identity.role.name,
+            session: identity.session,
+            realm: "realm1",
+        };
+        let verdict = rules.decide(question.action, question.uri, question.policy, &subject);
+        (verdict.allowed, verdict.disclosed)
+    }
+
+    #[test]
+    fn kept_verdicts_are_those_of_the_rules_whoever_asks_and_whatever_has_changed() {
+        let (router, directory) = (router(), Directory::new(64));
+        let realm = &router.realms()[0];
+        let mut random = Random(5);
+        let mut cache = MatchCache::new(12);
+        let mut roles: Vec<_> = (0..3).map(|_| drawn(&mut random, "c")).collect();
+        let uris =
+            ["a", "a.b", "a.b.c", "a.c.d", "a.d.c", "a.c.c", "b.1", "b.2", "b.7", "c", "d", "e", "f", "g"];
+        let (mut allowed, mut disclosed) = (0, 0);
+        for step in 0..40_000 {
+            if step % 97 == 0 {
+                let place = random.below(roles.len());
+                let name = ["c", "d"][random.below(2)];
+                roles[place] = drawn(&mut random, name);
+            }
+            let session = random.below(40) as u64 + 1;
+            let authid = ["b", "c", "d", "x"][session as usize % 4];
+            let identity = identity(session, authid, &roles[random.below(roles.len())]);
+            let (action, uri) =
+                ([Action::Publish, Action::Call][random.below(2)], uris[random.below(uris.len())]);
+            let question = Question::exact(action, uri);
+            let verdicts = match action {
+                Action::Publish => {
+                    let place = cache.topic_place(&directory, uri);
+                    cache.publish_verdicts(place)
+                }
+                _ => {
+                    let place = cache.procedure_place(&directory, uri);
+                    cache.call_verdicts(place)
+                }
+            };
+            let expected = naive(&identity, &question);
+            let said = match answer(&identity, realm, &question, Some(&mut *verdicts)) {
+                Answer::Allowed(granted) => (true, granted.disclosed),
+                Answer::Denied => (false, false),
+                Answer::Ask(_) => panic!("there are rules"),
+            };
+            assert_eq!(said, expected, "{identity:?} {question:?}");
+            assert!(verdicts.0.len() <= VERDICTS_MAX);
+            allowed += usize::from(said.0);
+            disclosed += usize::from(said.1);
+        }
+        assert!(allowed > 8_000 && disclosed > 3_000, "{allowed} {disclosed}");
+    }
+
+    #[test]
+    fn a_verdict_is_everybodys_unless_a_value_of_the_session_may_decide() {
+        let router = router();
+        let rules = [("a.", MatchPolicy::Prefix), ("b.{authid}", MatchPolicy::Exact)];
+        let rules = rules.map(|(uri, policy)| Rule::new(uri, policy, Actions::ALL));
+        let permissions = Permissions::Rules(Arc::new(Rules::new(rules.to_vec()).unwrap()));
+        let role = Arc::new(Role { permissions, ..Role::open("guest") });
+        for (uri, kept) in [("a.x", 1), ("b.x", 3), ("c", 1)] {
+            let mut verdicts = Verdicts::default();
+            for session in [1, 2, 3, 2, 1] {
+                let identity = identity(session, "x", &role);
+                answer(
+                    &identity,
+                    &router.realms()[0],
+                    &Question::exact(Action::Call, uri),
+                    Some(&mut verdicts),
+                );
+            }
+            assert_eq!(verdicts.0.len(), kept, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_a_match_is_small() {
+        assert!(size_of::<Verdicts>() <= 48, "{}", size_of::<Verdicts>());
+    }
+}

@@ -109,7 +109,8 @@ pub enum Ground {
 /// True for the router's own procedures that follow the rules as other procedures do: they tell who and what is there,
 /// or what they do is the caller's own.
 ///
-/// `wamp.subscription.get_events` is none of them: it shows events of topics that the caller may not subscribe to.
+/// `wamp.subscription.get_events` is none of them: what was published before somebody came is shown where an operator
+/// names that, and only of subscriptions that the caller may make itself.
 pub fn harmless(procedure: &str) -> bool {
     let Some((kind, verb)) = procedure.strip_prefix("wamp.").and_then(|rest| rest.split_once('.')) else {
         return false;

@@ -248,8 +248,6 @@ fn a_testament_is_a_publication_when_it_is_added() {
 
 #[test]
 fn the_history_is_shown_to_those_who_may_subscribe() {
-    // The subscriptions are a privileged session's in the same realm, made before rules were what they are: here, the
-    // first of two clients subscribes by patterns whose insides it may see.
     let rules = [
         ("log.", Prefix, &[Action::Publish, Action::Subscribe][..]),
         ("wamp.subscription.get_events", Exact, CALL),
@@ -269,7 +267,7 @@ fn the_history_is_shown_to_those_who_may_subscribe() {
         assert_eq!(events[3].as_array().unwrap().len(), 1, "{events}");
         wire.finish();
     });
-    // The router's own topics are not kept; a subscription to them by a rule of another list is not to be read.
+    // Whose subscription it is does not matter: a topic of one session's own is not shown to another.
     let rules = [
         ("log.{authid}", Exact, &[Action::Publish, Action::Subscribe][..]),
         ("wamp.subscription.get_events", Exact, CALL),

@@ -7,6 +7,7 @@ use fanwire::transport::Framing;
 use fanwire::wamp::message::code;
 use fanwire::wamp::{Serializer, reason};
 
+use crate::allowed::RULED;
 use crate::checkers::{CHECKERS, EVERYTHING, KILLED, check};
 use crate::item::{Item, Message};
 use crate::log::{Entry, Life, Log, Misdeed, NOBODY, What};
@@ -336,6 +337,13 @@ const BROKEN: &[(&str, Breaks)] = &[
     ("last_word", |log| hear_at_the_end(log, WATCHER, list![code::WELCOME, 9, dict! {}])),
     ("last_word", |log| swap_heard(log, SUBSCRIBER, code::WELCOME, code::SUBSCRIBED, 0)),
     ("isolation", |log| log.lives[PUBLISHER].realm = 1),
+    ("nothing_forbidden", |log| {
+        log.lives.iter_mut().for_each(|life| life.realm = RULED);
+        let payload = tagged(PUBLISHER, 99, "t.b");
+        let publish = list![code::PUBLISH, 99, dict! {}, "t.b", payload.clone()];
+        log.push(PUBLISHER, What::Said(Message(publish)));
+        hear_at_the_end(log, SUBSCRIBER, list![code::EVENT, 71, 599, dict! {}, payload]);
+    }),
     ("delivered_once", |log| repeat_heard(log, SUBSCRIBER, code::EVENT)),
     ("delivered_once", |log| repeat_heard(log, SUBSCRIBER, code::INVOCATION)),
     ("delivered_once", |log| {

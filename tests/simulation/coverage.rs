@@ -78,6 +78,7 @@ pub const MUST_HAPPEN: &[&str] = &[
     "wamp.error.no_such_registration",
     "wamp.error.no_such_session",
     "wamp.error.no_such_subscription",
+    "wamp.error.not_authorized",
     "wamp.error.payload_size_exceeded",
     "wamp.error.procedure_already_exists",
     "wamp.error.protocol_violation",

@@ -9,6 +9,7 @@
 //! A failure names its seed. `FANWIRE_SIMULATION_SEED=S` runs that seed alone and prints what happened in it;
 //! `FANWIRE_SIMULATION_SEEDS=N` runs the first N seeds in place of the first 2,000.
 
+mod allowed;
 mod broken;
 mod chance;
 mod checkers;

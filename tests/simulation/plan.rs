@@ -11,6 +11,7 @@ use fanwire::router::{ListenerSettings, RealmSettings, RequestIds, Settings};
 use fanwire::transport;
 use fanwire::wamp::Serializer;
 
+use crate::allowed;
 use crate::chance::Chance;
 use crate::checkers::REALM_CHECKS;
 use crate::client::{Act, FORESEEABLE};
@@ -173,8 +174,9 @@ impl Plan {
             forwarded_from: Vec::new(),
             access: Access::default(),
         };
-        let realm =
-            |(index, uri_check)| RealmSettings { uri_check, ..RealmSettings::open(realm_name(index)) };
+        let realm = |(index, uri_check)| {
+            allowed::rule(index, RealmSettings { uri_check, ..RealmSettings::open(realm_name(index)) })
+        };
         Settings {
             limits: self.limits.clone(),
             realms: REALM_CHECKS.into_iter().enumerate().take(self.realm_count).map(realm).collect(),

@@ -6,6 +6,7 @@ use super::super::reader::asked;
 use super::*;
 use crate::auth::Method;
 use crate::config::{EXAMPLE, load};
+use crate::router::Permissions;
 
 /// Surroundings in which each file holds 64 zeros, but those with the keys of tokens; so do variables that are keys.
 struct Zeros;
@@ -341,6 +342,40 @@ fn what_proves_nothing_is_told() {
         assert!(told.iter().any(|mistake| mistake.contains(key)), "{key}: {told:?}");
     }
     load(&scram(&format!("{keys}, salt = \"c2FsdHNhbHQ=\"")), Path::new("/etc"), &Zeros).unwrap();
+}
+
+#[test]
+fn rules_of_a_file_arrive_and_their_mistakes_are_told_with_their_places() {
+    let realm = "[[realm]]\nname = \"a\"\nanonymous = { role = \"r\" }\n[[realm.role]]\nname = \"r\"\n";
+    let permissions = |said: &str| {
+        let server = good(&format!("{realm}{said}")).server().unwrap();
+        server.settings.realms[0].anonymous.permissions.clone()
+    };
+    assert_eq!(permissions("everything = true"), Permissions::Everything);
+    let rules = |said: &str| match permissions(said) {
+        Permissions::Rules(rules) => rules.rules().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(rules(""), Vec::<String>::new());
+    let said =
+        "rule = [{ uri = \"a.*\", allow = [\"call\"] }, { uri = \"a.*.b\" }, { uri = \"a.{authid}\" }]";
+    assert_eq!(rules(said), ["prefix `a.`", "wildcard `a..b`", "exact `a.{authid}`"]);
+    let told = |said: &str| told(&format!("{realm}{said}"));
+    for (said, expected) in [
+        (
+            "rule = [{ uri = \"a.*b\" }]",
+            "6:11: realm.role.rule.uri: `a.*b`: a star stands for one whole component",
+        ),
+        (
+            "rule = [{ uri = \"{authid}.a\" }]",
+            "6:11: realm.role.rule.uri: `{authid}.a`: values of the session stand",
+        ),
+        ("rule = [{ uri = \"wamp.a\", allow = [\"register\"] }]", "`wamp.a`: nobody may register or publish"),
+        ("rule = [{ uri = \"a.*\" }, { uri = \"a.\", match = \"prefix\" }]", "there are two rules for it"),
+        ("everything = true\nrule = [{ uri = \"a\" }]", "6:1: realm.role.everything: nobody else decides"),
+    ] {
+        assert!(told(said).iter().any(|mistake| mistake.contains(expected)), "{said}: {:#?}", told(said));
+    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, UriCheck};
 
+use crate::allowed::may;
 use crate::item::{Item, Message, Tag};
 use crate::log::{Log, What, option, policy};
 use crate::naive::matches;
@@ -50,6 +51,7 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("meta_order", pubsub::meta_order),
     ("last_word", sessions::last_word),
     ("isolation", isolation),
+    ("nothing_forbidden", nothing_forbidden),
     ("delivered_once", delivered_once),
     ("payload_fidelity", payload_fidelity),
     ("publication_ids", pubsub::publication_ids),
@@ -197,6 +199,29 @@ fn isolation(log: &Log) -> Checked {
         ensure(from.realm == log.lives[life].realm, || {
             format!("entry {at} comes from realm {}", from.realm)
         })?;
+    }
+    Ok(())
+}
+
+/// What the rules of a realm do not allow reaches nobody, not even as a testament.
+fn nothing_forbidden(log: &Log) -> Checked {
+    let said = origins(log, &[code::PUBLISH, code::CALL]);
+    let testaments = meta::testaments(log);
+    for (at, life, message) in log.heard() {
+        let realm = log.lives[life].realm;
+        let origin = message.tag().and_then(|tag| said.get(&tag));
+        let (sent, uri) = match (message.code(), origin) {
+            (code::EVENT | code::INVOCATION, Some((_, said))) => (said.code(), said.text(3)),
+            (code::EVENT, None) => {
+                let what = testament(meta::arguments(message));
+                match testaments.iter().find(|testament| Some(testament.what) == what) {
+                    Some(testament) => (code::PUBLISH, testament.topic),
+                    None => continue,
+                }
+            }
+            _ => continue,
+        };
+        ensure(may(realm, sent, uri, MatchPolicy::Exact), || format!("entry {at}: {uri} is forbidden"))?;
     }
     Ok(())
 }

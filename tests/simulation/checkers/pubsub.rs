@@ -8,6 +8,7 @@ use fanwire::wamp::{MatchPolicy, Serializer, uri};
 use super::{
     Checked, Grant, REALM_CHECKS, ensure, granted_first, is_retained, origins, silent_after_revoked,
 };
+use crate::allowed::may;
 use crate::item::{Item, Message, Tag};
 use crate::log::{Log, What, option, policy};
 use crate::naive::matches;
@@ -127,7 +128,10 @@ pub fn publications(log: &Log) -> Vec<Publication<'_>> {
     for (at, life, message) in log.said().filter(|(_, life, _)| joined.contains(life)) {
         let (Some(tag), (Some(from), Some(by))) = (message.tag(), handled[at]) else { continue };
         let topic = message.text(3);
-        let granted = REALM_CHECKS[log.lives[life].realm].uri(topic) && !uri::reserved(topic);
+        let realm = log.lives[life].realm;
+        let granted = REALM_CHECKS[realm].uri(topic)
+            && !uri::reserved(topic)
+            && may(realm, code::PUBLISH, topic, MatchPolicy::Exact);
         if message.code() != code::PUBLISH || !granted {
             continue;
         }
