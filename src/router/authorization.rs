@@ -189,7 +189,7 @@ impl Verdict {
         let Identity { session, authid, role, .. } = identity;
         let subject = Subject { authid, authrole: &role.name, session: *session, realm: &realm.name };
         let verdict = rules.decide(question.action, question.uri, question.policy, &subject);
-        let bits = u64::from(verdict.allowed) * ALLOWED | u64::from(verdict.disclosed) * DISCLOSED;
+        let bits = (u64::from(verdict.allowed) * ALLOWED) | (u64::from(verdict.disclosed) * DISCLOSED);
         Verdict {
             rules: rules.number() << 2 | bits,
             session: rules.depends_on_session(question.uri).then_some(*session),
