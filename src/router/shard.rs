@@ -32,6 +32,7 @@ mod joining;
 mod killing;
 mod letters;
 mod realms;
+mod refusing;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,6 +42,8 @@ use self::authorizing::Arrived;
 use self::drain::Drain;
 pub(super) use self::realms::LocalRealm;
 use self::realms::LocalRealms;
+pub(super) use self::refusing::count_silent;
+use self::refusing::refuse;
 use super::authorization::dynamic::Authorizers;
 use super::authorization::{Denial, Denials};
 use super::dealer;
@@ -52,8 +55,7 @@ use super::queue::Waiting;
 use super::session::Admitted;
 use super::timers::{Timer, Timers};
 use super::{
-    Clock, Context, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmKey, RequestIds, Router,
-    ShardIndex,
+    Clock, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmKey, RequestIds, Router, ShardIndex,
 };
 use crate::codec::{self, DecodeError};
 use crate::counters::Counters;
@@ -62,8 +64,7 @@ use crate::limits::Limits;
 use crate::origin::Origin;
 use crate::transport::upgrade::{RequestHead, values};
 use crate::transport::{Inbound, Link, Transport};
-use crate::wamp::message::{Publish, code};
-use crate::wamp::{Message, Value, reason, uri};
+use crate::wamp::{Message, reason, uri};
 
 /// What must be done to a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -635,30 +636,6 @@ impl Shard {
     }
 }
 
-/// ERROR for a request that was not granted. A PUBLISH without `acknowledge` is not answered, only counted.
-fn refuse(cx: &mut Context<'_>, key: PeerKey, message: &Message<'_>, refusal: Refusal) {
-    match message {
-        Message::Publish(publish) if !wants_acknowledgement(publish, refusal) => {
-            count_silent(cx, refusal);
-        }
-        Message::Cancel(cancel) => cx.refuse(key, code::CANCEL, cancel.request, refusal),
-        message => {
-            if let Some(request) = message.counted_request() {
-                cx.refuse(key, message.code(), request, refusal);
-            }
-        }
-    }
-}
-
-/// Counts a publication that was refused, which nobody is told.
-pub(super) fn count_silent(cx: &mut Context<'_>, refusal: Refusal) {
-    let counters = &mut cx.peers.counters;
-    match refusal {
-        Refusal::NotAuthorized | Refusal::AuthorizationFailed => counters.publications_denied_silently += 1,
-        _ => counters.publications_refused_silently += 1,
-    }
-}
-
 /// What breaks the protocol in octets that are no message.
 #[cold]
 fn undecodable(error: DecodeError) -> Violation {
@@ -666,11 +643,4 @@ fn undecodable(error: DecodeError) -> Violation {
         DecodeError::BjData => Violation::BjData,
         _ => Violation::Undecodable,
     }
-}
-
-/// True if `acknowledge` is set, or is what could not be read.
-fn wants_acknowledgement(publish: &Publish<'_>, refusal: Refusal) -> bool {
-    refusal == Refusal::InvalidArgument("acknowledge")
-        || codec::entries(&publish.options)
-            .any(|(key, value)| key == "acknowledge" && matches!(value, Value::Bool(true)))
 }
