@@ -11,7 +11,7 @@ use super::longpoll::TransportKey;
 use super::polled::Outbound;
 use crate::codec;
 use crate::transport::Settings;
-use crate::transport::upgrade;
+use crate::transport::upgrade::{self, RequestHead};
 use crate::wamp::{Serializer, Value};
 
 /// Octets of a body that is not `send`'s.
@@ -32,6 +32,8 @@ pub(super) struct Connection {
     pub answering: Answering,
     /// What the head that was read asks for.
     target: Option<Target>,
+    /// The head of the request that opens a transport, while that is in hand.
+    pub opening: RequestHead,
     /// The client was told that its body is welcome.
     continued: bool,
     /// The client has ended its side.
@@ -94,6 +96,7 @@ impl Connection {
             state: State::Reading,
             answering: Answering::default(),
             target: None,
+            opening: RequestHead::default(),
             continued: false,
             input_ended: false,
             shut: false,
@@ -106,7 +109,7 @@ impl Connection {
 
     /// Octets of memory held for requests and answers.
     pub fn memory(&self) -> usize {
-        self.reader.memory() + self.outbound.memory()
+        self.reader.memory() + self.outbound.memory() + self.opening.bytes()
     }
 
     /// Queues the answer to the request in hand; the `last` one ends the connection.
@@ -128,19 +131,27 @@ impl Connection {
     pub fn next_request(&mut self) -> Result<Option<(Target, Vec<u8>)>, Malformed> {
         let Some(head) = self.reader.head()? else { return Ok(None) };
         let expects_continue = head.expects_continue;
-        let target = self.target.get_or_insert_with(|| {
-            self.answering = head.answering.clone();
-            Target::of(head, self.settings.longpoll.as_deref())
-        });
+        let target = match self.target.take() {
+            Some(target) => target,
+            None => {
+                self.answering = head.answering.clone();
+                let target = Target::of(head, self.settings.longpoll.as_deref());
+                if target == Target::Open {
+                    self.opening = RequestHead::of(self.reader.head_octets());
+                }
+                target
+            }
+        };
         let body_bytes_max = match target {
-            Target::Elsewhere => return Ok(Some((Target::Elsewhere, Vec::new()))),
+            Target::Elsewhere => return Ok(Some((target, Vec::new()))),
             // As for WebSocket, the limit holds for a batch with all that is in it.
             Target::Send(_) => self.settings.message_bytes_max,
             _ => SMALL_BODY_BYTES_MAX,
         };
         if let Some((_, body)) = self.reader.request(body_bytes_max)? {
-            return Ok(self.target.take().map(|target| (target, body)));
+            return Ok(Some((target, body)));
         }
+        self.target = Some(target);
         if expects_continue && !self.continued {
             self.continued = true;
             self.outbound.end().extend_from_slice(CONTINUE);

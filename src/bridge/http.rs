@@ -179,6 +179,13 @@ impl RequestReader {
         Ok(self.head.as_ref())
     }
 
+    /// The octets of the head in hand; nothing of its body may have been asked for.
+    pub fn head_octets(&self) -> &[u8] {
+        debug_assert_eq!(self.progress, Progress::Head, "the head is still in the input");
+        let head_bytes = self.head.as_ref().map_or(0, |head| head.bytes);
+        &self.input[..head_bytes]
+    }
+
     /// The request with this head and its body of at most `body_bytes_max` octets, once it is whole.
     pub fn request(&mut self, body_bytes_max: usize) -> Result<Option<(Head, Vec<u8>)>, Malformed> {
         let Some(head) = &self.head else { return Ok(None) };

@@ -11,7 +11,7 @@
 //!   [`publication`]: an event on its way. [`eligibility`]: whom it is for. [`retained`] and [`history`]: what is kept
 //!   for those who come later. [`passthru`]: payload that nobody looks into. [`hashed_slab`]: what tables of very many
 //!   small entries are made of.
-//! - [`role`]: what sessions are; [`rules`]: what they may do.
+//! - [`role`]: what sessions are; [`rules`]: what they may do. [`transport_details`]: what connections have shown.
 //! - [`features`]: what peers announce, and what the router does.
 //! - [`meta`]: what the router tells of itself, and its own procedures.
 //! - [`letter`]: what shards tell one another. [`timers`], [`clock`], [`entropy`]: time and chance, both from outside.
@@ -80,6 +80,7 @@ pub mod rules;
 pub mod session;
 pub mod shard;
 pub mod timers;
+pub mod transport_details;
 
 use std::time::Instant;
 
@@ -98,6 +99,7 @@ pub use letter::Letter;
 pub use realm::{Disclosure, ListenerSettings, RealmSettings, RequestIds, Router, Settings};
 pub use role::{Authorizer, Permissions, Role, VerdictCache};
 pub use shard::{Closing, Shard};
+pub use transport_details::{HttpFacts, TransportFacts};
 
 /// Which shard; below the router's shard count, at most 63.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

@@ -24,6 +24,7 @@ mod deadlines;
 mod drain;
 mod joining;
 mod killing;
+mod learning;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -41,14 +42,14 @@ use super::session::Admitted;
 use super::timers::{Timer, Timers};
 use super::{
     Clock, Context, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmKey, RequestIds, Router,
-    ShardIndex,
+    ShardIndex, TransportFacts,
 };
 use crate::codec::{self, DecodeError};
 use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
 use crate::limits::Limits;
 use crate::origin::Origin;
-use crate::transport::upgrade::{RequestHead, values};
+use crate::transport::upgrade::RequestHead;
 use crate::transport::{Inbound, Link, Transport};
 use crate::wamp::message::{Abort, Publish, code};
 use crate::wamp::{Dict, Message, Payload, Value, reason, uri};
@@ -154,11 +155,13 @@ impl Shard {
     }
 
     /// A connection exists on which nothing is left to be agreed on: the router's own end of a long-poll transport, for
-    /// a client of that origin. Any request ids are taken from it, see [`RequestIds::Any`].
+    /// a client of that origin which has opened it with this request. Any request ids are taken from it, see
+    /// [`RequestIds::Any`].
     pub fn open_linked(
         &mut self,
         listener: ListenerIndex,
         link: Link,
+        request: RequestHead,
         origin: Arc<Origin>,
         now: Instant,
     ) -> PeerKey {
@@ -166,6 +169,7 @@ impl Shard {
         let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
         let key = self.peers.open(listener, origin, Transport::linked(settings, link), RequestIds::Any, now);
         self.peers.set_link(key, link);
+        self.learn_longpoll(key, request);
         self.await_opening(key, now);
         key
     }
@@ -194,9 +198,11 @@ impl Shard {
         let read = self.read(key, &mut transport, bytes, now);
         match read {
             Ok(Next::Read) => {
-                self.peers.set_kept(key, transport.kept_bytes());
+                let kept_bytes = transport.kept_bytes();
                 if let Some(peer) = self.peers.peer_mut(key) {
                     peer.transport = Some(transport);
+                    let request_bytes = peer.http.as_ref().map_or(0, |http| http.bytes());
+                    self.peers.set_kept(key, kept_bytes + request_bytes);
                 }
             }
             Ok(Next::Finish(reason)) => self.finish(key, &mut transport, (1000, ""), reason, now),
@@ -283,6 +289,11 @@ impl Shard {
     /// Where a peer comes from, as far as it is known by now; `None` for a dead key.
     pub fn origin(&self, key: PeerKey) -> Option<&Arc<Origin>> {
         self.peers.peer(key).map(|peer| &peer.origin)
+    }
+
+    /// What its connection has shown; `None` for a dead key, and before something is agreed on.
+    pub fn transport_facts(&self, key: PeerKey) -> Option<TransportFacts<'_>> {
+        self.peers.peer(key)?.transport_facts()
     }
 
     /// `bytes` octets were written; call it with 0 too if the socket took none, so that a stall is noticed.
@@ -389,7 +400,7 @@ impl Shard {
                     self.handed_over.push((key, transport.take_octets()));
                     return Ok(Next::Read);
                 }
-                Inbound::Opened(Some(request)) => self.learn(key, &request),
+                Inbound::Opened(Some(request)) => self.learn(key, request),
                 Inbound::Opened(None) => {}
                 Inbound::Message(message) => match self.on_message(key, message, now)? {
                     // What it has begotten here is queued before the next message: only then is known how much it was.
@@ -406,23 +417,6 @@ impl Shard {
                 self.peers.set_link(key, link);
                 self.await_handshake(key, now);
             }
-        }
-    }
-
-    /// What the request for WebSocket says beyond that: the client, if it came through a proxy that is believed.
-    fn learn(&mut self, key: PeerKey, request: &RequestHead) {
-        let Some(peer) = self.peers.peer_mut(key) else { return };
-        let trusted = &self.router.settings.listeners[peer.listener.0 as usize].forwarded_from;
-        if trusted.is_empty() {
-            return;
-        }
-        let address = peer.origin.address;
-        let client =
-            request.read(|request| address.forwarded(values(request, "x-forwarded-for"), trusted)).flatten();
-        if let Some(client) = client {
-            let origin = Arc::make_mut(&mut peer.origin);
-            origin.proxy.get_or_insert(origin.address);
-            origin.address = client;
         }
     }
 

@@ -26,7 +26,6 @@ use super::socket::Socket;
 use crate::bridge::longpoll::{Action, ConnectionKey, End, LongPoll, TransportKey};
 use crate::limits::Limits;
 use crate::router::{ListenerSettings, PeerKey, Settings, ShardIndex};
-use crate::transport::Link;
 
 /// The token of the bridge's waker.
 pub const WAKER: Token = Token(usize::MAX);
@@ -251,8 +250,8 @@ impl Bridge {
 
     fn do_one(&mut self, action: Action, now: Instant) {
         match action {
-            Action::Open { transport, connection, link } => {
-                let made = self.open(transport, connection, link);
+            Action::Open { transport, connection, link, request } => {
+                let made = self.open(transport, connection, Stage::Linked(link, request));
                 self.core.opened(transport, connection, made.is_some(), now);
             }
             Action::Shutdown(end) => {
@@ -281,7 +280,7 @@ impl Bridge {
     }
 
     /// Makes the stream of a transport; `None` if there is no room for it.
-    fn open(&mut self, transport: TransportKey, client: ConnectionKey, link: Link) -> Option<()> {
+    fn open(&mut self, transport: TransportKey, client: ConnectionKey, stage: Stage) -> Option<()> {
         let open = mailbox::connections(&self.mailboxes) + self.errands.connections();
         if open >= self.limits.connections_max {
             return None;
@@ -295,7 +294,7 @@ impl Bridge {
         let mut ours = Socket::from(ours);
         ours.register(self.poll.registry(), Token(place.index as usize)).ok()?;
         self.connections.insert(Connection::new(place, listener, ours, Arc::clone(&origin)));
-        self.place(Arrival { socket: Socket::from(theirs), origin, listener, stage: Stage::Linked(link) });
+        self.place(Arrival { socket: Socket::from(theirs), origin, listener, stage });
         Some(())
     }
 

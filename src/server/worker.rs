@@ -269,10 +269,13 @@ impl Worker {
     ) {
         let Arrival { mut socket, origin, listener, stage } = arrival;
         let whose = Arc::clone(&origin);
-        let key = match stage {
-            Stage::Linked(link) => self.shard.open_linked(listener, link, whose, now),
-            Stage::Refused => self.shard.open(listener, true, whose, now),
-            Stage::New | Stage::Returned(_) => self.shard.open(listener, false, whose, now),
+        let (key, returned) = match stage {
+            Stage::Linked(link, request) => {
+                (self.shard.open_linked(listener, link, request, whose, now), None)
+            }
+            Stage::Refused => (self.shard.open(listener, true, whose, now), None),
+            Stage::New => (self.shard.open(listener, false, whose, now), None),
+            Stage::Returned(octets) => (self.shard.open(listener, false, whose, now), Some(octets)),
         };
         let registered = register(&mut socket, self.poll.registry(), Token(key.index as usize));
         let secured = matches!(socket, Socket::Tls(_));
@@ -286,7 +289,7 @@ impl Worker {
         if registered.is_err() {
             return self.fail(key, now);
         }
-        if let Stage::Returned(mut octets) = stage {
+        if let Some(mut octets) = returned {
             self.shard.receive(key, &mut octets, now);
         }
     }

@@ -9,6 +9,7 @@
 //! Spec: RFC 6455, section 4.2; basic profile, "WebSocket Transport".
 
 use std::borrow::Cow;
+use std::fmt;
 
 use httparse::{Request, Status};
 use sha1::{Digest, Sha1};
@@ -68,11 +69,29 @@ pub(super) enum Answered {
     LongPoll,
 }
 
-/// The head of an upgrade that was granted, for whoever asks what else the client has said.
-#[derive(Clone, Debug)]
+/// The head of a request that was granted, for whoever asks what else the client has said. At most
+/// [`UPGRADE_BYTES_MAX`] octets.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct RequestHead(Box<[u8]>);
 
+impl fmt::Debug for RequestHead {
+    /// Without the octets: cookies and tokens are among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestHead({} octets)", self.0.len())
+    }
+}
+
 impl RequestHead {
+    /// These octets, which should be those of a whole head; else [`RequestHead::read`] reads nothing.
+    pub fn of(octets: &[u8]) -> RequestHead {
+        RequestHead(octets.into())
+    }
+
+    /// Octets of it.
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+
     /// What `read` makes of it. It is parsed each time.
     pub fn read<T>(&self, read: impl FnOnce(&Request<'_, '_>) -> T) -> Option<T> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
@@ -109,7 +128,7 @@ pub(super) fn answer(
                 let answered = answer_request(&request, settings, full, reply);
                 let head = kept.take(head_bytes, input);
                 return Ok(match answered? {
-                    Some(link) => Answered::Upgraded(link, RequestHead(Box::from(&*head))),
+                    Some(link) => Answered::Upgraded(link, RequestHead::of(head)),
                     None => Answered::Page,
                 });
             }
