@@ -11,6 +11,7 @@ use super::longpoll::TransportKey;
 use super::polled::Outbound;
 use crate::codec;
 use crate::transport::Settings;
+use crate::transport::pages::Claim;
 use crate::transport::upgrade::{self, RequestHead};
 use crate::wamp::{Serializer, Value};
 
@@ -70,6 +71,8 @@ pub(super) enum State {
 pub(super) enum Target {
     /// Nothing here.
     Elsewhere,
+    /// A page that may not connect.
+    Foreign(Claim),
     /// The browser asks first.
     Preflight,
     /// Only POST is served.
@@ -135,7 +138,8 @@ impl Connection {
             Some(target) => target,
             None => {
                 self.answering = head.answering.clone();
-                let target = Target::of(head, self.settings.longpoll.as_deref());
+                let target = Target::of(head, &self.settings);
+                self.answering.foreign = matches!(target, Target::Foreign(_));
                 if target == Target::Open {
                     self.opening = RequestHead::of(self.reader.head_octets());
                 }
@@ -161,9 +165,16 @@ impl Connection {
 }
 
 impl Target {
-    fn of(head: &Head, base: Option<&str>) -> Target {
-        let below = base.filter(|_| !head.upgrade).and_then(|base| upgrade::below(&head.path, base));
+    fn of(head: &Head, settings: &Settings) -> Target {
+        let below = settings
+            .longpoll
+            .as_deref()
+            .filter(|_| !head.upgrade)
+            .and_then(|base| upgrade::below(&head.path, base));
         let Some(below) = below else { return Target::Elsewhere };
+        if !settings.pages.origins.allow(&head.claim) {
+            return Target::Foreign(head.claim.clone());
+        }
         match head.method {
             Method::Options => return Target::Preflight,
             Method::Head | Method::Other => return Target::NotPost,
@@ -192,6 +203,8 @@ pub(super) fn protocols(body: &[u8]) -> Option<Vec<String>> {
     texts.collect()
 }
 
+/// What a page is told that may not connect.
+pub(super) const FOREIGN: Answer<'_> = text("403 Forbidden", upgrade::FOREIGN);
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 const BAD_REQUEST: &str = "400 Bad Request";
 /// What the answer to `open` is.

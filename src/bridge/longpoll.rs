@@ -37,7 +37,9 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use slab::Slab;
 
-use super::connection::{Connection, FULL, GONE, LATE, NOT_POST, State, Target, UNDECODABLE, UNKNOWN, text};
+use super::connection::{
+    Connection, FOREIGN, FULL, GONE, LATE, NOT_POST, State, Target, UNDECODABLE, UNKNOWN, text,
+};
 use super::http::{Answer, Malformed, PREFLIGHT};
 use super::polled::{Life, Polled};
 use crate::limits::Limits;
@@ -96,6 +98,8 @@ pub struct LongPoll {
     deadlines: BTreeSet<(Instant, End)>,
     touched: Vec<End>,
     actions: Vec<Action>,
+    /// Whose pages were refused, until the shell takes them after each call.
+    foreign: Vec<String>,
     entropy: StdRng,
     /// Octets of memory that all ends hold.
     held: usize,
@@ -113,6 +117,7 @@ impl LongPoll {
             deadlines: BTreeSet::new(),
             touched: Vec::new(),
             actions: Vec::new(),
+            foreign: Vec::new(),
             entropy: StdRng::from_seed(seed),
             held: 0,
             draining: false,
@@ -274,6 +279,11 @@ impl LongPoll {
         into.append(&mut self.actions);
     }
 
+    /// Takes the origins of pages that were refused, one for each request.
+    pub fn foreign(&mut self, into: &mut Vec<String>) {
+        into.append(&mut self.foreign);
+    }
+
     /// How long the shell may sleep.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
@@ -348,6 +358,10 @@ impl LongPoll {
                 self.answer(key, &Answer { headers: PREFLIGHT, ..Answer::nothing() }, now);
             }
             Target::NotPost => self.answer(key, &NOT_POST, now),
+            Target::Foreign(claim) => {
+                self.foreign.push(claim.shown().to_owned());
+                self.answer(key, &FOREIGN, now);
+            }
             // It was left in the input, and there is nobody to give it to.
             Target::Elsewhere => self.answer_last(key, &FULL, now),
             Target::Unknown => self.answer(key, &UNKNOWN, now),
@@ -682,6 +696,7 @@ mod tests {
             rawsocket: true,
             websocket: true,
             longpoll: Some("/lp".into()),
+            pages: Default::default(),
         })
     }
 

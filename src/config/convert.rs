@@ -3,6 +3,8 @@
 //! What this version of the router does not do is refused aloud and never left out: a router that ignores a rule is
 //! open where its operator thinks it closed.
 
+mod pages;
+
 use std::iter;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,6 +77,7 @@ impl File {
                 rawsocket: listener.rawsocket,
                 websocket: listener.websocket,
                 longpoll: listener.longpoll.then(|| Arc::from(path)),
+                pages: pages::pages(listener),
             }),
             request_ids: listener.request_ids.unwrap_or(self.request_ids),
             forwarded_from: listener.forwarded_from.clone(),
@@ -147,13 +150,6 @@ fn refuse(file: &File, refuse: &Refuse) {
 const NO_METHODS: &str = "this version lets in everybody, and knows nobody; leave it out";
 
 fn refuse_of_listener(file: &File, listener: &Listener, refuse: &Refuse) {
-    let any_origin = |origins: &Vec<String>| origins.iter().any(|origin| origin == "*");
-    if listener.origins.as_ref().is_some_and(|origins| !any_origin(origins)) {
-        refuse("origins", "this version does not look at origins; write [\"*\"]");
-    }
-    if !listener.allow_null_origin {
-        refuse("allow_null_origin", "this version does not look at origins; write true");
-    }
     if listener.methods.as_ref().is_some_and(|methods| *methods != [Method::Anonymous]) {
         refuse("methods", "this version lets in everybody; write [\"anonymous\"]");
     }

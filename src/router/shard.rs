@@ -80,6 +80,8 @@ pub struct Shard {
     rounds_open: usize,
     /// Letters of this shard to itself, while they are taken.
     own_letters: Vec<Letter>,
+    /// Whose pages were refused, until the shell takes them.
+    foreign: Vec<String>,
     /// Connections that are served elsewhere, until the shell takes them.
     handed_over: Vec<(PeerKey, Vec<u8>)>,
     drain: Drain,
@@ -126,6 +128,7 @@ impl Shard {
             invocations_open: 0,
             rounds_open: 0,
             own_letters: Vec::new(),
+            foreign: Vec::new(),
             handed_over: Vec::new(),
             drain: Drain::No,
             draining_shards: 0,
@@ -429,6 +432,9 @@ impl Shard {
 
     /// The peer broke a rule: ABORT where WAMP is spoken, the transport's own close, and then the end.
     fn on_violation(&mut self, key: PeerKey, transport: &mut Transport, violation: Violation, now: Instant) {
+        if let Some(claim) = transport.foreign() {
+            self.on_foreign(claim);
+        }
         self.leave(key);
         // Nothing follows our GOODBYE, not even ABORT.
         let silent = self.peers.peer(key).is_some_and(|peer| matches!(peer.state, State::Leaving));

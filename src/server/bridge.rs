@@ -21,9 +21,11 @@ use mio::{Events, Poll, Token, Waker};
 use tracing::debug;
 
 use super::connection::{Arrival, Connection, Connections, HandedOver, Input, Stage};
+use super::farewell::Foreigners;
 use super::mailbox::{self, BridgeErrand, Errands, Mailboxes};
 use super::socket::Socket;
 use crate::bridge::longpoll::{Action, ConnectionKey, End, LongPoll, TransportKey};
+use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::router::{ListenerSettings, PeerKey, Settings, ShardIndex};
 
@@ -54,6 +56,8 @@ pub struct Bridge {
     touched: Vec<End>,
     actions: Vec<Action>,
     draining: bool,
+    foreigners: Foreigners,
+    counters: Counters,
 }
 
 /// What an end is called here: those of clients have even numbers, those of shards odd ones.
@@ -97,6 +101,8 @@ impl Bridge {
             touched: Vec::new(),
             actions: Vec::new(),
             draining: false,
+            foreigners: Foreigners::default(),
+            counters: Counters::default(),
         }
     }
 
@@ -105,8 +111,8 @@ impl Bridge {
         Arc::clone(&self.errands)
     }
 
-    /// Takes turns until it is told to stop.
-    pub fn run(mut self) {
+    /// Takes turns until it is told to stop. Returns what it has counted.
+    pub fn run(mut self) -> Counters {
         let mut events = Events::with_capacity(EVENTS_MAX);
         let mut now = Instant::now();
         loop {
@@ -116,7 +122,7 @@ impl Bridge {
                 self.connections.note(event);
             }
             if !self.take_errands(now) {
-                return;
+                return self.counters;
             }
             self.read(now);
             self.core.expire(now);
@@ -241,6 +247,8 @@ impl Bridge {
             self.core.actions(&mut actions);
         }
         self.actions = actions;
+        self.core.foreign(&mut self.foreigners.waiting);
+        self.counters.pages_refused += self.foreigners.tell();
         self.core.touched(&mut self.touched);
         for end in self.touched.drain(..) {
             self.connections.write_later(key(end));

@@ -128,10 +128,7 @@ impl Server {
             server.spawn(format!("fanwire-{place}"), move || worker.run())?;
         }
         if let Some(bridge) = bridge {
-            server.spawn("fanwire-bridge".to_owned(), move || {
-                bridge.run();
-                Counters::default()
-            })?;
+            server.spawn("fanwire-bridge".to_owned(), move || bridge.run())?;
         }
         Ok(server)
     }

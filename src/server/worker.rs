@@ -18,7 +18,7 @@ use mio::{Events, Poll, Registry, Token, Waker};
 
 use super::connection::{Arrival, Connection, Connections, HandedOver, Input, Stage};
 use super::entrance::{Entered, Gate, Newcomers, Refusal};
-use super::farewell::Farewells;
+use super::farewell::{Farewells, Foreigners};
 use super::mailbox::{BridgeErrand, Errand, Errands, Mailboxes};
 use super::since_epoch;
 use super::socket::Socket;
@@ -61,6 +61,7 @@ pub struct Worker {
     /// Peers whose input the shard had refused and wants again.
     resumed: Vec<PeerKey>,
     farewells: Farewells,
+    foreigners: Foreigners,
     congested: bool,
     draining: bool,
     /// A connection has failed, perhaps after the letters of this turn were posted: what that begot must not wait for
@@ -113,6 +114,7 @@ impl Worker {
             gathered: Vec::new(),
             resumed: Vec::new(),
             farewells: Farewells::default(),
+            foreigners: Foreigners::default(),
             congested: false,
             draining: false,
             unposted: false,
@@ -482,6 +484,8 @@ impl Worker {
 
     /// What must be known before sleeping: who may be read again, and whether the shutdown has come to its end.
     fn look_ahead(&mut self) {
+        self.shard.foreign(&mut self.foreigners.waiting);
+        self.foreigners.tell();
         self.shard.resumed(&mut self.resumed);
         if self.draining && self.errands().connections() == 0 {
             self.neighbours

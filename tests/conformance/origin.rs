@@ -27,6 +27,7 @@ fn shard(now: Instant) -> Shard {
         rawsocket: true,
         websocket: true,
         longpoll: None,
+        pages: Default::default(),
     };
     let listener = ListenerSettings {
         transport: Arc::new(transport),

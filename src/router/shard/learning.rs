@@ -4,9 +4,26 @@ use std::sync::Arc;
 
 use super::Shard;
 use crate::router::{HttpFacts, PeerKey};
+use crate::transport::pages::Claim;
 use crate::transport::upgrade::{RequestHead, values};
 
+/// Origins that wait for the shell at most.
+const FOREIGN_MAX: usize = 16;
+
 impl Shard {
+    /// A page may not connect.
+    pub(super) fn on_foreign(&mut self, claim: &Claim) {
+        self.peers.counters.pages_refused += 1;
+        if self.foreign.len() < FOREIGN_MAX {
+            self.foreign.push(claim.shown().to_owned());
+        }
+    }
+
+    /// Takes the origins of pages that were refused; of many, not all.
+    pub fn foreign(&mut self, into: &mut Vec<String>) {
+        into.append(&mut self.foreign);
+    }
+
     /// The same of the request that has opened a long-poll transport.
     pub(super) fn learn_longpoll(&mut self, key: PeerKey, request: RequestHead) {
         if let Some(peer) = self.peers.peer_mut(key) {
