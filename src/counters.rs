@@ -42,6 +42,8 @@ pub struct Counters {
     pub messages_too_large: u64,
     /// WebSockets and requests for long-poll of pages that may not connect.
     pub pages_refused: u64,
+    /// Browsers that were forgotten before their time, because there were too many.
+    pub cookies_evicted: u64,
     /// Topics and procedures looked up in a directory, under its locks: no answer that still holds was remembered.
     pub directory_lookups: u64,
     /// Attempts to join that have failed, by reason.
@@ -69,6 +71,7 @@ impl fmt::Display for Counters {
             (self.results_unasked, "progressive results that nobody had asked for"),
             (self.calls_too_late, "parts of calls that were over"),
             (self.pages_refused, "requests of pages that may not connect"),
+            (self.cookies_evicted, "browsers forgotten before their time"),
         ];
         for (count, what) in dropped.into_iter().filter(|(count, _)| *count > 0) {
             write!(f, "; {count} {what}")?;
@@ -103,6 +106,7 @@ impl Counters {
         self.calls_too_late += other.calls_too_late;
         self.messages_too_large += other.messages_too_large;
         self.pages_refused += other.pages_refused;
+        self.cookies_evicted += other.cookies_evicted;
         self.directory_lookups += other.directory_lookups;
         for (failure, count) in &other.authentications_failed {
             *self.authentications_failed.entry(*failure).or_default() += count;

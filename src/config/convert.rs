@@ -146,36 +146,26 @@ fn refuse(file: &File, refuse: &Refuse) {
     }
 }
 
-const NO_COOKIES: &str = "this version gives no cookies; leave it out";
-
 const NO_DYNAMIC: &str = "this version asks no procedure who somebody is; write the principals";
 
 fn refuse_of_listener(listener: &Listener, refuse: &Refuse) {
-    if listener.methods.as_ref().is_some_and(|methods| methods.contains(&Method::Cookie)) {
-        refuse("methods", NO_COOKIES);
-    }
-    for (index, network) in listener.networks.iter().enumerate() {
-        if network.methods.contains(&Method::Cookie) {
-            refuse(&format!("network[{index}].methods"), NO_COOKIES);
-        }
-    }
     if listener.longpoll && !listener.websocket {
         refuse(
             "transports",
             "this version speaks long-poll only where it speaks WebSocket; write \"websocket\" too",
         );
     }
-    if listener.cookie.is_some() {
-        refuse("cookie", NO_COOKIES);
+    if pages::is_anybodys(listener) {
+        refuse(
+            "cookie.same_site",
+            "with \"none\" every page could join as who has the cookie; name the origins too",
+        );
     }
 }
 
 fn refuse_of_realm(realm: &Realm, refuse: &Refuse) {
     if realm.template {
         refuse("template", "this version makes no realms when somebody joins; write each realm");
-    }
-    if realm.cookie.is_some() {
-        refuse("cookie", NO_COOKIES);
     }
     for (method, _) in authentication::methods(realm).filter(|(_, settings)| settings.dynamic.is_some()) {
         let key = if method == Method::Scram { "scram" } else { method.name() };

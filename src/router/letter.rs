@@ -20,6 +20,7 @@ use super::passthru;
 use super::publication::Publication;
 use super::session::Identity;
 use super::{PeerKey, RealmKey, ShardIndex};
+use crate::auth::Secret;
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::wamp::options::CancelMode;
@@ -123,6 +124,11 @@ pub enum Letter {
         /// The call.
         call: CallKey,
     },
+    /// A browser has logged out: all sessions with its cookie end.
+    LoggedOut {
+        /// The cookie.
+        cookie: Secret,
+    },
     /// From a shard that has begun its shutdown, to every other: no `Invoke` of its peers follows.
     Draining {
         /// Who has begun.
@@ -190,7 +196,8 @@ impl Letter {
                 },
                 Letter::Round(round) => round.errand.bytes(),
                 Letter::Progress(progress) => carried(&progress.payload, &progress.attributes),
-                Letter::Draining { .. }
+                Letter::LoggedOut { .. }
+                | Letter::Draining { .. }
                 | Letter::Bequeathed { .. }
                 | Letter::Interrupt { .. }
                 | Letter::Passthru(_)

@@ -49,7 +49,7 @@ pub struct Peer {
     /// Where it comes from, and what TLS has shown of it.
     pub origin: Arc<Origin>,
     /// What else its connection has shown, if it began with HTTP.
-    pub http: Option<Box<HttpFacts>>,
+    pub http: Option<HttpFacts>,
     /// Its client speaks the long-poll transport.
     pub longpoll: bool,
     /// Cuts its bytes into messages. Absent while the shard has it in hand, and once nothing more is read.
@@ -77,12 +77,12 @@ impl Peer {
     /// What is known of its connection, once something is agreed on.
     pub fn transport_facts(&self) -> Option<TransportFacts<'_>> {
         let Peer { origin, link, longpoll, http, .. } = self;
-        Some(TransportFacts { origin, link: (*link)?, longpoll: *longpoll, http: http.as_deref() })
+        Some(TransportFacts { origin, link: (*link)?, longpoll: *longpoll, http: http.as_ref() })
     }
 
-    /// Nobody will ask any more what HTTP has said: the peer has joined.
+    /// Nobody will ask any more what HTTP has said, but for the cookie: the peer has joined.
     pub fn forget_request(&mut self) {
-        self.http = None;
+        self.http = self.http.take().and_then(HttpFacts::without_request);
     }
 }
 

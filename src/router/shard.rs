@@ -21,6 +21,7 @@
 //!    bytes, or whose socket is broken, is dropped at once.
 
 mod authenticating;
+mod browsers;
 mod deadlines;
 mod drain;
 mod joining;
@@ -44,7 +45,7 @@ use super::session::Admitted;
 use super::timers::{Timer, Timers};
 use super::{
     Clock, Context, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmKey, RequestIds, Router,
-    ShardIndex, TransportFacts,
+    ShardIndex,
 };
 use crate::codec::{self, DecodeError};
 use crate::counters::Counters;
@@ -155,7 +156,11 @@ impl Shard {
         self.now = now;
         let ListenerSettings { transport, request_ids, .. } =
             &self.router.settings.listeners[listener.0 as usize];
-        let transport = Transport::new(transport.clone(), full);
+        let gives_cookies = transport.pages.cookie.is_some();
+        let mut transport = Transport::new(transport.clone(), full);
+        if gives_cookies {
+            transport.offer_cookie(self.entropy.authid());
+        }
         let key = self.peers.open(listener, origin, transport, *request_ids, now);
         self.await_opening(key, now);
         key
@@ -293,16 +298,6 @@ impl Shard {
         self.peers.outbound(key)
     }
 
-    /// Where a peer comes from, as far as it is known by now; `None` for a dead key.
-    pub fn origin(&self, key: PeerKey) -> Option<&Arc<Origin>> {
-        self.peers.peer(key).map(|peer| &peer.origin)
-    }
-
-    /// What its connection has shown; `None` for a dead key, and before something is agreed on.
-    pub fn transport_facts(&self, key: PeerKey) -> Option<TransportFacts<'_>> {
-        self.peers.peer(key)?.transport_facts()
-    }
-
     /// `bytes` octets were written; call it with 0 too if the socket took none, so that a stall is noticed.
     pub fn advance(&mut self, key: PeerKey, bytes: usize, now: Instant) {
         self.peers.advance(key, bytes, &mut self.timers, now);
@@ -368,7 +363,12 @@ impl Shard {
     pub fn counters(&self) -> Counters {
         let lookups =
             |realm: &LocalRealm| realm.broker.directory_lookups() + realm.dealer.directory_lookups();
-        Counters { directory_lookups: self.realms.iter().map(lookups).sum(), ..self.peers.counters.clone() }
+        Counters {
+            directory_lookups: self.realms.iter().map(lookups).sum(),
+            // All shards share the table; one of them tells.
+            cookies_evicted: if self.index.0 == 0 { self.router.cookies.evicted() } else { 0 },
+            ..self.peers.counters.clone()
+        }
     }
 
     /// True if there is nothing: no peer, roster, registration, call, invocation, letter or deadline.
@@ -542,7 +542,7 @@ impl Shard {
             Message::Cancel(cancel) => dealer.on_cancel(&mut cx, key, cancel),
             Message::Yield(yielded) => return dealer.on_yield(&mut cx, key, yielded).map(|()| Next::Read),
             Message::Error(error) => return dealer.on_error(&mut cx, key, error).map(|()| Next::Read),
-            Message::Goodbye(_) => return Ok(self.on_goodbye(key, now)),
+            Message::Goodbye(goodbye) => return Ok(self.on_goodbye(key, goodbye, now)),
             Message::Abort(_) => return Ok(Next::Finish(CloseReason::Aborted)),
             Message::Hello(_) | Message::Authenticate(_) => return Err(Violation::OutOfSession),
             _ => return Err(Violation::UnexpectedMessage),
@@ -620,6 +620,7 @@ impl Shard {
                 let (realm, mut cx) = self.lend(realm);
                 realm.dealer.refuse_yield(&mut cx, callee, request);
             }
+            Letter::LoggedOut { cookie } => self.on_logged_out(&cookie),
             Letter::Draining { shard } => self.draining_shards |= 1 << shard.0,
             Letter::Bequeathed { shard } => self.bequeathed_shards |= 1 << shard.0,
             Letter::Meta { realm } => {

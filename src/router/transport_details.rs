@@ -42,6 +42,17 @@ impl HttpFacts {
         HttpFacts { head }
     }
 
+    /// What is left when nobody asks for the request any more: the cookie, if there is one.
+    pub fn without_request(mut self) -> Option<HttpFacts> {
+        self.head.forget();
+        self.head.cookie().is_some().then_some(self)
+    }
+
+    /// The cookie that the browser has from us.
+    pub fn cookie(&self) -> Option<&str> {
+        self.head.cookie()
+    }
+
     /// Octets held.
     pub fn bytes(&self) -> usize {
         self.head.bytes()
@@ -103,11 +114,20 @@ impl TransportFacts<'_> {
 
         let headers = self.http.map(HttpFacts::headers);
         let received = headers.as_ref().map(|headers| texts_of(headers));
+        let sent: Pairs<'_> = self
+            .http
+            .and_then(|http| http.head.set_cookie())
+            .iter()
+            .map(|set| ("Set-Cookie", Value::text(set)))
+            .collect();
         let target = self.http.and_then(HttpFacts::target);
         pairs.extend([
             ("http_headers_received", dict_or_null(received.as_deref())),
-            ("http_headers_sent", Value::Null),
-            ("http_cbtid", Value::Null),
+            (
+                "http_headers_sent",
+                dict_or_null(Some(&sent).filter(|sent| !sent.is_empty()).map(|sent| &sent[..])),
+            ),
+            ("http_cbtid", text_or_null(self.http.and_then(HttpFacts::cookie))),
             ("http_path", text_or_null(target.as_deref())),
         ]);
         send(Dict::Pairs(&pairs))

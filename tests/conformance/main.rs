@@ -6,6 +6,7 @@ mod authentication;
 mod authentication_places;
 mod canceling;
 mod chaos;
+mod cookies;
 mod disclosure;
 mod history;
 mod limits;

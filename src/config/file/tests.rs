@@ -253,14 +253,16 @@ fn what_is_not_served_is_refused_aloud_and_never_left_out() {
     assert_eq!(keys(&format!("{everything}{dynamic}")), ["realm.scram.dynamic"]);
     let listener = "[[listener]]\naddress = \":1\"\n";
     for (said, key) in [
-        ("methods = [\"anonymous\", \"cookie\"]", "listener.methods"),
-        ("network = [{ from = [\"unix\"], methods = [\"cookie\"] }]", "listener.network.methods"),
-        ("cookie = {}", "listener.cookie"),
+        ("cookie = { same_site = \"none\" }", "listener.cookie.same_site"),
+        ("cookie = { same_site = \"none\" }\norigins = [\"*\"]", "listener.cookie.same_site"),
     ] {
         assert_eq!(keys(&format!("{listener}{said}")), [key], "{said}");
     }
+    for said in ["cookie = {}", "cookie = { same_site = \"none\" }\norigins = [\"https://a.b\"]"] {
+        assert_eq!(keys(&format!("{listener}{said}")), [""; 0], "{said}");
+    }
     let example: Vec<_> = keys(&uncommented());
-    for key in ["realm.template", "realm.cookie", "realm.anonymous.dynamic", "realm.wampcra.dynamic"] {
+    for key in ["realm.template", "realm.anonymous.dynamic", "realm.wampcra.dynamic"] {
         assert!(example.iter().any(|refused| refused == key), "{key}: {example:?}");
     }
 }

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use super::claim::Named;
 use super::failures::Source;
-use super::{Access, Check, Claim, Dynamic, Extra, Failures, Outcome, Principal, RouterSettings, Settings};
+use super::{
+    Access, Browser, Check, Claim, Dynamic, Extra, Failures, Outcome, Principal, RouterSettings, Settings,
+};
 use crate::auth::binding::{BindingType, ChannelBinding};
 use crate::auth::certificate::Certificate;
 use crate::auth::cryptosign::{self, PublicKey};
@@ -27,7 +29,10 @@ use crate::wamp::message::Authenticate;
 use crate::wamp::{Dict, SessionId, Value};
 
 /// Who vouches for principals out of the settings.
-const STATIC: &str = "static";
+pub(super) const STATIC: &str = "static";
+
+/// Who vouches for those with a token.
+pub(super) const TOKENS: &str = "jwt";
 
 /// Where an attempt is made, and what holds there.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +47,8 @@ pub struct Place<'a> {
     pub origin: &'a Origin,
     /// Who has failed.
     pub failures: &'a Failures,
+    /// The browser that the client is in, if it has a cookie.
+    pub browser: Option<Browser<'a>>,
     /// The time.
     pub now: Instant,
     /// The world's time.
@@ -133,7 +140,7 @@ pub struct Who {
 }
 
 impl Who {
-    fn known(principal: &Arc<Principal>) -> Who {
+    pub(super) fn known(principal: &Arc<Principal>) -> Who {
         Who { principal: principal.clone(), known: true, authprovider: STATIC }
     }
 }
@@ -272,6 +279,12 @@ pub fn begin(claim: Claim, place: &Place<'_>, entropy: &mut Entropy) -> Step {
                 None => continue,
             }
         }
+        if named.method == Method::Cookie {
+            match place.known_again(&claim, named) {
+                Some(known) => return known.into(),
+                None => continue,
+            }
+        }
         let Some(who) = candidate(&claim, named.method, place) else {
             if named.method == Method::Tls && place.realm.principals.have_certificates() {
                 failure = JoinFailure::Certificate;
@@ -309,7 +322,6 @@ fn candidate(claim: &Claim, method: Method, place: &Place<'_>) -> Option<Candida
     let dynamic = |known| place.dynamic(method, known).map(Candidate::Dynamic);
     let is_known = named.as_ref().is_some_and(|who| who.known);
     match method {
-        // Those who have a cookie are known by whoever has given it to them.
         Method::Anonymous | Method::Cookie => None,
         Method::Tls => match place.certified(claim) {
             Some(who) => Some(Candidate::Who(Some(who))),
@@ -360,7 +372,7 @@ pub fn join(claim: &Claim, named: Named, who: &Who, place: &Place<'_>) -> Result
     wanted(claim, proved(named, who, role))
 }
 
-fn role(method: Method, who: &Who, place: &Place<'_>) -> Option<Arc<Role>> {
+pub(super) fn role(method: Method, who: &Who, place: &Place<'_>) -> Option<Arc<Role>> {
     who.principal.role.clone().or_else(|| place.realm.method(method).default_role.clone())
 }
 
@@ -377,7 +389,7 @@ fn proved(named: Named, who: &Who, role: Arc<Role>) -> Proved {
 }
 
 /// Refuses who wants to be something else than it is.
-fn wanted(claim: &Claim, proved: Proved) -> Result<Box<Proved>, Refused> {
+pub(super) fn wanted(claim: &Claim, proved: Proved) -> Result<Box<Proved>, Refused> {
     let other = claim.authrole.as_deref().is_some_and(|wanted| *wanted != *proved.role.name);
     if other { Err(JoinFailure::NoSuchRole.into()) } else { Ok(Box::new(proved)) }
 }
@@ -661,7 +673,7 @@ impl Attempt {
             authid: Some(bearer.authid.into()),
             role: role.ok_or(JoinFailure::NoSuchRole)?,
             authmethod: self.named.name,
-            authprovider: "jwt",
+            authprovider: TOKENS,
             extra: claims.and_then(|claims| Extra::from_json(&claims)),
             verifier: None,
             session: Some(self.session),

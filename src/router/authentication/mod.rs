@@ -11,6 +11,7 @@
 //!
 //! - [`claim`]: what HELLO says of the client. [`attempt`]: the methods, one after the other, and the answer to a
 //!   challenge. [`principals`]: who is known, and who stands in for those who are not.
+//! - [`cookies`]: browsers that are known again.
 //! - [`failures`]: how often a source has failed; why somebody does not join is a [`JoinFailure`].
 //! - [`check`]: what costs so much that a shard leaves it to others.
 //! - What the methods compute is the business of [`auth`](crate::auth); what a shard does with all this stands in
@@ -28,6 +29,7 @@
 pub mod attempt;
 pub mod check;
 pub mod claim;
+pub mod cookies;
 pub mod failures;
 pub mod principals;
 
@@ -47,6 +49,7 @@ use crate::wamp::{Dict, List, Value};
 pub use self::attempt::{Answer, Attempt, Place, Proved, Question, Refused, Step, Who, begin};
 pub use self::check::{Check, Checked, Outcome};
 pub use self::claim::{Claim, Named};
+pub use self::cookies::{Browser, Cookies, Remembered};
 pub use self::failures::Failures;
 pub use self::principals::{Principal, Principals};
 
@@ -64,6 +67,8 @@ pub struct Settings {
     pub methods: [MethodSettings; Method::ALL.len()],
     /// Tokens that are taken as tickets.
     pub jwt: Option<Jwt>,
+    /// Browsers are known again by their cookie.
+    pub cookies: bool,
 }
 
 /// Those who say nothing of themselves.
@@ -197,6 +202,11 @@ impl Extra {
     /// Its entries.
     pub fn entries(&self) -> impl Iterator<Item = (Text<'_>, Value<'_>)> {
         codec::entries(&self.dict().unwrap_or(Dict::EMPTY))
+    }
+
+    /// Octets that it takes.
+    pub fn bytes(&self) -> usize {
+        self.0.borrow().bytes().len()
     }
 
     fn dict(&self) -> Option<Dict<'_>> {

@@ -87,7 +87,10 @@ impl Shard {
     }
 
     /// GOODBYE: all is given back before the answer, and the transport waits for another HELLO.
-    pub(super) fn on_goodbye(&mut self, key: PeerKey, now: Instant) -> Next {
+    pub(super) fn on_goodbye(&mut self, key: PeerKey, goodbye: &Goodbye<'_>, now: Instant) -> Next {
+        if goodbye.reason == reason::LOGOUT {
+            self.log_out_browser(key);
+        }
         self.leave(key);
         let goodbye = Goodbye { details: Dict::EMPTY, reason: reason::GOODBYE_AND_OUT.into() };
         self.peers.send_outside(key, &Message::Goodbye(goodbye));

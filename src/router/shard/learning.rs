@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::Shard;
-use crate::router::{HttpFacts, PeerKey};
+use crate::origin::Origin;
+use crate::router::{HttpFacts, PeerKey, TransportFacts};
 use crate::transport::pages::Claim;
 use crate::transport::upgrade::{RequestHead, values};
 
@@ -48,6 +49,16 @@ impl Shard {
                 origin.address = client;
             }
         }
-        peer.http = Some(Box::new(HttpFacts::new(request)));
+        peer.http = Some(HttpFacts::new(request));
+    }
+
+    /// Where a peer comes from, as far as it is known by now; `None` for a dead key.
+    pub fn origin(&self, key: PeerKey) -> Option<&Arc<Origin>> {
+        self.peers.peer(key).map(|peer| &peer.origin)
+    }
+
+    /// What its connection has shown; `None` for a dead key, and before something is agreed on.
+    pub fn transport_facts(&self, key: PeerKey) -> Option<TransportFacts<'_>> {
+        self.peers.peer(key)?.transport_facts()
     }
 }
