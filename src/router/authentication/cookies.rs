@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::attempt::{self, Refused, Who};
+use super::tickets::TOKENS;
 use super::{Claim, Extra, Named, Place, Proved};
 use crate::auth::{Method, sha256};
 use crate::router::Role;
@@ -90,7 +91,7 @@ impl Remembered {
         let method = Method::from_name(proved.authmethod)?;
         let lasting = !matches!(method, Method::Anonymous | Method::Cookie | Method::Tls);
         let small = proved.extra.as_ref().is_none_or(|extra| extra.bytes() <= EXTRA_BYTES_MAX);
-        if !lasting || !small || proved.authprovider == attempt::TOKENS {
+        if !lasting || !small || proved.authprovider == TOKENS {
             return None;
         }
         Some(Remembered {
