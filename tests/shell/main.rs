@@ -16,3 +16,4 @@ mod proxies;
 mod setup;
 mod tls;
 mod tls_flow;
+mod tls_log;
