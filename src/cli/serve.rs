@@ -39,7 +39,7 @@ const LONGPOLL_OFF: &str = "off";
 #[derive(Args, Debug)]
 pub struct Serve {
     /// A configuration file. Options that are given too win over what it says, but for those of listeners and realms,
-    /// which then stand in the file only. `fanwire config example` prints one
+    /// which then stand in the file only. `fanwire config example` prints one [default: none]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -74,7 +74,8 @@ pub struct Serve {
     #[arg(long, value_name = "NETWORK")]
     proxy_protocol_from: Vec<Network>,
 
-    /// Proxies whose X-Forwarded-For names the client of a WebSocket. May be given again [default: none]
+    /// Proxies whose X-Forwarded-For names the client of a WebSocket or long-poll transport. May be given again
+    /// [default: none]
     #[arg(long, value_name = "NETWORK")]
     forwarded_from: Vec<Network>,
 
