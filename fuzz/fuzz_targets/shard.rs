@@ -86,6 +86,7 @@ impl World {
             rawsocket: true,
             websocket: true,
             longpoll: None,
+            pages: Default::default(),
         });
         let settings = Settings {
             limits,

@@ -21,6 +21,7 @@ use super::passthru;
 use super::publication::Publication;
 use super::session::Identity;
 use super::{PeerKey, RealmKey, ShardIndex};
+use crate::auth::Secret;
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::wamp::options::CancelMode;
@@ -124,6 +125,11 @@ pub enum Letter {
         /// The call.
         call: CallKey,
     },
+    /// A browser has logged out: all sessions with its cookie end.
+    LoggedOut {
+        /// The cookie.
+        cookie: Secret,
+    },
     /// From a shard that has begun its shutdown, to every other: no `Invoke` of its peers follows.
     Draining {
         /// Who has begun.
@@ -199,6 +205,7 @@ impl Letter {
             Letter::Passthru(answer) => Some(answer.realm),
             Letter::Round(round) => Some(round.realm),
             Letter::Answered(_)
+            | Letter::LoggedOut { .. }
             | Letter::Draining { .. }
             | Letter::Bequeathed { .. }
             | Letter::RealmGone { .. } => None,
@@ -224,6 +231,7 @@ impl Letter {
                 Letter::Progress(progress) => carried(&progress.payload, &progress.attributes),
                 // Never in a mailbox.
                 Letter::Answered(_)
+                | Letter::LoggedOut { .. }
                 | Letter::Draining { .. }
                 | Letter::RealmGone { .. }
                 | Letter::Bequeathed { .. }

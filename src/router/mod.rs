@@ -112,6 +112,7 @@ pub use realm::{Disclosure, ListenerSettings, RealmSettings, RequestIds, Router,
 pub use realms::RealmChanges;
 pub use role::{Authorizer, Permissions, Role, VerdictCache};
 pub use shard::{Closing, Shard};
+pub use transport_details::{HttpFacts, TransportFacts};
 
 /// Which shard; below the router's shard count, at most 63.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::authentication::{self, Access, Failures, RouterSettings};
+use super::authentication::{self, Access, Cookies, Failures, RouterSettings};
 use super::directory::Directory;
 use super::history::{History, HistoryRule};
 use super::meta::sessions::{DetailChanges, Details, detail_bytes};
@@ -196,6 +196,8 @@ pub struct Router {
     pub clock: Arc<Clock>,
     /// Who has failed to prove who it is.
     pub failures: Arc<Failures>,
+    /// Browsers that are known again.
+    pub cookies: Arc<Cookies>,
     realms: Arc<Realms>,
 }
 
@@ -204,8 +206,8 @@ impl Router {
     pub fn new(settings: Settings, shard_count: usize, clock: Clock) -> Arc<Router> {
         assert!((1..=SHARDS_MAX).contains(&shard_count), "a router has 1 to {SHARDS_MAX} shards");
         let realms = Arc::new(Realms::new(&settings, shard_count));
-        let (clock, failures) = (Arc::new(clock), Arc::default());
-        Arc::new(Router { settings, shard_count, clock, failures, realms })
+        let (clock, failures, cookies) = (Arc::new(clock), Arc::default(), Arc::default());
+        Arc::new(Router { settings, shard_count, clock, failures, cookies, realms })
     }
 
     /// The same router with other settings, to be given to every shard. Who joins from now on joins by them; the shards
@@ -216,8 +218,15 @@ impl Router {
         settings.authentication.stand_in_key = self.settings.authentication.stand_in_key.clone();
         assert!(settings.listeners.len() >= self.settings.listeners.len(), "listeners keep their places");
         let changes = self.realms.configure(&settings);
-        let (clock, failures, realms) = (self.clock.clone(), self.failures.clone(), self.realms.clone());
-        (Arc::new(Router { settings, shard_count: self.shard_count, clock, failures, realms }), changes)
+        let router = Router {
+            settings,
+            shard_count: self.shard_count,
+            clock: self.clock.clone(),
+            failures: self.failures.clone(),
+            cookies: self.cookies.clone(),
+            realms: self.realms.clone(),
+        };
+        (Arc::new(router), changes)
     }
 
     /// Which realms there are, now.

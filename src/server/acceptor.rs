@@ -26,7 +26,7 @@ use super::change::Opening;
 use super::connection::{Arrival, Stage};
 use super::listener::{Listener, SocketFile};
 use super::mailbox::{self, BridgeErrand, Errand, Errands, Mailboxes};
-use super::tls::Certificates;
+use super::tls::{Certificates, Expiry};
 use super::worker::Neighbours;
 use crate::limits::Limits;
 use crate::router::{ListenerIndex, ShardIndex};
@@ -113,12 +113,15 @@ struct Watch {
     listener: ListenerIndex,
     certificates: Certificates,
     due: Instant,
+    expiry: Expiry,
 }
 
 impl Watch {
     fn new((listener, certificates): (ListenerIndex, Certificates), now: Instant) -> Watch {
         let due = now + Limits::ms(certificates.settings().watch_ms);
-        Watch { listener, certificates, due }
+        let mut expiry = Expiry::default();
+        expiry.tell(&certificates, true, now);
+        Watch { listener, certificates, due, expiry }
     }
 }
 
@@ -308,12 +311,14 @@ impl Acceptor {
 
     /// Looks at the files of those that are due, or of all, and hands the workers what has changed.
     fn renew(&mut self, all: bool, now: Instant) {
-        for Watch { listener, certificates, due } in &mut self.watches {
+        for Watch { listener, certificates, due, expiry } in &mut self.watches {
             if !all && *due > now {
                 continue;
             }
             *due = now + Limits::ms(certificates.settings().watch_ms);
-            match certificates.renew() {
+            let renewed = certificates.renew();
+            expiry.tell(certificates, matches!(renewed, Some(Ok(_))), now);
+            match renewed {
                 None => {}
                 Some(Ok(config)) => {
                     info!(

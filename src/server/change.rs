@@ -262,6 +262,7 @@ mod tests {
             rawsocket: true,
             websocket: true,
             longpoll: None,
+            pages: Default::default(),
         };
         let settings = ListenerSettings {
             transport: Arc::new(transport),

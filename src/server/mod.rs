@@ -147,10 +147,7 @@ impl Server {
             checker.run();
             Counters::default()
         })?;
-        server.spawn("fanwire-bridge".to_owned(), move || {
-            bridge.run();
-            Counters::default()
-        })?;
+        server.spawn("fanwire-bridge".to_owned(), move || bridge.run())?;
         Ok(server)
     }
 

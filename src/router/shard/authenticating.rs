@@ -7,11 +7,11 @@
 use std::time::Instant;
 
 use super::drain::Drain;
-use super::{Next, Shard};
+use super::{Next, Shard, browsers};
 use crate::error::{CloseReason, JoinFailure, Violation};
 use crate::limits::Limits;
 use crate::router::authentication::{
-    self, Answer, Check, Checked, Claim, Failed, Place, Proved, Refused, Step,
+    self, Answer, Browser, Check, Checked, Claim, Failed, Place, Proved, Refused, Step,
 };
 use crate::router::authorization::dynamic::Cause;
 use crate::router::peer::{Peer, Sent, State};
@@ -185,6 +185,7 @@ impl Shard {
         }
         match self.join(key, admission, proved) {
             Ok(Sent::Queued) => {
+                self.remember_browser(key, &admission.realm, proved);
                 self.await_silence(key, now);
                 return Next::Read;
             }
@@ -258,6 +259,12 @@ pub(super) fn place<'a>(
         access: &router.settings.listeners[peer.listener.0 as usize].access,
         origin: &peer.origin,
         failures: &router.failures,
+        browser: browsers::cookie(peer).map(|cookie| Browser {
+            cookie,
+            cookies: &router.cookies,
+            realm: &realm.name,
+            roles: &realm.roles,
+        }),
         now,
         unix_ms: router.clock.unix_ms(now),
     }

@@ -65,6 +65,7 @@ impl Shard {
             }
             Letter::Draining { shard } => self.draining_shards |= 1 << shard.0,
             Letter::Bequeathed { shard } => self.bequeathed_shards |= 1 << shard.0,
+            Letter::LoggedOut { cookie } => self.on_logged_out(&cookie),
             Letter::RealmGone { realm } => self.forget(realm),
             Letter::Meta { realm } => {
                 let (realm, mut cx) = self.lend(realm);
