@@ -240,7 +240,8 @@ fn read_cryptosign(principal: &mut Object) -> Map<String, Value> {
 }
 
 fn read_scram(principal: &mut Object) -> Map<String, Value> {
-    let kdf = principal.text("kdf").map(|kdf| kdf.replace("argon2id-13", "argon2id13"));
+    // Its argon2id-13 goes on with other octets than argon2id13, so the name has to stay.
+    let kdf = principal.text("kdf");
     let mut settings = Map::from_iter([
         ("kdf".to_owned(), json!(kdf)),
         ("salt".to_owned(), json!(principal.text("salt").map(|salt| octets(&salt)))),

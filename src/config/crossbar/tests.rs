@@ -69,7 +69,8 @@ fn everything_that_maps_is_kept() {
     let joe = &realm.principals[1];
     assert_eq!(joe.wampcra.as_ref().unwrap().salt.as_deref(), Some("salt"));
     assert!(import.text.contains("ticket_env = \"JOE\"") && import.text.contains("server_key_env = \"KIM\""));
-    assert_eq!(realm.principals[2].scram.as_ref().unwrap().salt, "AP8A/w==");
+    let scram = realm.principals[2].scram.as_ref().unwrap();
+    assert_eq!((&*scram.salt, scram.kdf.name()), ("AP8A/w==", "argon2id-13"));
     assert_eq!(realm.principals[0].cryptosign_keys.len(), 1);
 }
 

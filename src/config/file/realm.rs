@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::super::reader::Table;
 use super::{DAY_SECONDS, HOUR_SECONDS};
 use crate::auth::Secret;
+use crate::auth::scram::Kdf;
 use crate::router::{Disclosure, HistoryRule, RealmSettings};
 use crate::wamp::{MatchPolicy, UriCheck};
 
@@ -159,7 +160,7 @@ pub struct WampCra {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Scram {
     /// How keys were derived from it.
-    pub kdf: ScramKdf,
+    pub kdf: Kdf,
     /// With this salt, in base64.
     pub salt: String,
     /// In so many rounds.
@@ -170,15 +171,6 @@ pub struct Scram {
     pub stored_key: Option<Secret>,
     /// In base64; none only if that was a mistake.
     pub server_key: Option<Secret>,
-}
-
-/// The key derivations of SCRAM.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ScramKdf {
-    /// Argon2id, version 1.3.
-    Argon2id13,
-    /// PBKDF2 with SHA-256.
-    Pbkdf2,
 }
 
 /// Client certificates of a principal.
@@ -384,17 +376,17 @@ impl WampCra {
 
 impl Scram {
     fn read(table: &mut Table) -> Scram {
-        let kdfs = [("argon2id13", ScramKdf::Argon2id13), ("pbkdf2", ScramKdf::Pbkdf2)];
+        let kdfs = [Kdf::Argon2id13, Kdf::Pbkdf2, Kdf::Argon2id13Text].map(|kdf| (kdf.name(), kdf));
         let kdf = table.choice("kdf", &kdfs);
         let needed = "write it as `fanwire hash` shows it";
         if !table.has("kdf") {
             table.mistake("kdf", needed);
         }
         Scram {
-            kdf: kdf.unwrap_or(ScramKdf::Argon2id13),
+            kdf: kdf.unwrap_or(Kdf::Argon2id13),
             salt: required(table, "salt", needed),
             iterations: required_number(table, "iterations", needed),
-            memory: if kdf == Some(ScramKdf::Pbkdf2) {
+            memory: if kdf == Some(Kdf::Pbkdf2) {
                 table.number("memory", 0..=1 << 22).unwrap_or(0)
             } else {
                 required_number(table, "memory", needed)

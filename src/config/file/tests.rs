@@ -178,7 +178,7 @@ fn principals_prove_themselves_in_a_form_that_can_be_right() {
         ("tls = {}", "no certificate is named"),
         ("wampcra = {}", "write secret, secret_file or secret_env"),
         ("wampcra = { secret = \"x\", keylen = 8 }", "from 16 to 64"),
-        ("scram = { kdf = \"md5\" }", "write \"argon2id13\", \"pbkdf2\""),
+        ("scram = { kdf = \"md5\" }", "write \"argon2id13\", \"pbkdf2\", \"argon2id-13\""),
     ];
     for (said, expected) in wrong {
         let told = told(&principal(said));
