@@ -4,6 +4,7 @@ use super::*;
 use crate::config::file::{self, File};
 use crate::config::load;
 use crate::server::ClientCertificates;
+use crate::wamp::Serializer;
 
 const DEFAULT: &str = include_str!("shapes/default.json");
 const FULL: &str = include_str!("shapes/full.yaml");
@@ -47,6 +48,8 @@ fn everything_that_maps_is_kept() {
     let [universal, web, proxy] = &file.listeners[..] else { panic!("{}", import.text) };
     assert_eq!(universal.address.as_ref().unwrap().to_string(), "tcp://[::1]:9000");
     assert_eq!(universal.transports(), ["websocket", "rawsocket"]);
+    // Its RawSocket speaks but one, its WebSocket all.
+    assert_eq!(universal.serializers.len(), Serializer::COUNT);
     assert_eq!(universal.origins.as_ref().unwrap()[..], ["*://example.com", "https://*.example.com:*"]);
     assert_eq!(universal.tls.as_ref().unwrap().client, ClientCertificates::Required);
     assert_eq!(universal.cookie.as_ref().unwrap().name, "cbtid");
