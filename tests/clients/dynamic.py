@@ -11,7 +11,7 @@ import ssl
 import sys
 from urllib.parse import urlsplit
 
-from scenario import report, soon
+from scenario import plain, report, soon
 
 from autobahn.asyncio.wamp import ApplicationSession
 from autobahn.asyncio.websocket import WampWebSocketClientFactory
@@ -27,13 +27,15 @@ PRINCIPALS = {
     "guide": {"ticket": "guide's ticket"},
     "mover": {"ticket": "mover's ticket"},
     "dirk": {"secret": "dirk's secret"},
-    # What PBKDF2 derives of "dana's password".
+    # What PBKDF2 derives of "dana's password", as Crossbar.io documents it; and a password of which Crossbar.io derives
+    # that itself, as it does since 2025.
     "dana": {
         "secret": "bzfRZ63myklQcQGbMB4ElOsIgSxrOAd70QAz8uJ7Nik=",
         "salt": "salt of dana",
         "iterations": 2000,
         "keylen": 32,
     },
+    "diana": {"secret": "diana's password", "salt": "salt of diana", "iterations": 2000, "keylen": 32},
     "dave": {"pubkey": "2bc2800b3316e009209ffd757dab19ccf0ae84bc7ae90654e1e81712d270f653"},
     # What autobahn's derive_scram_credential makes of "kim's password".
     "dean": {
@@ -50,11 +52,11 @@ PRINCIPALS = {
 class Component(ApplicationSession):
     def __init__(self, realm, authid):
         super().__init__(ComponentConfig(realm))
-        self.authid = authid
+        self.name = authid
         self.ready = asyncio.get_running_loop().create_future()
 
     def onConnect(self):
-        self.join(self.config.realm, authmethods=["ticket"], authid=self.authid)
+        self.join(self.config.realm, authmethods=["ticket"], authid=self.name)
 
     def onChallenge(self, challenge):
         assert challenge.method == "ticket", challenge.method
@@ -70,7 +72,7 @@ class Component(ApplicationSession):
 
     def onLeave(self, details):
         if not self.ready.done():
-            self.ready.set_exception(RuntimeError(f"{self.authid}: {details.reason} {details.message}"))
+            self.ready.set_exception(RuntimeError(f"{self.name}: {details.reason} {details.message}"))
         self.disconnect()
 
     def onUserError(self, failure, message):
@@ -82,7 +84,7 @@ class Authenticator(Component):
         await soon(self.register(self.authenticate, "com.example.authenticate"))
 
     async def authenticate(self, realm, authid, details):
-        report({"asked": "authenticate", "arguments": [realm, authid, details]})
+        report({"asked": "authenticate", "arguments": plain([realm, authid, details])})
         method = details["authmethod"]
         if method == "tls":
             return {"authid": "by certificate", "role": "frontend"}
@@ -117,7 +119,7 @@ class Authorizer(Component):
         await soon(self.register(self.authorize, "com.example.authorize"))
 
     async def authorize(self, session, uri, action, options):
-        report({"asked": "authorize", "arguments": [session, uri, action, options]})
+        report({"asked": "authorize", "arguments": plain([session, uri, action, options])})
         if uri == "com.example.crash":
             raise ValueError("the authorizer has a bug")
         if uri == "com.example.slow":

@@ -98,7 +98,9 @@ pub fn methods_are_decided(joiner: &mut Joiner, library: Library, url: &str) {
     by("ticket", "dora", "dirk's secret").is_refused("com.example.invalid_ticket");
     by("ticket", "nemo", "dora's ticket").is_refused("com.example.no_such_user");
     by("ticket", "dolf", "dolf's ticket").has_joined("dolf", "frontend", "ticket");
-    for (authid, secret) in [("dirk", "dirk's secret"), ("dana", "dana's password")] {
+    let users =
+        [("dirk", "dirk's secret"), ("dana", "dana's password"), ("diana", "diana's password")];
+    for (authid, secret) in users {
         let joined = by("wampcra", authid, secret);
         joined.has_joined(authid, "frontend", "wampcra");
         assert_eq!(joined.joined(["authextra"])[0]["by"], "procedure");

@@ -51,6 +51,7 @@ fn serves_as_crossbar_did(library: Library) {
         ("ticket", "alice", "alice's ticket"),
         ("wampcra", "alice", "alice's secret"),
         ("wampcra", "amy", "amy's password"),
+        ("wampcra", "anna", "anna's password"),
         ("cryptosign", "alice", ALICE_KEY),
         ("scram", "kim", "kim's password"),
     ];

@@ -126,28 +126,45 @@ def security(authority, order):
     return context
 
 
-def factory(session, order):
+def transports(session, order):
+    """What makes the transport of a session."""
     serializer = SERIALIZERS["cbor"]()
     if order["url"].startswith("rss:"):
-        return WampRawSocketClientFactory(lambda: session, serializer=serializer)
-    return WampWebSocketClientFactory(
-        lambda: session, url=order["url"], serializers=[serializer], headers=order.get("headers")
-    )
+        factory = WampRawSocketClientFactory(lambda: session, serializer=serializer)
+    else:
+        factory = WampWebSocketClientFactory(
+            lambda: session, url=order["url"], serializers=[serializer], headers=order.get("headers")
+        )
+
+    def transport():
+        protocol = factory()
+        lost = protocol.connection_lost
+
+        # A session is not told of a connection that ends before HELLO.
+        def connection_lost(error):
+            lost(error)
+            session.fail("connection", str(error))
+
+        protocol.connection_lost = connection_lost
+        return protocol
+
+    return transport
 
 
 async def obey(authority, order):
     address = urlsplit(order["url"])
     session = Joining(order)
     connecting = asyncio.get_running_loop().create_connection(
-        factory(session, order), address.hostname, address.port, ssl=security(authority, order)
+        transports(session, order), address.hostname, address.port, ssl=security(authority, order)
     )
     try:
         await soon(connecting)
+    except (ConnectionError, ssl.SSLError) as error:
+        return {"refused": "connection", "message": str(error)}
+    try:
         joined = await soon(session.joined)
     except NotJoined as refusal:
         return {"refused": refusal.reason, "message": refusal.message}
-    except (OSError, ssl.SSLError) as error:
-        return {"refused": "connection", "message": str(error)}
     did = [await session.act(*action) for action in order.get("do", [])]
     session.leave()
     await soon(session.left)
