@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::error::CloseReason;
+use crate::error::{CloseReason, JoinFailure};
 
 /// Everything counted since the shard began.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,8 @@ pub struct Counters {
     pub messages_too_large: u64,
     /// Topics and procedures looked up in a directory, under its locks: no answer that still holds was remembered.
     pub directory_lookups: u64,
+    /// Attempts to join that have failed, by reason.
+    pub authentications_failed: BTreeMap<JoinFailure, u64>,
     /// Ends of connections, by reason.
     pub closed: BTreeMap<CloseReason, u64>,
 }
@@ -67,6 +69,9 @@ impl fmt::Display for Counters {
         ];
         for (count, what) in dropped.into_iter().filter(|(count, _)| *count > 0) {
             write!(f, "; {count} {what}")?;
+        }
+        for (failure, count) in &self.authentications_failed {
+            write!(f, "; authentication failed for {failure:?}: {count}")?;
         }
         for (reason, count) in &self.closed {
             write!(f, "; closed for {reason:?}: {count}")?;
@@ -95,6 +100,9 @@ impl Counters {
         self.calls_too_late += other.calls_too_late;
         self.messages_too_large += other.messages_too_large;
         self.directory_lookups += other.directory_lookups;
+        for (failure, count) in &other.authentications_failed {
+            *self.authentications_failed.entry(*failure).or_default() += count;
+        }
         for (reason, count) in &other.closed {
             *self.closed.entry(*reason).or_default() += count;
         }

@@ -8,6 +8,7 @@ use super::file::{Dynamic, File, Listener, MethodSettings, Principal, Realm, Rol
 use super::reader::{nearest, quoted};
 use crate::auth::Method;
 use crate::limits::Limits;
+use crate::router::authentication::AUTHID_BYTES_MAX;
 use crate::server::ClientCertificates;
 use crate::wamp::{MatchPolicy, uri};
 
@@ -197,6 +198,9 @@ fn without_values(uri: &str) -> String {
 fn check_principal(realm: &Realm, place: usize, principal: &Principal, tell: &Tell) {
     if principal.authid.is_empty() {
         tell("authid", "it is missing; write who it is, such as \"alice\"".to_owned());
+    }
+    if principal.authid.len() > AUTHID_BYTES_MAX {
+        tell("authid", format!("write {AUTHID_BYTES_MAX} octets or fewer"));
     }
     if realm.principals[..place].iter().any(|other| other.authid == principal.authid) {
         tell(

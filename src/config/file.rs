@@ -14,7 +14,7 @@ use std::path::Path;
 pub use self::listener::{Certificate, Cookie, Listener, Network, SameSite, Tls};
 pub use self::realm::{
     Anonymous, Authorizer, CertificatePrincipal, Dynamic, Jwt, MethodSettings, Principal, Realm, Role, Rule,
-    Scram, VerdictCache, WampCra,
+    Scram, ScramKdf, VerdictCache, WampCra,
 };
 
 pub(super) use self::realm::{stars, unhex};

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use crate::limits::{Limits, MESSAGE_BYTES_CEILING, SHARDS_MAX};
 use crate::origin::Network;
+use crate::router::authentication::{self, Access, RouterSettings};
 use crate::router::{Disclosure, HistoryRule, ListenerSettings, RealmSettings, RequestIds, Role, Settings};
 use crate::server::{self, Address, Entrance, TlsSettings};
 use crate::transport;
@@ -206,6 +207,7 @@ impl Config {
             }),
             request_ids: listen.request_ids.unwrap_or(request_ids),
             forwarded_from: self.forwarded_from.clone(),
+            access: Access::default(),
         });
         let settings = Settings {
             listeners: listeners.collect(),
@@ -214,7 +216,10 @@ impl Config {
                 .map(|name| RealmSettings {
                     uri_check: self.uri_check,
                     disclosure: self.disclosure,
-                    anonymous: Arc::new(Role { administers: self.administers, ..Role::anonymous() }),
+                    authentication: Arc::new(authentication::Settings::anonymous(Role {
+                        administers: self.administers,
+                        ..Role::anonymous()
+                    })),
                     roles: Vec::new(),
                     event_history: self.event_history.clone(),
                     retained_count_max: self.retained_count_max,
@@ -224,6 +229,7 @@ impl Config {
                 })
                 .collect(),
             agent: AGENT.to_owned(),
+            authentication: RouterSettings::default(),
             limits,
         };
         let entrances = listens.iter().map(|listen| Entrance {

@@ -11,7 +11,7 @@
 //!   [`publication`]: an event on its way. [`eligibility`]: whom it is for. [`retained`] and [`history`]: what is kept
 //!   for those who come later. [`passthru`]: payload that nobody looks into. [`hashed_slab`]: what tables of very many
 //!   small entries are made of.
-//! - [`role`]: what sessions are; [`rules`]: what they may do.
+//! - [`authentication`]: who may join. [`role`]: what sessions are; [`rules`]: what they may do.
 //! - [`features`]: what peers announce, and what the router does.
 //! - [`meta`]: what the router tells of itself, and its own procedures.
 //! - [`letter`]: what shards tell one another. [`timers`], [`clock`], [`entropy`]: time and chance, both from outside.
@@ -55,6 +55,7 @@
 //! What would break them: moving a joined peer to another shard, a second path to a socket beside `Outbound`, and
 //! handling a peer's next message while an earlier one waits for an answer.
 
+pub mod authentication;
 pub mod broker;
 pub mod clock;
 pub mod dealer;

@@ -8,7 +8,7 @@
 //! shard reaps the doomed when it is done.
 //!
 //! ```text
-//!   Opening --Opened--> Idle --HELLO--> Joined --our GOODBYE--> Leaving
+//!   Opening --Opened--> Idle --HELLO--> Joined --our GOODBYE--> Leaving       (Authenticating may stand before Joined)
 //!      |                 ^ |              |  |                     |
 //!      |                 | |   GOODBYE    |  |                     |
 //!      |                 +-|--------------+  |                     |
@@ -24,7 +24,7 @@ use slab::Slab;
 use super::directory::MatchedSubscription;
 use super::publication::{EventFrames, NoFrame, Publication};
 use super::queue::{Advanced, Cause, Pushed, Queues, Waiting};
-use super::session::Session;
+use super::session::{Pending, Session};
 use super::timers::{Timer, Timers};
 use super::{Closing, ListenerIndex, PeerKey, RequestIds};
 use crate::codec;
@@ -81,6 +81,8 @@ pub enum State {
     Opening,
     /// There is a transport and no session: HELLO is awaited.
     Idle,
+    /// HELLO was answered with CHALLENGE: AUTHENTICATE is awaited, or the word of whoever looks at it.
+    Authenticating(Box<Pending>),
     /// In a session.
     Joined(Box<Session>),
     /// Our GOODBYE is sent, theirs is awaited; all else is ignored.

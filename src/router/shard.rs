@@ -14,12 +14,13 @@
 //!
 //! 1. `open`: a deadline for the handshake runs. The first octets choose the transport; its answers are queued.
 //! 2. The handshake is done: a deadline for HELLO runs.
-//! 3. HELLO is granted: WELCOME; from now on the deadline is silence. Messages go through `Shard::on_session_message`.
+//! 3. HELLO is granted, perhaps after a challenge: WELCOME; from now on the deadline is silence. Messages go through `Shard::on_session_message`.
 //! 4. GOODBYE: all the session has is given back, GOODBYE is answered, and HELLO is awaited again.
 //! 5. The end, whoever wants it: the session leaves, what is queued is written, the writing side is shut, and when the
 //!    peer has closed too, or a deadline has passed, the connection is dropped. Only a peer that does not take its
 //!    bytes, or whose socket is broken, is dropped at once.
 
+mod authenticating;
 mod deadlines;
 mod drain;
 mod joining;
@@ -28,6 +29,7 @@ mod killing;
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::authenticating::Logins;
 use self::drain::Drain;
 use super::broker::Broker;
 use super::dealer::{self, Dealer};
@@ -50,8 +52,8 @@ use crate::limits::Limits;
 use crate::origin::Origin;
 use crate::transport::upgrade::{RequestHead, values};
 use crate::transport::{Inbound, Link, Transport};
-use crate::wamp::message::{Abort, Publish, code};
-use crate::wamp::{Dict, Message, Payload, Value, reason, uri};
+use crate::wamp::message::{Publish, code};
+use crate::wamp::{Message, Value, reason, uri};
 
 /// What must be done to a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,6 +83,7 @@ pub struct Shard {
     own_letters: Vec<Letter>,
     /// Connections that are served elsewhere, until the shell takes them.
     handed_over: Vec<(PeerKey, Vec<u8>)>,
+    logins: Logins,
     drain: Drain,
     /// The other shards that have begun their shutdown, as a set.
     draining_shards: u64,
@@ -126,6 +129,7 @@ impl Shard {
             rounds_open: 0,
             own_letters: Vec::new(),
             handed_over: Vec::new(),
+            logins: Logins::default(),
             drain: Drain::No,
             draining_shards: 0,
             bequeathed_shards: 0,
@@ -362,6 +366,7 @@ impl Shard {
             && self.invocations_open == 0
             && self.rounds_open == 0
             && self.letters.is_empty()
+            && self.logins.is_empty()
             && self.timers.is_empty()
     }
 
@@ -497,6 +502,7 @@ impl Shard {
                 Message::Abort(_) => Ok(Next::Finish(CloseReason::Aborted)),
                 _ => Err(Violation::OutOfSession),
             },
+            State::Authenticating(_) => self.on_authenticating(key, &message?, now),
             State::Joined(session) => {
                 let realm = session.realm;
                 self.peers.counters.messages_received += 1;
@@ -556,12 +562,6 @@ impl Shard {
             return session.admit_call(request, rule);
         }
         session.admit(request, rule).map(|()| Admitted::New)
-    }
-
-    fn send_abort(&mut self, key: PeerKey, reason: &str, text: &str) {
-        let details = [("message", Value::text(text))];
-        let abort = Abort { details: Dict::Pairs(&details), reason: reason.into(), payload: Payload::EMPTY };
-        self.peers.send_outside(key, &Message::Abort(abort));
     }
 
     // Letters.

@@ -1,4 +1,5 @@
-//! How the end of a connection is told: once, with its reason, and not faster than anybody reads.
+//! How the end of a connection is told, and that somebody could not join: once, with its reason, and not faster than
+//! anybody reads.
 //!
 //! Ends are logged at debug, because they are the peers' daily business. Broken rules and slow consumers are what an
 //! operator wants to see; a peer that reconnects and offends in a loop must not fill the disk with it.
@@ -10,6 +11,7 @@ use tracing::{debug, info};
 
 use crate::error::CloseReason;
 use crate::origin::Origin;
+use crate::router::authentication::Failed;
 
 /// Lines at info that a worker writes in one [`WINDOW`].
 const LINES_MAX: u32 = 10;
@@ -49,6 +51,15 @@ impl Farewells {
         if let Some(withheld) = self.admit(now) {
             info!(peer = %origin.address, withheld, "connection refused: {why}");
         }
+    }
+
+    /// Logs an attempt to join that has failed. The authid is whatever the client has said, so it is quoted.
+    pub fn tell_failed(&mut self, failed: &Failed, now: Instant) {
+        let Failed { origin, realm, authid, authmethod, failure, token } = failed;
+        let Some(withheld) = self.admit(now) else { return };
+        let token = token.map(|error| error.to_string());
+        let (peer, method) = (&origin.address, authmethod.unwrap_or("none"));
+        info!(%peer, realm, ?authid, method, token, withheld, "authentication failed: {failure}");
     }
 
     /// Whether a line may be written now, and if so, how many were withheld since the last one.

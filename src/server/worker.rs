@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Registry, Token, Waker};
 
+use super::checker::Checks;
 use super::connection::{Arrival, Connection, Connections, HandedOver, Input, Stage};
 use super::entrance::{Entered, Gate, Newcomers, Refusal};
 use super::farewell::Farewells;
@@ -26,6 +27,7 @@ use crate::counters::Counters;
 use crate::error::CloseReason;
 use crate::limits::Limits;
 use crate::origin::Origin;
+use crate::router::authentication::{Check, Failed};
 use crate::router::clock::FOLLOW_EVERY;
 use crate::router::{Closing, Letter, PeerKey, Shard, ShardIndex};
 
@@ -74,6 +76,8 @@ pub struct Worker {
     closing: Vec<(PeerKey, Closing)>,
     handed_over: Vec<(PeerKey, Vec<u8>)>,
     entered: Vec<Entered>,
+    checks: Vec<Check>,
+    failed: Vec<Failed>,
     /// What became of those that never were the shard's.
     refused: Counters,
 }
@@ -87,6 +91,8 @@ pub struct Neighbours {
     pub acceptor: Arc<Waker>,
     /// Who serves the connections of long-poll clients, if anybody does.
     pub bridge: Option<Arc<Errands<BridgeErrand>>>,
+    /// Who does what takes a shard too long.
+    pub checks: Checks,
 }
 
 impl Worker {
@@ -122,6 +128,8 @@ impl Worker {
             closing: Vec::new(),
             handed_over: Vec::new(),
             entered: Vec::new(),
+            checks: Vec::new(),
+            failed: Vec::new(),
             refused: Counters::default(),
         }
     }
@@ -169,6 +177,7 @@ impl Worker {
             self.letters_wait = true;
         }
         self.shard.expire(now);
+        self.have_checked(now);
         self.post();
         self.write(now);
         self.close(now);
@@ -225,6 +234,7 @@ impl Worker {
                     Some(Entered::Refused(origin, refusal)) => self.refuse(&origin, &refusal, now),
                     None => {}
                 },
+                Errand::Checked(checked) => self.shard.checked(checked, now),
                 Errand::Renew(listener, config) => self.newcomers.renew(listener, config),
                 Errand::Drain => {
                     self.draining = true;
@@ -355,6 +365,20 @@ impl Worker {
                 self.fail(key, now);
                 0
             }
+        }
+    }
+
+    /// Has done what takes a shard too long, and tells who has not joined.
+    fn have_checked(&mut self, now: Instant) {
+        self.shard.checks(&mut self.checks);
+        for check in self.checks.drain(..) {
+            if let Err(check) = self.neighbours.checks.hand_over(self.index, check) {
+                self.shard.checked(check.decline(), now);
+            }
+        }
+        self.shard.failed(&mut self.failed);
+        for failed in self.failed.drain(..) {
+            self.farewells.tell_failed(&failed, now);
         }
     }
 

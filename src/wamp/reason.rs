@@ -33,6 +33,8 @@ pub const NO_SUCH_PROCEDURE: &str = "wamp.error.no_such_procedure";
 pub const NO_SUCH_REALM: &str = "wamp.error.no_such_realm";
 /// The registration is not one of this session's.
 pub const NO_SUCH_REGISTRATION: &str = "wamp.error.no_such_registration";
+/// Nobody here has that role, or not who asks for it.
+pub const NO_SUCH_ROLE: &str = "wamp.error.no_such_role";
 /// The session does not exist.
 pub const NO_SUCH_SESSION: &str = "wamp.error.no_such_session";
 /// The subscription is not one of this session's.

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod announced;
+mod authentication;
+mod authentication_places;
 mod canceling;
 mod chaos;
 mod disclosure;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use fanwire::limits::Limits;
+use fanwire::router::authentication::{Access, RouterSettings};
 use fanwire::router::{ListenerSettings, RealmSettings, RequestIds, Settings};
 use fanwire::transport;
 use fanwire::wamp::Serializer;
@@ -170,6 +171,7 @@ impl Plan {
             transport: transport.clone(),
             request_ids,
             forwarded_from: Vec::new(),
+            access: Access::default(),
         };
         let realm =
             |(index, uri_check)| RealmSettings { uri_check, ..RealmSettings::open(realm_name(index)) };
@@ -178,6 +180,7 @@ impl Plan {
             realms: REALM_CHECKS.into_iter().enumerate().take(self.realm_count).map(realm).collect(),
             listeners: REQUEST_IDS.map(listener).to_vec(),
             agent: "simulation".to_owned(),
+            authentication: RouterSettings::default(),
         }
     }
 }

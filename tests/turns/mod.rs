@@ -12,6 +12,7 @@ use std::time::Instant;
 use fanwire::codec;
 use fanwire::limits::Limits;
 use fanwire::origin::PeerAddress;
+use fanwire::router::authentication::{Access, RouterSettings};
 use fanwire::router::{
     Clock, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings,
     Shard, ShardIndex,
@@ -83,8 +84,10 @@ impl Shards {
                 transport: Arc::new(transport),
                 request_ids: RequestIds::Any,
                 forwarded_from: Vec::new(),
+                access: Access::default(),
             }],
             agent: String::new(),
+            authentication: RouterSettings::default(),
         };
         let router = Router::new(settings, count, Clock::at_epoch(Instant::now()));
         let shard = |index| Shard::new(router.clone(), ShardIndex(index as u8), [index as u8; 32]);

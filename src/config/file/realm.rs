@@ -1,13 +1,10 @@
 //! `[[realm]]`: what holds in it, its roles and their rules, its principals, and the settings of each method.
 
-use std::path::PathBuf;
-
 use serde_json::{Map, Value};
 
 use super::super::reader::Table;
 use super::{DAY_SECONDS, HOUR_SECONDS};
 use crate::auth::Secret;
-use crate::auth::scram::Kdf;
 use crate::router::{Disclosure, HistoryRule, RealmSettings};
 use crate::wamp::{MatchPolicy, UriCheck};
 
@@ -160,7 +157,7 @@ pub struct WampCra {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Scram {
     /// How keys were derived from it.
-    pub kdf: Kdf,
+    pub kdf: ScramKdf,
     /// With this salt, in base64.
     pub salt: String,
     /// In so many rounds.
@@ -171,6 +168,17 @@ pub struct Scram {
     pub stored_key: Option<Secret>,
     /// In base64; none only if that was a mistake.
     pub server_key: Option<Secret>,
+}
+
+/// The key derivations of SCRAM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ScramKdf {
+    /// Argon2id, version 1.3.
+    Argon2id13,
+    /// The same as autobahn-python has it: `argon2id-13`.
+    Argon2id13Text,
+    /// PBKDF2 with SHA-256.
+    Pbkdf2,
 }
 
 /// Client certificates of a principal.
@@ -218,10 +226,10 @@ pub struct Dynamic {
 pub struct Jwt {
     /// The secret of HS256.
     pub secret: Option<Secret>,
-    /// A PEM file with a public key.
-    pub public_key: Option<PathBuf>,
-    /// A file with a JSON Web Key Set.
-    pub jwks: Option<PathBuf>,
+    /// The text of a PEM file with a public key.
+    pub public_key: Option<String>,
+    /// The text of a file with a JSON Web Key Set.
+    pub jwks: Option<String>,
     /// Who must have issued it.
     pub issuer: Option<String>,
     /// Whom it must be for.
@@ -376,17 +384,21 @@ impl WampCra {
 
 impl Scram {
     fn read(table: &mut Table) -> Scram {
-        let kdfs = [Kdf::Argon2id13, Kdf::Pbkdf2, Kdf::Argon2id13Text].map(|kdf| (kdf.name(), kdf));
+        let kdfs = [
+            ("argon2id13", ScramKdf::Argon2id13),
+            ("argon2id-13", ScramKdf::Argon2id13Text),
+            ("pbkdf2", ScramKdf::Pbkdf2),
+        ];
         let kdf = table.choice("kdf", &kdfs);
         let needed = "write it as `fanwire hash` shows it";
         if !table.has("kdf") {
             table.mistake("kdf", needed);
         }
         Scram {
-            kdf: kdf.unwrap_or(Kdf::Argon2id13),
+            kdf: kdf.unwrap_or(ScramKdf::Argon2id13),
             salt: required(table, "salt", needed),
             iterations: required_number(table, "iterations", needed),
-            memory: if kdf == Some(Kdf::Pbkdf2) {
+            memory: if kdf == Some(ScramKdf::Pbkdf2) {
                 table.number("memory", 0..=1 << 22).unwrap_or(0)
             } else {
                 required_number(table, "memory", needed)
@@ -430,8 +442,8 @@ impl Jwt {
     fn read(table: &mut Table) -> Jwt {
         Jwt {
             secret: table.secret("secret"),
-            public_key: table.readable("public_key"),
-            jwks: table.readable("jwks"),
+            public_key: key_text(table, "public_key"),
+            jwks: key_text(table, "jwks"),
             issuer: table.text("issuer"),
             audience: table.text("audience"),
             leeway_seconds: table.number("leeway_seconds", 0..=HOUR_SECONDS).unwrap_or(60),
@@ -440,6 +452,12 @@ impl Jwt {
             default_role: table.text("default_role"),
         }
     }
+}
+
+/// The text of the file that a key names; an empty one if that was a mistake.
+fn key_text(table: &mut Table, key: &str) -> Option<String> {
+    let text = table.file_text(key);
+    text.or_else(|| table.has(key).then(String::new))
 }
 
 fn history_rule(table: &mut Table) -> HistoryRule {

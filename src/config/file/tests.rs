@@ -4,21 +4,34 @@ use std::path::Path;
 
 use super::super::reader::asked;
 use super::*;
+use crate::auth::Method;
 use crate::config::{EXAMPLE, load};
 
-/// Surroundings in which each file holds 64 zeros, and there is one variable.
+/// Surroundings in which each file holds 64 zeros, but those with the keys of tokens; so do variables that are keys.
 struct Zeros;
 
 impl Surroundings for Zeros {
     fn file(&self, path: &Path) -> io::Result<String> {
         let known = path.starts_with("/etc") && !path.ends_with("missing");
-        known.then(|| format!("{}\n", "0".repeat(64))).ok_or_else(|| io::ErrorKind::NotFound.into())
+        let text = match path.file_name().and_then(|name| name.to_str()) {
+            Some("tokens.pem") => TOKENS_PEM.to_owned(),
+            Some("tokens.json") => TOKENS_JWKS.to_owned(),
+            _ => format!("{}\n", "0".repeat(64)),
+        };
+        known.then_some(text).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn variable(&self, name: &str) -> Option<String> {
-        (name != "MISSING").then(|| "swordfish".to_owned())
+        let key = name.ends_with("_KEY") || name.ends_with("_SECRET");
+        (name != "MISSING").then(|| if key { "0".repeat(64) } else { "swordfish".to_owned() })
     }
 }
+
+/// RFC 8032's first public key, in both forms.
+const TOKENS_PEM: &str = "-----BEGIN PUBLIC KEY-----\n\
+    MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
+const TOKENS_JWKS: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 fn read_file(text: &str) -> Result<File, Vec<Mistake>> {
     read(text, Path::new("/etc"), &Zeros)
@@ -178,7 +191,7 @@ fn principals_prove_themselves_in_a_form_that_can_be_right() {
         ("tls = {}", "no certificate is named"),
         ("wampcra = {}", "write secret, secret_file or secret_env"),
         ("wampcra = { secret = \"x\", keylen = 8 }", "from 16 to 64"),
-        ("scram = { kdf = \"md5\" }", "write \"argon2id13\", \"pbkdf2\", \"argon2id-13\""),
+        ("scram = { kdf = \"md5\" }", "write \"argon2id13\", \"argon2id-13\""),
     ];
     for (said, expected) in wrong {
         let told = told(&principal(said));
@@ -233,17 +246,21 @@ fn what_is_not_served_is_refused_aloud_and_never_left_out() {
     assert_eq!(refused(everything), []);
     let keys = |text: &str| refused(text).into_iter().map(|mistake| mistake.key).collect::<Vec<_>>();
     assert_eq!(keys(&everything.replace("\"call\", ", "")), ["realm.role.rule"]);
-    assert_eq!(keys(&principal("ticket = \"x\"")), ["realm.name", "realm.principal"]);
+    assert_eq!(keys(&principal("ticket = \"x\"")), ["realm.role.name"]);
+    assert_eq!(keys(&format!("{everything}[realm.ticket]\ndefault_role = \"r\"")), [""; 0]);
+    let dynamic = "[realm.scram]\ndynamic = { procedure = \"com.a\" }";
+    assert_eq!(keys(&format!("{everything}{dynamic}")), ["realm.scram.dynamic"]);
     let listener = "[[listener]]\naddress = \":1\"\n";
     for (said, key) in [
         ("origins = [\"https://a.b\"]", "listener.origins"),
-        ("methods = [\"anonymous\", \"ticket\"]", "listener.methods"),
+        ("methods = [\"anonymous\", \"cookie\"]", "listener.methods"),
+        ("network = [{ from = [\"unix\"], methods = [\"cookie\"] }]", "listener.network.methods"),
         ("cookie = {}", "listener.cookie"),
     ] {
         assert_eq!(keys(&format!("{listener}{said}")), [key], "{said}");
     }
     let example: Vec<_> = keys(&uncommented());
-    for key in ["authentication", "realm.principal", "realm.template", "realm.jwt", "listener.network"] {
+    for key in ["realm.template", "realm.cookie", "realm.anonymous.dynamic", "realm.wampcra.dynamic"] {
         assert!(example.iter().any(|refused| refused == key), "{key}: {example:?}");
     }
 }
@@ -269,8 +286,64 @@ fn what_is_served_arrives() {
     let realm = &server.settings.realms[0];
     assert_eq!((&*realm.name, realm.uri_check), ("a", crate::wamp::UriCheck::Strict));
     assert_eq!((realm.call_timeout_ms, realm.retained_count_max, realm.event_history.len()), (2_000, 5, 1));
-    assert_eq!((&*realm.anonymous.name, realm.anonymous.trust_level), ("r", Some(7)));
-    assert!(realm.anonymous.administers);
+    let anonymous = realm.anonymous().unwrap();
+    assert_eq!((&*anonymous.name, anonymous.trust_level), ("r", Some(7)));
+    assert!(anonymous.administers);
+}
+
+#[test]
+fn who_may_join_arrives() {
+    let file = good(&uncommented());
+    let server = file.server().unwrap();
+    let everywhere = &server.settings.authentication;
+    assert_eq!(
+        (everywhere.challenge_ms_max, everywhere.failures_max, everywhere.failures_ms),
+        (10_000, 10, 60_000)
+    );
+    assert!(everywhere.router_key.is_some());
+    let again = good(&uncommented()).server().unwrap().settings.authentication;
+    assert_eq!(everywhere.stand_in_key, again.stand_in_key);
+    let keyless = |ticket: &str| good(&principal(&format!("ticket = \"{ticket}\""))).server().unwrap();
+    let stand_in_key = |ticket| keyless(ticket).settings.authentication.stand_in_key;
+    assert!(stand_in_key("a") == stand_in_key("a") && stand_in_key("a") != stand_in_key("b"));
+    let known = &server.settings.realms[0].authentication;
+    let alice = known.principals.named("alice").unwrap();
+    let methods = [Method::Ticket, Method::WampCra, Method::Scram, Method::Cryptosign, Method::Tls];
+    assert!(methods.into_iter().all(|method| alice.has(method)));
+    assert!(methods.into_iter().all(|method| known.method(method).default_role.is_some()));
+    assert_eq!(alice.role.as_ref().unwrap().name, "frontend");
+    assert!(alice.extra.is_some() && known.jwt.is_some());
+    assert_eq!(known.anonymous.as_ref().unwrap().authid.as_deref(), Some("somebody"));
+    let access =
+        server.settings.listeners.iter().find(|listener| !listener.access.networks.is_empty()).unwrap();
+    assert!(access.access.methods.is_some());
+}
+
+#[test]
+fn what_proves_nothing_is_told() {
+    let jwt = |said: &str| format!("{}[realm.jwt]\n{said}", principal("ticket = \"x\"\n"));
+    let scram = |said: &str| principal(&format!("scram = {{ {said}, iterations = 1, memory = 8 }}"));
+    let keys = r#"stored_key_env = "A_KEY", server_key_env = "A_KEY", kdf = "argon2id-13""#;
+    for (text, key) in [
+        (principal(r#"ticket = "$argon2id$v=19$m=1""#), "realm.principal.ticket: it begins like"),
+        (
+            principal(r#"tls = { subjects = ["alice"] }"#),
+            "realm.principal.tls.subjects: a subject is written",
+        ),
+        (scram(&format!("{keys}, salt = \"?\"")), "realm.principal.scram.salt: salt is not"),
+        (
+            scram(r#"kdf = "argon2id13", stored_key = "x", server_key_env = "A_KEY", salt = "c2FsdHNhbHQ=""#),
+            "stored_key: ",
+        ),
+        (jwt("secret = \"short\""), "realm.jwt.secret: the secret of tokens needs"),
+        (jwt("public_key = \"other\""), "realm.jwt.public_key: the PEM holds no"),
+        (jwt("jwks = \"other\""), "realm.jwt.jwks: not a JSON object"),
+    ] {
+        let Err(mistakes) = load(&text, Path::new("/etc"), &Zeros) else { panic!("{text}") };
+        let told: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+        assert!(told.iter().any(|mistake| mistake.contains(key)), "{key}: {told:?}");
+    }
+    load(&scram(&format!("{keys}, salt = \"c2FsdHNhbHQ=\"")), Path::new("/etc"), &Zeros).unwrap();
 }
 
 #[test]
