@@ -4,6 +4,7 @@
 //! open where its operator thinks it closed.
 
 mod authentication;
+mod pages;
 
 use std::iter;
 use std::path::Path;
@@ -79,6 +80,7 @@ impl File {
                 rawsocket: listener.rawsocket,
                 websocket: listener.websocket,
                 longpoll: listener.longpoll.then(|| Arc::from(path)),
+                pages: pages::pages(listener),
             }),
             request_ids: listener.request_ids.unwrap_or(self.request_ids),
             forwarded_from: listener.forwarded_from.clone(),
@@ -149,13 +151,6 @@ const NO_COOKIES: &str = "this version gives no cookies; leave it out";
 const NO_DYNAMIC: &str = "this version asks no procedure who somebody is; write the principals";
 
 fn refuse_of_listener(listener: &Listener, refuse: &Refuse) {
-    let any_origin = |origins: &Vec<String>| origins.iter().any(|origin| origin == "*");
-    if listener.origins.as_ref().is_some_and(|origins| !any_origin(origins)) {
-        refuse("origins", "this version does not look at origins; write [\"*\"]");
-    }
-    if !listener.allow_null_origin {
-        refuse("allow_null_origin", "this version does not look at origins; write true");
-    }
     if listener.methods.as_ref().is_some_and(|methods| methods.contains(&Method::Cookie)) {
         refuse("methods", NO_COOKIES);
     }

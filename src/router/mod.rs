@@ -12,6 +12,7 @@
 //!   for those who come later. [`passthru`]: payload that nobody looks into. [`hashed_slab`]: what tables of very many
 //!   small entries are made of.
 //! - [`authentication`]: who may join. [`role`]: what sessions are; [`rules`]: what they may do.
+//!   [`transport_details`]: what connections have shown.
 //! - [`features`]: what peers announce, and what the router does.
 //! - [`meta`]: what the router tells of itself, and its own procedures.
 //! - [`letter`]: what shards tell one another. [`timers`], [`clock`], [`entropy`]: time and chance, both from outside.
@@ -81,6 +82,7 @@ pub mod rules;
 pub mod session;
 pub mod shard;
 pub mod timers;
+pub mod transport_details;
 
 use std::time::Instant;
 
@@ -99,6 +101,7 @@ pub use letter::Letter;
 pub use realm::{Disclosure, ListenerSettings, RealmSettings, RequestIds, Router, Settings};
 pub use role::{Authorizer, Permissions, Role, VerdictCache};
 pub use shard::{Closing, Shard};
+pub use transport_details::{HttpFacts, TransportFacts};
 
 /// Which shard; below the router's shard count, at most 63.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

@@ -25,6 +25,7 @@ mod deadlines;
 mod drain;
 mod joining;
 mod killing;
+mod learning;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -43,14 +44,14 @@ use super::session::Admitted;
 use super::timers::{Timer, Timers};
 use super::{
     Clock, Context, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmKey, RequestIds, Router,
-    ShardIndex,
+    ShardIndex, TransportFacts,
 };
 use crate::codec::{self, DecodeError};
 use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
 use crate::limits::Limits;
 use crate::origin::Origin;
-use crate::transport::upgrade::{RequestHead, values};
+use crate::transport::upgrade::RequestHead;
 use crate::transport::{Inbound, Link, Transport};
 use crate::wamp::message::{Publish, code};
 use crate::wamp::{Message, Value, reason, uri};
@@ -81,6 +82,8 @@ pub struct Shard {
     rounds_open: usize,
     /// Letters of this shard to itself, while they are taken.
     own_letters: Vec<Letter>,
+    /// Whose pages were refused, until the shell takes them.
+    foreign: Vec<String>,
     /// Connections that are served elsewhere, until the shell takes them.
     handed_over: Vec<(PeerKey, Vec<u8>)>,
     logins: Logins,
@@ -128,6 +131,7 @@ impl Shard {
             invocations_open: 0,
             rounds_open: 0,
             own_letters: Vec::new(),
+            foreign: Vec::new(),
             handed_over: Vec::new(),
             logins: Logins::default(),
             drain: Drain::No,
@@ -158,11 +162,13 @@ impl Shard {
     }
 
     /// A connection exists on which nothing is left to be agreed on: the router's own end of a long-poll transport, for
-    /// a client of that origin. Any request ids are taken from it, see [`RequestIds::Any`].
+    /// a client of that origin which has opened it with this request. Any request ids are taken from it, see
+    /// [`RequestIds::Any`].
     pub fn open_linked(
         &mut self,
         listener: ListenerIndex,
         link: Link,
+        request: RequestHead,
         origin: Arc<Origin>,
         now: Instant,
     ) -> PeerKey {
@@ -170,6 +176,7 @@ impl Shard {
         let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
         let key = self.peers.open(listener, origin, Transport::linked(settings, link), RequestIds::Any, now);
         self.peers.set_link(key, link);
+        self.learn_longpoll(key, request);
         self.await_opening(key, now);
         key
     }
@@ -198,9 +205,11 @@ impl Shard {
         let read = self.read(key, &mut transport, bytes, now);
         match read {
             Ok(Next::Read) => {
-                self.peers.set_kept(key, transport.kept_bytes());
+                let kept_bytes = transport.kept_bytes();
                 if let Some(peer) = self.peers.peer_mut(key) {
                     peer.transport = Some(transport);
+                    let request_bytes = peer.http.as_ref().map_or(0, |http| http.bytes());
+                    self.peers.set_kept(key, kept_bytes + request_bytes);
                 }
             }
             Ok(Next::Finish(reason)) => self.finish(key, &mut transport, (1000, ""), reason, now),
@@ -287,6 +296,11 @@ impl Shard {
     /// Where a peer comes from, as far as it is known by now; `None` for a dead key.
     pub fn origin(&self, key: PeerKey) -> Option<&Arc<Origin>> {
         self.peers.peer(key).map(|peer| &peer.origin)
+    }
+
+    /// What its connection has shown; `None` for a dead key, and before something is agreed on.
+    pub fn transport_facts(&self, key: PeerKey) -> Option<TransportFacts<'_>> {
+        self.peers.peer(key)?.transport_facts()
     }
 
     /// `bytes` octets were written; call it with 0 too if the socket took none, so that a stall is noticed.
@@ -394,7 +408,7 @@ impl Shard {
                     self.handed_over.push((key, transport.take_octets()));
                     return Ok(Next::Read);
                 }
-                Inbound::Opened(Some(request)) => self.learn(key, &request),
+                Inbound::Opened(Some(request)) => self.learn(key, request),
                 Inbound::Opened(None) => {}
                 Inbound::Message(message) => match self.on_message(key, message, now)? {
                     // What it has begotten here is queued before the next message: only then is known how much it was.
@@ -414,23 +428,6 @@ impl Shard {
         }
     }
 
-    /// What the request for WebSocket says beyond that: the client, if it came through a proxy that is believed.
-    fn learn(&mut self, key: PeerKey, request: &RequestHead) {
-        let Some(peer) = self.peers.peer_mut(key) else { return };
-        let trusted = &self.router.settings.listeners[peer.listener.0 as usize].forwarded_from;
-        if trusted.is_empty() {
-            return;
-        }
-        let address = peer.origin.address;
-        let client =
-            request.read(|request| address.forwarded(values(request, "x-forwarded-for"), trusted)).flatten();
-        if let Some(client) = client {
-            let origin = Arc::make_mut(&mut peer.origin);
-            origin.proxy.get_or_insert(origin.address);
-            origin.address = client;
-        }
-    }
-
     fn on_finished(&self, key: PeerKey) -> Next {
         match self.peers.peer(key).map(|peer| &peer.state) {
             Some(State::Opening) => Next::Finish(CloseReason::HttpAnswered),
@@ -440,6 +437,9 @@ impl Shard {
 
     /// The peer broke a rule: ABORT where WAMP is spoken, the transport's own close, and then the end.
     fn on_violation(&mut self, key: PeerKey, transport: &mut Transport, violation: Violation, now: Instant) {
+        if let Some(claim) = transport.foreign() {
+            self.on_foreign(claim);
+        }
         self.leave(key);
         // Nothing follows our GOODBYE, not even ABORT.
         let silent = self.peers.peer(key).is_some_and(|peer| matches!(peer.state, State::Leaving));

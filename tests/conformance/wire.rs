@@ -116,6 +116,7 @@ impl Wire {
                 rawsocket: true,
                 websocket: true,
                 longpoll: None,
+                pages: Default::default(),
             }),
             request_ids: RequestIds::Strict,
             forwarded_from: Vec::new(),

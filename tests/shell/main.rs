@@ -10,6 +10,7 @@ mod connections;
 mod drain;
 mod flow;
 mod longpoll;
+mod pages;
 mod process;
 mod proxies;
 mod setup;

@@ -76,6 +76,7 @@ impl Shards {
             rawsocket: true,
             websocket: true,
             longpoll: None,
+            pages: Default::default(),
         };
         let settings = Settings {
             limits: limits.clone(),

@@ -54,6 +54,7 @@ impl Shard {
         };
         if let Some(peer) = self.peers.peer_mut(key) {
             peer.state = State::Joined(Box::new(Session::new(identity.clone(), admission)));
+            peer.forget_request();
         }
         self.peers.counters.sessions_joined += 1;
         let (LocalRealm { shared, .. }, mut cx) = self.lend(admission.realm);
