@@ -128,7 +128,7 @@ class Authorizer(Component):
             return {"allow": True, "disclose": True, "cache": True}
         if uri.startswith("com.example.shown."):
             return {"allow": action == "publish", "disclose": True}
-        return uri.startswith("com.example.open.")
+        return uri.startswith("com.example.open")
 
 
 class Backend(Component):

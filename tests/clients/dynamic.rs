@@ -98,8 +98,7 @@ pub fn methods_are_decided(joiner: &mut Joiner, library: Library, url: &str) {
     by("ticket", "dora", "dirk's secret").is_refused("com.example.invalid_ticket");
     by("ticket", "nemo", "dora's ticket").is_refused("com.example.no_such_user");
     by("ticket", "dolf", "dolf's ticket").has_joined("dolf", "frontend", "ticket");
-    let users =
-        [("dirk", "dirk's secret"), ("dana", "dana's password"), ("diana", "diana's password")];
+    let users = [("dirk", "dirk's secret"), ("dana", "dana's password"), ("diana", "diana's password")];
     for (authid, secret) in users {
         let joined = by("wampcra", authid, secret);
         joined.has_joined(authid, "frontend", "wampcra");
@@ -131,7 +130,7 @@ pub fn actions_are_decided(joiner: &mut Joiner, url: &str) {
         ["publish", "com.example.open.news", "text"],
         ["publish", "com.example.secret", "text"],
         ["publish", "com.example.shown.news", "text"],
-        ["subscribe", "com.example.open.", "prefix"],
+        ["subscribe", "com.example.open", "prefix"],
         ["subscribe", "com.example.shown.news"],
         ["register", "com.example.open.mine"],
         ["register", "com.example.theirs"],
