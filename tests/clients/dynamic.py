@@ -37,14 +37,14 @@ PRINCIPALS = {
     },
     "diana": {"secret": "diana's password", "salt": "salt of diana", "iterations": 2000, "keylen": 32},
     "dave": {"pubkey": "2bc2800b3316e009209ffd757dab19ccf0ae84bc7ae90654e1e81712d270f653"},
-    # What autobahn's derive_scram_credential makes of "kim's password".
+    # What autobahn's derive_scram_credential makes of "kim's password", but with fewer rounds.
     "dean": {
         "kdf": "argon2id-13",
         "memory": 512,
-        "iterations": 4096,
+        "iterations": 64,
         "salt": "5d9a0087d4ccdb9bc50e88c471347911",
-        "stored-key": "a1695d8c8512a7dc042b91af3837d0aefb27362db983f6095b7661c9a35b5b7d",
-        "server-key": "af44f8fb47ca1a5aca7bf3fef4b6088f4fb1d00ef33befa4b4ef9bd2c8aa4e3e",
+        "stored-key": "2c2a45613f7e009b77ba913286e2316dd6d6e1b7ba2e7a2f62abfa89fe6fc8ff",
+        "server-key": "d6de3decffb5897a8bcc42de098dbf306da8dc7236fb9e8a6cc7d08189b32b17",
     },
 }
 
