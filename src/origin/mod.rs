@@ -7,11 +7,13 @@
 pub mod forwarded;
 mod network;
 pub mod proxy_protocol;
+mod source;
 
 use std::fmt;
 use std::net::SocketAddr;
 
 pub use self::network::{Network, NetworkError};
+pub use self::source::Source;
 
 /// What is known of a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -14,7 +14,8 @@
 //!
 //! 1. `open`: a deadline for the handshake runs. The first octets choose the transport; its answers are queued.
 //! 2. The handshake is done: a deadline for HELLO runs.
-//! 3. HELLO is granted, perhaps after a challenge: WELCOME; from now on the deadline is silence. Messages go through `Shard::on_session_message`.
+//! 3. HELLO is granted, perhaps after a challenge: WELCOME; from now on the deadline is silence. Messages go through
+//!    `Shard::on_session_message`.
 //! 4. GOODBYE: all the session has is given back, GOODBYE is answered, and HELLO is awaited again.
 //! 5. The end, whoever wants it: the session leaves, what is queued is written, the writing side is shut, and when the
 //!    peer has closed too, or a deadline has passed, the connection is dropped. Only a peer that does not take its

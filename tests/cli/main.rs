@@ -9,6 +9,7 @@ mod calls;
 mod config;
 mod events;
 mod exits;
+mod joining;
 mod keys;
 mod process;
 mod scripted;

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! - [`claim`]: what HELLO says of the client. [`attempt`]: the methods, one after the other, and the answer to a
-//!   challenge. [`principals`]: who is known, and who stands in for those who are not.
+//!   challenge. [`place`]: where that is. [`principals`]: who is known, and who stands in for those who are not.
 //! - [`failures`]: how often a source has failed; why somebody does not join is a [`JoinFailure`].
 //! - [`check`]: what costs so much that a shard leaves it to others.
 //! - What the methods compute is the business of [`auth`](crate::auth); what a shard does with all this stands in
@@ -29,7 +29,9 @@ pub mod attempt;
 pub mod check;
 pub mod claim;
 pub mod failures;
+pub mod place;
 pub mod principals;
+mod tickets;
 
 use std::sync::Arc;
 
@@ -44,10 +46,11 @@ use crate::origin::{Network, Origin, PeerAddress};
 use crate::wamp::message::Text;
 use crate::wamp::{Dict, List, Value};
 
-pub use self::attempt::{Answer, Attempt, Place, Proved, Question, Refused, Step, Who, begin};
+pub use self::attempt::{Answer, Attempt, Proved, Question, Refused, Step, Who, begin};
 pub use self::check::{Check, Checked, Outcome};
 pub use self::claim::{Claim, Named};
 pub use self::failures::Failures;
+pub use self::place::Place;
 pub use self::principals::{Principal, Principals};
 
 /// Octets of an authid. Longer ones are nobody's.
