@@ -15,6 +15,8 @@ pub struct ListenerText {
     transports: Vec<&'static str>,
     longpoll: Option<String>,
     serializers: Option<Vec<String>>,
+    /// One of its transports names no serializers, and speaks all.
+    all_serializers: bool,
     message_bytes_max: Option<u64>,
     origins: Option<Vec<String>>,
     allow_null_origin: Option<bool>,
@@ -29,7 +31,7 @@ impl ListenerText {
         section.set("address", self.address);
         section.set("transports", self.transports);
         section.optional("longpoll", self.longpoll);
-        section.optional("serializers", self.serializers);
+        section.optional("serializers", self.serializers.filter(|_| !self.all_serializers));
         section.optional("message_bytes_max", self.message_bytes_max);
         section.optional("origins", self.origins);
         section.optional("allow_null_origin", self.allow_null_origin);
@@ -206,9 +208,12 @@ fn read_rawsocket(object: &mut Object, listener: &mut ListenerText, node: &mut N
     object.drop(&[("debug", "what is logged is said with log")]);
 }
 
-/// Several of one transport agree on what any of them does.
+/// A listener speaks what any of its transports does.
 fn read_serializers(object: &mut Object, listener: &mut ListenerText, report: &Report) {
-    let Some(names) = object.texts("serializers") else { return };
+    let Some(names) = object.texts("serializers") else {
+        listener.all_serializers = true;
+        return;
+    };
     let serializers = listener.serializers.get_or_insert_default();
     for name in names {
         let plain = name.strip_suffix(".batched").unwrap_or(&name);
