@@ -57,6 +57,10 @@ pub struct Counters {
     pub calls_too_late: u64,
     /// Messages to a peer dropped because the peer takes none that large.
     pub messages_too_large: u64,
+    /// WebSockets and requests for long-poll of pages that may not connect.
+    pub pages_refused: u64,
+    /// Browsers that were forgotten before their time, because there were too many.
+    pub cookies_evicted: u64,
     /// Topics and procedures looked up in a directory, under its locks: no answer that still holds was remembered.
     pub directory_lookups: u64,
     /// Attempts to join that have failed, by reason.
@@ -90,6 +94,8 @@ impl fmt::Display for Counters {
             (self.answers_too_late, "answers to calls that were given up"),
             (self.results_unasked, "progressive results that nobody had asked for"),
             (self.calls_too_late, "parts of calls that were over"),
+            (self.pages_refused, "requests of pages that may not connect"),
+            (self.cookies_evicted, "browsers forgotten before their time"),
         ];
         for (count, what) in dropped.into_iter().filter(|(count, _)| *count > 0) {
             write!(f, "; {count} {what}")?;
@@ -133,6 +139,8 @@ impl Counters {
         self.results_unasked += other.results_unasked;
         self.calls_too_late += other.calls_too_late;
         self.messages_too_large += other.messages_too_large;
+        self.pages_refused += other.pages_refused;
+        self.cookies_evicted += other.cookies_evicted;
         self.directory_lookups += other.directory_lookups;
         for (failure, count) in &other.authentications_failed {
             *self.authentications_failed.entry(*failure).or_default() += count;

@@ -101,6 +101,7 @@ fn words_stand_where_they_may() {
             "Mutex<",
             &[
                 "sync.rs",
+                "router/authentication/cookies.rs",
                 "router/authentication/failures.rs",
                 "router/directory.rs",
                 "router/directory/",

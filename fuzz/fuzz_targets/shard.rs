@@ -85,6 +85,7 @@ impl World {
             rawsocket: true,
             websocket: true,
             longpoll: None,
+            pages: Default::default(),
         });
         let settings = Settings {
             limits,

@@ -78,6 +78,11 @@ pub struct Serve {
     #[arg(long, value_name = "NETWORK")]
     forwarded_from: Vec<Network>,
 
+    /// Pages that may open a WebSocket or a long-poll transport: https://*.example.com; stars stand for any text, null
+    /// for pages without an origin. Clients that are no pages always may. May be given again [default: all pages]
+    #[arg(long, value_name = "ORIGIN", value_parser = config::page_origin)]
+    origin: Vec<String>,
+
     /// Shards, each with a thread of its own: 1 to 64 [default: the cores there are]
     #[arg(long, value_name = "COUNT")]
     shards: Option<usize>,
@@ -363,6 +368,7 @@ impl Serve {
             tls,
             proxy_protocol_from: self.proxy_protocol_from,
             forwarded_from: self.forwarded_from,
+            origins: self.origin,
             limits,
         }
     }
@@ -556,7 +562,8 @@ mod tests {
              --event-history b --call-timeout-seconds 6 --longpoll /a/b --longpoll-receive-seconds 6 \
              --longpoll-idle-seconds 11 --longpoll-max 12 --retained-max 13 --retained-bytes-max 14k \
              --tls-certificate a.pem --tls-key a.key --tls-certificate b.pem --tls-key b.key --tls-client optional \
-             --tls-client-authorities ca.pem --proxy-protocol-from 10.0.0.0/8 --forwarded-from unix",
+             --tls-client-authorities ca.pem --proxy-protocol-from 10.0.0.0/8 --forwarded-from unix \
+             --origin http://a --origin null",
         );
         let tls = config.tls.expect("there are certificates");
         let files = |name: &str| IdentityFiles::new(format!("{name}.pem"), format!("{name}.key"));
@@ -565,6 +572,7 @@ mod tests {
         assert_eq!(tls.client_authorities, Some("ca.pem".into()));
         assert_eq!(config.proxy_protocol_from, ["10.0.0.0/8".parse().unwrap()]);
         assert_eq!(config.forwarded_from, [Network::Unix]);
+        assert_eq!(config.origins, ["http://a", "null"]);
         assert_eq!(config.listens.len(), 2);
         assert_eq!((config.shards, config.realms), (3, vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!((config.uri_check, config.request_ids), (UriCheck::Strict, RequestIds::Any));

@@ -4,6 +4,7 @@
 //! open where its operator thinks it closed.
 
 mod authentication;
+mod pages;
 pub(super) mod rules;
 
 use std::iter;
@@ -13,7 +14,6 @@ use std::sync::Arc;
 use super::file::{self, Certificate, File, Listener, Realm, Role, Tls};
 use super::reader::{Mistake, Surroundings};
 use super::{AGENT, check};
-use crate::auth::Method;
 use crate::limits::Limits;
 use crate::router::{self, ListenerSettings, RealmSettings, Settings};
 use crate::server::{self, Entrance, IdentityFiles, TlsSettings};
@@ -80,6 +80,7 @@ impl File {
                 rawsocket: listener.rawsocket,
                 websocket: listener.websocket,
                 longpoll: listener.longpoll.then(|| Arc::from(path)),
+                pages: pages::pages(listener),
             }),
             request_ids: listener.request_ids.unwrap_or(self.request_ids),
             forwarded_from: listener.forwarded_from.clone(),
@@ -145,40 +146,23 @@ fn refuse(file: &File, refuse: &Refuse) {
     }
 }
 
-const NO_COOKIES: &str = "this version gives no cookies; leave it out";
-
 fn refuse_of_listener(listener: &Listener, refuse: &Refuse) {
-    let any_origin = |origins: &Vec<String>| origins.iter().any(|origin| origin == "*");
-    if listener.origins.as_ref().is_some_and(|origins| !any_origin(origins)) {
-        refuse("origins", "this version does not look at origins; write [\"*\"]");
-    }
-    if !listener.allow_null_origin {
-        refuse("allow_null_origin", "this version does not look at origins; write true");
-    }
-    if listener.methods.as_ref().is_some_and(|methods| methods.contains(&Method::Cookie)) {
-        refuse("methods", NO_COOKIES);
-    }
-    for (index, network) in listener.networks.iter().enumerate() {
-        if network.methods.contains(&Method::Cookie) {
-            refuse(&format!("network[{index}].methods"), NO_COOKIES);
-        }
-    }
     if listener.longpoll && !listener.websocket {
         refuse(
             "transports",
             "this version speaks long-poll only where it speaks WebSocket; write \"websocket\" too",
         );
     }
-    if listener.cookie.is_some() {
-        refuse("cookie", NO_COOKIES);
+    if pages::is_anybodys(listener) {
+        refuse(
+            "cookie.same_site",
+            "with \"none\" every page could join as who has the cookie; name the origins too",
+        );
     }
 }
 
 fn refuse_of_realm(realm: &Realm, refuse: &Refuse) {
     if realm.template {
         refuse("template", "this version makes no realms when somebody joins; write each realm");
-    }
-    if realm.cookie.is_some() {
-        refuse("cookie", NO_COOKIES);
     }
 }

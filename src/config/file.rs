@@ -11,7 +11,7 @@ mod realm;
 use std::io;
 use std::path::Path;
 
-pub use self::listener::{Certificate, Cookie, Listener, Network, SameSite, Tls};
+pub use self::listener::{Certificate, Cookie, Listener, Network, SameSite, Tls, origin};
 pub use self::realm::{
     Anonymous, Authorizer, CertificatePrincipal, Dynamic, Jwt, MethodSettings, Principal, Realm, Role, Rule,
     Scram, ScramKdf, VerdictCache, WampCra,

@@ -244,6 +244,7 @@ mod tests {
             realms: vec![RealmSettings::open("realm1")],
             listeners: Vec::new(),
             agent: String::new(),
+            authentication: crate::router::authentication::RouterSettings::default(),
         };
         Router::new(settings, 1, Clock::at_epoch(Instant::now()))
     }

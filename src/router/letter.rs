@@ -21,6 +21,7 @@ use super::passthru;
 use super::publication::Publication;
 use super::session::Identity;
 use super::{PeerKey, RealmKey, ShardIndex};
+use crate::auth::Secret;
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::wamp::options::CancelMode;
@@ -124,6 +125,11 @@ pub enum Letter {
         /// The call.
         call: CallKey,
     },
+    /// A browser has logged out: all sessions with its cookie end.
+    LoggedOut {
+        /// The cookie.
+        cookie: Secret,
+    },
     /// From a shard that has begun its shutdown, to every other: no `Invoke` of its peers follows.
     Draining {
         /// Who has begun.
@@ -195,6 +201,7 @@ impl Letter {
                 Letter::Progress(progress) => carried(&progress.payload, &progress.attributes),
                 // Never in a mailbox.
                 Letter::Answered(_)
+                | Letter::LoggedOut { .. }
                 | Letter::Draining { .. }
                 | Letter::Bequeathed { .. }
                 | Letter::Interrupt { .. }

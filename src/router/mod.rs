@@ -11,9 +11,8 @@
 //!   [`publication`]: an event on its way. [`eligibility`]: whom it is for. [`retained`] and [`history`]: what is kept
 //!   for those who come later. [`passthru`]: payload that nobody looks into. [`hashed_slab`]: what tables of very many
 //!   small entries are made of.
-//! - [`transport_details`]: how a peer is connected, as other programs are told.
 //! - [`authentication`]: who may join. [`role`]: what sessions are; [`rules`]: what they may do; [`authorization`]:
-//!   where that is asked.
+//!   where that is asked. [`transport_details`]: what connections have shown.
 //! - [`features`]: what peers announce, and what the router does.
 //! - [`meta`]: what the router tells of itself, and its own procedures.
 //! - [`letter`]: what shards tell one another. [`timers`], [`clock`], [`entropy`]: time and chance, both from outside.
@@ -106,6 +105,7 @@ pub use letter::Letter;
 pub use realm::{Disclosure, ListenerSettings, RealmSettings, RequestIds, Router, Settings};
 pub use role::{Authorizer, Permissions, Role, VerdictCache};
 pub use shard::{Closing, Shard};
+pub use transport_details::{HttpFacts, TransportFacts};
 
 /// Which shard; below the router's shard count, at most 63.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

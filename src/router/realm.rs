@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::authentication::{self, Access, Failures, RouterSettings};
+use super::authentication::{self, Access, Cookies, Failures, RouterSettings};
 use super::directory::Directory;
 use super::history::{History, HistoryRule};
 use super::meta::sessions::{DetailChanges, Details, detail_bytes};
@@ -163,6 +163,8 @@ pub struct Router {
     pub clock: Clock,
     /// Who has failed to prove who it is.
     pub failures: Failures,
+    /// Browsers that are known again.
+    pub cookies: Cookies,
     realms: Vec<Arc<Realm>>,
 }
 
@@ -174,7 +176,14 @@ impl Router {
         let realms =
             realms.map(|(index, realm)| Arc::new(Realm::new(index, realm, &settings.limits, shard_count)));
         let realms = realms.collect();
-        Arc::new(Router { settings, shard_count, clock, failures: Failures::default(), realms })
+        Arc::new(Router {
+            settings,
+            shard_count,
+            clock,
+            failures: Failures::default(),
+            cookies: Cookies::default(),
+            realms,
+        })
     }
 
     /// The realms, in the order of their keys.

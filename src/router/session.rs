@@ -142,6 +142,8 @@ pub struct Session {
     pub rounds_open: u32,
     /// What is to be published when it ends.
     pub testaments: Option<Box<Testaments>>,
+    /// Those were published: it is about to end, though a shutdown lets it speak a little longer.
+    pub bequeathed: bool,
     /// It has sent a CALL of which it said that more would follow.
     pub calls_in_parts: bool,
     /// Its subscriptions, as its places in the rosters.
@@ -169,6 +171,7 @@ impl Session {
             counts_on: admission.counts_on,
             rounds_open: 0,
             testaments: None,
+            bequeathed: false,
             calls_in_parts: false,
             places: Places::default(),
             registrations: LazyMap::default(),

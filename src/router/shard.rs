@@ -24,11 +24,13 @@
 mod authenticating;
 mod authenticators;
 mod authorizing;
+mod browsers;
 mod deadlines;
 mod drain;
 mod held;
 mod joining;
 mod killing;
+mod learning;
 mod letters;
 
 use std::sync::Arc;
@@ -58,7 +60,7 @@ use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
 use crate::limits::Limits;
 use crate::origin::Origin;
-use crate::transport::upgrade::{RequestHead, values};
+use crate::transport::upgrade::RequestHead;
 use crate::transport::{Inbound, Link, Transport};
 use crate::wamp::message::{Publish, code};
 use crate::wamp::{Message, Value, reason, uri};
@@ -89,6 +91,8 @@ pub struct Shard {
     rounds_open: usize,
     /// Letters of this shard to itself, while they are taken.
     own_letters: Vec<Letter>,
+    /// Whose pages were refused, until the shell takes them.
+    foreign: Vec<String>,
     /// Connections that are served elsewhere, until the shell takes them.
     handed_over: Vec<(PeerKey, Vec<u8>)>,
     logins: Logins,
@@ -146,6 +150,7 @@ impl Shard {
             invocations_open: 0,
             rounds_open: 0,
             own_letters: Vec::new(),
+            foreign: Vec::new(),
             handed_over: Vec::new(),
             logins: Logins::default(),
             drain: Drain::No,
@@ -171,18 +176,24 @@ impl Shard {
         self.now = now;
         let ListenerSettings { transport, request_ids, .. } =
             &self.router.settings.listeners[listener.0 as usize];
-        let transport = Transport::new(transport.clone(), full);
+        let gives_cookies = transport.pages.cookie.is_some();
+        let mut transport = Transport::new(transport.clone(), full);
+        if gives_cookies {
+            transport.offer_cookie(self.entropy.authid());
+        }
         let key = self.peers.open(listener, origin, transport, *request_ids, now);
         self.await_opening(key, now);
         key
     }
 
     /// A connection exists on which nothing is left to be agreed on: the router's own end of a long-poll transport, for
-    /// a client of that origin. Any request ids are taken from it, see [`RequestIds::Any`].
+    /// a client of that origin which has opened it with this request. Any request ids are taken from it, see
+    /// [`RequestIds::Any`].
     pub fn open_linked(
         &mut self,
         listener: ListenerIndex,
         link: Link,
+        request: RequestHead,
         origin: Arc<Origin>,
         now: Instant,
     ) -> PeerKey {
@@ -190,6 +201,7 @@ impl Shard {
         let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
         let key = self.peers.open(listener, origin, Transport::linked(settings, link), RequestIds::Any, now);
         self.peers.set_link(key, link);
+        self.learn_longpoll(key, request);
         self.await_opening(key, now);
         key
     }
@@ -218,9 +230,11 @@ impl Shard {
         let read = self.read(key, &mut transport, bytes, now);
         match read {
             Ok(Next::Read | Next::Hold) => {
-                self.peers.set_kept(key, transport.kept_bytes());
+                let kept_bytes = transport.kept_bytes();
                 if let Some(peer) = self.peers.peer_mut(key) {
                     peer.transport = Some(transport);
+                    let request_bytes = peer.http.as_ref().map_or(0, |http| http.bytes());
+                    self.peers.set_kept(key, kept_bytes + request_bytes);
                 }
             }
             Ok(Next::Finish(reason)) => self.finish(key, &mut transport, (1000, ""), reason, now),
@@ -304,11 +318,6 @@ impl Shard {
         self.peers.outbound(key)
     }
 
-    /// Where a peer comes from, as far as it is known by now; `None` for a dead key.
-    pub fn origin(&self, key: PeerKey) -> Option<&Arc<Origin>> {
-        self.peers.peer(key).map(|peer| &peer.origin)
-    }
-
     /// `bytes` octets were written; call it with 0 too if the socket took none, so that a stall is noticed.
     pub fn advance(&mut self, key: PeerKey, bytes: usize, now: Instant) {
         self.peers.advance(key, bytes, &mut self.timers, now);
@@ -379,7 +388,12 @@ impl Shard {
     pub fn counters(&self) -> Counters {
         let lookups =
             |realm: &LocalRealm| realm.broker.directory_lookups() + realm.dealer.directory_lookups();
-        Counters { directory_lookups: self.realms.iter().map(lookups).sum(), ..self.peers.counters.clone() }
+        Counters {
+            directory_lookups: self.realms.iter().map(lookups).sum(),
+            // All shards share the table; one of them tells.
+            cookies_evicted: if self.index.0 == 0 { self.router.cookies.evicted() } else { 0 },
+            ..self.peers.counters.clone()
+        }
     }
 
     /// True if there is nothing: no peer, roster, registration, call, invocation, letter or deadline.
@@ -424,7 +438,9 @@ impl Shard {
                             return Ok(Next::Read);
                         }
                         Inbound::Opened(request) => {
-                            request.inspect(|request| self.learn(key, request));
+                            if let Some(request) = request {
+                                self.learn(key, request);
+                            }
                             Next::Read
                         }
                         Inbound::Message(message) => self.on_message(key, message, now)?,
@@ -449,23 +465,6 @@ impl Shard {
         }
     }
 
-    /// What the request for WebSocket says beyond that: the client, if it came through a proxy that is believed.
-    fn learn(&mut self, key: PeerKey, request: &RequestHead) {
-        let Some(peer) = self.peers.peer_mut(key) else { return };
-        let trusted = &self.router.settings.listeners[peer.listener.0 as usize].forwarded_from;
-        if trusted.is_empty() {
-            return;
-        }
-        let address = peer.origin.address;
-        let client =
-            request.read(|request| address.forwarded(values(request, "x-forwarded-for"), trusted)).flatten();
-        if let Some(client) = client {
-            let origin = Arc::make_mut(&mut peer.origin);
-            origin.proxy.get_or_insert(origin.address);
-            origin.address = client;
-        }
-    }
-
     fn on_finished(&self, key: PeerKey) -> Next {
         match self.peers.peer(key).map(|peer| &peer.state) {
             Some(State::Opening) => Next::Finish(CloseReason::HttpAnswered),
@@ -475,6 +474,9 @@ impl Shard {
 
     /// The peer broke a rule: ABORT where WAMP is spoken, the transport's own close, and then the end.
     fn on_violation(&mut self, key: PeerKey, transport: &mut Transport, violation: Violation, now: Instant) {
+        if let Some(claim) = transport.foreign() {
+            self.on_foreign(claim);
+        }
         self.leave(key);
         // Nothing follows our GOODBYE, not even ABORT.
         let silent = self.peers.peer(key).is_some_and(|peer| matches!(peer.state, State::Leaving));
@@ -584,7 +586,7 @@ impl Shard {
             Message::Cancel(cancel) => dealer.on_cancel(&mut cx, key, cancel),
             Message::Yield(yielded) => return dealer.on_yield(&mut cx, key, yielded).map(|()| READ),
             Message::Error(error) => return dealer.on_error(&mut cx, key, error).map(|()| READ),
-            Message::Goodbye(_) => return Ok(Ok(self.on_goodbye(key, now))),
+            Message::Goodbye(goodbye) => return Ok(Ok(self.on_goodbye(key, goodbye, now))),
             Message::Abort(_) => return Ok(Ok(Next::Finish(CloseReason::Aborted))),
             Message::Hello(_) | Message::Authenticate(_) => return Err(Violation::OutOfSession),
             _ => return Err(Violation::UnexpectedMessage),

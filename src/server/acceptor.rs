@@ -21,7 +21,7 @@ use tracing::{debug, error, info, warn};
 use super::connection::{Arrival, Stage};
 use super::listener::Listener;
 use super::mailbox::{self, BridgeErrand, Errand, Errands, Mailboxes};
-use super::tls::Certificates;
+use super::tls::{Certificates, Expiry};
 use super::worker::Neighbours;
 use crate::limits::Limits;
 use crate::router::{ListenerIndex, ShardIndex};
@@ -81,6 +81,7 @@ struct Watch {
     listener: ListenerIndex,
     certificates: Certificates,
     due: Instant,
+    expiry: Expiry,
 }
 
 /// A listener and what is known of it.
@@ -117,7 +118,9 @@ impl Acceptor {
         let now = Instant::now();
         let watches = certificates.into_iter().map(|(listener, certificates)| {
             let due = now + Limits::ms(certificates.settings().watch_ms);
-            Watch { listener, certificates, due }
+            let mut expiry = Expiry::default();
+            expiry.tell(&certificates, true, now);
+            Watch { listener, certificates, due, expiry }
         });
         let mut sources = Vec::with_capacity(listeners.len());
         for (place, (mut listener, index)) in listeners.into_iter().enumerate() {
@@ -231,12 +234,14 @@ impl Acceptor {
 
     /// Looks at the files of those that are due, or of all, and hands the workers what has changed.
     fn renew(&mut self, all: bool, now: Instant) {
-        for Watch { listener, certificates, due } in &mut self.watches {
+        for Watch { listener, certificates, due, expiry } in &mut self.watches {
             if !all && *due > now {
                 continue;
             }
             *due = now + Limits::ms(certificates.settings().watch_ms);
-            match certificates.renew() {
+            let renewed = certificates.renew();
+            expiry.tell(certificates, matches!(renewed, Some(Ok(_))), now);
+            match renewed {
                 None => {}
                 Some(Ok(config)) => {
                     info!(

@@ -136,10 +136,7 @@ impl Server {
             Counters::default()
         })?;
         if let Some(bridge) = bridge {
-            server.spawn("fanwire-bridge".to_owned(), move || {
-                bridge.run();
-                Counters::default()
-            })?;
+            server.spawn("fanwire-bridge".to_owned(), move || bridge.run())?;
         }
         Ok(server)
     }

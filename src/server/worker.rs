@@ -19,7 +19,7 @@ use mio::{Events, Poll, Registry, Token, Waker};
 use super::checker::Checks;
 use super::connection::{Arrival, Connection, Connections, HandedOver, Input, Stage};
 use super::entrance::{Entered, Gate, Newcomers, Refusal};
-use super::farewell::Farewells;
+use super::farewell::{Farewells, Foreigners};
 use super::mailbox::{BridgeErrand, Errand, Errands, Mailboxes};
 use super::since_epoch;
 use super::socket::Socket;
@@ -63,6 +63,7 @@ pub struct Worker {
     /// Peers whose input the shard had refused and wants again.
     resumed: Vec<PeerKey>,
     farewells: Farewells,
+    foreigners: Foreigners,
     congested: bool,
     draining: bool,
     /// A connection has failed, perhaps after the letters of this turn were posted: what that begot must not wait for
@@ -119,6 +120,7 @@ impl Worker {
             gathered: Vec::new(),
             resumed: Vec::new(),
             farewells: Farewells::default(),
+            foreigners: Foreigners::default(),
             congested: false,
             draining: false,
             unposted: false,
@@ -279,10 +281,13 @@ impl Worker {
     ) {
         let Arrival { mut socket, origin, listener, stage } = arrival;
         let whose = Arc::clone(&origin);
-        let key = match stage {
-            Stage::Linked(link) => self.shard.open_linked(listener, link, whose, now),
-            Stage::Refused => self.shard.open(listener, true, whose, now),
-            Stage::New | Stage::Returned(_) => self.shard.open(listener, false, whose, now),
+        let (key, returned) = match stage {
+            Stage::Linked(link, request) => {
+                (self.shard.open_linked(listener, link, request, whose, now), None)
+            }
+            Stage::Refused => (self.shard.open(listener, true, whose, now), None),
+            Stage::New => (self.shard.open(listener, false, whose, now), None),
+            Stage::Returned(octets) => (self.shard.open(listener, false, whose, now), Some(octets)),
         };
         let registered = register(&mut socket, self.poll.registry(), Token(key.index as usize));
         let secured = matches!(socket, Socket::Tls(_));
@@ -296,7 +301,7 @@ impl Worker {
         if registered.is_err() {
             return self.fail(key, now);
         }
-        if let Stage::Returned(mut octets) = stage {
+        if let Some(mut octets) = returned {
             self.shard.receive(key, &mut octets, now);
         }
     }
@@ -509,6 +514,8 @@ impl Worker {
 
     /// What must be known before sleeping: who may be read again, and whether the shutdown has come to its end.
     fn look_ahead(&mut self) {
+        self.shard.foreign(&mut self.foreigners.waiting);
+        self.foreigners.tell();
         self.shard.resumed(&mut self.resumed);
         if self.draining && self.errands().connections() == 0 {
             self.neighbours

@@ -9,6 +9,7 @@ mod authorization;
 mod authorizers;
 mod canceling;
 mod chaos;
+mod cookies;
 mod disclosure;
 mod history;
 mod limits;

@@ -116,6 +116,7 @@ impl Wire {
                 rawsocket: true,
                 websocket: true,
                 longpoll: None,
+                pages: Default::default(),
             }),
             request_ids: RequestIds::Strict,
             forwarded_from: Vec::new(),
@@ -147,6 +148,17 @@ impl Wire {
         let client = self.open(kind, false);
         self.shake_hands(client, kind);
         client
+    }
+
+    /// A WebSocket of a browser with this header of its own, on the next shard in turn; the head of the answer.
+    pub fn connect_browser(&mut self, header: &str) -> (Client, String) {
+        let kind = Kind::WebSocket(Serializer::Json);
+        let client = self.open(kind, false);
+        let request = String::from_utf8(upgrade(Serializer::Json, "")).unwrap();
+        self.send_bytes(client, request.replace("Host", &format!("{header}Host")).as_bytes());
+        let answer = String::from_utf8(self.receive_bytes(client)).unwrap();
+        self.ends[client.0].open = true;
+        (client, answer)
     }
 
     /// The same at a listener, from somewhere.

@@ -41,6 +41,7 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (1556, "a callee was given one invocation more before it had seen that another was given up"),
     (5887, "a callee that had joined again was given a call that was counted for the session before"),
     (15992, "a connection that came when the shutdown was over outlived it"),
+    (54698, "a testament was flushed, with RESULT, that a shutdown had published"),
 ];
 
 fn asked(variable: &str) -> Option<u64> {

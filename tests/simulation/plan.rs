@@ -90,6 +90,10 @@ pub struct Plan {
     pub testaments: usize,
     /// And how often it kills another session.
     pub kills: usize,
+    /// And how often it takes a subscription or registration away from another session, or from its own.
+    pub revocations: usize,
+    /// Of 100 registrations in such a run, how many take the procedure away from others.
+    pub forces: Option<usize>,
     /// Of 100 inputs, how many are not the last of their turn.
     pub long_turns: usize,
     /// The run ends with a shutdown of the router.
@@ -102,9 +106,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// `rejoins` is drawn by a chance of its own, and so are `testaments` and `kills`: seeds in which they are 0 run as
-    /// they would without them.
-    pub fn draw(chance: &mut Chance, rejoins: &mut Chance, meta: &mut Chance) -> Plan {
+    /// `rejoins` is drawn by a chance of its own, and so are `testaments` and `kills`, and `revocations`: seeds in which
+    /// they are 0 run as they would without them.
+    pub fn draw(
+        chance: &mut Chance,
+        rejoins: &mut Chance,
+        meta: &mut Chance,
+        revocations: &mut Chance,
+    ) -> Plan {
         let calm = chance.percent(30);
         let mut limits = Limits::DEFAULT;
         limits.message_bytes_max = 1 << 16;
@@ -134,6 +143,9 @@ impl Plan {
         let realm_counts = if rejoins == 0 { &[1, 1, 2, 3] } else { &[1, 2, 2, 3] };
         let testaments = *meta.pick(&[0, 0, 0, 4, 12]).expect("five are given");
         let kills = if testaments == 0 { 0 } else { *meta.pick(&[0, 1, 2, 5]).expect("four are given") };
+        // The naive router takes nothing away.
+        let often = if calm { 0 } else { *revocations.pick(&[0, 0, 4, 10]).expect("four are given") };
+        let forces = (often > 0).then(|| *revocations.pick(&[0, 20, 50]).expect("three are given"));
         let retention = !calm
             && limits.outbound_bytes_max == Limits::DEFAULT.outbound_bytes_max
             && limits.outbound_shard_bytes_max == Limits::DEFAULT.outbound_shard_bytes_max;
@@ -152,6 +164,8 @@ impl Plan {
             rejoins,
             testaments,
             kills,
+            revocations: often,
+            forces,
             long_turns: *chance.pick(&[0, 20, 60]).expect("three are given"),
             drain: chance.percent(20),
             invoke: if chance.percent(40) { chance.pick(&FORESEEABLE).copied() } else { None },
@@ -167,6 +181,7 @@ impl Plan {
             rawsocket: true,
             websocket: true,
             longpoll: None,
+            pages: Default::default(),
         });
         let listener = |request_ids| ListenerSettings {
             transport: transport.clone(),

@@ -12,7 +12,7 @@ use std::time::Instant;
 use fanwire::codec;
 use fanwire::limits::Limits;
 use fanwire::origin::PeerAddress;
-use fanwire::router::authentication::{Access, RouterSettings};
+use fanwire::router::authentication::{self, Access, RouterSettings};
 use fanwire::router::{
     Clock, Letter, ListenerIndex, ListenerSettings, PeerKey, Permissions, RealmSettings, RequestIds, Role,
     Router, Settings, Shard, ShardIndex,
@@ -82,10 +82,14 @@ impl Shards {
             rawsocket: true,
             websocket: true,
             longpoll: None,
+            pages: Default::default(),
         };
         let settings = Settings {
             limits: limits.clone(),
-            realms: vec![RealmSettings { anonymous: Arc::new(role), ..RealmSettings::open("realm1") }],
+            realms: vec![RealmSettings {
+                authentication: Arc::new(authentication::Settings::anonymous(role)),
+                ..RealmSettings::open("realm1")
+            }],
             listeners: vec![ListenerSettings {
                 transport: Arc::new(transport),
                 request_ids: RequestIds::Any,

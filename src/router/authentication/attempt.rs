@@ -23,7 +23,7 @@ use crate::wamp::message::Authenticate;
 use crate::wamp::{Dict, SessionId, Value};
 
 /// Who vouches for principals out of the settings.
-const STATIC: &str = "static";
+pub(super) const STATIC: &str = "static";
 
 /// How an attempt goes on after HELLO.
 #[derive(Debug)]
@@ -171,6 +171,12 @@ pub fn begin(claim: Claim, place: &Place<'_>, entropy: &mut Entropy) -> Step {
         if claim.names_nobody {
             return Step::Refuse(JoinFailure::UnknownPrincipal.into());
         }
+        if named.method == Method::Cookie {
+            match place.known_again(&claim, named) {
+                Some(known) => return known.into(),
+                None => continue,
+            }
+        }
         let Some(who) = candidate(&claim, named.method, place) else {
             if named.method == Method::Tls && place.realm.principals.have_certificates() {
                 failure = JoinFailure::Certificate;
@@ -212,7 +218,6 @@ fn candidate(claim: &Claim, method: Method, place: &Place<'_>) -> Option<Candida
     let dynamic = |known| place.dynamic(method, known).map(Candidate::Dynamic);
     let is_known = named.as_ref().is_some_and(|who| who.known);
     match method {
-        // Those who have a cookie are known by whoever has given it to them.
         Method::Anonymous | Method::Cookie => None,
         Method::Tls => match place.certified(claim) {
             Some(who) => Some(Candidate::Who(Some(who))),
@@ -266,7 +271,7 @@ pub fn join(claim: &Claim, named: Named, who: &Who, place: &Place<'_>) -> Result
     wanted(claim, proved(named, who, role))
 }
 
-fn role(method: Method, who: &Who, place: &Place<'_>) -> Option<Arc<Role>> {
+pub(super) fn role(method: Method, who: &Who, place: &Place<'_>) -> Option<Arc<Role>> {
     who.principal.role.clone().or_else(|| place.realm.method(method).default_role.clone())
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::attempt::Who;
-use super::{Access, Claim, Dynamic, Failures, RouterSettings, Settings};
+use super::{Access, Browser, Claim, Dynamic, Failures, RouterSettings, Settings};
 use crate::auth::Method;
 use crate::auth::binding::{BindingType, ChannelBinding};
 use crate::auth::certificate::Certificate;
@@ -24,6 +24,8 @@ pub struct Place<'a> {
     pub origin: &'a Origin,
     /// Who has failed.
     pub failures: &'a Failures,
+    /// The browser that the client is in, if it has a cookie.
+    pub browser: Option<Browser<'a>>,
     /// The time.
     pub now: Instant,
     /// The world's time.

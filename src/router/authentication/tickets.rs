@@ -10,6 +10,9 @@ use crate::auth::jwt::{self, TokenError};
 use crate::error::JoinFailure;
 use crate::router::PeerKey;
 
+/// Who vouches for those with a token.
+pub(super) const TOKENS: &str = "jwt";
+
 impl Attempt {
     /// Takes a ticket.
     pub(super) fn on_ticket(
@@ -66,7 +69,7 @@ impl Attempt {
             authid: Some(bearer.authid.into()),
             role: role.ok_or(JoinFailure::NoSuchRole)?,
             authmethod: self.named.name,
-            authprovider: "jwt",
+            authprovider: TOKENS,
             extra: claims.and_then(|claims| Extra::from_json(&claims)),
             verifier: None,
             session: Some(self.session),

@@ -6,6 +6,9 @@
 //!
 //! Its options are held against all that a PUBLISH is, but when it is added: later nobody is left to be told.
 //!
+//! In a shutdown all are published before any session ends. Whoever adds or flushes from then on is refused: RESULT
+//! promises that what was flushed is not published, and that what was added is, while others are there.
+//!
 //! A testament goes to others only: by the time it is delivered its session stands in no roster. It is not ordered with
 //! the meta events about its session's leaving, which come by way of the realm's home shard.
 
@@ -79,6 +82,9 @@ pub(super) fn add(
     limits: &Limits,
     arguments: &Arguments<'_>,
 ) -> Result<Reply, Refusal> {
+    if session.bequeathed {
+        return Err(Refusal::Unavailable);
+    }
     let topic = topic(realm, limits, arguments)?;
     let args = match arguments.value(1) {
         None => List::Values(&[]),
@@ -126,6 +132,9 @@ fn publish_options(
 /// `wamp.session.flush_testaments`: `scope` as a keyword argument. The specification's text has it in the first place
 /// too, so it is taken from there as well.
 pub(super) fn flush(session: &mut Session, arguments: &Arguments<'_>) -> Result<Reply, Refusal> {
+    if session.bequeathed {
+        return Err(Refusal::Unavailable);
+    }
     let scope = match arguments.value(0) {
         Some(_) => scope_named(arguments.text(0, "scope")?)?,
         None => scope(arguments)?,
@@ -154,8 +163,9 @@ fn scope_named(name: &str) -> Result<usize, Refusal> {
 
 /// Publishes the testaments of a session that is about to end.
 pub(in crate::router) fn publish(realm: &mut LocalRealm, cx: &mut Context<'_>, key: PeerKey) {
-    let testaments = cx.peers.session(key).and_then(|session| session.testaments.take());
-    let Some(testaments) = testaments else { return };
+    let Some(session) = cx.peers.session(key) else { return };
+    session.bequeathed = true;
+    let Some(testaments) = session.testaments.take() else { return };
     for Testament { topic, options, payload } in testaments.scopes.iter().flatten() {
         let options = match payload::values(options.borrow()) {
             (_, options @ Dict::Raw(_)) => options,

@@ -7,11 +7,11 @@
 use std::time::Instant;
 
 use super::drain::Drain;
-use super::{Next, Shard};
+use super::{Next, Shard, browsers};
 use crate::error::{CloseReason, JoinFailure, Violation};
 use crate::limits::Limits;
 use crate::router::authentication::{
-    self, Answer, Check, Checked, Claim, Failed, Place, Proved, Refused, Step,
+    self, Answer, Browser, Check, Checked, Claim, Failed, Place, Proved, Refused, Step,
 };
 use crate::router::authorization::dynamic::Cause;
 use crate::router::peer::{Peer, Sent, State};
@@ -190,6 +190,7 @@ impl Shard {
             self.send_abort(key, reason::PAYLOAD_SIZE_EXCEEDED, "WELCOME is too large for this peer.");
             return Next::Finish(CloseReason::Aborted);
         }
+        self.remember_browser(key, admission.realm, proved);
         self.await_silence(key, now);
         Next::Read
     }
@@ -250,6 +251,12 @@ pub(super) fn place<'a>(router: &'a Router, peer: &'a Peer, realm: &'a Realm, no
         access: &router.settings.listeners[peer.listener.0 as usize].access,
         origin: &peer.origin,
         failures: &router.failures,
+        browser: browsers::cookie(peer).map(|cookie| Browser {
+            cookie,
+            cookies: &router.cookies,
+            realm: &realm.name,
+            roles: &realm.settings.roles,
+        }),
         now,
         unix_ms: router.clock.unix_ms(now),
     }

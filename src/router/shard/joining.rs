@@ -54,6 +54,7 @@ impl Shard {
         };
         if let Some(peer) = self.peers.peer_mut(key) {
             peer.state = State::Joined(Box::new(Session::new(identity.clone(), admission)));
+            peer.forget_request();
         }
         self.peers.counters.sessions_joined += 1;
         let (LocalRealm { shared, .. }, mut cx) = self.lend(admission.realm);
@@ -86,7 +87,10 @@ impl Shard {
     }
 
     /// GOODBYE: all is given back before the answer, and the transport waits for another HELLO.
-    pub(super) fn on_goodbye(&mut self, key: PeerKey, now: Instant) -> Next {
+    pub(super) fn on_goodbye(&mut self, key: PeerKey, goodbye: &Goodbye<'_>, now: Instant) -> Next {
+        if goodbye.reason == reason::LOGOUT {
+            self.log_out_browser(key);
+        }
         self.leave(key);
         let goodbye = Goodbye { details: Dict::EMPTY, reason: reason::GOODBYE_AND_OUT.into() };
         self.peers.send_outside(key, &Message::Goodbye(goodbye));

@@ -59,6 +59,7 @@ impl Shard {
                 let (realm, mut cx) = self.lend(realm);
                 realm.dealer.refuse_yield(&mut cx, callee, request);
             }
+            Letter::LoggedOut { cookie } => self.on_logged_out(&cookie),
             Letter::Draining { shard } => self.draining_shards |= 1 << shard.0,
             Letter::Bequeathed { shard } => self.bequeathed_shards |= 1 << shard.0,
             Letter::Meta { realm } => {

@@ -6,7 +6,8 @@ use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, Serializer, uri};
 
 use super::{
-    Checked, Grant, REALM_CHECKS, ensure, granted_first, is_retained, origins, silent_after_revoked,
+    Checked, Grant, REALM_CHECKS, REMOVE_SUBSCRIBER, ensure, granted_first, is_retained, origins, revocation,
+    silent_after_revoked,
 };
 use crate::allowed::may;
 use crate::item::{Item, Message, Tag};
@@ -39,7 +40,7 @@ pub struct Interest {
     pub policy: MatchPolicy,
     /// SUBSCRIBED was read.
     pub from: usize,
-    /// UNSUBSCRIBE was written or the session began to end.
+    /// UNSUBSCRIBE was written, somebody asked for the subscription to be taken away, or the session began to end.
     pub until: usize,
 }
 
@@ -57,6 +58,12 @@ pub fn interests(log: &Log) -> Vec<Interest> {
             }
             What::Said(message) if message.code() == code::UNSUBSCRIBE => {
                 if let Some(index) = open.remove(&(life, message.number(2))) {
+                    found[index].until = at.min(found[index].until);
+                }
+            }
+            What::Heard(message) if message.code() == code::UNSUBSCRIBED => {
+                let lost = revocation::revoked(message).and_then(|id| open.remove(&(life, id)));
+                if let Some(index) = lost {
                     found[index].until = at.min(found[index].until);
                 }
             }
@@ -78,6 +85,14 @@ pub fn interests(log: &Log) -> Vec<Interest> {
                 });
             }
             _ => {}
+        }
+    }
+    for removal in revocation::removals(log, REMOVE_SUBSCRIBER) {
+        let lost = |interest: &&mut Interest| {
+            (interest.life, interest.subscription) == (removal.life, removal.id) && interest.from < removal.by
+        };
+        for interest in found.iter_mut().filter(lost) {
+            interest.until = removal.at.min(interest.until);
         }
     }
     // SUBSCRIBE, UNSUBSCRIBE, then SUBSCRIBED: the interest was given up before it was seen to begin.

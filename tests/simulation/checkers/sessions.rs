@@ -7,7 +7,7 @@ use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, reason, uri};
 
 use super::meta::arguments;
-use super::{Checked, REALM_CHECKS, ensure, interests};
+use super::{Checked, REALM_CHECKS, REMOVE_CALLEE, REMOVE_SUBSCRIBER, ensure, forces, interests, revoked};
 use crate::allowed::may;
 use crate::item::{Item, Message};
 use crate::log::{Log, What, is_accusation, is_hurried, is_last, option, policy};
@@ -94,6 +94,7 @@ pub(super) fn requests_answered(log: &Log) -> Checked {
                     open.insert((entry.life, grant, message.number(1)), at);
                 }
             }
+            What::Heard(message) if revoked(message).is_some() => {}
             What::Heard(message) => {
                 let (grant, request) = match message.code() {
                     code::ERROR => (grant_of(message.number(1)), message.number(2)),
@@ -172,8 +173,12 @@ fn fits(error: &str, asked: &Message, realm: usize) -> bool {
         (reason::UNAVAILABLE, code::SUBSCRIBE | code::REGISTER | code::CALL) => valid,
         (reason::NO_SUCH_SUBSCRIPTION, code::UNSUBSCRIBE) => true,
         (reason::NO_SUCH_REGISTRATION, code::UNREGISTER) => true,
-        (reason::PROCEDURE_ALREADY_EXISTS, code::REGISTER) => valid,
-        (reason::NO_SUCH_SESSION, code::CALL) => uri == "wamp.session.kill",
+        (reason::PROCEDURE_ALREADY_EXISTS, code::REGISTER) => valid && !forces(asked),
+        (reason::NO_SUCH_SESSION, code::CALL) => {
+            ["wamp.session.kill", REMOVE_SUBSCRIBER, REMOVE_CALLEE].contains(&uri)
+        }
+        (reason::NO_SUCH_SUBSCRIPTION, code::CALL) => uri == REMOVE_SUBSCRIBER,
+        (reason::NO_SUCH_REGISTRATION, code::CALL) => uri == REMOVE_CALLEE,
         (reason::NO_SUCH_PROCEDURE | reason::CANCELED | reason::PAYLOAD_SIZE_EXCEEDED, code::CALL) => valid,
         (reason::NO_AVAILABLE_CALLEE, code::CALL) => valid,
         (reason::FEATURE_NOT_SUPPORTED, code::CALL) => option(asked, "progress", false),
