@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use fanwire::router::authentication;
 use fanwire::router::rules::{Action, Actions, Rule, Rules};
-use fanwire::router::{Permissions, RealmSettings, Role, authentication};
+use fanwire::router::{Permissions, RealmSettings, Role};
 use fanwire::wamp::MatchPolicy;
 use fanwire::wamp::message::code;
 

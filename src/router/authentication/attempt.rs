@@ -168,14 +168,14 @@ pub fn begin(claim: Claim, place: &Place<'_>, entropy: &mut Entropy) -> Step {
                 None => continue,
             }
         }
+        if claim.names_nobody {
+            return Step::Refuse(JoinFailure::UnknownPrincipal.into());
+        }
         if named.method == Method::Cookie {
             match place.known_again(&claim, named) {
                 Some(known) => return known.into(),
                 None => continue,
             }
-        }
-        if claim.names_nobody {
-            return Step::Refuse(JoinFailure::UnknownPrincipal.into());
         }
         let Some(who) = candidate(&claim, named.method, place) else {
             if named.method == Method::Tls && place.realm.principals.have_certificates() {

@@ -63,9 +63,9 @@ impl Shard {
                 let (realm, mut cx) = self.lend(realm);
                 realm.dealer.refuse_yield(&mut cx, callee, request);
             }
+            Letter::LoggedOut { cookie } => self.on_logged_out(&cookie),
             Letter::Draining { shard } => self.draining_shards |= 1 << shard.0,
             Letter::Bequeathed { shard } => self.bequeathed_shards |= 1 << shard.0,
-            Letter::LoggedOut { cookie } => self.on_logged_out(&cookie),
             Letter::RealmGone { realm } => self.forget(realm),
             Letter::Meta { realm } => {
                 let (realm, mut cx) = self.lend(realm);
