@@ -42,6 +42,8 @@ impl Shard {
         }
         self.settle(now);
         closed.into_iter().for_each(|realm| self.forget(realm));
+        // Calls of the router's own have ended with their realms, and whoever was held for them goes on.
+        self.settle(now);
     }
 
     /// Gives every realm here its new settings; those that are no more are returned.
