@@ -2,6 +2,7 @@
 //! refused beside one.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::process::{Directory, Running, command, fanwire};
@@ -172,6 +173,7 @@ fn a_crossbar_configuration_is_imported_and_served() {
     let (code, stdout, stderr) = fanwire(&["import-crossbar", &node, "--output", toml]);
     assert_eq!((code, &*stdout), (0, ""), "{stderr}");
     assert!(stderr.contains("dropped  controller: "), "{stderr}");
+    assert_eq!(fs::metadata(toml).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fanwire(&["import-crossbar", &node, "--strict"]).0, 1);
     assert_eq!(fanwire(&["import-crossbar", &node, "--output", toml]).0, 2, "it is there already");
     let (mut router, lines, _) =

@@ -129,11 +129,28 @@ fn what_is_no_node_configuration_is_refused() {
 #[test]
 fn a_secret_is_quoted_so_that_it_is_the_same() {
     let secret = "a\"b\\c\u{7f}\n\u{1}é";
-    let node = serde_json::json!({"workers": [{"type": "router",
-        "realms": [{"name": "r", "roles": [{"name": "u"}]}],
-        "transports": [{"type": "rawsocket", "endpoint": {"type": "tcp", "port": 1}, "auth": {"ticket": {
-            "type": "static", "principals": {"x\ny": {"ticket": secret, "role": "u"}}}}}]}]});
-    let import = import(&node.to_string(), Format::Json).unwrap();
+    let import = import_users(serde_json::json!({
+        "ticket": {"type": "static", "principals": {"x\ny": {"ticket": secret, "role": "u"}}}
+    }));
     let principal = &file(&import).realms[0].principals[0];
     assert_eq!((&*principal.authid, principal.ticket.as_ref().unwrap().text()), ("x\ny", Some(secret)));
+}
+
+#[test]
+fn what_is_wrong_with_a_secret_is_told_without_it() {
+    let import = import_users(serde_json::json!({
+        "wampcra": {"users": {"joe": {"secret": "swordfish", "salt": "s", "keylen": 100_000, "role": "u"}}}
+    }));
+    let told = has(&import.warnings, "line 17 of the result, realm.principal.wampcra.keylen", "write a number");
+    assert!(told, "{:#?}", import.warnings);
+    let notes = import.warnings.iter().chain(&import.dropped);
+    assert!(notes.map(ToString::to_string).all(|note| !note.contains("swordfish")));
+}
+
+/// One realm `r` with a role `u`, and a RawSocket transport with this `auth`.
+fn import_users(auth: Value) -> Import {
+    let node = serde_json::json!({"workers": [{"type": "router",
+        "realms": [{"name": "r", "roles": [{"name": "u"}]}],
+        "transports": [{"type": "rawsocket", "endpoint": {"type": "tcp", "port": 1}, "auth": auth}]}]});
+    import(&node.to_string(), Format::Json).unwrap()
 }
