@@ -565,7 +565,8 @@ mod tests {
             if option == "config" || ONLY_WITHOUT_FILE.iter().any(|(refused, _)| *refused == option) {
                 continue;
             }
-            let value = values.into_iter().find(|(known, _)| *known == option).map_or("23", |(_, value)| value);
+            let value =
+                values.into_iter().find(|(known, _)| *known == option).map_or("23", |(_, value)| value);
             let name = format!("--{}", option.replace('_', "-"));
             let Line { serve } = Line::try_parse_from(["serve", &name, value]).expect(option);
             let file = crate::config::file::read(text, Path::new(""), &Nothing).expect("a good file");

@@ -410,7 +410,8 @@ mod tests {
     #[test]
     fn only_methods_in_which_the_router_does_what_is_asked_are_announced() {
         let router_key = Some(SigningKey::from_seed(&[2; 32]).public());
-        let every = ["ticket", "scram", "wampcra", "wamp-scram", "tls", "anonymous", "cookie", "cryptosign", "x"];
+        let every =
+            ["ticket", "scram", "wampcra", "wamp-scram", "tls", "anonymous", "cookie", "cryptosign", "x"];
         for authmethods in [Vec::new(), every.map(str::to_owned).to_vec()] {
             let all = Credentials { authmethods, ..credentials() };
             let proving = Credentials { router_key, ..all.clone() };

@@ -2,10 +2,11 @@
 //! is lost on the way: every key that is dropped with the reason, and every permission that means something else here.
 //!
 //! One process takes the place of all router workers. Authentication moves from transports, where Crossbar.io has it,
-//! to realms; a listener keeps which methods are open. Values `$NAME` of secrets become keys with `_env`.
+//! to realms; a listener keeps which methods and realms are open, and who may join where it was not so is told. Values `$NAME` of secrets become keys with `_env`.
 //!
 //! What comes out is read back, so that it is a file without mistakes or the mistakes are told.
 
+mod access;
 mod auth;
 mod object;
 mod permission;
@@ -20,6 +21,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use self::access::Source;
 use self::object::Object;
 use self::realm::RealmText;
 use self::transport::ListenerText;
@@ -84,6 +86,8 @@ struct Node {
     handshake_seconds: Option<u64>,
     listeners: Vec<ListenerText>,
     realms: Vec<RealmText>,
+    /// Whom each transport lets in.
+    sources: Vec<Source>,
 }
 
 /// Reads a node configuration; a sentence if it is none.
@@ -155,6 +159,7 @@ fn read_node(mut root: Object, report: &Report) -> Result<Node, String> {
     for transport in transports {
         transport::read(transport, &mut node, report);
     }
+    node.narrow(report);
     Ok(node)
 }
 

@@ -88,9 +88,11 @@ fn options_win_over_a_file_or_are_refused_beside_it() {
     assert!(lines[0].contains(": 2 shards, "), "{lines:?}");
     assert_eq!(publish(&url, "com.example.first", &format!("\"{}\"", "x".repeat(3_000))).0, 0);
     assert_eq!(router.interrupt(), 0);
-    for (option, value, table) in
-        [("--realm", "a", "realm"), ("--tls-key", "a", "listener"), ("--proxy-protocol-from", "unix", "listener")]
-    {
+    for (option, value, table) in [
+        ("--realm", "a", "realm"),
+        ("--tls-key", "a", "listener"),
+        ("--proxy-protocol-from", "unix", "listener"),
+    ] {
         let (code, _, stderr) = fanwire(&["serve", "--config", &path, option, value]);
         let expected = format!("error: {option} cannot be given with --config; write it under [[{table}]]");
         assert!(code == 2 && stderr.contains(&expected), "{code} {stderr}");

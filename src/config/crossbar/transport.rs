@@ -11,14 +11,17 @@ use crate::wamp::Serializer;
 /// A listener of the result.
 #[derive(Default)]
 pub struct ListenerText {
-    address: String,
+    pub address: String,
     transports: Vec<&'static str>,
     longpoll: Option<String>,
     serializers: Option<Vec<String>>,
+    /// One of its transports names no serializers, and speaks all.
+    all_serializers: bool,
     message_bytes_max: Option<u64>,
     origins: Option<Vec<String>>,
     allow_null_origin: Option<bool>,
     pub methods: Vec<&'static str>,
+    pub realms: Option<Vec<String>>,
     tls: Option<Section>,
     cookie: Option<Section>,
 }
@@ -29,11 +32,12 @@ impl ListenerText {
         section.set("address", self.address);
         section.set("transports", self.transports);
         section.optional("longpoll", self.longpoll);
-        section.optional("serializers", self.serializers);
+        section.optional("serializers", self.serializers.filter(|_| !self.all_serializers));
         section.optional("message_bytes_max", self.message_bytes_max);
         section.optional("origins", self.origins);
         section.optional("allow_null_origin", self.allow_null_origin);
         section.set("methods", self.methods);
+        section.optional("realms", self.realms);
         section.sections.extend(self.tls.into_iter().chain(self.cookie));
         section
     }
@@ -158,15 +162,19 @@ fn read_tls(mut object: Object, report: &Report) -> Section {
     let mut section = Section::new("[listener.tls]");
     section.optional("certificate", object.text("certificate"));
     section.optional("key_file", object.text("key"));
-    if object.value("chain_certificates").is_some() {
-        let text = "append them to the file of the certificate, which holds the whole chain here";
+    // One file has all of them here, and this makes no files.
+    let chain = object.texts("chain_certificates").unwrap_or_default();
+    if !chain.is_empty() {
+        let text = format!("write {} behind the certificate, into its file", chain.join(", "));
         report.warn(&object.at("chain_certificates"), text);
     }
-    if let Some(authorities) = object.texts("ca_certificates").filter(|list| !list.is_empty()) {
+    if let Some([first, others @ ..]) = object.texts("ca_certificates").as_deref() {
         section.set("client", "required");
-        section.set("client_authorities", authorities[0].as_str());
-        if authorities.len() > 1 {
-            report.warn(&object.at("ca_certificates"), format!("put them all into {}", authorities[0]));
+        section.set("client_authorities", first.as_str());
+        if !others.is_empty() {
+            let text =
+                format!("write {} into {first}; until then their clients are refused", others.join(", "));
+            report.warn(&object.at("ca_certificates"), text);
         }
     }
     object.drop(&[
@@ -186,7 +194,7 @@ fn read_websocket(object: &mut Object, listener: &mut ListenerText, node: &mut N
         listener.cookie = Some(read_cookie(cookie));
     }
     let auth = object.object("auth");
-    auth::read(auth, listener, node, report);
+    auth::read(auth, &object.at("auth"), listener, node, report);
     object.text("type");
     object.drop(&[
         ("id", "nothing refers to it"),
@@ -202,13 +210,16 @@ fn read_rawsocket(object: &mut Object, listener: &mut ListenerText, node: &mut N
         read_message_size(&mut options, listener, report);
     }
     let auth = object.object("auth");
-    auth::read(auth, listener, node, report);
+    auth::read(auth, &object.at("auth"), listener, node, report);
     object.drop(&[("debug", "what is logged is said with log")]);
 }
 
-/// Several of one transport agree on what any of them does.
+/// A listener speaks what any of its transports does.
 fn read_serializers(object: &mut Object, listener: &mut ListenerText, report: &Report) {
-    let Some(names) = object.texts("serializers") else { return };
+    let Some(names) = object.texts("serializers") else {
+        listener.all_serializers = true;
+        return;
+    };
     let serializers = listener.serializers.get_or_insert_default();
     for name in names {
         let plain = name.strip_suffix(".batched").unwrap_or(&name);
@@ -280,7 +291,8 @@ fn read_cookie(mut object: Object) -> Section {
     let mut section = Section::new("[listener.cookie]");
     section.optional("name", object.text("name"));
     section.optional("max_age_seconds", object.number("max_age"));
-    section.optional("secure", object.flag("secure"));
+    // There it is not secure if it does not say so.
+    section.set("secure", object.flag("secure").unwrap_or(false));
     section.optional("http_only", object.flag("http_strict"));
     section.optional("same_site", object.text("same_site").map(|site| site.to_lowercase()));
     object.drop(&[
