@@ -36,6 +36,9 @@ pub const WAKER: Token = Token(usize::MAX);
 /// turn, so the rest is room for an operator who raises that share.
 const READ_BUFFER_BYTES: usize = 256 * 1024;
 
+/// Octets of TLS records read at once. Memory that no TLS is read into is never touched.
+const RECORDS_BYTES: usize = 64 * 1024;
+
 /// Events taken from the kernel at once; the rest comes in the next turn.
 const EVENTS_MAX: usize = 1024;
 
@@ -56,6 +59,8 @@ pub struct Worker {
     newcomers: Newcomers,
     connections: Connections,
     read_buffer: Box<[u8]>,
+    /// What is read of TLS goes through this.
+    records: Box<[u8]>,
     /// Small pieces for one peer, copied together to be written.
     gathered: Vec<u8>,
     /// Peers whose input the shard had refused and wants again.
@@ -110,6 +115,7 @@ impl Worker {
             newcomers,
             connections: Connections::default(),
             read_buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
+            records: vec![0; RECORDS_BYTES].into_boxed_slice(),
             gathered: Vec::new(),
             resumed: Vec::new(),
             farewells: Farewells::default(),
@@ -337,7 +343,7 @@ impl Worker {
             return 0;
         }
         let share = self.limits.read_bytes_per_peer_turn.min(READ_BUFFER_BYTES);
-        match connection.read(&mut self.read_buffer[..share]) {
+        match connection.read(&mut self.read_buffer[..share], &mut self.records) {
             Ok(Input::Bytes(bytes)) => {
                 self.shard.receive(key, &mut self.read_buffer[..bytes], now);
                 self.connections.read_later(key);
