@@ -21,6 +21,7 @@
 pub mod binding;
 pub mod certificate;
 pub mod cryptosign;
+pub mod distinguished_name;
 mod encoding;
 mod hash;
 pub mod jwt;
