@@ -512,6 +512,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::auth::Secret;
 
     #[derive(Parser)]
     struct Line {
@@ -580,11 +581,11 @@ mod tests {
     struct Nothing;
 
     impl crate::config::Surroundings for Nothing {
-        fn file(&self, _: &Path) -> io::Result<String> {
+        fn file(&self, _: &Path) -> io::Result<Secret> {
             Err(ErrorKind::NotFound.into())
         }
 
-        fn variable(&self, _: &str) -> Option<String> {
+        fn variable(&self, _: &str) -> Option<Secret> {
             None
         }
     }

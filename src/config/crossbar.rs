@@ -27,6 +27,7 @@ use self::realm::RealmText;
 use self::transport::ListenerText;
 use self::write::Section;
 use super::reader::Surroundings;
+use crate::auth::Secret;
 
 /// What came out.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -114,12 +115,12 @@ pub fn import(text: &str, format: Format) -> Result<Import, String> {
 struct Anything;
 
 impl Surroundings for Anything {
-    fn file(&self, _: &Path) -> io::Result<String> {
-        Ok("?".to_owned())
+    fn file(&self, _: &Path) -> io::Result<Secret> {
+        Ok(Secret::from("?"))
     }
 
-    fn variable(&self, _: &str) -> Option<String> {
-        Some("?".to_owned())
+    fn variable(&self, _: &str) -> Option<Secret> {
+        Some(Secret::from("?"))
     }
 }
 

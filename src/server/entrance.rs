@@ -352,7 +352,7 @@ impl Newcomer {
         self.stream.read_exact(&mut octets[..bytes])?;
         if let Some(client) = client {
             self.origin.proxy = Some(self.origin.address);
-            self.origin.address = PeerAddress::Tcp(client);
+            self.origin.address = PeerAddress::tcp(client);
         }
         self.step = Step::FirstOctet;
         Ok(if gate.tls.is_some() { Progress::GoesOn } else { Progress::Entered })

@@ -122,7 +122,10 @@ fn check_tells_ten_mistakes_at_once() {
         (10, "listener.origins: this is a text; write a list"),
         (12, "realm.name: `wamp.a` cannot be a realm"),
         (15, "realm.principal.role: there is no role r"),
-        (16, "realm.principal.ticket_env: the environment has no variable FANWIRE_UNSET; set it"),
+        (
+            16,
+            "realm.principal.ticket_env: the environment has no such variable; write the name of one, and set it",
+        ),
     ] {
         let told = mistakes.iter().any(|mistake| {
             let rest = mistake[path.len()..].strip_prefix(&format!(":{line}:"));
