@@ -24,8 +24,10 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use fanwire::codec::{decode, encode};
+use fanwire::router::Permissions;
+use fanwire::router::rules::{Actions, Rule, Rules};
 use fanwire::transport::{self, Framing, Inbound, Transport};
-use fanwire::wamp::{Message, Serializer};
+use fanwire::wamp::{MatchPolicy, Message, Serializer};
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
 
@@ -80,7 +82,11 @@ impl Scene {
 
 /// One publisher, and so many subscribers on another shard if there is one.
 fn subscribed(shards: usize, subscribers: usize) -> Scene {
-    let mut shards = Shards::new(shards);
+    subscribed_by(Permissions::Everything, shards, subscribers)
+}
+
+fn subscribed_by(permissions: Permissions, shards: usize, subscribers: usize) -> Scene {
+    let mut shards = Shards::with(shards, permissions);
     let publisher = shards.join(0, RAWSOCKET);
     let home = shards.shards.len() - 1;
     for _ in 0..subscribers {
@@ -91,6 +97,34 @@ fn subscribed(shards: usize, subscribers: usize) -> Scene {
     Scene { shards, input: vec![(publisher, frame)] }.warm()
 }
 
+/// What an application's role may look like.
+fn rules() -> Permissions {
+    use MatchPolicy::{Exact, Prefix, Wildcard};
+    let rules = [
+        ("com.example.", Prefix),
+        ("com.example.admin.", Prefix),
+        ("com.example.other", Exact),
+        ("com..get", Wildcard),
+    ];
+    let rules = rules.map(|(uri, policy)| Rule::new(uri, policy, Actions::ALL));
+    Permissions::Rules(Arc::new(Rules::new(rules.to_vec()).unwrap()))
+}
+
+/// The same, and a rule about a value of the session that may decide.
+fn rules_with_values() -> Permissions {
+    let rules = [("com.example.", MatchPolicy::Prefix), ("com.example.{authid}.", MatchPolicy::Prefix)];
+    let rules = rules.map(|(uri, policy)| Rule::new(uri, policy, Actions::ALL));
+    Permissions::Rules(Arc::new(Rules::new(rules.to_vec()).unwrap()))
+}
+
+fn ruled(shards: usize, subscribers: usize) -> Scene {
+    subscribed_by(rules(), shards, subscribers)
+}
+
+fn ruled_by_value() -> Scene {
+    subscribed_by(rules_with_values(), 1, 1)
+}
+
 fn forgotten() -> Scene {
     let mut scene = subscribed(1, 1);
     let watcher = scene.shards.join(0, RAWSOCKET);
@@ -99,7 +133,15 @@ fn forgotten() -> Scene {
 }
 
 fn called() -> Scene {
-    let mut shards = Shards::new(1);
+    called_by(Permissions::Everything)
+}
+
+fn called_with_rules() -> Scene {
+    called_by(rules())
+}
+
+fn called_by(permissions: Permissions) -> Scene {
+    let mut shards = Shards::with(1, permissions);
     let (caller, callee) = (shards.join(0, RAWSOCKET), shards.join(0, RAWSOCKET));
     shards.say(callee, r#"[64,1,{},"com.example.echo"]"#);
     let text = "x".repeat(CHARACTERS);
@@ -142,6 +184,10 @@ fn subscribing() -> Scene {
 #[bench::to_100(args = (1, 100), setup = subscribed, config = budget("publish/to_100"))]
 #[bench::to_nobody(args = (1, 0), setup = subscribed, config = budget("publish/to_nobody"))]
 #[bench::across_shards(args = (2, 1), setup = subscribed, config = budget("publish/across_shards"))]
+#[bench::to_one_with_rules(args = (1, 1), setup = ruled, config = budget("publish/to_one_with_rules"))]
+#[bench::to_one_with_values(args = (), setup = ruled_by_value, config = budget("publish/to_one_with_values"))]
+#[bench::to_100_with_rules(args = (1, 100), setup = ruled, config = budget("publish/to_100_with_rules"))]
+#[bench::to_nobody_with_rules(args = (1, 0), setup = ruled, config = budget("publish/to_nobody_with_rules"))]
 fn publish(mut scene: Scene) -> (Scene, usize) {
     let octets = scene.turns();
     (scene, octets)
@@ -150,6 +196,7 @@ fn publish(mut scene: Scene) -> (Scene, usize) {
 #[library_benchmark]
 #[bench::cache_miss(args = (), setup = forgotten, config = budget("turn/cache_miss"))]
 #[bench::call_and_answer(args = (), setup = called, config = budget("turn/call_and_answer"))]
+#[bench::call_with_rules(args = (), setup = called_with_rules, config = budget("turn/call_with_rules"))]
 #[bench::subscribe_and_unsubscribe(args = (), setup = subscribing, config = budget("turn/subscribe_and_unsubscribe"))]
 fn turn(mut scene: Scene) -> (Scene, usize) {
     let octets = scene.turns();

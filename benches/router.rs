@@ -23,6 +23,7 @@ use fanwire::codec::decode;
 use fanwire::codec::payload::OwnedPayload;
 use fanwire::limits::Limits;
 use fanwire::origin::PeerAddress;
+use fanwire::router::authentication::{Access, RouterSettings};
 use fanwire::router::directory::Match;
 use fanwire::router::publication::Publication;
 use fanwire::router::rules::{Action, Actions, Rule, Rules, Subject};
@@ -55,12 +56,14 @@ impl Bench {
             transport: Arc::new(transport),
             request_ids: RequestIds::Any,
             forwarded_from: Vec::new(),
+            access: Access::default(),
         };
         let settings = Settings {
             limits: Limits::DEFAULT,
             realms: vec![RealmSettings::open("realm1")],
             listeners: vec![listener],
             agent: String::new(),
+            authentication: RouterSettings::default(),
         };
         let router = Router::new(settings, 1, Clock::at_epoch(Instant::now()));
         Bench { shard: Shard::new(router, ShardIndex(0), [1; 32]), now: Instant::now(), dirty: Vec::new() }

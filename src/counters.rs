@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::error::CloseReason;
+use crate::error::{CloseReason, JoinFailure};
 
 /// Everything counted since the shard began.
 #[derive(Clone, Debug, Default)]
@@ -30,8 +30,25 @@ pub struct Counters {
     pub retained_unsent: u64,
     /// PUBLISH messages without `acknowledge` that were refused, which nobody was told.
     pub publications_refused_silently: u64,
+    /// What sessions were not allowed to do, by action in the order of its kinds: call, register, publish, subscribe.
+    pub denied: [u64; 4],
+    /// PUBLISH messages without `acknowledge` that were not allowed, which nobody was told.
+    pub publications_denied_silently: u64,
+    /// Questions whether a session may do something that found no answer. They count as denied too.
+    pub authorizations_failed: u64,
+    /// Answers of authorizers: the questions that were answered, kept answers that were used again, and of the
+    /// questions those that failed, by whatever cause, and of those the ones that were not answered in time.
+    pub authorizer_answers: u64,
+    /// See [`authorizer_answers`](Self::authorizer_answers).
+    pub authorizer_verdicts_kept: u64,
+    /// See [`authorizer_answers`](Self::authorizer_answers).
+    pub authorizer_failures: u64,
+    /// See [`authorizer_answers`](Self::authorizer_answers).
+    pub authorizer_timeouts: u64,
     /// CALL messages accepted.
     pub calls: u64,
+    /// Calls of the router's own: questions to authorizers and authenticators.
+    pub calls_own: u64,
     /// YIELD and ERROR messages for invocations that are no longer open.
     pub answers_too_late: u64,
     /// Progressive results of callees that may send none, or for callers that asked for none.
@@ -42,6 +59,8 @@ pub struct Counters {
     pub messages_too_large: u64,
     /// Topics and procedures looked up in a directory, under its locks: no answer that still holds was remembered.
     pub directory_lookups: u64,
+    /// Attempts to join that have failed, by reason.
+    pub authentications_failed: BTreeMap<JoinFailure, u64>,
     /// Ends of connections, by reason.
     pub closed: BTreeMap<CloseReason, u64>,
 }
@@ -60,6 +79,13 @@ impl fmt::Display for Counters {
             (self.publications_unkept, "publications too large to be kept"),
             (self.retained_unsent, "retained events too many for their subscriber"),
             (self.publications_refused_silently, "publications refused and not acknowledged"),
+            (self.denied[0], "calls not allowed"),
+            (self.denied[1], "registrations not allowed"),
+            (self.denied[2], "publications not allowed"),
+            (self.denied[3], "subscriptions not allowed"),
+            (self.publications_denied_silently, "publications not allowed and not acknowledged"),
+            (self.authorizations_failed, "questions of what is allowed without an answer"),
+            (self.authorizer_failures, "questions that authorizers have not answered"),
             (self.messages_too_large, "messages too large for their peer"),
             (self.answers_too_late, "answers to calls that were given up"),
             (self.results_unasked, "progressive results that nobody had asked for"),
@@ -67,6 +93,9 @@ impl fmt::Display for Counters {
         ];
         for (count, what) in dropped.into_iter().filter(|(count, _)| *count > 0) {
             write!(f, "; {count} {what}")?;
+        }
+        for (failure, count) in &self.authentications_failed {
+            write!(f, "; authentication failed for {failure:?}: {count}")?;
         }
         for (reason, count) in &self.closed {
             write!(f, "; closed for {reason:?}: {count}")?;
@@ -89,12 +118,25 @@ impl Counters {
         self.publications_unkept += other.publications_unkept;
         self.retained_unsent += other.retained_unsent;
         self.publications_refused_silently += other.publications_refused_silently;
+        for (denied, other) in self.denied.iter_mut().zip(other.denied) {
+            *denied += other;
+        }
+        self.publications_denied_silently += other.publications_denied_silently;
+        self.authorizations_failed += other.authorizations_failed;
         self.calls += other.calls;
+        self.calls_own += other.calls_own;
+        self.authorizer_answers += other.authorizer_answers;
+        self.authorizer_verdicts_kept += other.authorizer_verdicts_kept;
+        self.authorizer_failures += other.authorizer_failures;
+        self.authorizer_timeouts += other.authorizer_timeouts;
         self.answers_too_late += other.answers_too_late;
         self.results_unasked += other.results_unasked;
         self.calls_too_late += other.calls_too_late;
         self.messages_too_large += other.messages_too_large;
         self.directory_lookups += other.directory_lookups;
+        for (failure, count) in &other.authentications_failed {
+            *self.authentications_failed.entry(*failure).or_default() += count;
+        }
         for (reason, count) in &other.closed {
             *self.closed.entry(*reason).or_default() += count;
         }

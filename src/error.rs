@@ -3,6 +3,8 @@
 //!
 //! All are flat enums of facts; one function each says what goes on the wire.
 
+use std::fmt;
+
 use crate::wamp::options::WrongOption;
 use crate::wamp::reason;
 
@@ -123,6 +125,8 @@ impl Violation {
 /// The request cannot be granted. The peer gets ERROR with this URI; the session goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Refusal {
+    /// It could not be found out whether the session may do this.
+    AuthorizationFailed,
     /// A call was canceled.
     Canceled,
     /// The realm does not tell who publishes or calls.
@@ -165,6 +169,7 @@ impl Refusal {
     /// The error URI.
     pub fn uri(self) -> &'static str {
         match self {
+            Refusal::AuthorizationFailed => reason::AUTHORIZATION_FAILED,
             Refusal::Canceled => reason::CANCELED,
             Refusal::DiscloseMe => reason::DISCLOSE_ME_DISALLOWED,
             Refusal::FeatureNotSupported => reason::FEATURE_NOT_SUPPORTED,
@@ -188,6 +193,7 @@ impl Refusal {
     /// One sentence for people, sent as the argument of ERROR.
     pub fn text(self) -> &'static str {
         match self {
+            Refusal::AuthorizationFailed => "it could not be found out whether the session may do this",
             Refusal::Canceled => "the call was canceled",
             Refusal::DiscloseMe => "this realm does not tell who publishes or calls",
             Refusal::FeatureNotSupported => "a feature this needs was not announced",
@@ -213,6 +219,113 @@ impl Refusal {
 impl From<WrongOption> for Refusal {
     fn from(WrongOption(key): WrongOption) -> Refusal {
         Refusal::InvalidArgument(key)
+    }
+}
+
+/// Why somebody does not join, though the HELLO was in order. The peer gets ABORT, and the connection ends.
+///
+/// A client is told what it can do something about, and nothing by which it could find out who is known here: a name
+/// that nobody has, a wrong secret and a token of somebody else's are one and the same to it. Logs tell them apart.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum JoinFailure {
+    /// The client asks for a binding to the connection that cannot be had.
+    ChannelBinding,
+    /// It was shown no certificate that is known.
+    Certificate,
+    /// The challenge was not answered in time.
+    Late,
+    /// None of the client's methods is open to it.
+    NoMethod,
+    /// The role that it wants to be is not its own, or there is none for it.
+    NoSuchRole,
+    /// The token is refused.
+    Token,
+    /// There were too many failures from there: nothing was looked at.
+    TooMany,
+    /// The procedure that was asked has refused it.
+    TurnedDown,
+    /// The procedure that was to be asked has not answered, or nothing that can be understood.
+    Unanswered,
+    /// Whoever could say is not there, or has too much to do.
+    Unavailable,
+    /// Nobody has that name, or that key.
+    UnknownPrincipal,
+    /// The secret is wrong.
+    WrongSecret,
+}
+
+impl JoinFailure {
+    /// The reason of ABORT.
+    ///
+    /// Who has failed too often gets `unavailable`: it is the one reason after which clients try again later, which is
+    /// right for the honest one that shares an address, and says nothing of secrets to the other, whose right guess is
+    /// refused as well.
+    pub fn reason(self) -> &'static str {
+        match self {
+            JoinFailure::Certificate
+            | JoinFailure::Late
+            | JoinFailure::Token
+            | JoinFailure::TurnedDown
+            | JoinFailure::Unanswered
+            | JoinFailure::UnknownPrincipal
+            | JoinFailure::WrongSecret => reason::AUTHENTICATION_FAILED,
+            JoinFailure::ChannelBinding => reason::FEATURE_NOT_SUPPORTED,
+            JoinFailure::NoMethod => reason::NO_MATCHING_AUTH_METHOD,
+            JoinFailure::NoSuchRole => reason::NO_SUCH_ROLE,
+            JoinFailure::TooMany | JoinFailure::Unavailable => reason::UNAVAILABLE,
+        }
+    }
+
+    /// The same for people.
+    pub fn message(self) -> &'static str {
+        match self {
+            JoinFailure::Certificate
+            | JoinFailure::Token
+            | JoinFailure::TurnedDown
+            | JoinFailure::Unanswered
+            | JoinFailure::UnknownPrincipal
+            | JoinFailure::WrongSecret => "Authentication failed.",
+            JoinFailure::Late => "The answer to the challenge is late.",
+            JoinFailure::ChannelBinding => {
+                "This channel binding cannot be had here: only tls-exporter, over TLS that ends at the router."
+            }
+            JoinFailure::NoMethod => "None of the authentication methods is open here.",
+            JoinFailure::NoSuchRole => "The role does not exist, or is not this one's.",
+            JoinFailure::TooMany => "There were too many failures from this address: try again later.",
+            JoinFailure::Unavailable => "Authentication is not available now: try again later.",
+        }
+    }
+
+    /// True if it may have been a guess: it counts against the source.
+    pub fn is_guess(self) -> bool {
+        matches!(
+            self,
+            JoinFailure::Certificate
+                | JoinFailure::Token
+                | JoinFailure::TurnedDown
+                | JoinFailure::UnknownPrincipal
+                | JoinFailure::WrongSecret
+        )
+    }
+}
+
+impl fmt::Display for JoinFailure {
+    /// For logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            JoinFailure::ChannelBinding => "channel binding that cannot be had",
+            JoinFailure::Certificate => "no known certificate",
+            JoinFailure::Late => "late answer",
+            JoinFailure::NoMethod => "no matching method",
+            JoinFailure::NoSuchRole => "no such role",
+            JoinFailure::Token => "refused token",
+            JoinFailure::TooMany => "too many failures",
+            JoinFailure::TurnedDown => "refused by the authenticator",
+            JoinFailure::Unanswered => "no answer of the authenticator",
+            JoinFailure::Unavailable => "not available",
+            JoinFailure::UnknownPrincipal => "unknown principal",
+            JoinFailure::WrongSecret => "wrong secret",
+        })
     }
 }
 

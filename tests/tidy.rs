@@ -119,6 +119,7 @@ fn words_stand_where_they_may() {
                 "router/directory.rs",
                 "router/directory/",
                 "router/history.rs",
+                "router/rules.rs",
                 "server/mailbox.rs",
             ],
         ),

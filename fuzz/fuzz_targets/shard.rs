@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use fanwire::error::CloseReason;
 use fanwire::limits::Limits;
 use fanwire::origin::PeerAddress;
+use fanwire::router::authentication::{Access, RouterSettings};
 use fanwire::router::{
     Clock, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard,
     ShardIndex,
@@ -92,8 +93,10 @@ impl World {
                 transport,
                 request_ids: RequestIds::Any,
                 forwarded_from: Vec::new(),
+                access: Access::default(),
             }],
             agent: String::new(),
+            authentication: RouterSettings::default(),
         };
         let now = Instant::now();
         let router = Router::new(settings, SHARDS, Clock::at_epoch(now));

@@ -128,6 +128,11 @@ impl Stored {
         Decoy(like)
     }
 
+    /// True if [`Stored::verify`] takes hundredths of a second.
+    pub fn is_costly(&self) -> bool {
+        matches!(self, Stored::Hashed(Hashed { kind: Kind::Argon2id { .. }, .. }))
+    }
+
     /// True if that is the ticket.
     pub fn verify(&self, ticket: &str) -> bool {
         if ticket.len() > TICKET_BYTES_MAX {

@@ -1,6 +1,7 @@
 //! `fanwire check`: what a configuration file is understood to say, in tables, or every mistake in it.
 //!
-//! Exit codes: 0 if `fanwire serve --config` would take it, 2 if not.
+//! Exit codes: 0 if `fanwire serve --config` would take it, 2 if not. With `--may`: 0 if the role may, 1 if it may not,
+//! 2 if that cannot be said.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -8,11 +9,16 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::configuration::{count, loaded, tell};
+use super::configuration::{count, explained, loaded, tell};
 use super::usage_error;
 use crate::auth::Method;
 use crate::config::file::{File, Listener, Realm, Role};
-use crate::config::methods;
+use crate::config::{May, methods};
+use crate::router::rules::Action;
+use crate::wamp::MatchPolicy;
+
+/// The role may not.
+const EXIT_DENIED: u8 = 1;
 
 /// Check a configuration file and show what it says.
 ///
@@ -22,11 +28,31 @@ pub struct Check {
     /// The configuration file
     #[arg(value_name = "FILE")]
     file: PathBuf,
+
+    /// Say whether a role may do something (call, register, publish, subscribe) with a URI, and which rule decides
+    #[arg(long, num_args = 3, value_names = ["ROLE", "ACTION", "URI"])]
+    may: Vec<String>,
+
+    /// With --may: the realm, where several have the role
+    #[arg(long, value_name = "REALM", requires = "may")]
+    realm: Option<String>,
+
+    /// With --may: what kind of URI it is that is subscribed or registered
+    #[arg(long = "match", value_name = "MATCH", requires = "may", default_value = "exact",
+          value_parser = ["exact", "prefix", "wildcard"])]
+    policy: String,
+
+    /// With --may: who the session is, for rules about {authid}
+    #[arg(long, value_name = "AUTHID", requires = "may", default_value = "")]
+    authid: String,
 }
 
 impl Check {
     /// Shows it, or the mistakes.
     pub fn run(self) -> ExitCode {
+        if let [role, action, uri] = &self.may[..] {
+            return self.tell_may(role, action, uri);
+        }
         let loaded = match loaded(&self.file) {
             Ok(loaded) => loaded,
             Err(code) => return code,
@@ -42,6 +68,28 @@ impl Check {
             "there is no mistake in {}, but {keys} that this version cannot serve",
             self.file.display()
         ))
+    }
+}
+
+impl Check {
+    /// Whether a role may, and why.
+    fn tell_may(&self, role: &str, action: &str, uri: &str) -> ExitCode {
+        let Some(action) = Action::from_name(action) else {
+            return usage_error(format_args!(
+                "`{action}` is no action; write call, register, publish or subscribe"
+            ));
+        };
+        let policy = MatchPolicy::from_name(&self.policy).expect("clap takes these names only");
+        let realm = self.realm.as_deref();
+        let question = May { realm, role, authid: &self.authid, action, uri, policy };
+        let explained = match explained(&self.file, &question) {
+            Ok(Ok(explained)) => explained,
+            Ok(Err(error)) => return usage_error(format_args!("{}: {error}", self.file.display())),
+            Err(code) => return code,
+        };
+        let place = explained.line.map_or(String::new(), |line| format!("{}:{line}: ", self.file.display()));
+        let _ = writeln!(io::stdout().lock(), "{place}{}", explained.text);
+        if explained.allowed { ExitCode::SUCCESS } else { ExitCode::from(EXIT_DENIED) }
     }
 }
 
@@ -98,6 +146,9 @@ fn role_rows(realm: &Realm, role: &Role) -> Vec<Vec<String>> {
     };
     if let Some(authorizer) = &role.authorizer {
         return vec![row("", "", format!("what {} says", authorizer.procedure))];
+    }
+    if role.everything {
+        return vec![row("", "", "everything".to_owned())];
     }
     if role.rules.is_empty() {
         return vec![row("", "", "nothing".to_owned())];

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::usage_error;
 use crate::auth::Secret;
-use crate::config::{Loaded, Mistake, Surroundings, load};
+use crate::config::{Explained, Loaded, May, Mistake, Surroundings, load, may};
 
 /// Octets of a file beyond which it is none that somebody has written.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -47,10 +47,22 @@ pub fn read(path: &Path) -> io::Result<Zeroizing<String>> {
 
 /// Reads a configuration; tells what is wrong with it, and the exit code, if something is.
 pub fn loaded(path: &Path) -> Result<Loaded, ExitCode> {
+    understood(path, |text, base| load(text, base, &System))
+}
+
+/// Whether a role of a configuration may do something; a sentence if the question is about nothing in it.
+pub fn explained(path: &Path, question: &May<'_>) -> Result<Result<Explained, String>, ExitCode> {
+    understood(path, |text, base| may(text, base, &System, question))
+}
+
+fn understood<T>(
+    path: &Path,
+    read_text: impl FnOnce(&str, &Path) -> Result<T, Vec<Mistake>>,
+) -> Result<T, ExitCode> {
     let text =
         read(path).map_err(|error| usage_error(format_args!("cannot read {}: {error}", path.display())))?;
     let base = path.parent().unwrap_or(Path::new(""));
-    load(&text, base, &System).map_err(|mistakes| {
+    read_text(&text, base).map_err(|mistakes| {
         tell(path, &mistakes);
         usage_error(format_args!("{} in {}", count(mistakes.len(), "mistake"), path.display()))
     })

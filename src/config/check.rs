@@ -11,6 +11,7 @@ use super::file::{Dynamic, File, Listener, MethodSettings, Principal, Realm, Rol
 use super::reader::{nearest, quoted};
 use crate::auth::Method;
 use crate::limits::Limits;
+use crate::router::authentication::AUTHID_BYTES_MAX;
 use crate::server::ClientCertificates;
 use crate::wamp::{MatchPolicy, uri};
 
@@ -184,7 +185,9 @@ fn check_realm(file: &File, index: usize, realm: &Realm, repeated: bool, tell: &
     }
     let roles = repetitions(realm.roles.iter().map(|role| &role.name));
     for ((place, role), repeated) in realm.roles.iter().enumerate().zip(roles) {
-        check_role(realm, role, repeated, &|key, text| tell(&at(&format!("role[{place}].{key}")), text));
+        check_role((file, realm), role, repeated, &|key, text| {
+            tell(&at(&format!("role[{place}].{key}")), text)
+        });
     }
     let principals = repetitions(realm.principals.iter().map(|principal| &principal.authid));
     for ((place, principal), repeated) in realm.principals.iter().enumerate().zip(principals) {
@@ -194,7 +197,7 @@ fn check_realm(file: &File, index: usize, realm: &Realm, repeated: bool, tell: &
     check_methods(file, realm, &|key, text| tell(&at(key), text));
 }
 
-fn check_role(realm: &Realm, role: &Role, repeated: bool, tell: &Tell) {
+fn check_role((file, realm): (&File, &Realm), role: &Role, repeated: bool, tell: &Tell) {
     if role.name.is_empty() {
         tell("name", "it is missing; write what the role is called, such as \"frontend\"".to_owned());
     }
@@ -204,8 +207,18 @@ fn check_role(realm: &Realm, role: &Role, repeated: bool, tell: &Tell) {
     if role.authorizer.is_some() && !role.rules.is_empty() {
         tell("authorizer", "write either an authorizer or rules".to_owned());
     }
+    if let Some(authorizer) = &role.authorizer {
+        check_procedure(file, "authorizer", (&authorizer.procedure, &authorizer.realm), tell);
+    }
+    let decided = role.authorizer.is_some() || !role.rules.is_empty();
+    if role.everything && decided {
+        tell("everything", "nobody else decides then; leave this out, or rules and authorizer".to_owned());
+    }
     let rules = repetitions(role.rules.iter().map(|rule| (&rule.uri, rule.policy)));
     for ((index, rule), repeated) in role.rules.iter().enumerate().zip(rules) {
+        if let Err(problem) = rule.written().check() {
+            tell(&format!("rule[{index}].uri"), format!("`{}`: {problem}", rule.uri));
+        }
         // Values of the session stand in braces, and are components when they are put in.
         let uri = without_values(&rule.uri);
         if !realm.uri_check.pattern(&uri, rule.policy) {
@@ -229,6 +242,9 @@ fn without_values(uri: &str) -> String {
 fn check_principal(realm: &Realm, principal: &Principal, repeated: bool, tell: &Tell) {
     if principal.authid.is_empty() {
         tell("authid", "it is missing; write who it is, such as \"alice\"".to_owned());
+    }
+    if principal.authid.len() > AUTHID_BYTES_MAX {
+        tell("authid", format!("write {AUTHID_BYTES_MAX} octets or fewer"));
     }
     if repeated {
         tell(
@@ -336,13 +352,18 @@ fn check_methods(file: &File, realm: &Realm, tell: &Tell) {
 }
 
 fn check_dynamic(file: &File, method: &str, dynamic: &Dynamic, tell: &Tell) {
-    if !crate::wamp::UriCheck::Loose.uri(&dynamic.procedure) {
-        tell(&format!("{method}.dynamic.procedure"), "write the URI of a procedure".to_owned());
+    check_procedure(file, &format!("{method}.dynamic"), (&dynamic.procedure, &dynamic.realm), tell);
+}
+
+/// A procedure that the router is to call, and the realm it is in.
+fn check_procedure(file: &File, at: &str, (procedure, realm): (&str, &Option<String>), tell: &Tell) {
+    if !crate::wamp::UriCheck::Loose.uri(procedure) || crate::wamp::uri::reserved(procedure) {
+        tell(&format!("{at}.procedure"), "write the URI of a procedure that a client registers".to_owned());
     }
-    let Some(name) = &dynamic.realm else { return };
+    let Some(name) = realm else { return };
     if !file.realms.iter().any(|realm| realm.name == *name && !realm.template) {
         let names = file.realms.iter().map(|realm| realm.name.as_str());
-        tell(&format!("{method}.dynamic.realm"), unknown("realm", name, names));
+        tell(&format!("{at}.realm"), unknown("realm", name, names));
     }
 }
 
@@ -352,7 +373,7 @@ fn check_role_name(realm: &Realm, key: &str, name: &str, tell: &Tell) {
     }
 }
 
-fn unknown<'n>(what: &str, name: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
+pub(super) fn unknown<'n>(what: &str, name: &str, names: impl Iterator<Item = &'n str> + Clone) -> String {
     match nearest(name, names.clone()) {
         Some(meant) => format!("there is no {what} {name}; did you mean \"{meant}\"?"),
         None => format!("there is no {what} {name}; write {}", one_of(names)),

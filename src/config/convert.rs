@@ -3,6 +3,9 @@
 //! What this version of the router does not do is refused aloud and never left out: a router that ignores a rule is
 //! open where its operator thinks it closed.
 
+mod authentication;
+pub(super) mod rules;
+
 use std::iter;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use super::reader::{Mistake, Surroundings};
 use super::{AGENT, check};
 use crate::auth::Method;
 use crate::limits::Limits;
-use crate::router::{self, ListenerSettings, Permissions, RealmSettings, Settings};
+use crate::router::{self, ListenerSettings, RealmSettings, Settings};
 use crate::server::{self, Entrance, IdentityFiles, TlsSettings};
 use crate::transport;
 use crate::wamp::Serializer;
@@ -33,6 +36,7 @@ pub struct Loaded {
 pub fn load(text: &str, base: &Path, surroundings: &dyn Surroundings) -> Result<Loaded, Vec<Mistake>> {
     file::with_reader(text, base, surroundings, |file, reader| {
         let refused = std::cell::RefCell::new(Vec::new());
+        authentication::check(&file, &|path, text| reader.mistake(path, text));
         refuse(&file, &|path, text| refused.borrow_mut().push(reader.placed(path, text)));
         let mut refused = refused.into_inner();
         refused.sort();
@@ -51,6 +55,7 @@ impl File {
             listeners: self.listeners.iter().map(|listener| self.listener(listener)).collect(),
             realms: self.realms.iter().map(realm).collect(),
             agent: AGENT.to_owned(),
+            authentication: authentication::everywhere(self),
             limits: self.limits.clone(),
         };
         let addresses = self.listeners.iter().filter_map(|listener| listener.address.clone()).collect();
@@ -78,6 +83,7 @@ impl File {
             }),
             request_ids: listener.request_ids.unwrap_or(self.request_ids),
             forwarded_from: listener.forwarded_from.clone(),
+            access: authentication::access(listener),
         }
     }
 }
@@ -107,13 +113,11 @@ fn tls(tls: &Tls) -> TlsSettings {
 
 fn realm(realm: &Realm) -> RealmSettings {
     let roles: Vec<_> = realm.roles.iter().map(|said| Arc::new(role(said))).collect();
-    let named = |name: &str| roles.iter().find(|role| role.name == name).cloned();
-    let anonymous = realm.anonymous.as_ref().and_then(|anonymous| named(&anonymous.role));
     RealmSettings {
         name: realm.name.clone(),
         uri_check: realm.uri_check,
         disclosure: realm.disclosure,
-        anonymous: anonymous.unwrap_or_else(|| Arc::new(router::Role::anonymous())),
+        authentication: Arc::new(authentication::settings(realm, &roles, &|_, _| {})),
         roles,
         event_history: realm.event_history.clone(),
         retained_count_max: realm.retained_count_max,
@@ -127,26 +131,23 @@ fn role(role: &Role) -> router::Role {
         name: role.name.clone(),
         trust_level: role.trust_level,
         administers: role.administers,
-        permissions: Permissions::Everything,
+        permissions: rules::permissions(role),
     }
 }
 
 /// Says everything that is not served.
 fn refuse(file: &File, refuse: &Refuse) {
-    if file.authentication != file::Authentication::default() {
-        refuse("authentication", NO_METHODS);
-    }
     for (index, listener) in file.listeners.iter().enumerate() {
-        refuse_of_listener(file, listener, &|key, text| refuse(&format!("listener[{index}].{key}"), text));
+        refuse_of_listener(listener, &|key, text| refuse(&format!("listener[{index}].{key}"), text));
     }
     for (index, realm) in file.realms.iter().enumerate() {
         refuse_of_realm(realm, &|key, text| refuse(&format!("realm[{index}].{key}"), text));
     }
 }
 
-const NO_METHODS: &str = "this version lets in everybody, and knows nobody; leave it out";
+const NO_COOKIES: &str = "this version gives no cookies; leave it out";
 
-fn refuse_of_listener(file: &File, listener: &Listener, refuse: &Refuse) {
+fn refuse_of_listener(listener: &Listener, refuse: &Refuse) {
     let any_origin = |origins: &Vec<String>| origins.iter().any(|origin| origin == "*");
     if listener.origins.as_ref().is_some_and(|origins| !any_origin(origins)) {
         refuse("origins", "this version does not look at origins; write [\"*\"]");
@@ -154,12 +155,13 @@ fn refuse_of_listener(file: &File, listener: &Listener, refuse: &Refuse) {
     if !listener.allow_null_origin {
         refuse("allow_null_origin", "this version does not look at origins; write true");
     }
-    if listener.methods.as_ref().is_some_and(|methods| *methods != [Method::Anonymous]) {
-        refuse("methods", "this version lets in everybody; write [\"anonymous\"]");
+    if listener.methods.as_ref().is_some_and(|methods| methods.contains(&Method::Cookie)) {
+        refuse("methods", NO_COOKIES);
     }
-    let all_realms = |open: &Vec<String>| file.realms.iter().all(|realm| open.contains(&realm.name));
-    if listener.realms.as_ref().is_some_and(|open| !all_realms(open)) {
-        refuse("realms", "this version opens every realm at every listener; leave it out");
+    for (index, network) in listener.networks.iter().enumerate() {
+        if network.methods.contains(&Method::Cookie) {
+            refuse(&format!("network[{index}].methods"), NO_COOKIES);
+        }
     }
     if listener.longpoll && !listener.websocket {
         refuse(
@@ -167,12 +169,8 @@ fn refuse_of_listener(file: &File, listener: &Listener, refuse: &Refuse) {
             "this version speaks long-poll only where it speaks WebSocket; write \"websocket\" too",
         );
     }
-    let others = [
-        ("network", !listener.networks.is_empty(), NO_METHODS),
-        ("cookie", listener.cookie.is_some(), NO_METHODS),
-    ];
-    for (key, _, text) in others.into_iter().filter(|(_, said, _)| *said) {
-        refuse(key, text);
+    if listener.cookie.is_some() {
+        refuse("cookie", NO_COOKIES);
     }
 }
 
@@ -180,44 +178,7 @@ fn refuse_of_realm(realm: &Realm, refuse: &Refuse) {
     if realm.template {
         refuse("template", "this version makes no realms when somebody joins; write each realm");
     }
-    let methods = [
-        ("ticket", realm.ticket.is_some()),
-        ("wampcra", realm.wampcra.is_some()),
-        ("scram", realm.scram.is_some()),
-        ("cryptosign", realm.cryptosign.is_some()),
-        ("tls", realm.tls.is_some()),
-        ("cookie", realm.cookie.is_some()),
-        ("jwt", realm.jwt.is_some()),
-    ];
-    for (key, _) in methods.into_iter().filter(|(_, said)| *said) {
-        refuse(key, NO_METHODS);
-    }
-    for index in 0..realm.principals.len() {
-        refuse(&format!("principal[{index}]"), NO_METHODS);
-    }
-    let Some(anonymous) = &realm.anonymous else {
-        refuse("name", "this version lets in everybody; write [realm.anonymous]");
-        return;
-    };
-    if anonymous.authid.is_some() || anonymous.dynamic.is_some() {
-        refuse("anonymous", "this version knows only the role of those it lets in; leave out the rest");
-    }
-    for (index, role) in realm.roles.iter().enumerate().filter(|(_, role)| role.name == anonymous.role) {
-        refuse_of_role(role, &|key, text| refuse(&format!("role[{index}].{key}"), text));
-    }
-}
-
-/// What a role may not do would be allowed, and what it is told besides would not be told.
-fn refuse_of_role(role: &Role, refuse: &Refuse) {
-    if role.authorizer.is_some() {
-        refuse("authorizer", "this version asks nobody; write a rule that allows everything");
-        return;
-    }
-    let everything =
-        |rule: &file::Rule| rule.allows_everything() && !rule.disclose_caller && !rule.disclose_publisher;
-    if role.rules.len() != 1 || !role.rules.iter().all(everything) {
-        let text = "this version allows everything to everybody; write one rule with uri = \"\", \
-                    match = \"prefix\" and allow = [\"call\", \"register\", \"publish\", \"subscribe\"]";
-        refuse(if role.rules.is_empty() { "name" } else { "rule" }, text);
+    if realm.cookie.is_some() {
+        refuse("cookie", NO_COOKIES);
     }
 }

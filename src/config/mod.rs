@@ -11,6 +11,7 @@ mod check;
 mod convert;
 pub mod crossbar;
 pub mod file;
+mod may;
 mod reader;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use crate::limits::{Limits, MESSAGE_BYTES_CEILING, SHARDS_MAX};
 use crate::origin::Network;
+use crate::router::authentication::{self, Access, RouterSettings};
 use crate::router::{Disclosure, HistoryRule, ListenerSettings, RealmSettings, RequestIds, Role, Settings};
 use crate::server::{self, Address, Entrance, TlsSettings};
 use crate::transport;
@@ -27,6 +29,7 @@ use crate::wamp::{MatchPolicy, Serializer, UriCheck, uri};
 
 pub use self::check::methods;
 pub use self::convert::{Loaded, load};
+pub use self::may::{Explained, May, may};
 pub use self::reader::{Mistake, Surroundings};
 
 /// The port without any setting, the one people know from other routers.
@@ -206,7 +209,9 @@ impl Config {
             }),
             request_ids: listen.request_ids.unwrap_or(request_ids),
             forwarded_from: self.forwarded_from.clone(),
+            access: Access::default(),
         });
+        let anonymous = Arc::new(Role { administers: self.administers, ..Role::anonymous() });
         let settings = Settings {
             listeners: listeners.collect(),
             realms: realms
@@ -214,8 +219,8 @@ impl Config {
                 .map(|name| RealmSettings {
                     uri_check: self.uri_check,
                     disclosure: self.disclosure,
-                    anonymous: Arc::new(Role { administers: self.administers, ..Role::anonymous() }),
-                    roles: Vec::new(),
+                    authentication: Arc::new(authentication::Settings::anonymous(anonymous.clone())),
+                    roles: vec![anonymous.clone()],
                     event_history: self.event_history.clone(),
                     retained_count_max: self.retained_count_max,
                     retained_bytes_max: self.retained_bytes_max,
@@ -224,6 +229,7 @@ impl Config {
                 })
                 .collect(),
             agent: AGENT.to_owned(),
+            authentication: RouterSettings::default(),
             limits,
         };
         let entrances = listens.iter().map(|listen| Entrance {

@@ -14,6 +14,7 @@ mod publish;
 use std::sync::Arc;
 
 pub(super) use self::publish::check_options;
+use super::authorization::Question;
 use super::directory::{Full, MatchedSubscription};
 use super::eligibility::Eligibility;
 use super::features::Feature;
@@ -23,6 +24,7 @@ use super::meta;
 use super::publication::{EventFrames, Publication};
 use super::realm::{Member, Realm};
 use super::roster::{RosterKey, Rosters, Struck};
+use super::rules::Action;
 use super::session::Session;
 use super::{Context, PeerKey};
 use crate::codec;
@@ -69,6 +71,8 @@ impl Broker {
         {
             return Err(Refusal::InvalidUri);
         }
+        let question = Question { action: Action::Subscribe, uri: &message.topic, policy };
+        cx.authorize(key, &self.realm, &question, None)?;
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
         let directory = &self.realm.directory;
         // What a session has cannot go meanwhile, and what it has not cannot come.

@@ -22,15 +22,18 @@
 //! nothing any more. One that is not told, since it cannot be interrupted or the caller does not want it, goes on: its
 //! invocation is *abandoned*, but stays in its tables and where it is counted until it has answered or left.
 //!
-//! Invariants: a call stands in `calls` exactly if it stands in its caller's session; while it does and has a timeout
-//! here, its deadline is set, whether it has a callee or waits for one. An invocation stands in both maps of its
-//! callee's session or in neither. `complete` is the only way a call is answered for good, and `close_call` the only
-//! way off the table.
+//! What the router itself calls has no caller: see `own.rs`.
+//!
+//! Invariants: a call stands in `calls` exactly if it stands in its caller's session, or in what the router remembers
+//! of the peer it asks about; while it does and has a timeout here, its deadline is set, whether it has a callee or
+//! waits for one. An invocation stands in both maps of its callee's session or in neither. `complete` is the only way a
+//! call is answered for good, and `close_call` the only way off the table.
 
 mod calls;
 mod choice;
 mod invocations;
 mod kept;
+mod own;
 mod passthru;
 mod registrations;
 mod timeouts;
@@ -55,6 +58,7 @@ use crate::wamp::options::CancelMode;
 use crate::wamp::{RegistrationId, RequestId};
 
 pub use self::calls::call_options;
+pub use self::own::{Answered, OwnCall};
 
 /// The dealer.
 #[derive(Debug)]
@@ -72,12 +76,13 @@ pub struct Dealer {
     kept_bytes: KeptBytes,
 }
 
-/// A call of a peer here that waits for its answer.
+/// A call that waits for its answer: of a peer here, or of the router about one.
 #[derive(Debug)]
 struct OpenCall {
     serial: u64,
+    /// Who calls, or whom the router asks about.
     caller: PeerKey,
-    request: RequestId,
+    asker: Asker,
     /// As it was called.
     procedure: Arc<str>,
     /// `None` while it waits for one.
@@ -100,6 +105,15 @@ struct OpenCall {
     kept: Option<Box<Kept>>,
     /// The time the callee has left, if it is kept here.
     timeout: Option<Box<Timeout>>,
+}
+
+/// Who is told the answer of a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asker {
+    /// The caller, under its request id.
+    Caller(RequestId),
+    /// The router itself: see `own.rs`.
+    Router,
 }
 
 impl Dealer {

@@ -31,6 +31,13 @@ impl Entropy {
         PublicationId(uniform(self.fast.next_u64()))
     }
 
+    /// Octets that nobody can guess: nonces and challenges.
+    pub fn octets<const COUNT: usize>(&mut self) -> [u8; COUNT] {
+        let mut octets = [0; COUNT];
+        self.strong.fill_bytes(&mut octets);
+        octets
+    }
+
     /// A uniform draw, for choices.
     pub fn draw(&mut self) -> u64 {
         self.fast.next_u64()

@@ -14,6 +14,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use super::dealer::Answered;
 use super::directory::{Callee, Grant, Slot, Workload};
 use super::meta::round::Round;
 use super::passthru;
@@ -163,6 +164,8 @@ pub enum Letter {
         /// Whose directory.
         realm: RealmKey,
     },
+    /// From a shard to itself: a call of the router's own is over.
+    Answered(Box<Answered>),
     /// To a shard that knows or does a part of what a meta procedure is asked for, or in the end to its caller's.
     Round(Box<Round>),
 }
@@ -190,7 +193,9 @@ impl Letter {
                 },
                 Letter::Round(round) => round.errand.bytes(),
                 Letter::Progress(progress) => carried(&progress.payload, &progress.attributes),
-                Letter::Draining { .. }
+                // Never in a mailbox.
+                Letter::Answered(_)
+                | Letter::Draining { .. }
                 | Letter::Bequeathed { .. }
                 | Letter::Interrupt { .. }
                 | Letter::Passthru(_)
@@ -280,13 +285,23 @@ pub struct PassthruAnswer {
 #[derive(Clone, Debug)]
 pub struct CallTerms {
     /// Who calls.
-    pub caller: Arc<Identity>,
+    pub caller: Caller,
     /// The callee is told that, even if it does not ask.
     pub disclosed: bool,
     /// The caller takes progressive results.
     pub receive_progress: bool,
     /// How long the answer may take; 0: however long it takes.
     pub timeout_ms: u64,
+}
+
+/// Who makes a call.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// A session. Shared with it.
+    Session(Arc<Identity>),
+    /// The router, about this peer of the shard that has the call. It is no session, so callees are told of none,
+    /// whatever they ask for.
+    Router(PeerKey),
 }
 
 /// What a caller's shard needs to send a RESULT that is not the last.

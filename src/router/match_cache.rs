@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use super::authorization::Verdicts;
 use super::directory::{Directory, Match, Registration, Stamp};
 use super::history::History;
 
@@ -34,34 +35,58 @@ impl MatchCache {
         MatchCache { topics: Answers::new(entries_max), procedures: Answers::new(entries_max) }
     }
 
-    /// [`Directory::matches`]. A hit costs two atomic loads and one probe, takes no lock and allocates nothing.
-    pub fn topic(&mut self, directory: &Directory, topic: &str) -> &Arc<Match> {
+    /// Where a topic stands, for the other questions about it; until the next one is asked about. One probe.
+    pub fn topic_place(&mut self, directory: &Directory, topic: &str) -> usize {
+        self.topics.place(topic, |topic| Topic::ask(directory, topic))
+    }
+
+    /// [`Directory::matches`]. Where the answer is current this costs two atomic loads, takes no lock and allocates
+    /// nothing.
+    pub fn matched(&mut self, directory: &Directory, place: usize) -> &Arc<Match> {
         let current = |stamp| directory.topic_current(stamp);
-        &self.topics.answer(topic, current, || Topic::ask(directory, topic)).matched
+        &self.topics.answer(place, current, |topic| Topic::ask(directory, topic)).matched
     }
 
-    /// [`History::rule`], which tries all rules; a hit costs one probe.
-    pub fn rule(&mut self, directory: &Directory, history: &History, topic: &str) -> Option<usize> {
-        let known = self.topics.answer(topic, |_| true, || Topic::ask(directory, topic));
-        *known.rule.get_or_insert_with(|| history.rule(topic))
+    /// The same, for a topic that nothing else is asked about.
+    pub fn topic(&mut self, directory: &Directory, topic: &str) -> &Arc<Match> {
+        let place = self.topic_place(directory, topic);
+        self.matched(directory, place)
     }
 
-    /// [`Directory::registration`], at the same cost.
-    pub fn procedure(&mut self, directory: &Directory, procedure: &str) -> Option<&Arc<Registration>> {
+    /// [`History::rule`], which tries all rules, but the first time only.
+    pub fn rule(&mut self, history: &History, place: usize) -> Option<usize> {
+        let Stamped { uri, answer, .. } = &mut self.topics.stamped[place];
+        *answer.rule.get_or_insert_with(|| history.rule(uri))
+    }
+
+    /// What rules have said about publishing to a topic.
+    pub fn publish_verdicts(&mut self, place: usize) -> &mut Verdicts {
+        &mut self.topics.stamped[place].verdicts
+    }
+
+    /// Where a procedure stands, as for topics.
+    pub fn procedure_place(&mut self, directory: &Directory, procedure: &str) -> usize {
+        self.procedures.place(procedure, |procedure| directory.registration(procedure))
+    }
+
+    /// The procedure's name, which all of the shard's calls of it share, and [`Directory::registration`] at the cost of
+    /// [`matched`](Self::matched).
+    pub fn called(&mut self, directory: &Directory, place: usize) -> Option<(&Arc<str>, &Arc<Registration>)> {
         let current = |stamp| directory.procedure_current(stamp);
-        self.procedures.answer(procedure, current, || directory.registration(procedure)).as_ref()
-    }
-
-    /// The same, and the procedure's name, which all of the shard's calls of it share.
-    pub fn called(
-        &mut self,
-        directory: &Directory,
-        procedure: &str,
-    ) -> Option<(&Arc<str>, &Arc<Registration>)> {
-        let current = |stamp| directory.procedure_current(stamp);
-        let place = self.procedures.place(procedure, current, || directory.registration(procedure));
+        self.procedures.answer(place, current, |procedure| directory.registration(procedure));
         let Stamped { uri, answer, .. } = &self.procedures.stamped[place];
         answer.as_ref().map(|registration| (uri, registration))
+    }
+
+    /// The registration of a procedure that nothing else is asked about.
+    pub fn procedure(&mut self, directory: &Directory, procedure: &str) -> Option<&Arc<Registration>> {
+        let place = self.procedure_place(directory, procedure);
+        self.called(directory, place).map(|(_, registration)| registration)
+    }
+
+    /// What rules have said about calling a procedure.
+    pub fn call_verdicts(&mut self, place: usize) -> &mut Verdicts {
+        &mut self.procedures.stamped[place].verdicts
     }
 
     /// How often the directory had to be asked.
@@ -101,6 +126,8 @@ struct Stamped<A> {
     uri: Arc<str>,
     stamp: Stamp,
     answer: A,
+    /// They stay when the answer is another one.
+    verdicts: Verdicts,
 }
 
 impl<A> Answers<A> {
@@ -108,20 +135,27 @@ impl<A> Answers<A> {
         Answers { places: HashMap::default(), stamped: Vec::new(), entries_max, misses: 0 }
     }
 
-    fn answer(&mut self, uri: &str, current: impl Fn(Stamp) -> bool, ask: impl Fn() -> (Stamp, A)) -> &mut A {
-        let place = self.place(uri, current, ask);
-        &mut self.stamped[place].answer
+    /// Where a URI stands, with an answer that may not be current.
+    fn place(&mut self, uri: &str, ask: impl Fn(&str) -> (Stamp, A)) -> usize {
+        match self.places.get(uri) {
+            Some(&place) => place,
+            None => self.remember(uri, ask(uri)),
+        }
     }
 
-    /// Where the answer stands.
-    fn place(&mut self, uri: &str, current: impl Fn(Stamp) -> bool, ask: impl Fn() -> (Stamp, A)) -> usize {
-        let Some(&place) = self.places.get(uri) else { return self.remember(uri, ask()) };
+    /// The current answer.
+    fn answer(
+        &mut self,
+        place: usize,
+        current: impl Fn(Stamp) -> bool,
+        ask: impl Fn(&str) -> (Stamp, A),
+    ) -> &mut A {
         let stamped = &mut self.stamped[place];
         if !current(stamped.stamp) {
             self.misses += 1;
-            (stamped.stamp, stamped.answer) = ask();
+            (stamped.stamp, stamped.answer) = ask(&stamped.uri);
         }
-        place
+        &mut stamped.answer
     }
 
     fn remember(&mut self, uri: &str, (stamp, answer): (Stamp, A)) -> usize {
@@ -132,7 +166,7 @@ impl<A> Answers<A> {
         self.misses += 1;
         let place = self.stamped.len();
         let uri: Arc<str> = uri.into();
-        self.stamped.push(Stamped { uri: uri.clone(), stamp, answer });
+        self.stamped.push(Stamped { uri: uri.clone(), stamp, answer, verdicts: Verdicts::default() });
         self.places.insert(uri, place);
         place
     }
@@ -167,15 +201,13 @@ mod tests {
         let history = |uri| History::new(&[HistoryRule::new(uri, MatchPolicy::Exact)]).unwrap();
         let (first, other) = (history("a"), history("b"));
         let mut cache = MatchCache::new(8);
-        assert_eq!(
-            (cache.rule(&directory, &first, "a"), cache.rule(&directory, &first, "b")),
-            (Some(0), None)
-        );
+        let mut rule = |history, topic| {
+            let place = cache.topic_place(&directory, topic);
+            cache.rule(history, place)
+        };
+        assert_eq!((rule(&first, "a"), rule(&first, "b")), (Some(0), None));
         // It is not asked again.
-        assert_eq!(
-            (cache.rule(&directory, &other, "a"), cache.rule(&directory, &other, "b")),
-            (Some(0), None)
-        );
+        assert_eq!((rule(&other, "a"), rule(&other, "b")), (Some(0), None));
         directory.subscribe("a", MatchPolicy::Exact, ShardIndex(3), SessionId(1), 0).unwrap();
         assert_eq!(cache.topic(&directory, "a").shards, 1 << 3);
     }

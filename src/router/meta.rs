@@ -8,6 +8,7 @@ pub mod round;
 pub mod sessions;
 mod subscriptions;
 pub mod testaments;
+mod verdicts;
 
 use super::directory::Record;
 use super::{Clock, arguments};

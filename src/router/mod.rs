@@ -11,7 +11,9 @@
 //!   [`publication`]: an event on its way. [`eligibility`]: whom it is for. [`retained`] and [`history`]: what is kept
 //!   for those who come later. [`passthru`]: payload that nobody looks into. [`hashed_slab`]: what tables of very many
 //!   small entries are made of.
-//! - [`role`]: what sessions are; [`rules`]: what they may do.
+//! - [`transport_details`]: how a peer is connected, as other programs are told.
+//! - [`authentication`]: who may join. [`role`]: what sessions are; [`rules`]: what they may do; [`authorization`]:
+//!   where that is asked.
 //! - [`features`]: what peers announce, and what the router does.
 //! - [`meta`]: what the router tells of itself, and its own procedures.
 //! - [`letter`]: what shards tell one another. [`timers`], [`clock`], [`entropy`]: time and chance, both from outside.
@@ -48,13 +50,16 @@
 //! | testaments are published before their session gives anything back, in their order | in one call: published, then the rosters left |
 //! | testaments reach those who are there also at a shutdown | every shard publishes its own, and hears of those of all others, before it says GOODBYE: see `shard/drain.rs` |
 //! | whom a call kills is gone, and whom it removes is out, when it is answered | the letter answers after it has been where they are |
+//! | what waits for an authorizer is handled before all that its sender has sent after it | it is held, and the sender not read; see `shard/held.rs` |
 //! | what one client sends is handled in its order; over long-poll, if it waits for each `send` or puts all in one batch | one stream from each; HTTP puts requests on several connections in no order, so any request ids are taken there |
 //! | nothing follows GOODBYE or ABORT | `Peers::send` sends only to a session, and the session ends first |
 //! | realms do not touch | broker and dealer belong to one realm; letters name it, and who has joined another one since is not whom they name |
 //!
 //! What would break them: moving a joined peer to another shard, a second path to a socket beside `Outbound`, and
-//! handling a peer's next message while an earlier one waits for an answer.
+//! handling a peer's next message while an earlier one is held.
 
+pub mod authentication;
+pub mod authorization;
 pub mod broker;
 pub mod clock;
 pub mod dealer;
@@ -80,9 +85,12 @@ pub mod rules;
 pub mod session;
 pub mod shard;
 pub mod timers;
+pub mod transport_details;
 
 use std::time::Instant;
 
+use self::authorization::Denials;
+use self::authorization::dynamic::Authorizers;
 use self::entropy::Entropy;
 use self::letter::Letters;
 use self::peer::Peers;
@@ -151,6 +159,10 @@ pub struct Context<'a> {
     pub rounds_open: &'a mut usize,
     /// The router is shutting down.
     pub draining: bool,
+    /// What was not allowed, for the log.
+    pub denials: &'a mut Denials,
+    /// What authorizers have said.
+    pub authorizers: &'a mut Authorizers,
 }
 
 impl Context<'_> {

@@ -8,12 +8,14 @@
 //! shard reaps the doomed when it is done.
 //!
 //! ```text
-//!   Opening --Opened--> Idle --HELLO--> Joined --our GOODBYE--> Leaving
+//!   Opening --Opened--> Idle --HELLO--> Joined --our GOODBYE--> Leaving       (Authenticating may stand before Joined)
 //!      |                 ^ |              |  |                     |
 //!      |                 | |   GOODBYE    |  |                     |
 //!      |                 +-|--------------+  |                     |
 //!      +-------------------+-----------------+---------------------+--> Finishing --> (removed)
 //! ```
+
+mod held;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,10 +23,11 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+pub use self::held::{Held, HeldFor, HeldJoin, HeldMessage};
 use super::directory::MatchedSubscription;
 use super::publication::{EventFrames, NoFrame, Publication};
 use super::queue::{Advanced, Cause, Pushed, Queues, Waiting};
-use super::session::Session;
+use super::session::{Pending, Session};
 use super::timers::{Timer, Timers};
 use super::{Closing, ListenerIndex, PeerKey, RequestIds};
 use crate::codec;
@@ -57,6 +60,8 @@ pub struct Peer {
     pub last_input: Instant,
     /// A PING was sent at the last silence.
     pub pinged: bool,
+    /// A message of its that waits for an answer of somebody else; nothing more is read meanwhile.
+    held: Option<Box<Held>>,
     /// It is among those that must go.
     doomed: bool,
     /// It is among those that are looked at when nothing holds input back any more.
@@ -81,6 +86,8 @@ pub enum State {
     Opening,
     /// There is a transport and no session: HELLO is awaited.
     Idle,
+    /// HELLO was answered with CHALLENGE: AUTHENTICATE is awaited, or the word of whoever looks at it.
+    Authenticating(Box<Pending>),
     /// In a session.
     Joined(Box<Session>),
     /// Our GOODBYE is sent, theirs is awaited; all else is ignored.
@@ -171,6 +178,7 @@ impl Peers {
             state: State::Opening,
             last_input: now,
             pinged: false,
+            held: None,
             doomed: false,
             waits_for_relief: false,
             kept: 0,
@@ -432,7 +440,8 @@ impl Peers {
 
     // Reading or not.
 
-    /// False if the peer must not be read now: it leaves its own replies unread, or a mailbox is too full.
+    /// False if the peer must not be read now: it leaves its own replies unread, a mailbox is too full, or a message of
+    /// its is held.
     pub fn wants_input(&mut self, key: PeerKey) -> bool {
         let soft = self.limits.outbound_bytes_soft;
         let held = self.congested || self.sated();
@@ -442,7 +451,8 @@ impl Peers {
             return true;
         }
         // Once paused it stays so until it is resumed: what it has sent before is kept, and comes first.
-        let paused = self.queues.paused(key.index) || held || self.queues.replies(key.index) > soft;
+        let waits = peer.waits_for_answer();
+        let paused = waits || self.queues.paused(key.index) || held || self.queues.replies(key.index) > soft;
         self.queues.set_paused(key.index, paused);
         if paused && held {
             self.await_relief(key);
@@ -487,7 +497,7 @@ impl Peers {
         let held = self.congested || self.sated();
         let place = key.index as usize;
         let Some(peer) = self.slab.get_mut(place).filter(|peer| peer.key == key) else { return };
-        if !self.queues.paused(key.index) {
+        if !self.queues.paused(key.index) || peer.waits_for_answer() {
             return;
         }
         let answered = self.queues.replies(key.index) <= soft / 2;
@@ -505,6 +515,7 @@ impl Peers {
         let connections = self.slab.len();
         let inbound_max = self.limits.inbound_shard_bytes_max;
         let Some(peer) = self.slab.get_mut(key.index as usize).filter(|peer| peer.key == key) else { return };
+        let kept = kept + peer.held.as_ref().map_or(0, |held| held.bytes());
         self.kept_bytes = self.kept_bytes + kept - peer.kept;
         peer.kept = kept;
         if self.kept_bytes > inbound_max && kept > inbound_max / connections {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::authentication::{self, Access, Failures, RouterSettings};
 use super::directory::Directory;
 use super::history::{History, HistoryRule};
 use super::meta::sessions::{DetailChanges, Details, detail_bytes};
@@ -27,9 +28,9 @@ pub struct RealmSettings {
     pub uri_check: UriCheck,
     /// Whether receivers are told who publishes and calls.
     pub disclosure: Disclosure,
-    /// What clients are that say nothing of themselves.
-    pub anonymous: Arc<Role>,
-    /// What others may be, each under a name of its own.
+    /// Who may join, and what they are then.
+    pub authentication: Arc<authentication::Settings>,
+    /// What sessions may be, each under a name of its own.
     pub roles: Vec<Arc<Role>>,
     /// Which publications are kept in the event history; none of them are without a rule.
     pub event_history: Vec<HistoryRule>,
@@ -55,7 +56,10 @@ impl RealmSettings {
             name: name.into(),
             uri_check: UriCheck::Loose,
             disclosure: Disclosure::default(),
-            anonymous: Arc::new(Role { administers: true, ..Role::anonymous() }),
+            authentication: Arc::new(authentication::Settings::anonymous(Role {
+                administers: true,
+                ..Role::anonymous()
+            })),
             roles: Vec::new(),
             event_history: Vec::new(),
             retained_count_max: RealmSettings::RETAINED_COUNT_MAX,
@@ -64,9 +68,14 @@ impl RealmSettings {
         }
     }
 
+    /// What those are who say nothing of themselves, if they may join.
+    pub fn anonymous(&self) -> Option<&Arc<Role>> {
+        self.authentication.anonymous.as_ref().map(|anonymous| &anonymous.role)
+    }
+
     /// True if a role of the realm has a trust level.
     pub fn has_trust_levels(&self) -> bool {
-        let mut roles = self.roles.iter().chain([&self.anonymous]);
+        let mut roles = self.roles.iter().chain(self.anonymous());
         roles.any(|role| role.trust_level.is_some())
     }
 
@@ -98,6 +107,8 @@ pub struct ListenerSettings {
     pub request_ids: RequestIds,
     /// Proxies whose `X-Forwarded-For` names the client.
     pub forwarded_from: Vec<Network>,
+    /// Who may come in, and how.
+    pub access: Access,
 }
 
 /// Which request ids a peer may send (basic profile, "IDs": session scope). All else is a protocol violation.
@@ -137,6 +148,8 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// `WELCOME.Details.agent`; nothing is sent if empty.
     pub agent: String,
+    /// What holds for authentication in every realm.
+    pub authentication: RouterSettings,
 }
 
 /// What all shards of one router share.
@@ -148,6 +161,8 @@ pub struct Router {
     pub shard_count: usize,
     /// The time it was made at, by which all times are known.
     pub clock: Clock,
+    /// Who has failed to prove who it is.
+    pub failures: Failures,
     realms: Vec<Arc<Realm>>,
 }
 
@@ -159,7 +174,7 @@ impl Router {
         let realms =
             realms.map(|(index, realm)| Arc::new(Realm::new(index, realm, &settings.limits, shard_count)));
         let realms = realms.collect();
-        Arc::new(Router { settings, shard_count, clock, realms })
+        Arc::new(Router { settings, shard_count, clock, failures: Failures::default(), realms })
     }
 
     /// The realms, in the order of their keys.

@@ -26,15 +26,17 @@ pub enum Permissions {
     Everything,
     /// The rules of the role.
     Rules(Arc<Rules>),
-    /// A procedure of the realm.
+    /// A procedure.
     Authorizer(Arc<Authorizer>),
 }
 
 /// A procedure that says what sessions of a role may do, with the arguments and results of Crossbar.io.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Authorizer {
-    /// Its URI, in the realm of the session that it is asked about.
+    /// Its URI.
     pub procedure: String,
+    /// The realm it is in, if that is not the session's that it is asked about.
+    pub realm: Option<String>,
     /// Whose its answers are, where they say that they may be kept.
     pub cache: VerdictCache,
     /// How long they are kept.

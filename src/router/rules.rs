@@ -40,6 +40,8 @@ mod rule;
 mod table;
 pub mod values;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use smallvec::SmallVec;
 
 use self::rule::names_reserved;
@@ -58,7 +60,11 @@ pub struct Rules {
     /// Those without values of the session.
     table: Table,
     with_values: ValueRules,
+    number: u64,
 }
+
+/// The number of the rules that are compiled next: rules of the whole process have different ones.
+static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// The answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,7 +109,8 @@ pub enum Ground {
 /// True for the router's own procedures that follow the rules as other procedures do: they tell who and what is there,
 /// or what they do is the caller's own.
 ///
-/// `wamp.subscription.get_events` is none of them: it shows events of topics that the caller may not subscribe to.
+/// `wamp.subscription.get_events` is none of them: what was published before somebody came is shown where an operator
+/// names that, and only of subscriptions that the caller may make itself.
 pub fn harmless(procedure: &str) -> bool {
     let Some((kind, verb)) = procedure.strip_prefix("wamp.").and_then(|rest| rest.split_once('.')) else {
         return false;
@@ -118,6 +125,21 @@ pub fn harmless(procedure: &str) -> bool {
         }
         _ => false,
     }
+}
+
+/// True for the router's own procedures that change what is others', which only roles that administer may call, whatever
+/// their rules are.
+pub fn changes_others(procedure: &str) -> bool {
+    matches!(
+        procedure,
+        "wamp.session.kill"
+            | "wamp.session.kill_by_authid"
+            | "wamp.session.kill_by_authrole"
+            | "wamp.session.kill_all"
+            | "wamp.session.modify_details"
+            | "wamp.subscription.remove_subscriber"
+            | "wamp.registration.remove_callee"
+    )
 }
 
 /// Rules are what they were compiled of.
@@ -141,12 +163,24 @@ impl Rules {
             }
         }
         let (table, with_values) = (Table::new(&rules), ValueRules::new(&rules));
-        Ok(Rules { rules, table, with_values })
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Ok(Rules { rules, table, with_values, number })
     }
 
     /// The rules as they were written; what a verdict names is an index into them.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// A number that no other rules of this process have or will have: what was decided by rules of that number these
+    /// rules decide, for the same session at least.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// False if every session gets the same answers about this very URI.
+    pub fn depends_on_session(&self, uri: &str) -> bool {
+        self.with_values.may_decide(&self.rules, uri)
     }
 
     /// Whether a session may do this with a URI, or with a pattern if it subscribes or registers.

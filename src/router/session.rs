@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use super::authentication::{Access, Attempt, Claim, Proved};
 use super::directory::{DirectoryKey, Slot, Workload};
 use super::features::{Announced, Features};
 use super::letter::CallKey;
@@ -141,6 +142,8 @@ pub struct Session {
     pub rounds_open: u32,
     /// What is to be published when it ends.
     pub testaments: Option<Box<Testaments>>,
+    /// Those were published: it is about to end, though a shutdown lets it speak a little longer.
+    pub bequeathed: bool,
     /// It has sent a CALL of which it said that more would follow.
     pub calls_in_parts: bool,
     /// Its subscriptions, as its places in the rosters.
@@ -168,6 +171,7 @@ impl Session {
             counts_on: admission.counts_on,
             rounds_open: 0,
             testaments: None,
+            bequeathed: false,
             calls_in_parts: false,
             places: Places::default(),
             registrations: LazyMap::default(),
@@ -238,6 +242,17 @@ pub struct Admission {
     pub counts_on: bool,
 }
 
+/// What is kept of a peer that was asked to prove who it is.
+#[derive(Debug)]
+pub struct Pending {
+    /// What it gets then.
+    pub admission: Admission,
+    /// What it was asked.
+    pub attempt: Box<Attempt>,
+    /// It has answered, and somebody looks at that.
+    pub checking: bool,
+}
+
 /// Why a HELLO is answered with ABORT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HelloRefusal {
@@ -247,12 +262,14 @@ pub struct HelloRefusal {
     pub message: &'static str,
 }
 
-/// Holds a HELLO against the router's realms. A HELLO without roles is a violation, not a refusal.
+/// Holds a HELLO against the router's realms, and those that the listener opens: one that is not open there looks like
+/// one that does not exist. A HELLO without roles is a violation, not a refusal.
 pub fn admit(
     router: &Router,
+    access: &Access,
     draining: bool,
     hello: &Hello<'_>,
-) -> Result<Result<Admission, HelloRefusal>, Violation> {
+) -> Result<Result<(Admission, Claim), HelloRefusal>, Violation> {
     let details = HelloDetails::read(&hello.details);
     if !details.has_role {
         return Err(Violation::NoRoles);
@@ -265,14 +282,11 @@ pub fn admit(
     if hello.realm.len() > uri_bytes_max || !UriCheck::Loose.uri(&hello.realm) {
         return refusal(reason::INVALID_URI, "The realm is not a valid URI.");
     }
-    let Some(realm) = router.realm(&hello.realm) else {
+    let Some(realm) = router.realm(&hello.realm).filter(|realm| access.opens_realm(&realm.name)) else {
         return refusal(reason::NO_SUCH_REALM, "The realm does not exist.");
     };
-    if !details.anonymous {
-        return refusal(reason::NO_MATCHING_AUTH_METHOD, "Only anonymous authentication is offered here.");
-    }
-    let HelloDetails { features, counts_on, .. } = details;
-    Ok(Ok(Admission { realm: realm.key, features, counts_on }))
+    let HelloDetails { features, counts_on, claim, .. } = details;
+    Ok(Ok((Admission { realm: realm.key, features, counts_on }, claim)))
 }
 
 /// What the router reads of `HELLO.Details`.
@@ -281,25 +295,19 @@ struct HelloDetails {
     has_role: bool,
     features: Features,
     counts_on: bool,
-    /// `anonymous` is among the methods, or none are named.
-    anonymous: bool,
+    claim: Claim,
 }
 
 impl HelloDetails {
     fn read(details: &Dict<'_>) -> HelloDetails {
         let features = Features::default();
-        let mut read = HelloDetails { has_role: false, features, counts_on: false, anonymous: true };
+        let claim = Claim::default();
+        let mut read = HelloDetails { has_role: false, features, counts_on: false, claim };
         for (key, value) in codec::entries(details) {
             match (&*key, &value) {
                 ("roles", Value::Dict(roles)) => read.roles(roles),
                 ("agent", Value::Text(agent)) => read.counts_on = agent.starts_with("Wampy.js"),
-                ("authmethods", Value::List(methods)) => {
-                    let mut methods = codec::items(methods).peekable();
-                    read.anonymous = methods.peek().is_none()
-                        || methods
-                            .any(|method| matches!(&method, Value::Text(method) if method == "anonymous"));
-                }
-                _ => {}
+                (key, value) => read.claim.read(key, value),
             }
         }
         read
@@ -315,11 +323,13 @@ impl HelloDetails {
     }
 }
 
-/// Calls `send` with `WELCOME.Details`: the roles of this router with these features, and who the session is.
+/// Calls `send` with `WELCOME.Details`: the roles of this router with these features, who the session is, and what it
+/// was proved by.
 pub fn welcome_details<T>(
     router: &Router,
     realm: &RealmSettings,
     identity: &Identity,
+    proved: &Proved,
     announced: Announced,
     send: impl FnOnce(Dict<'_>) -> T,
 ) -> T {
@@ -340,6 +350,12 @@ pub fn welcome_details<T>(
         ("authprovider", Value::text(identity.authprovider)),
         ("roles", Value::Dict(Dict::Pairs(&roles))),
     ];
+    let extra: Vec<_> = proved.extra.iter().flat_map(|extra| extra.entries()).collect();
+    let mut authextra: Vec<_> = extra.iter().map(|(key, value)| (&**key, value.clone())).collect();
+    authextra.extend(proved.verifier.iter().map(|(name, verifier)| (*name, Value::text(verifier))));
+    if !authextra.is_empty() {
+        details.push(("authextra", Value::Dict(Dict::Pairs(&authextra))));
+    }
     if !router.settings.agent.is_empty() {
         details.push(("agent", Value::text(&router.settings.agent)));
     }
@@ -398,13 +414,11 @@ mod tests {
     fn hello_details_are_read_whatever_else_they_hold() {
         let read =
             details(r#"{"x":[{"roles":1}],"roles":{"callee":{"features":{"call_canceling":true,"y":1}}}}"#);
-        assert!(read.has_role && read.anonymous && !read.counts_on);
+        assert!(read.has_role && !read.counts_on);
         assert!(read.features.has(Feature::CalleeCallCanceling));
         for none in [r#"{"roles":[]}"#, "{}", r#"{"roles":{"broker":{}}}"#] {
             assert!(!details(none).has_role, "{none}");
         }
-        assert!(details(r#"{"authmethods":[]}"#).anonymous);
-        assert!(!details(r#"{"authmethods":["ticket",7]}"#).anonymous);
     }
 
     #[test]

@@ -14,21 +14,31 @@
 //!
 //! 1. `open`: a deadline for the handshake runs. The first octets choose the transport; its answers are queued.
 //! 2. The handshake is done: a deadline for HELLO runs.
-//! 3. HELLO is granted: WELCOME; from now on the deadline is silence. Messages go through `Shard::on_session_message`.
+//! 3. HELLO is granted, perhaps after a challenge or when somebody was asked: WELCOME; from now on the deadline is
+//!    silence. Messages go through `Shard::on_session_message`.
 //! 4. GOODBYE: all the session has is given back, GOODBYE is answered, and HELLO is awaited again.
 //! 5. The end, whoever wants it: the session leaves, what is queued is written, the writing side is shut, and when the
 //!    peer has closed too, or a deadline has passed, the connection is dropped. Only a peer that does not take its
 //!    bytes, or whose socket is broken, is dropped at once.
 
+mod authenticating;
+mod authenticators;
+mod authorizing;
 mod deadlines;
 mod drain;
+mod held;
 mod joining;
 mod killing;
+mod letters;
 
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::authenticating::Logins;
+use self::authorizing::Arrived;
 use self::drain::Drain;
+use super::authorization::dynamic::Authorizers;
+use super::authorization::{Denial, Denials};
 use super::broker::Broker;
 use super::dealer::{self, Dealer};
 use super::entropy::Entropy;
@@ -50,8 +60,8 @@ use crate::limits::Limits;
 use crate::origin::Origin;
 use crate::transport::upgrade::{RequestHead, values};
 use crate::transport::{Inbound, Link, Transport};
-use crate::wamp::message::{Abort, Publish, code};
-use crate::wamp::{Dict, Message, Payload, Value, reason, uri};
+use crate::wamp::message::{Publish, code};
+use crate::wamp::{Message, Value, reason, uri};
 
 /// What must be done to a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,7 +91,10 @@ pub struct Shard {
     own_letters: Vec<Letter>,
     /// Connections that are served elsewhere, until the shell takes them.
     handed_over: Vec<(PeerKey, Vec<u8>)>,
+    logins: Logins,
     drain: Drain,
+    denials: Denials,
+    authorizers: Authorizers,
     /// The other shards that have begun their shutdown, as a set.
     draining_shards: u64,
     /// Those that have published the testaments of their peers.
@@ -101,9 +114,17 @@ pub(super) struct LocalRealm {
 enum Next {
     /// With the next message.
     Read,
+    /// With this same message, when a question is answered that is asked of somebody else.
+    Hold,
     /// Not at all: it ends in good order.
     Finish(CloseReason),
 }
+
+/// The usual end of a message.
+const READ: Result<Next, Unanswered> = Ok(Next::Read);
+
+/// A message was not handled, since a question is open: see [`Authorizers`].
+struct Unanswered;
 
 impl Shard {
     /// An empty shard. `seed` is its only source of chance: session ids (from a strong generator), publication ids.
@@ -126,7 +147,10 @@ impl Shard {
             rounds_open: 0,
             own_letters: Vec::new(),
             handed_over: Vec::new(),
+            logins: Logins::default(),
             drain: Drain::No,
+            denials: Denials::default(),
+            authorizers: Authorizers::new(entries_max),
             draining_shards: 0,
             bequeathed_shards: 0,
             router,
@@ -193,7 +217,7 @@ impl Shard {
         let Some(mut transport) = peer.transport.take() else { return };
         let read = self.read(key, &mut transport, bytes, now);
         match read {
-            Ok(Next::Read) => {
+            Ok(Next::Read | Next::Hold) => {
                 self.peers.set_kept(key, transport.kept_bytes());
                 if let Some(peer) = self.peers.peer_mut(key) {
                     peer.transport = Some(transport);
@@ -307,6 +331,11 @@ impl Shard {
         into.append(&mut self.handed_over);
     }
 
+    /// Takes what was not allowed and is worth a line in the log.
+    pub fn denials(&mut self) -> Vec<Denial> {
+        self.denials.take()
+    }
+
     /// Takes the peers that [`Shard::wants_input`] had refused and that want input again. The shell calls `receive`
     /// with no bytes (there may be kept ones) and then reads on.
     pub fn resumed(&mut self, into: &mut Vec<PeerKey>) {
@@ -362,6 +391,7 @@ impl Shard {
             && self.invocations_open == 0
             && self.rounds_open == 0
             && self.letters.is_empty()
+            && self.logins.is_empty()
             && self.timers.is_empty()
     }
 
@@ -375,28 +405,38 @@ impl Shard {
         now: Instant,
     ) -> Result<Next, Violation> {
         let mut input = bytes;
+        let mut holds = self.peers.holds(key);
         loop {
             if !self.peers.wants_input(key) {
                 transport.keep(input);
                 return Ok(Next::Read);
             }
-            let inbound = self.peers.reply_with(key, |reply| transport.next(&mut input, reply));
-            match inbound? {
-                Inbound::Incomplete => return Ok(Next::Read),
-                Inbound::Finished => return Ok(self.on_finished(key)),
-                Inbound::LongPoll => {
-                    self.peers.remove(key, CloseReason::LongPoll, &mut self.timers);
-                    self.handed_over.push((key, transport.take_octets()));
-                    return Ok(Next::Read);
+            let next = match holds.then(|| self.peers.take_held(key)).flatten() {
+                Some(held) => self.on_held(key, held, now)?,
+                None => {
+                    let inbound = self.peers.reply_with(key, |reply| transport.next(&mut input, reply));
+                    match inbound? {
+                        Inbound::Incomplete => return Ok(Next::Read),
+                        Inbound::Finished => return Ok(self.on_finished(key)),
+                        Inbound::LongPoll => {
+                            self.peers.remove(key, CloseReason::LongPoll, &mut self.timers);
+                            self.handed_over.push((key, transport.take_octets()));
+                            return Ok(Next::Read);
+                        }
+                        Inbound::Opened(request) => {
+                            request.inspect(|request| self.learn(key, request));
+                            Next::Read
+                        }
+                        Inbound::Message(message) => self.on_message(key, message, now)?,
+                    }
                 }
-                Inbound::Opened(Some(request)) => self.learn(key, &request),
-                Inbound::Opened(None) => {}
-                Inbound::Message(message) => match self.on_message(key, message, now)? {
-                    // What it has begotten here is queued before the next message: only then is known how much it was.
-                    Next::Read => self.take_own_letters(),
-                    finish => return Ok(finish),
-                },
+            };
+            if let Next::Finish(_) = next {
+                return Ok(next);
             }
+            holds = next == Next::Hold;
+            // What it has begotten here is queued before the next message: only then is known how much it was.
+            self.take_own_letters();
             let Some(peer) = self.peers.peer(key) else { return Ok(Next::Read) };
             let opening = matches!(peer.state, State::Opening);
             if self.peers.mute(key.index) {
@@ -497,10 +537,18 @@ impl Shard {
                 Message::Abort(_) => Ok(Next::Finish(CloseReason::Aborted)),
                 _ => Err(Violation::OutOfSession),
             },
+            State::Authenticating(_) => self.on_authenticating(key, &message?, now),
             State::Joined(session) => {
                 let realm = session.realm;
                 self.peers.counters.messages_received += 1;
-                self.on_session_message(key, realm, &message?, now)
+                let message = &message?;
+                let admitted = self.admit(key, message)?;
+                match self.on_session_message(key, realm, message, admitted, now)? {
+                    Ok(next) => Ok(next),
+                    Err(Unanswered) => {
+                        self.ask(key, Arrived { realm, message, bytes, admitted }, Vec::new(), now)
+                    }
+                }
             }
         }
     }
@@ -511,14 +559,14 @@ impl Shard {
         key: PeerKey,
         realm: RealmKey,
         message: &Message<'_>,
+        admitted: Admitted,
         now: Instant,
-    ) -> Result<Next, Violation> {
-        let admitted = self.admit(key, message)?;
+    ) -> Result<Result<Next, Unanswered>, Violation> {
         let (local, mut cx) = self.lend(realm);
         let LocalRealm { broker, dealer, .. } = local;
         let granted = match message {
             Message::Call(call) if admitted == Admitted::Again => {
-                return dealer.on_further_call(&mut cx, key, call).map(|()| Next::Read);
+                return dealer.on_further_call(&mut cx, key, call).map(|()| READ);
             }
             Message::Call(call) if uri::reserved(&call.procedure) => {
                 match dealer::call_options(&mut cx, key, call)? {
@@ -534,17 +582,19 @@ impl Shard {
             Message::Unregister(unregister) => dealer.on_unregister(&mut cx, key, unregister),
             Message::Call(call) => dealer.on_call(&mut cx, key, call)?,
             Message::Cancel(cancel) => dealer.on_cancel(&mut cx, key, cancel),
-            Message::Yield(yielded) => return dealer.on_yield(&mut cx, key, yielded).map(|()| Next::Read),
-            Message::Error(error) => return dealer.on_error(&mut cx, key, error).map(|()| Next::Read),
-            Message::Goodbye(_) => return Ok(self.on_goodbye(key, now)),
-            Message::Abort(_) => return Ok(Next::Finish(CloseReason::Aborted)),
+            Message::Yield(yielded) => return dealer.on_yield(&mut cx, key, yielded).map(|()| READ),
+            Message::Error(error) => return dealer.on_error(&mut cx, key, error).map(|()| READ),
+            Message::Goodbye(_) => return Ok(Ok(self.on_goodbye(key, now))),
+            Message::Abort(_) => return Ok(Ok(Next::Finish(CloseReason::Aborted))),
             Message::Hello(_) | Message::Authenticate(_) => return Err(Violation::OutOfSession),
             _ => return Err(Violation::UnexpectedMessage),
         };
-        if let Err(refusal) = granted {
-            refuse(&mut cx, key, message, refusal);
+        match granted {
+            Err(_) if cx.authorizers.is_open() => return Ok(Err(Unanswered)),
+            Err(refusal) => refuse(&mut cx, key, message, refusal),
+            Ok(()) => {}
         }
-        Ok(Next::Read)
+        Ok(READ)
     }
 
     /// Holds the request id against the ones before it, where the message has one that counts.
@@ -556,78 +606,6 @@ impl Shard {
             return session.admit_call(request, rule);
         }
         session.admit(request, rule).map(|()| Admitted::New)
-    }
-
-    fn send_abort(&mut self, key: PeerKey, reason: &str, text: &str) {
-        let details = [("message", Value::text(text))];
-        let abort = Abort { details: Dict::Pairs(&details), reason: reason.into(), payload: Payload::EMPTY };
-        self.peers.send_outside(key, &Message::Abort(abort));
-    }
-
-    // Letters.
-
-    fn open_letter(&mut self, letter: Letter) {
-        match letter {
-            Letter::Deliver { realm, publication } => {
-                let (realm, mut cx) = self.lend(realm);
-                realm.broker.deliver(&mut cx, &publication);
-            }
-            Letter::Invoke { callee, invoke } => {
-                let (realm, mut cx) = self.lend(invoke.realm);
-                realm.dealer.invoke(&mut cx, callee, invoke);
-            }
-            Letter::Return { invoke, why } => {
-                let (realm, mut cx) = self.lend(invoke.realm);
-                realm.dealer.returned(&mut cx, invoke, why);
-            }
-            Letter::Grant { realm, workload, grant } => {
-                let (realm, mut cx) = self.lend(realm);
-                realm.dealer.granted(&mut cx, &workload, &grant);
-            }
-            Letter::Release { realm, callee, call, workload, slot } => {
-                let (realm, mut cx) = self.lend(realm);
-                realm.dealer.released(&mut cx, callee, call, (workload, slot));
-            }
-            Letter::Desert { realm, registration, call } => {
-                let (realm, mut cx) = self.lend(realm);
-                realm.dealer.deserted(&mut cx, registration, call);
-            }
-            Letter::Revoke { realm, callee, session, registration, reason } => {
-                let (realm, mut cx) = self.lend(realm);
-                realm.dealer.revoked(&mut cx, callee, session, registration, reason.as_deref());
-            }
-            Letter::Complete(complete) => {
-                let (realm, mut cx) = self.lend(complete.realm);
-                realm.dealer.complete(&mut cx, *complete);
-            }
-            Letter::Progress(progress) => {
-                let (realm, mut cx) = self.lend(progress.realm);
-                realm.dealer.progress(&mut cx, &progress);
-            }
-            Letter::TimeoutForwarded { realm, call } => {
-                let (realm, mut cx) = self.lend(realm);
-                realm.dealer.timeout_forwarded(&mut cx, call);
-            }
-            Letter::Interrupt { callee, realm, call, mode, reason } => {
-                let (realm, mut cx) = self.lend(realm);
-                realm.dealer.interrupt(&mut cx, callee, call, mode, reason);
-            }
-            Letter::Passthru(answer) => {
-                let (realm, mut cx) = self.lend(answer.realm);
-                realm.dealer.passthru(&mut cx, &answer);
-            }
-            Letter::RefuseYield { realm, callee, request } => {
-                let (realm, mut cx) = self.lend(realm);
-                realm.dealer.refuse_yield(&mut cx, callee, request);
-            }
-            Letter::Draining { shard } => self.draining_shards |= 1 << shard.0,
-            Letter::Bequeathed { shard } => self.bequeathed_shards |= 1 << shard.0,
-            Letter::Meta { realm } => {
-                let (realm, mut cx) = self.lend(realm);
-                realm.broker.publish_records(&mut cx);
-            }
-            Letter::Round(round) => self.on_round(*round),
-        }
     }
 
     /// Takes the letters this shard has sent to itself and reaps the doomed, until there are none of either.
@@ -678,6 +656,8 @@ impl Shard {
             invocations_open: &mut self.invocations_open,
             rounds_open: &mut self.rounds_open,
             draining: self.drain != Drain::No,
+            denials: &mut self.denials,
+            authorizers: &mut self.authorizers,
         };
         (&mut self.realms[realm.0 as usize], context)
     }
@@ -687,7 +667,7 @@ impl Shard {
 fn refuse(cx: &mut Context<'_>, key: PeerKey, message: &Message<'_>, refusal: Refusal) {
     match message {
         Message::Publish(publish) if !wants_acknowledgement(publish, refusal) => {
-            cx.peers.counters.publications_refused_silently += 1;
+            count_silent(cx, refusal);
         }
         Message::Cancel(cancel) => cx.refuse(key, code::CANCEL, cancel.request, refusal),
         message => {
@@ -695,6 +675,15 @@ fn refuse(cx: &mut Context<'_>, key: PeerKey, message: &Message<'_>, refusal: Re
                 cx.refuse(key, message.code(), request, refusal);
             }
         }
+    }
+}
+
+/// Counts a publication that was refused, which nobody is told.
+pub(super) fn count_silent(cx: &mut Context<'_>, refusal: Refusal) {
+    let counters = &mut cx.peers.counters;
+    match refusal {
+        Refusal::NotAuthorized | Refusal::AuthorizationFailed => counters.publications_denied_silently += 1,
+        _ => counters.publications_refused_silently += 1,
     }
 }
 

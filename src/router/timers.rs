@@ -27,7 +27,7 @@ pub enum Timer {
     DrainEnd,
     /// The peer's answer to our last words is late.
     Goodbye(PeerKey),
-    /// The handshake or HELLO is late.
+    /// The handshake, HELLO or the answer to a challenge is late.
     Handshake(PeerKey),
     /// Time to see whether the peer is still there.
     Silence(PeerKey),

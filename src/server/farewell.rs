@@ -1,4 +1,5 @@
-//! How the end of a connection is told: once, with its reason, and not faster than anybody reads.
+//! How the end of a connection is told, and that somebody could not join: once, with its reason, and not faster than
+//! anybody reads.
 //!
 //! Ends are logged at debug, because they are the peers' daily business. Broken rules and slow consumers are what an
 //! operator wants to see; a peer that reconnects and offends in a loop must not fill the disk with it.
@@ -6,10 +7,13 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::error::CloseReason;
 use crate::origin::Origin;
+use crate::router::authentication::Failed;
+use crate::router::authorization::Denial;
+use crate::router::authorization::dynamic::Complaint;
 
 /// Lines at info that a worker writes in one [`WINDOW`].
 const LINES_MAX: u32 = 10;
@@ -49,6 +53,42 @@ impl Farewells {
         if let Some(withheld) = self.admit(now) {
             info!(peer = %origin.address, withheld, "connection refused: {why}");
         }
+    }
+
+    /// Logs what a session was not allowed to do.
+    pub fn tell_denied(&mut self, denial: &Denial, now: Instant) {
+        let Some(withheld) = self.admit(now) else { return };
+        let Denial { realm, session, authid, authrole, action, uri, policy, refusal } = denial;
+        let (session, action, policy) = (session.0, action.name(), policy.name());
+        // What clients have chosen is written so that it is one line.
+        info!(
+            ?realm,
+            session,
+            ?authid,
+            ?authrole,
+            ?uri,
+            policy,
+            withheld,
+            "{action} denied: {}",
+            refusal.text()
+        );
+    }
+
+    /// Logs what is wrong with an authorizer. What is told comes once until it is well again, and is not withheld.
+    pub fn tell_complaint(&self, complaint: &Complaint) {
+        let Complaint { realm, authrole, procedure, cause } = complaint;
+        let cause = cause.to_string();
+        warn!(?realm, ?authrole, ?procedure, ?cause, "an authorizer does not answer: nothing is allowed");
+    }
+
+    /// Logs an attempt to join that has failed. The authid is whatever the client has said, so it is quoted.
+    pub fn tell_failed(&mut self, failed: &Failed, now: Instant) {
+        let Failed { origin, realm, authid, authmethod, failure, token, cause } = failed;
+        let Some(withheld) = self.admit(now) else { return };
+        let token = token.map(|error| error.to_string());
+        let cause = cause.as_ref().map(|cause| cause.to_string());
+        let (peer, method) = (&origin.address, authmethod.unwrap_or("none"));
+        info!(%peer, realm, ?authid, method, token, ?cause, withheld, "authentication failed: {failure}");
     }
 
     /// Whether a line may be written now, and if so, how many were withheld since the last one.

@@ -24,6 +24,7 @@ use rustls::ServerConfig;
 
 use super::connection::{Arrival, HandedOver};
 use crate::limits::Limits;
+use crate::router::authentication::Checked;
 use crate::router::{Letter, ListenerIndex, ShardIndex};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -33,6 +34,8 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 pub enum Errand {
     /// Serve this socket. It is counted in [`Errands::connections`] already.
     Adopt(Arrival),
+    /// What has come of a check of this worker's shard.
+    Checked(Checked),
     /// TLS sessions of this listener begin with this from now on; those that are there go on.
     Renew(ListenerIndex, Arc<ServerConfig>),
     /// Begin the shutdown. An `Adopt` that follows is the bridge's, and is turned away.

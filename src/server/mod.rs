@@ -9,12 +9,14 @@
 //!                                      sockets of long-poll clients
 //! ```
 //!
-//! One thread accepts, one thread drives each shard, and one serves long-poll clients, if they are served at all.
+//! One thread accepts, one thread drives each shard, one compares hashed tickets, and one serves long-poll clients, if
+//! they are served at all.
 //! [`Server::start`] binds every listener before it starts anything, so a server that cannot listen leaves no trace.
 //! What peers are told, when and how fast, is the router's business; the shell moves octets, letters and time.
 
 mod acceptor;
 mod bridge;
+mod checker;
 mod connection;
 mod entrance;
 mod farewell;
@@ -43,6 +45,7 @@ pub use self::tls::{ClientCertificates, IdentityFiles, TlsError, TlsSettings};
 
 use self::acceptor::{Acceptor, Command};
 use self::bridge::Bridge;
+use self::checker::checker;
 use self::entrance::Gate;
 use self::listener::Listener;
 use self::mailbox::{Mailbox, Mailboxes};
@@ -110,7 +113,8 @@ impl Server {
         let (polls, mailboxes) = mailboxes(shards, &limits)?;
         let bridge = bridge(&settings, &mailboxes, &waker)?;
         let errands = bridge.as_ref().map(Bridge::errands);
-        let neighbours = Neighbours { mailboxes, acceptor: Arc::clone(&waker), bridge: errands };
+        let (checks, checker) = checker(&mailboxes);
+        let neighbours = Neighbours { mailboxes, acceptor: Arc::clone(&waker), bridge: errands, checks };
         let router = Router::new(settings, shards, Clock::new(Instant::now(), since_epoch()));
         let workers = workers(&router, polls, &neighbours, &gates)?;
         let (commands, received) = unbounded();
@@ -118,7 +122,7 @@ impl Server {
             .map_err(system("an event queue"))?;
 
         let mut server =
-            Server { addresses: bound, commands, waker, threads: Vec::with_capacity(shards + 2) };
+            Server { addresses: bound, commands, waker, threads: Vec::with_capacity(shards + 3) };
         // If a thread cannot be started, those before it must end: the acceptor goes first, since it stops the others.
         server.spawn("fanwire-accept".to_owned(), move || {
             acceptor.run();
@@ -127,6 +131,10 @@ impl Server {
         for (place, worker) in workers.into_iter().enumerate() {
             server.spawn(format!("fanwire-{place}"), move || worker.run())?;
         }
+        server.spawn("fanwire-check".to_owned(), move || {
+            checker.run();
+            Counters::default()
+        })?;
         if let Some(bridge) = bridge {
             server.spawn("fanwire-bridge".to_owned(), move || {
                 bridge.run();

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Registry, Token, Waker};
 
+use super::checker::Checks;
 use super::connection::{Arrival, Connection, Connections, HandedOver, Input, Stage};
 use super::entrance::{Entered, Gate, Newcomers, Refusal};
 use super::farewell::Farewells;
@@ -26,6 +27,7 @@ use crate::counters::Counters;
 use crate::error::CloseReason;
 use crate::limits::Limits;
 use crate::origin::Origin;
+use crate::router::authentication::{Check, Failed};
 use crate::router::clock::FOLLOW_EVERY;
 use crate::router::{Closing, Letter, PeerKey, Shard, ShardIndex};
 
@@ -79,6 +81,8 @@ pub struct Worker {
     closing: Vec<(PeerKey, Closing)>,
     handed_over: Vec<(PeerKey, Vec<u8>)>,
     entered: Vec<Entered>,
+    checks: Vec<Check>,
+    failed: Vec<Failed>,
     /// What became of those that never were the shard's.
     refused: Counters,
 }
@@ -92,6 +96,8 @@ pub struct Neighbours {
     pub acceptor: Arc<Waker>,
     /// Who serves the connections of long-poll clients, if anybody does.
     pub bridge: Option<Arc<Errands<BridgeErrand>>>,
+    /// Who does what takes a shard too long.
+    pub checks: Checks,
 }
 
 impl Worker {
@@ -128,6 +134,8 @@ impl Worker {
             closing: Vec::new(),
             handed_over: Vec::new(),
             entered: Vec::new(),
+            checks: Vec::new(),
+            failed: Vec::new(),
             refused: Counters::default(),
         }
     }
@@ -175,6 +183,7 @@ impl Worker {
             self.letters_wait = true;
         }
         self.shard.expire(now);
+        self.have_checked(now);
         self.post();
         self.write(now);
         self.close(now);
@@ -231,6 +240,7 @@ impl Worker {
                     Some(Entered::Refused(origin, refusal)) => self.refuse(&origin, &refusal, now),
                     None => {}
                 },
+                Errand::Checked(checked) => self.shard.checked(checked, now),
                 Errand::Renew(listener, config) => self.newcomers.renew(listener, config),
                 Errand::Drain => {
                     self.draining = true;
@@ -364,6 +374,20 @@ impl Worker {
         }
     }
 
+    /// Has done what takes a shard too long, and tells who has not joined.
+    fn have_checked(&mut self, now: Instant) {
+        self.shard.checks(&mut self.checks);
+        for check in self.checks.drain(..) {
+            if let Err(check) = self.neighbours.checks.hand_over(self.index, check) {
+                self.shard.checked(check.decline(), now);
+            }
+        }
+        self.shard.failed(&mut self.failed);
+        for failed in self.failed.drain(..) {
+            self.farewells.tell_failed(&failed, now);
+        }
+    }
+
     /// Hands the letters to the other workers, one batch each, and stops reading while one of them is behind. Only
     /// those that get letters are looked at, since each look is likely to miss the cache; all are, once it has stopped.
     fn post(&mut self) {
@@ -428,7 +452,7 @@ impl Worker {
         }
     }
 
-    /// Does what the shard has decided about connections.
+    /// Does what the shard has decided about connections, and tells what it has not allowed.
     fn close(&mut self, now: Instant) {
         let mut closing = std::mem::take(&mut self.closing);
         self.shard.closing(&mut closing);
@@ -439,6 +463,12 @@ impl Worker {
             }
         }
         self.closing = closing;
+        for denial in self.shard.denials() {
+            self.farewells.tell_denied(&denial, now);
+        }
+        for complaint in self.shard.complaints() {
+            self.farewells.tell_complaint(&complaint);
+        }
         let mut handed_over = std::mem::take(&mut self.handed_over);
         self.shard.handed_over(&mut handed_over);
         for (key, octets) in handed_over.drain(..) {

@@ -13,6 +13,8 @@ pub const SYSTEM_SHUTDOWN: &str = "wamp.close.system_shutdown";
 
 /// Whoever it is has not proved it.
 pub const AUTHENTICATION_FAILED: &str = "wamp.error.authentication_failed";
+/// It could not be found out whether the session may do this.
+pub const AUTHORIZATION_FAILED: &str = "wamp.error.authorization_failed";
 /// A call was canceled, by its caller or because its callee left.
 pub const CANCELED: &str = "wamp.error.canceled";
 /// The realm does not tell who publishes or calls.
@@ -33,6 +35,8 @@ pub const NO_SUCH_PROCEDURE: &str = "wamp.error.no_such_procedure";
 pub const NO_SUCH_REALM: &str = "wamp.error.no_such_realm";
 /// The registration is not one of this session's.
 pub const NO_SUCH_REGISTRATION: &str = "wamp.error.no_such_registration";
+/// Nobody here has that role, or not who asks for it.
+pub const NO_SUCH_ROLE: &str = "wamp.error.no_such_role";
 /// The session does not exist.
 pub const NO_SUCH_SESSION: &str = "wamp.error.no_such_session";
 /// The subscription is not one of this session's.

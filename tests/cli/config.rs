@@ -158,6 +158,81 @@ fn check_shows_what_it_has_understood() {
 }
 
 #[test]
+fn check_explains_which_rule_decides_and_where_it_stands() {
+    let directory = Directory::new();
+    let text = format!(
+        "{OPEN}\
+[[realm.role.rule]]\nuri = \"com.example.\"\nmatch = \"prefix\"\nallow = [\"subscribe\"]\n\
+[[realm.role.rule]]\nuri = \"com.example.{{authid}}.inbox\"\nallow = [\"subscribe\", \"publish\"]\n\
+[[realm.role]]\nname = \"boss\"\neverything = true\n\
+[[realm.role]]\nname = \"asks\"\nauthorizer = {{ procedure = \"com.authorize\" }}\n"
+    )
+    .replace("rule = [{ uri = \"*\", allow = [\"call\", \"register\", \"publish\", \"subscribe\"] }]\n[[realm.role.rule]]", "[[realm.role.rule]]");
+    let path = written(&directory, "fanwire.toml", &text);
+    let line = |of: &str| text.lines().position(|line| line == of).unwrap() + 1;
+    let prefix = line("uri = \"com.example.\"") - 1;
+    let inbox = line("uri = \"com.example.{authid}.inbox\"") - 1;
+    let second = ["--realm", "com.example.second"];
+    let alice = ["--realm", "com.example.second", "--authid", "alice"];
+    let wide = ["--realm", "com.example.second", "--match", "prefix"];
+    let cases: [(&[&str], &[&str], i32, String); 12] = [
+        (&["guest", "subscribe", "com.example.x"], &second, 0, format!("{path}:{prefix}: Allowed: rule 1, ")),
+        (&["guest", "publish", "com.example.x"], &second, 1, format!("{path}:{prefix}: Refused: rule 1, ")),
+        (
+            &["guest", "publish", "com.example.alice.inbox"],
+            &alice,
+            0,
+            format!("{path}:{inbox}: Allowed: rule 2, "),
+        ),
+        (&["guest", "publish", "com.example.alice.inbox"], &second, 1, format!("{path}:{prefix}: Refused: ")),
+        (&["guest", "subscribe", "com."], &wide, 1, "no rule contains all of prefix `com.`".to_owned()),
+        (&["guest", "subscribe", "com.example."], &wide, 0, "Allowed: rule 1".to_owned()),
+        (&["guest", "publish", "a..b"], &second, 1, "is not valid in this realm".to_owned()),
+        (&["boss", "call", "com.x"], &[], 0, "the role may do everything".to_owned()),
+        (&["boss", "register", "wamp.x"], &[], 1, "nobody may register what begins with wamp.".to_owned()),
+        (&["boss", "call", "wamp.session.kill"], &[], 1, "needs administers = true".to_owned()),
+        (&["asks", "call", "com.x"], &[], 1, "com.authorize is asked".to_owned()),
+        (
+            &["guest", "call", "com.x"],
+            &["--realm", "com.example.first"],
+            0,
+            "Allowed: rule 1, prefix ``".to_owned(),
+        ),
+    ];
+    for (asked, options, code, said) in cases {
+        let arguments = [&["check", &path, "--may"][..], asked, options].concat();
+        let (exit, stdout, stderr) = fanwire(&arguments);
+        assert_eq!(exit, code, "{arguments:?} {stdout}{stderr}");
+        assert!(stdout.contains(&said), "{said}: {stdout}");
+    }
+    let wrong: [(&[&str], &[&str], &str); 5] = [
+        (&["guest", "call", "com.x"], &[], "several realms have a role guest; write --realm"),
+        (&["gest", "call", "com.x"], &[], "there is no role gest; did you mean"),
+        (&["guest", "sing", "com.x"], &[], "`sing` is no action"),
+        (&["guest", "call", "com.x"], &["--realm", "com.none"], "there is no realm com.none"),
+        (&["guest", "call", "com.x"], &["--match", "exakt"], "exakt"),
+    ];
+    for (asked, options, said) in wrong {
+        let arguments = [&["check", &path, "--may"][..], asked, options].concat();
+        let (exit, stdout, stderr) = fanwire(&arguments);
+        assert!(exit == 2 && stdout.is_empty() && stderr.contains(said), "{exit} {stderr}");
+    }
+}
+
+#[test]
+fn rules_of_a_file_are_obeyed_and_denials_are_logged() {
+    let directory = Directory::new();
+    let text =
+        OPEN.replacen("uri = \"*\", allow = [\"call\", ", "uri = \"com.other.*\", allow = [\"call\", ", 1);
+    let path = written(&directory, "fanwire.toml", &text);
+    let (mut router, _, url) = serve(&["serve", "--config", &path]);
+    let (code, stderr) = publish(&url, "com.example.first", "1");
+    assert!(code != 0 && stderr.contains("wamp.error.not_authorized"), "{code} {stderr}");
+    assert_eq!(publish(&url, "com.example.second", "1").0, 0);
+    assert_eq!(router.interrupt(), 0);
+}
+
+#[test]
 fn the_example_is_printed() {
     let (code, stdout, _) = fanwire(&["config", "example"]);
     assert!(code == 0 && stdout.contains("[[realm.role.rule]]"), "{stdout}");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fanwire::router::authentication::Settings;
 use fanwire::router::{Disclosure, RealmSettings, Role};
 use serde_json::{Value, json};
 
@@ -18,7 +19,11 @@ fn everywhere(disclosure: Disclosure, trust_level: Option<u64>, test: impl Fn(Wi
 fn wire(shards: usize, kind: Kind, disclosure: Disclosure, trust_level: Option<u64>) -> Wire {
     Wire::with(shards, kind, |settings| {
         let role = Role { trust_level, ..Role::open("guest") };
-        let realm = RealmSettings { disclosure, anonymous: Arc::new(role), ..RealmSettings::open("realm1") };
+        let realm = RealmSettings {
+            disclosure,
+            authentication: Arc::new(Settings::anonymous(role)),
+            ..RealmSettings::open("realm1")
+        };
         settings.realms[0] = realm;
     })
 }

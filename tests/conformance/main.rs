@@ -2,6 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod announced;
+mod authentication;
+mod authentication_places;
+mod authenticators;
+mod authorization;
+mod authorizers;
 mod canceling;
 mod chaos;
 mod disclosure;

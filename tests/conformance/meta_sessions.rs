@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanwire::router::{Role, Settings};
+use fanwire::router::{Role, Settings, authentication};
 use fanwire::wamp::Serializer;
 use serde_json::{Value, json};
 
@@ -23,8 +23,7 @@ fn refused(wire: &mut Wire, client: Client, calls: &[(&str, &str)]) {
 }
 
 fn nobody_administers(settings: &mut Settings) {
-    let role = Role { administers: false, ..Role::clone(&settings.realms[0].anonymous) };
-    settings.realms[0].anonymous = Arc::new(role);
+    settings.realms[0].authentication = Arc::new(authentication::Settings::anonymous(Role::anonymous()));
 }
 
 fn authid(wire: &mut Wire, client: Client, request: u64, session: u64) -> String {

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use fanwire::limits::Limits;
 use fanwire::origin::{Origin, PeerAddress};
+use fanwire::router::authentication::{Access, RouterSettings};
 use fanwire::router::{
     Clock, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard,
     ShardIndex,
@@ -31,12 +32,14 @@ fn shard(now: Instant) -> Shard {
         transport: Arc::new(transport),
         request_ids: RequestIds::Strict,
         forwarded_from: vec!["10.0.0.0/8".parse().unwrap()],
+        access: Access::default(),
     };
     let settings = Settings {
         limits,
         realms: vec![RealmSettings::open("realm1")],
         listeners: vec![listener],
         agent: "Fanwire-test".into(),
+        authentication: RouterSettings::default(),
     };
     Shard::new(Router::new(settings, 1, Clock::at_epoch(now)), ShardIndex(0), [7; 32])
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use fanwire::router::{Disclosure, Role, Settings};
+use fanwire::router::{Disclosure, Role, Settings, authentication};
 use serde_json::{Value, json};
 
 use crate::wire::{Client, KINDS, Kind, Wire, everywhere, everywhere_with, head};
@@ -161,8 +161,8 @@ fn a_realm_may_never_disclose_publishers() {
 #[test]
 fn the_trust_level_of_the_publishers_role_is_told() {
     let trusted = |settings: &mut Settings| {
-        let role = Role { trust_level: Some(2), ..(*settings.realms[0].anonymous).clone() };
-        settings.realms[0].anonymous = Arc::new(role);
+        let role = Role { trust_level: Some(2), ..Role::anonymous() };
+        settings.realms[0].authentication = Arc::new(authentication::Settings::anonymous(role));
     };
     everywhere_with(trusted, |mut wire| {
         let (publisher, welcome) = wire.join_with(KINDS[4], r#"{"publisher":{}}"#);

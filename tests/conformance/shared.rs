@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use fanwire::router::authentication;
 use serde_json::{Value, json};
 
 use crate::announced;
@@ -434,8 +435,8 @@ fn who_registers_by_force_is_alone() {
 #[test]
 fn only_who_administers_may_force() {
     let mut wire = Wire::with(2, KINDS[0], |settings| {
-        let user = fanwire::router::Role { administers: false, ..(*settings.realms[0].anonymous).clone() };
-        settings.realms[0].anonymous = user.into();
+        let user = fanwire::router::Role::anonymous();
+        settings.realms[0].authentication = authentication::Settings::anonymous(user).into();
     });
     // Where nobody has it there is nothing to force.
     let (_, _) = worker(&mut wire, r#"{"force_reregister":true}"#);

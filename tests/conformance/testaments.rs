@@ -306,3 +306,30 @@ fn a_shutdown_publishes_testaments_to_those_who_are_there() {
         wire.finish();
     });
 }
+
+/// Its testaments are out, but not all of the other shards have published theirs, so that it is heard still.
+#[test]
+fn testaments_that_a_shutdown_has_published_are_neither_flushed_nor_joined_by_others() {
+    let mut wire = Wire::new(2, KINDS[0]);
+    let (client, _) = wire.join();
+    let heir = heir(&mut wire);
+    add(&mut wire, client, 1, r#"["com.a"]"#);
+    let now = wire.now;
+    wire.shards[0].drain(now);
+    wire.settle();
+    add(&mut wire, client, 2, r#"["com.b"]"#);
+    flush(&mut wire, client, 3, r#",["detached"]"#);
+    wire.sleep(Duration::from_millis(Limits::DEFAULT.drain_ms_max / 2));
+    assert_eq!(events(&mut wire, heir), [json!(["com.a", [], null]), json!(["com.b", [], null])]);
+    for (request, call) in
+        [(4, r#""wamp.session.flush_testaments""#), (5, r#""wamp.session.add_testament",["com.c"]"#)]
+    {
+        let refused = wire.ask(client, &format!("[48,{request},{{}},{call}]"));
+        assert_eq!(head(&refused, 5), json!([8, 48, request, {}, "wamp.error.unavailable"]));
+    }
+    wire.sleep(Duration::from_millis(Limits::DEFAULT.drain_ms_max / 8));
+    assert_eq!(wire.receive_one(client)[2], "wamp.close.system_shutdown");
+    assert_eq!(events(&mut wire, heir), Vec::<Value>::new());
+    wire.sleep(Duration::from_secs(10));
+    wire.finish();
+}

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use fanwire::codec;
 use fanwire::limits::Limits;
-use fanwire::origin::PeerAddress;
+use fanwire::origin::{Origin, PeerAddress};
+use fanwire::router::authentication::{Access, RouterSettings};
 use fanwire::router::{
     Clock, Closing, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings,
     Shard, ShardIndex,
@@ -118,6 +119,7 @@ impl Wire {
             }),
             request_ids: RequestIds::Strict,
             forwarded_from: Vec::new(),
+            access: Access::default(),
         };
         let realm = |name: &str, uri_check| RealmSettings { uri_check, ..RealmSettings::open(name) };
         let mut settings = Settings {
@@ -125,6 +127,7 @@ impl Wire {
             realms: vec![realm("realm1", UriCheck::Loose), realm("strict", UriCheck::Strict)],
             listeners: vec![listener],
             agent: "Fanwire-test".into(),
+            authentication: RouterSettings::default(),
         };
         change(&mut settings);
         let now = Instant::now();
@@ -142,6 +145,18 @@ impl Wire {
 
     pub fn connect_as(&mut self, kind: Kind) -> Client {
         let client = self.open(kind, false);
+        self.shake_hands(client, kind);
+        client
+    }
+
+    /// The same at a listener, from somewhere.
+    pub fn connect_from(&mut self, listener: u32, origin: Origin) -> Client {
+        let client = self.open_at(ListenerIndex(listener), origin, self.kind, false);
+        self.shake_hands(client, self.kind);
+        client
+    }
+
+    fn shake_hands(&mut self, client: Client, kind: Kind) {
         let hello = match kind {
             Kind::RawSocket(serializer) => vec![0x7f, 0xf0 | (serializer.index() as u8 + 1), 0, 0],
             Kind::WebSocket(serializer) => upgrade(serializer, ""),
@@ -161,14 +176,16 @@ impl Wire {
             _ => assert!(answer.starts_with(b"HTTP/1.1 101 ")),
         }
         end.open = true;
-        client
     }
 
     /// A connection of which nothing was said yet.
     pub fn open(&mut self, kind: Kind, full: bool) -> Client {
+        self.open_at(ListenerIndex(0), PeerAddress::Unix.into(), kind, full)
+    }
+
+    fn open_at(&mut self, listener: ListenerIndex, origin: Origin, kind: Kind, full: bool) -> Client {
         let shard = self.ends.len() % self.shards.len();
-        let key =
-            self.shards[shard].open(ListenerIndex(0), full, Arc::new(PeerAddress::Unix.into()), self.now);
+        let key = self.shards[shard].open(listener, full, Arc::new(origin), self.now);
         let client = Client(self.ends.len());
         self.clients.insert((shard, key), client.0);
         self.ends.push(End {
@@ -274,8 +291,13 @@ impl Wire {
         self.settle();
     }
 
-    /// Moves letters until there are none, and octets to the clients.
+    /// Moves letters until there are none, and octets to the clients. What costs too much for a shard is done here.
     pub fn settle(&mut self) {
+        for shard in &mut self.shards {
+            let mut checks = Vec::new();
+            shard.checks(&mut checks);
+            checks.into_iter().for_each(|check| shard.checked(check.run(), self.now));
+        }
         loop {
             let mut moved = false;
             for from in 0..self.shards.len() {
@@ -289,6 +311,25 @@ impl Wire {
         }
         for shard in 0..self.shards.len() {
             self.flush(shard);
+        }
+    }
+
+    /// Peers that were not read and may be read again are, until there are none.
+    pub fn resume(&mut self) {
+        loop {
+            let mut resumed = Vec::new();
+            for shard in 0..self.shards.len() {
+                let mut keys = Vec::new();
+                self.shards[shard].resumed(&mut keys);
+                resumed.extend(keys.into_iter().map(|key| (shard, key)));
+            }
+            if resumed.is_empty() {
+                return;
+            }
+            for (shard, key) in resumed {
+                self.shards[shard].receive(key, &mut [], self.now);
+            }
+            self.settle();
         }
     }
 

@@ -7,7 +7,8 @@ use fanwire::transport::Framing;
 use fanwire::wamp::message::code;
 use fanwire::wamp::{Serializer, reason};
 
-use crate::checkers::{CHECKERS, EVERYTHING, KILLED, check};
+use crate::allowed::RULED;
+use crate::checkers::{CHECKERS, EVERYTHING, KILLED, REMOVE_CALLEE, REMOVE_SUBSCRIBER, REVOKED, check};
 use crate::item::{Item, Message};
 use crate::log::{Entry, Life, Log, Misdeed, NOBODY, What};
 use crate::{dict, list};
@@ -73,6 +74,7 @@ fn well() -> Log {
             cancelable: true,
             progressive: true,
             reroutes: true,
+            revocable: true,
         });
         if life != GUEST {
             script.joins(life);
@@ -95,6 +97,7 @@ fn well() -> Log {
     s.hears(SUBSCRIBER, list![code::UNREGISTERED, 5]);
     testaments(s);
     guest(s);
+    revocations(s);
     s.quiet(true);
     s.says(PUBLISHER, list![code::GOODBYE, dict! {}, reason::CLOSE_REALM]);
     s.hears(PUBLISHER, list![code::GOODBYE, dict! {}, reason::GOODBYE_AND_OUT]);
@@ -195,6 +198,36 @@ fn guest(s: &mut Script) {
     s.quiet(true);
 }
 
+/// A session is removed from a subscription and a registration, and another loses a registration by force.
+fn revocations(s: &mut Script) {
+    s.says(HEIR, list![code::SUBSCRIBE, 30, dict! {}, "v.a"]);
+    s.hears(HEIR, list![code::SUBSCRIBED, 30, 77]);
+    s.says(HEIR, list![code::REGISTER, 31, dict! {}, "q.a"]);
+    s.hears(HEIR, list![code::REGISTERED, 31, 85]);
+    s.says(WATCHER, list![code::REGISTER, 30, dict! {}, "q.b"]);
+    s.hears(WATCHER, list![code::REGISTERED, 30, 86]);
+    let because = dict! { "reason": REVOKED };
+    for (request, procedure, id) in [(20usize, REMOVE_SUBSCRIBER, 77usize), (21, REMOVE_CALLEE, 85)] {
+        let arguments = list![id, 1000 + HEIR];
+        s.says(PUBLISHER, list![code::CALL, request, dict! {}, procedure, arguments, because.clone()]);
+    }
+    s.hears(HEIR, list![code::UNSUBSCRIBED, 0, dict! { "subscription": 77, "reason": REVOKED }]);
+    s.hears(HEIR, list![code::UNREGISTERED, 0, dict! { "registration": 85, "reason": REVOKED }]);
+    s.hears(PUBLISHER, list![code::RESULT, 20, dict! {}]);
+    s.hears(PUBLISHER, list![code::RESULT, 21, dict! {}]);
+    s.says(PUBLISHER, list![code::REGISTER, 22, dict! { "force_reregister": true }, "q.b"]);
+    s.hears(PUBLISHER, list![code::REGISTERED, 22, 87]);
+    s.hears(WATCHER, list![code::UNREGISTERED, 0, dict! { "registration": 86, "reason": "by force" }]);
+}
+
+/// The message in which a life has said something to a procedure.
+fn called<'a>(log: &'a mut Log, procedure: &str) -> &'a mut Message {
+    let mut said = log.said();
+    let at = said.find(|(_, _, m)| m.code() == code::CALL && m.text(3) == procedure).expect("it has").0;
+    drop(said);
+    message(log, at)
+}
+
 /// Where a life heard the `nth` message of that kind.
 fn heard(log: &Log, life: usize, kind: u64, nth: usize) -> usize {
     log.heard()
@@ -222,6 +255,16 @@ fn drop_heard(log: &mut Log, life: usize, kind: u64, nth: usize) {
     let at = heard(log, life, kind, nth);
     // Positions of other entries must stay what they are.
     log.entries[at] = log.entries[0].clone();
+}
+
+/// Who has asked with that request is told that there is nothing, and nobody that something was taken away.
+fn refuse_removal(log: &mut Log, request: u64, why: &str, revoked: u64) {
+    drop_heard(log, HEIR, revoked, 0);
+    let mut heard = log.heard();
+    let result = heard.find(|(_, _, m)| (m.code(), m.number(1)) == (code::RESULT, request));
+    let at = result.expect("the log has it").0;
+    drop(heard);
+    message(log, at).0 = list![code::ERROR, code::CALL, request, dict! {}, why];
 }
 
 fn swap_heard(log: &mut Log, life: usize, kind: u64, other: u64, nth: usize) {
@@ -336,6 +379,13 @@ const BROKEN: &[(&str, Breaks)] = &[
     ("last_word", |log| hear_at_the_end(log, WATCHER, list![code::WELCOME, 9, dict! {}])),
     ("last_word", |log| swap_heard(log, SUBSCRIBER, code::WELCOME, code::SUBSCRIBED, 0)),
     ("isolation", |log| log.lives[PUBLISHER].realm = 1),
+    ("nothing_forbidden", |log| {
+        log.lives.iter_mut().for_each(|life| life.realm = RULED);
+        let payload = tagged(PUBLISHER, 99, "t.b");
+        let publish = list![code::PUBLISH, 99, dict! {}, "t.b", payload.clone()];
+        log.push(PUBLISHER, What::Said(Message(publish)));
+        hear_at_the_end(log, SUBSCRIBER, list![code::EVENT, 71, 599, dict! {}, payload]);
+    }),
     ("delivered_once", |log| repeat_heard(log, SUBSCRIBER, code::EVENT)),
     ("delivered_once", |log| repeat_heard(log, SUBSCRIBER, code::INVOCATION)),
     ("delivered_once", |log| {
@@ -474,6 +524,55 @@ const BROKEN: &[(&str, Breaks)] = &[
     ("sessions_in_order", |log| drop_heard(log, HEIR, code::EVENT, 5)),
     ("sessions_in_order", |log| swap_events(log, HEIR, 3, 4)),
     ("sessions_in_order", |log| swap_events(log, HEIR, 4, 5)),
+    // Used after it was taken away.
+    ("silent_after_unsubscribed", |log| hear_at_the_end(log, HEIR, list![code::EVENT, 77, 990, dict! {}])),
+    ("silent_after_unregistered", |log| {
+        hear_at_the_end(log, HEIR, list![code::INVOCATION, 1, 85, dict! {}, tagged(PUBLISHER, 90, "q.a")]);
+    }),
+    ("right_errors", |log| {
+        // Who forces is not refused because there is another.
+        let refused = list![code::ERROR, code::REGISTER, 22, dict! {}, reason::PROCEDURE_ALREADY_EXISTS];
+        let at = heard(log, PUBLISHER, code::REGISTERED, 0);
+        message(log, at).0 = refused;
+    }),
+    ("right_errors", |log| {
+        let refused = list![code::ERROR, code::CALL, 21, dict! {}, reason::NO_SUCH_SUBSCRIPTION];
+        hear_at_the_end(log, PUBLISHER, refused);
+    }),
+    ("right_errors", |log| {
+        let refused = list![code::ERROR, code::CALL, 20, dict! {}, reason::NO_SUCH_REGISTRATION];
+        hear_at_the_end(log, PUBLISHER, refused);
+    }),
+    ("revoked_if_asked", |log| log.lives[HEIR].revocable = false),
+    ("revoked_if_asked", |log| log.lives[WATCHER].revocable = false),
+    ("revoked_if_asked", |log| repeat_heard(log, HEIR, code::UNSUBSCRIBED)),
+    ("revoked_if_asked", |log| repeat_heard(log, WATCHER, code::UNREGISTERED)),
+    ("revoked_if_asked", |log| called(log, REMOVE_SUBSCRIBER).0[4] = list![77, 1000 + WATCHER].into()),
+    ("revoked_if_asked", |log| called(log, REMOVE_CALLEE).0[4] = list![86, 1000 + HEIR].into()),
+    ("revoked_if_asked", |log| {
+        let said = log.said().find(|(_, _, m)| m.code() == code::REGISTER && m.number(1) == 22);
+        let at = said.expect("the log has it").0;
+        message(log, at).0[2] = dict! {};
+    }),
+    ("revoked_are_told", |log| drop_heard(log, HEIR, code::UNSUBSCRIBED, 0)),
+    ("revoked_are_told", |log| drop_heard(log, HEIR, code::UNREGISTERED, 0)),
+    ("one_registration", |log| drop_heard(log, WATCHER, code::UNREGISTERED, 0)),
+    ("removed_if_there", |log| refuse_removal(log, 20, reason::NO_SUCH_SUBSCRIPTION, code::UNSUBSCRIBED)),
+    ("removed_if_there", |log| refuse_removal(log, 21, reason::NO_SUCH_REGISTRATION, code::UNREGISTERED)),
+    ("removed_if_there", |log| refuse_removal(log, 20, reason::NO_SUCH_SESSION, code::UNSUBSCRIBED)),
+    // Who is not told gets nothing either.
+    ("silent_once_taken", |log| {
+        drop_heard(log, HEIR, code::UNSUBSCRIBED, 0);
+        hear_at_the_end(log, HEIR, list![code::EVENT, 77, 990, dict! {}]);
+    }),
+    ("silent_once_taken", |log| {
+        drop_heard(log, HEIR, code::UNREGISTERED, 0);
+        hear_at_the_end(log, HEIR, list![code::INVOCATION, 1, 85, dict! {}, tagged(PUBLISHER, 90, "q.a")]);
+    }),
+    ("silent_once_taken", |log| {
+        drop_heard(log, WATCHER, code::UNREGISTERED, 0);
+        hear_at_the_end(log, WATCHER, list![code::INVOCATION, 1, 86, dict! {}, tagged(HEIR, 90, "q.b")]);
+    }),
     ("violations_answered", |log| drop_heard(log, STRANGER, code::ABORT, 0)),
     ("violations_answered", |log| {
         hear_at_the_end(log, WATCHER, list![code::ABORT, dict! {}, reason::PROTOCOL_VIOLATION]);

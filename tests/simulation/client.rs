@@ -9,7 +9,7 @@ use fanwire::wamp::message::code;
 use fanwire::wamp::{Serializer, reason};
 
 use crate::chance::Chance;
-use crate::checkers::{EVERYTHING, KILLED};
+use crate::checkers::{EVERYTHING, KILLED, REMOVE_CALLEE, REMOVE_SUBSCRIBER, REVOKED, revoked};
 use crate::item::{Item, Message, Tag};
 use crate::log::{Misdeed, option};
 use crate::wire::{Wire, rawsocket_frame};
@@ -113,6 +113,8 @@ pub struct Client {
     pub wild: bool,
     /// The policy of all registrations, if they have one.
     pub invoke: Option<&'static str>,
+    /// Of 100 registrations, how many take the procedure away from others; `None` where nothing is taken away.
+    pub forces: Option<usize>,
     sequence: u64,
     request: u64,
     subscriptions: Vec<u64>,
@@ -145,6 +147,7 @@ impl Client {
             session: 0,
             wild: false,
             invoke: None,
+            forces: None,
             sequence: 0,
             request: 0,
             subscriptions: Vec::new(),
@@ -159,9 +162,9 @@ impl Client {
 
     /// The next life on the same transport.
     pub fn again(&self, life: usize, realm: usize, chance: &mut Chance) -> Client {
-        let Client { big, mute, ids, watcher, watches_all, retains, wild, invoke, .. } = *self;
+        let Client { big, mute, ids, watcher, watches_all, retains, wild, invoke, forces, .. } = *self;
         let fresh = Client::new(life, realm, chance, ids, watcher);
-        Client { big, mute, watches_all, retains, wild, invoke, stage: Stage::Opened, ..fresh }
+        Client { big, mute, watches_all, retains, wild, invoke, forces, stage: Stage::Opened, ..fresh }
     }
 
     /// GOODBYE, then HELLO and the first requests of the next life, none of which waits for an answer: which life says
@@ -189,21 +192,31 @@ impl Client {
         Some(messages)
     }
 
+    /// It announces that it understands what is taken away from it.
+    pub fn revocable(&self) -> bool {
+        self.forces.is_some() && self.life % 4 != 3
+    }
+
     /// HELLO.
     pub fn hello(&self, realm: &str) -> Message {
         let progressive = dict! {
             "progressive_call_results": self.progressive,
             "progressive_call_invocations": self.progressive,
         };
-        let features = dict! {
+        let mut features = dict! {
             "call_canceling": self.cancelable,
             "call_reroute": self.reroutes,
             "progressive_call_results": self.progressive,
             "progressive_call_invocations": self.progressive,
         };
+        let mut subscriber = dict! {};
+        if self.revocable() {
+            features.set("registration_revocation", true);
+            subscriber.set("features", dict! { "subscription_revocation": true });
+        }
         let roles = dict! {
             "publisher": dict! {},
-            "subscriber": dict! {},
+            "subscriber": subscriber,
             "caller": dict! { "features": progressive },
             "callee": dict! { "features": features },
         };
@@ -226,6 +239,8 @@ impl Client {
             code::REGISTERED if !self.registrations.contains(&message.number(2)) => {
                 self.registrations.push(message.number(2));
             }
+            code::UNSUBSCRIBED => self.subscriptions.retain(|id| Some(*id) != revoked(message)),
+            code::UNREGISTERED => self.registrations.retain(|id| Some(*id) != revoked(message)),
             // Another part of an invocation, which may be answered already.
             code::INVOCATION if message.number(1) <= self.invoked => {}
             code::INVOCATION => {
@@ -334,6 +349,20 @@ impl Client {
         Message(list![code::CALL, request, dict! {}, "wamp.session.kill", list![session], keywords])
     }
 
+    /// What may be taken away from it, each with the procedure that does it.
+    pub fn holdings(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let subscriptions = self.subscriptions.iter().map(|id| (REMOVE_SUBSCRIBER, *id));
+        subscriptions.chain(self.registrations.iter().map(|id| (REMOVE_CALLEE, *id)))
+    }
+
+    /// Takes something away from a session.
+    pub fn revoke(&mut self, (procedure, id): (&str, u64), session: u64, chance: &mut Chance) -> Message {
+        let request = self.next(chance);
+        self.calls.push(request);
+        let keywords = dict! { "reason": REVOKED };
+        Message(list![code::CALL, request, dict! {}, procedure, list![id, session], keywords])
+    }
+
     /// Options of a registration that others may join, or that bounds how much is asked of it.
     fn share(&self, options: &mut Item, chance: &mut Chance) {
         let Item::Dict(options) = options else { return };
@@ -349,6 +378,9 @@ impl Client {
         }
         if self.wild && chance.percent(30) {
             options.push(("concurrency".to_owned(), Item::from(chance.between(1, 3))));
+        }
+        if self.forces.is_some_and(|percent| chance.percent(percent)) {
+            options.push(("force_reregister".to_owned(), Item::from(true)));
         }
     }
 

@@ -7,7 +7,8 @@ use fanwire::wamp::message::code;
 use fanwire::wamp::reason;
 
 use crate::checkers::{
-    KILLED, interests, is_restricted, is_retained, meta_event, publications, testament, topics,
+    Interest, KILLED, REMOVE_CALLEE, REMOVE_SUBSCRIBER, REVOKED, forces, interests, is_restricted,
+    is_retained, meta_event, publications, removals, revoked, testament, topics,
 };
 use crate::item::{Item, Message, Tag};
 use crate::log::{Log, Misdeed, What, option};
@@ -26,14 +27,24 @@ pub const MUST_HAPPEN: &[&str] = &[
     "a call was taken by another callee",
     "a further part of a call crossed shards",
     "a further part of a call came too late",
+    "a call that was there before was taken by who forced",
+    "a call that was there before was refused when its callees were removed",
     "a letter found that its subscriber had gone",
+    "a letter found that its subscriber had been removed",
     "a meta event of a realm was read",
     "a meta event told of on_delete",
     "a meta event told of on_leave",
     "a progressive result crossed shards",
     "a progressive result was dropped",
     "a publisher got its own event",
+    "a registration was taken away",
+    "a registration was taken away by force",
+    "a registration was taken away from another shard",
+    "a removal came too late",
+    "a removal was not told of",
     "a session was killed",
+    "a subscription was taken away",
+    "a subscription was taken away from another shard",
     "a testament was read",
     "a testament of a killed session was read",
     "an event crossed shards",
@@ -78,6 +89,7 @@ pub const MUST_HAPPEN: &[&str] = &[
     "wamp.error.no_such_registration",
     "wamp.error.no_such_session",
     "wamp.error.no_such_subscription",
+    "wamp.error.not_authorized",
     "wamp.error.payload_size_exceeded",
     "wamp.error.procedure_already_exists",
     "wamp.error.protocol_violation",
@@ -123,6 +135,8 @@ impl Coverage {
         self.read_messages(log);
         self.read_races(log);
         self.read_leavers(log);
+        self.read_revocations(log);
+        self.read_waiting(log);
     }
 
     fn read_messages(&mut self, log: &Log) {
@@ -200,10 +214,12 @@ impl Coverage {
     /// An EVENT that a live subscription did not get because UNSUBSCRIBE was faster than the letter.
     fn read_races(&mut self, log: &Log) {
         let interests = interests(log);
+        let removed = removals(log, REMOVE_SUBSCRIBER).into_iter();
+        let removed: BTreeSet<_> = removed.map(|removal| (removal.life, removal.at)).collect();
         let got: BTreeSet<(usize, Tag)> =
             log.heard().filter_map(|(_, life, message)| Some((life, message.tag()?))).collect();
         for publication in publications(log) {
-            let gone = interests.iter().any(|interest| {
+            let missed = |interest: &&Interest| {
                 interest.from < publication.from
                     && publication.from < interest.until
                     && interest.until < publication.quiet
@@ -212,9 +228,88 @@ impl Coverage {
                     && log.lives[interest.life].shard != log.lives[publication.life].shard
                     && matches(interest.policy, &interest.topic, publication.message.text(3))
                     && !got.contains(&(interest.life, publication.tag))
-                    && matches_unsubscribe(log, interest.life, interest.until)
-            });
+            };
+            let missed: Vec<_> = interests.iter().filter(missed).collect();
+            let gone = missed.iter().any(|interest| matches_unsubscribe(log, interest.life, interest.until));
             self.count_many("a letter found that its subscriber had gone", usize::from(gone));
+            let removed = missed.iter().any(|interest| removed.contains(&(interest.life, interest.until)));
+            self.count_many("a letter found that its subscriber had been removed", usize::from(removed));
+        }
+    }
+
+    /// What is taken away from sessions, and who hears of it.
+    fn read_revocations(&mut self, log: &Log) {
+        for (_, _, message) in log.heard().filter(|(_, _, message)| revoked(message).is_some()) {
+            let wanted = message.entry(2, "reason").and_then(Item::text) == Some(REVOKED);
+            self.count(match (message.code(), wanted) {
+                (code::UNSUBSCRIBED, _) => "a subscription was taken away",
+                (_, true) => "a registration was taken away",
+                (_, false) => "a registration was taken away by force",
+            });
+        }
+        for (procedure, crossed) in [
+            (REMOVE_SUBSCRIBER, "a subscription was taken away from another shard"),
+            (REMOVE_CALLEE, "a registration was taken away from another shard"),
+        ] {
+            for removal in removals(log, procedure) {
+                let (caller, life) = (&log.lives[removal.caller], &log.lives[removal.life]);
+                let granted = usize::from(removal.granted);
+                self.count_many(crossed, granted * usize::from(caller.shard != life.shard));
+                self.count_many("a removal was not told of", granted * usize::from(!life.revocable));
+                self.count_many("a removal came too late", usize::from(removal.refused));
+            }
+        }
+    }
+
+    /// Calls that had come but were not begun when the registration was lost: they were in line or on their way.
+    fn read_waiting(&mut self, log: &Log) {
+        let handled = log.handled();
+        let mut forced: BTreeMap<(usize, u64), usize> = BTreeMap::new();
+        for (at, life, register) in log.said().filter(|(_, _, message)| forces(message)) {
+            forced.insert((life, register.number(1)), at);
+        }
+        let removed = removals(log, REMOVE_CALLEE).into_iter().filter(|removal| removal.granted);
+        let removed: Vec<usize> = removed.map(|removal| removal.at).collect();
+        let mut waiting: BTreeMap<Tag, usize> = BTreeMap::new();
+        let mut calls: BTreeMap<(usize, u64), Tag> = BTreeMap::new();
+        let mut taken: BTreeMap<(usize, u64), usize> = BTreeMap::new();
+        for (at, entry) in log.entries.iter().enumerate() {
+            let life = entry.life;
+            let was_there = |tag: Tag, lost: usize| {
+                let since = waiting.get(&tag).and_then(|said| handled[*said].1);
+                since.is_some_and(|since| since < lost)
+            };
+            match &entry.what {
+                What::Said(m) if m.code() == code::CALL => {
+                    let Some(tag) = m.tag() else { continue };
+                    waiting.insert(tag, at);
+                    calls.insert((life, m.number(1)), tag);
+                }
+                What::Heard(m) if m.code() == code::REGISTERED => {
+                    if let Some(said) = forced.get(&(life, m.number(1))) {
+                        taken.insert((life, m.number(2)), *said);
+                    }
+                }
+                What::Heard(m) if m.code() == code::INVOCATION => {
+                    let Some(tag) = m.tag() else { continue };
+                    let lost = taken.get(&(life, m.number(2)));
+                    let came_before = lost.is_some_and(|lost| was_there(tag, *lost));
+                    self.count_many(
+                        "a call that was there before was taken by who forced",
+                        usize::from(came_before),
+                    );
+                    waiting.remove(&tag);
+                }
+                What::Heard(m) if (m.code(), m.number(1)) == (code::ERROR, code::CALL) => {
+                    let Some(tag) = calls.get(&(life, m.number(2))) else { continue };
+                    let lost = removed.iter().any(|removed| *removed < at && was_there(*tag, *removed));
+                    let none = m.text(4) == reason::NO_SUCH_PROCEDURE;
+                    let what = "a call that was there before was refused when its callees were removed";
+                    self.count_many(what, usize::from(lost && none));
+                    waiting.remove(tag);
+                }
+                _ => {}
+            }
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Life {
     pub progressive: bool,
     /// The client announces `call_reroute` as a callee.
     pub reroutes: bool,
+    /// The client announces that it understands what is taken away from it, as a subscriber and as a callee.
+    pub revocable: bool,
 }
 
 impl Life {

@@ -9,6 +9,7 @@ use fanwire::router::RequestIds;
 use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, UriCheck, reason, uri};
 
+use crate::allowed::may;
 use crate::client::Client;
 use crate::item::{Item, Message, Tag};
 use crate::log::{option, policy};
@@ -297,6 +298,9 @@ impl Naive {
         if !self.checks[realm].pattern(topic, policy) {
             return self.error(life, message, reason::INVALID_URI);
         }
+        if !may(realm, code::SUBSCRIBE, topic, policy) {
+            return self.error(life, message, reason::NOT_AUTHORIZED);
+        }
         let fresh = self.id();
         let same = |s: &&mut Subscription| s.realm == realm && s.policy == policy && s.topic == topic;
         let id = match self.subscriptions.iter_mut().find(same) {
@@ -336,6 +340,12 @@ impl Naive {
             }
             return;
         }
+        if !may(realm, code::PUBLISH, topic, MatchPolicy::Exact) {
+            if acknowledge {
+                self.error(life, message, reason::NOT_AUTHORIZED);
+            }
+            return;
+        }
         let publication = self.id();
         let exclude_me = option(message, "exclude_me", true);
         let mut events = Vec::new();
@@ -364,6 +374,9 @@ impl Naive {
         let (policy, procedure) = (policy(message), message.text(3));
         if !self.checks[realm].pattern(procedure, policy) || uri::reserved(procedure) {
             return self.error(life, message, reason::INVALID_URI);
+        }
+        if !may(realm, code::REGISTER, procedure, policy) {
+            return self.error(life, message, reason::NOT_AUTHORIZED);
         }
         let same = |r: &Registration| r.realm == realm && r.policy == policy && r.procedure == procedure;
         let invoke = message.entry(2, "invoke").and_then(Item::text).unwrap_or("single").to_owned();
@@ -429,6 +442,9 @@ impl Naive {
         }
         if !self.checks[realm].uri(procedure) {
             return self.error(life, message, reason::INVALID_URI);
+        }
+        if !may(realm, code::CALL, procedure, MatchPolicy::Exact) {
+            return self.error(life, message, reason::NOT_AUTHORIZED);
         }
         let Some(at) = self.answering(realm, procedure) else {
             return self.error(life, message, reason::NO_SUCH_PROCEDURE);

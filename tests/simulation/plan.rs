@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use fanwire::limits::Limits;
+use fanwire::router::authentication::{Access, RouterSettings};
 use fanwire::router::{ListenerSettings, RealmSettings, RequestIds, Settings};
 use fanwire::transport;
 use fanwire::wamp::Serializer;
 
+use crate::allowed;
 use crate::chance::Chance;
 use crate::checkers::REALM_CHECKS;
 use crate::client::{Act, FORESEEABLE};
@@ -88,6 +90,10 @@ pub struct Plan {
     pub testaments: usize,
     /// And how often it kills another session.
     pub kills: usize,
+    /// And how often it takes a subscription or registration away from another session, or from its own.
+    pub revocations: usize,
+    /// Of 100 registrations in such a run, how many take the procedure away from others.
+    pub forces: Option<usize>,
     /// Of 100 inputs, how many are not the last of their turn.
     pub long_turns: usize,
     /// The run ends with a shutdown of the router.
@@ -100,9 +106,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// `rejoins` is drawn by a chance of its own, and so are `testaments` and `kills`: seeds in which they are 0 run as
-    /// they would without them.
-    pub fn draw(chance: &mut Chance, rejoins: &mut Chance, meta: &mut Chance) -> Plan {
+    /// `rejoins` is drawn by a chance of its own, and so are `testaments` and `kills`, and `revocations`: seeds in which
+    /// they are 0 run as they would without them.
+    pub fn draw(
+        chance: &mut Chance,
+        rejoins: &mut Chance,
+        meta: &mut Chance,
+        revocations: &mut Chance,
+    ) -> Plan {
         let calm = chance.percent(30);
         let mut limits = Limits::DEFAULT;
         limits.message_bytes_max = 1 << 16;
@@ -132,6 +143,9 @@ impl Plan {
         let realm_counts = if rejoins == 0 { &[1, 1, 2, 3] } else { &[1, 2, 2, 3] };
         let testaments = *meta.pick(&[0, 0, 0, 4, 12]).expect("five are given");
         let kills = if testaments == 0 { 0 } else { *meta.pick(&[0, 1, 2, 5]).expect("four are given") };
+        // The naive router takes nothing away.
+        let often = if calm { 0 } else { *revocations.pick(&[0, 0, 4, 10]).expect("four are given") };
+        let forces = (often > 0).then(|| *revocations.pick(&[0, 20, 50]).expect("three are given"));
         let retention = !calm
             && limits.outbound_bytes_max == Limits::DEFAULT.outbound_bytes_max
             && limits.outbound_shard_bytes_max == Limits::DEFAULT.outbound_shard_bytes_max;
@@ -150,6 +164,8 @@ impl Plan {
             rejoins,
             testaments,
             kills,
+            revocations: often,
+            forces,
             long_turns: *chance.pick(&[0, 20, 60]).expect("three are given"),
             drain: chance.percent(20),
             invoke: if chance.percent(40) { chance.pick(&FORESEEABLE).copied() } else { None },
@@ -170,14 +186,17 @@ impl Plan {
             transport: transport.clone(),
             request_ids,
             forwarded_from: Vec::new(),
+            access: Access::default(),
         };
-        let realm =
-            |(index, uri_check)| RealmSettings { uri_check, ..RealmSettings::open(realm_name(index)) };
+        let realm = |(index, uri_check)| {
+            allowed::rule(index, RealmSettings { uri_check, ..RealmSettings::open(realm_name(index)) })
+        };
         Settings {
             limits: self.limits.clone(),
             realms: REALM_CHECKS.into_iter().enumerate().take(self.realm_count).map(realm).collect(),
             listeners: REQUEST_IDS.map(listener).to_vec(),
             agent: "simulation".to_owned(),
+            authentication: RouterSettings::default(),
         }
     }
 }

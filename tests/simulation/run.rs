@@ -161,7 +161,7 @@ fn act(world: &mut World) {
             let stray = world.chance.percent(2);
             world.rejoin(peer, stray);
         }
-        Stage::Joined if speaks_of_ends(world, peer) => {}
+        Stage::Joined if speaks_of_ends(world, peer) || revokes(world, peer) => {}
         Stage::Joined => {
             let count = if world.chance.percent(15) { world.chance.between(2, 5) } else { 1 };
             let mut messages = Vec::new();
@@ -203,6 +203,22 @@ fn speaks_of_ends(world: &mut World, peer: usize) -> bool {
     let sessions: Vec<u64> = joined.map(|(_, other)| other.client.session).collect();
     let Some(&session) = world.chance.pick(&sessions) else { return false };
     let message = world.peers[peer].client.kill(session, &mut world.chance);
+    world.say(peer, message);
+    true
+}
+
+/// True if the client has asked for something to be taken away from a session of its realm, its own among them.
+fn revokes(world: &mut World, peer: usize) -> bool {
+    let revocations = world.plan.revocations;
+    if revocations == 0 || world.peers[peer].client.watcher || !world.chance.percent(revocations) {
+        return false;
+    }
+    let realm = world.peers[peer].client.realm;
+    let here = world.peers.iter().filter(|other| !other.closed && other.client.realm == realm);
+    let held = here.flat_map(|other| other.client.holdings().map(|what| (what, other.client.session)));
+    let held: Vec<_> = held.collect();
+    let Some(&(what, session)) = world.chance.pick(&held) else { return false };
+    let message = world.peers[peer].client.revoke(what, session, &mut world.chance);
     world.say(peer, message);
     true
 }

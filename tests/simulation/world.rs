@@ -92,7 +92,9 @@ pub struct World {
 impl World {
     pub fn new(seed: u64) -> World {
         let mut chance = Chance::new(seed);
-        let plan = Plan::draw(&mut chance, &mut Chance::new(!seed), &mut Chance::new(seed.rotate_left(23)));
+        let [mut rejoins, mut meta, mut revocations] =
+            [!seed, seed.rotate_left(23), seed.rotate_left(41)].map(Chance::new);
+        let plan = Plan::draw(&mut chance, &mut rejoins, &mut meta, &mut revocations);
         let now = Instant::now();
         let router = Router::new(plan.settings(), plan.shard_count, Clock::at_epoch(now));
         let shards = (0..plan.shard_count)
@@ -149,6 +151,7 @@ impl World {
         client.wild = !self.plan.calm;
         client.retains = self.plan.retention;
         client.invoke = self.plan.invoke;
+        client.forces = self.plan.forces;
         self.log.lives.push(Life {
             connection: peer,
             realm,
@@ -159,6 +162,7 @@ impl World {
             cancelable: client.cancelable,
             progressive: client.progressive,
             reroutes: client.reroutes,
+            revocable: client.revocable(),
         });
         let handshake = wire.handshake();
         self.peers.push(Peer {
@@ -200,9 +204,10 @@ impl World {
             let next = self.log.lives.len();
             let client = self.peers[peer].client.again(next, realm, &mut self.chance);
             let Client { cancelable, progressive, reroutes, .. } = client;
+            let revocable = client.revocable();
             self.peers[peer].client = client;
             let before = self.log.lives[life].clone();
-            self.log.lives.push(Life { realm, cancelable, progressive, reroutes, ..before });
+            self.log.lives.push(Life { realm, cancelable, progressive, reroutes, revocable, ..before });
             self.coverage.count("joined again on the same transport");
         }
         let client = &mut self.peers[peer].client;
@@ -226,6 +231,7 @@ impl World {
             cancelable: next.cancelable,
             progressive: next.progressive,
             reroutes: next.reroutes,
+            revocable: next.revocable(),
             ..before
         });
         self.peers[peer].next = Some(next);

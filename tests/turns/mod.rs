@@ -12,9 +12,10 @@ use std::time::Instant;
 use fanwire::codec;
 use fanwire::limits::Limits;
 use fanwire::origin::PeerAddress;
+use fanwire::router::authentication::{self, Access, RouterSettings};
 use fanwire::router::{
-    Clock, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings,
-    Shard, ShardIndex,
+    Clock, Letter, ListenerIndex, ListenerSettings, PeerKey, Permissions, RealmSettings, RequestIds, Role,
+    Router, Settings, Shard, ShardIndex,
 };
 use fanwire::server::mailbox::Queue;
 use fanwire::transport::websocket::{self, FrameHeader, HEADER_BYTES_MAX, Opcode};
@@ -67,6 +68,12 @@ const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 impl Shards {
     /// Shards without clients. Request ids are not checked, so that one message can be sent again and again.
     pub fn new(count: usize) -> Shards {
+        Shards::with(count, Permissions::Everything)
+    }
+
+    /// The same, whose clients may do so much.
+    pub fn with(count: usize, permissions: Permissions) -> Shards {
+        let role = Role { permissions, administers: true, ..Role::open("anonymous") };
         let limits = Limits::DEFAULT;
         let transport = transport::Settings {
             message_bytes_max: limits.message_bytes_max,
@@ -76,15 +83,18 @@ impl Shards {
             websocket: true,
             longpoll: None,
         };
+        let authentication = Arc::new(authentication::Settings::anonymous(role));
         let settings = Settings {
             limits: limits.clone(),
-            realms: vec![RealmSettings::open("realm1")],
+            realms: vec![RealmSettings { authentication, ..RealmSettings::open("realm1") }],
             listeners: vec![ListenerSettings {
                 transport: Arc::new(transport),
                 request_ids: RequestIds::Any,
                 forwarded_from: Vec::new(),
+                access: Access::default(),
             }],
             agent: String::new(),
+            authentication: RouterSettings::default(),
         };
         let router = Router::new(settings, count, Clock::at_epoch(Instant::now()));
         let shard = |index| Shard::new(router.clone(), ShardIndex(index as u8), [index as u8; 32]);

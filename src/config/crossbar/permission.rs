@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::Report;
 use super::object::Object;
 use super::write::Section;
-use crate::config::file::stars;
+use crate::router::rules::{Action, Rule, RuleProblem, changes_others};
 use crate::wamp::MatchPolicy;
 
 const ACTIONS: [&str; 4] = ["call", "register", "publish", "subscribe"];
@@ -33,6 +33,11 @@ impl Permission {
         section
     }
 
+    /// True if it allows to call a procedure that changes what is others'.
+    pub fn administers(&self) -> bool {
+        self.policy == MatchPolicy::Exact && self.allow.contains(&"call") && changes_others(&self.uri)
+    }
+
     fn allows_the_same(&self, other: &Permission) -> bool {
         self.allow == other.allow
     }
@@ -51,7 +56,13 @@ pub fn read(mut object: Object, report: &Report) -> Option<Permission> {
             object.drop_all("there are exact, prefix and wildcard only");
             return None;
         }
-        None => stars(&uri),
+        None => match Rule::read_stars(&uri) {
+            Ok(read) => read,
+            Err(problem) => {
+                object.drop_all(&problem.to_string());
+                return None;
+            }
+        },
     };
     let mut allow = Vec::new();
     if let Some(mut allowed) = object.object("allow") {
@@ -75,22 +86,57 @@ pub fn read(mut object: Object, report: &Report) -> Option<Permission> {
         ("cache", "verdicts of rules are always cached"),
         ("validate", "payloads are not validated"),
     ]);
-    if uri.is_empty() && policy == MatchPolicy::Exact {
-        report.warn(&object.path, "an exact rule for no URI allows nothing");
-        object.drop_all("no URI is empty");
+    if !can_be(&uri, policy, &mut allow, &mut object, report) {
         return None;
     }
     Some(Permission { path: object.path.clone(), uri, policy, allow, disclose })
 }
 
+/// True if it is a rule here. What nobody may do below `wamp.` is taken out of it.
+fn can_be(
+    uri: &str,
+    policy: MatchPolicy,
+    allow: &mut Vec<&'static str>,
+    object: &mut Object,
+    report: &Report,
+) -> bool {
+    let rule = |allow: &[&str]| {
+        Rule::new(uri, policy, allow.iter().filter_map(|name| Action::from_name(name)).collect())
+    };
+    if rule(allow).check() == Err(RuleProblem::Reserved) {
+        let never = ["register", "publish"];
+        for action in never.into_iter().filter(|action| allow.contains(action)) {
+            report.drop(&object.at(&format!("allow.{action}")), "nobody may do that below wamp.");
+        }
+        allow.retain(|action| !never.contains(action));
+    }
+    let Err(problem) = rule(allow).check() else { return true };
+    object.drop_all(&format!("it cannot be a rule: {problem}"));
+    false
+}
+
 /// Tells where the permissions of a role mean something else here.
 pub fn warn_of_quirks(permissions: &[Permission], report: &Report) {
     for permission in permissions {
+        warn_of_meta_procedures(permission, report);
         match permission.policy {
             MatchPolicy::Exact => warn_of_hidden_prefix(permission, permissions, report),
             MatchPolicy::Prefix => {}
             MatchPolicy::Wildcard => warn_of_wildcard(permission, permissions, report),
         }
+    }
+}
+
+/// A permission that is about procedures of the router allows the harmless ones, unless it names one.
+fn warn_of_meta_procedures(permission: &Permission, report: &Report) {
+    let pattern = permission.policy != MatchPolicy::Exact && permission.uri.starts_with("wamp.");
+    if pattern && permission.allow.contains(&"call") {
+        let text = format!(
+            "Crossbar.io allows every procedure of the router that matches `{}`; here those that change what is others', \
+             and wamp.subscription.get_events, need a rule each, exact, and the first a role with administers = true",
+            permission.uri
+        );
+        report.warn(&permission.path, text);
     }
 }
 

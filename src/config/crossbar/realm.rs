@@ -73,6 +73,7 @@ impl RoleText {
     fn section(self) -> Section {
         let mut section = Section::new("[[realm.role]]");
         section.set("name", self.name);
+        section.optional("administers", self.permissions.iter().any(Permission::administers).then_some(true));
         section.optional("authorizer", self.authorizer.map(|procedure| json!({ "procedure": procedure })));
         section.sections.extend(self.permissions.iter().map(Permission::section));
         section

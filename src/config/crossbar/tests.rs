@@ -127,6 +127,47 @@ fn permissions_that_mean_something_else_here_are_flagged_with_their_uris() {
 }
 
 #[test]
+fn permissions_become_rules_that_can_be() {
+    let allow = |actions: &[&str]| -> Value {
+        actions
+            .iter()
+            .map(|action| ((*action).to_owned(), Value::Bool(true)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    let node = serde_json::json!({"workers": [{"type": "router", "realms": [{"name": "r", "roles": [
+        {"name": "boss", "permissions": [
+            {"uri": "wamp.*", "allow": allow(&["call", "register", "publish", "subscribe"])},
+            {"uri": "wamp.session.kill", "allow": allow(&["call"])},
+            {"uri": "com.a*.b", "allow": allow(&["call"])},
+            {"uri": "com..b", "allow": allow(&["call"])},
+            {"uri": "", "allow": allow(&["call"])}]},
+        {"name": "user", "permissions": [{"uri": "*", "allow": allow(&["call"])}]}]}],
+        "transports": [{"type": "rawsocket", "endpoint": {"type": "tcp", "port": 1}, "auth": {"anonymous": {
+            "type": "static", "role": "user"}}}]}]});
+    let import = import(&node.to_string(), Format::Json).unwrap();
+    let file = file(&import);
+    let boss = file.realms[0].role("boss").unwrap();
+    let rules: Vec<_> = boss.rules.iter().map(|rule| (rule.written().to_string(), rule.allow())).collect();
+    assert_eq!(
+        rules,
+        [
+            ("prefix `wamp.`".to_owned(), vec!["call", "subscribe"]),
+            ("exact `wamp.session.kill`".to_owned(), vec!["call"])
+        ]
+    );
+    assert!(boss.administers && !file.realms[0].role("user").unwrap().administers);
+    let at = |index: usize| format!("workers[0].realms[0].roles[0].permissions[{index}]");
+    assert!(has(&import.dropped, &format!("{}.allow.register", at(0)), "nobody may do that below wamp."));
+    assert!(has(&import.dropped, &format!("{}.allow.publish", at(0)), "nobody may do that below wamp."));
+    assert!(has(&import.warnings, &at(0), "need a rule each"));
+    assert!(has(&import.dropped, &at(2), "one whole component"));
+    assert!(has(&import.dropped, &at(3), "empty component"));
+    assert!(has(&import.dropped, &at(4), "an exact rule needs a URI"));
+    assert!(!import.warnings.iter().any(|note| note.path.contains("line")), "{:#?}", import.warnings);
+}
+
+#[test]
 fn what_is_no_node_configuration_is_refused() {
     for text in ["", "{", "[]", "{}", "{\"version\": 2}"] {
         assert!(import(text, Format::Json).is_err(), "{text}");

@@ -1,12 +1,11 @@
 //! `[[realm]]`: what holds in it, its roles and their rules, its principals, and the settings of each method.
 
-use std::path::PathBuf;
-
 use serde_json::{Map, Value};
 
 use super::super::reader::Table;
 use super::{DAY_SECONDS, HOUR_SECONDS};
 use crate::auth::Secret;
+use crate::router::rules::{self, Action};
 use crate::router::{Disclosure, HistoryRule, RealmSettings};
 use crate::wamp::{MatchPolicy, UriCheck};
 
@@ -72,6 +71,8 @@ pub struct Role {
     pub trust_level: Option<u64>,
     /// It may call the meta procedures that change what is others'.
     pub administers: bool,
+    /// It may do everything else; nobody decides.
+    pub everything: bool,
     /// Who decides, instead of rules.
     pub authorizer: Option<Authorizer>,
     /// What it may do; what no rule allows is refused.
@@ -81,8 +82,10 @@ pub struct Role {
 /// A procedure that decides what a role may do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Authorizer {
-    /// The procedure, in the same realm.
+    /// The procedure.
     pub procedure: String,
+    /// The realm it is in; none: the role's.
+    pub realm: Option<String>,
     /// For whom a verdict is kept that says it may be.
     pub cache: VerdictCache,
     /// How long.
@@ -177,6 +180,8 @@ pub struct Scram {
 pub enum ScramKdf {
     /// Argon2id, version 1.3.
     Argon2id13,
+    /// The same as autobahn-python has it: `argon2id-13`.
+    Argon2id13Text,
     /// PBKDF2 with SHA-256.
     Pbkdf2,
 }
@@ -226,10 +231,10 @@ pub struct Dynamic {
 pub struct Jwt {
     /// The secret of HS256.
     pub secret: Option<Secret>,
-    /// A PEM file with a public key.
-    pub public_key: Option<PathBuf>,
-    /// A file with a JSON Web Key Set.
-    pub jwks: Option<PathBuf>,
+    /// The text of a PEM file with a public key.
+    pub public_key: Option<String>,
+    /// The text of a file with a JSON Web Key Set.
+    pub jwks: Option<String>,
     /// Who must have issued it.
     pub issuer: Option<String>,
     /// Whom it must be for.
@@ -290,6 +295,7 @@ impl Role {
             name: required(table, "name", "write what the role is called, such as \"frontend\""),
             trust_level: table.number("trust_level", 0..=1 << 53),
             administers: table.flag("administers", false),
+            everything: table.flag("everything", false),
             authorizer: table.table("authorizer", Authorizer::read),
             rules: table.tables("rule", Rule::read),
         }
@@ -301,6 +307,7 @@ impl Authorizer {
         let caches = [("session", VerdictCache::Session), ("role", VerdictCache::Role)];
         Authorizer {
             procedure: procedure(table),
+            realm: table.text("realm"),
             cache: table.choice("cache", &caches).unwrap_or(VerdictCache::Session),
             cache_seconds: table.number("cache_seconds", 0..=DAY_SECONDS).unwrap_or(60),
             timeout_ms: table.number("timeout_ms", 1..=HOUR_SECONDS * 1000).unwrap_or(5_000),
@@ -313,7 +320,7 @@ impl Rule {
         let uri = required(table, "uri", "write a URI, or \"\" with match = \"prefix\" for all");
         let said = table.choice("match", &POLICIES);
         let (uri, policy) = match said {
-            None if !table.has("match") => stars(&uri),
+            None if !table.has("match") => Rule::read_stars(table, uri),
             said => (uri, said.unwrap_or_default()),
         };
         let allow = table
@@ -332,6 +339,27 @@ impl Rule {
             subscribe: allows(3),
             disclose_caller,
             disclose_publisher,
+        }
+    }
+
+    /// A URI in which stars may stand, if that means something.
+    fn read_stars(table: &Table, uri: String) -> (String, MatchPolicy) {
+        rules::Rule::read_stars(&uri).unwrap_or_else(|problem| {
+            table.mistake("uri", format!("`{uri}`: {problem}"));
+            // It has its mistake, and is read as something without another.
+            (uri.replace('*', "x"), MatchPolicy::Exact)
+        })
+    }
+
+    /// As the router takes it.
+    pub fn written(&self) -> rules::Rule {
+        let allowed = self.allow().into_iter().filter_map(Action::from_name);
+        rules::Rule {
+            uri: self.uri.clone(),
+            policy: self.policy,
+            allow: allowed.collect(),
+            disclose_caller: self.disclose_caller,
+            disclose_publisher: self.disclose_publisher,
         }
     }
 
@@ -384,7 +412,11 @@ impl WampCra {
 
 impl Scram {
     fn read(table: &mut Table) -> Scram {
-        let kdfs = [("argon2id13", ScramKdf::Argon2id13), ("pbkdf2", ScramKdf::Pbkdf2)];
+        let kdfs = [
+            ("argon2id13", ScramKdf::Argon2id13),
+            ("argon2id-13", ScramKdf::Argon2id13Text),
+            ("pbkdf2", ScramKdf::Pbkdf2),
+        ];
         let kdf = table.choice("kdf", &kdfs);
         let needed = "write it as `fanwire hash` shows it";
         if !table.has("kdf") {
@@ -438,8 +470,8 @@ impl Jwt {
     fn read(table: &mut Table) -> Jwt {
         Jwt {
             secret: table.secret("secret"),
-            public_key: table.readable("public_key"),
-            jwks: table.readable("jwks"),
+            public_key: key_text(table, "public_key"),
+            jwks: key_text(table, "jwks"),
             issuer: table.text("issuer"),
             audience: table.text("audience"),
             leeway_seconds: table.number("leeway_seconds", 0..=HOUR_SECONDS).unwrap_or(60),
@@ -448,6 +480,12 @@ impl Jwt {
             default_role: table.text("default_role"),
         }
     }
+}
+
+/// The text of the file that a key names; an empty one if that was a mistake.
+fn key_text(table: &mut Table, key: &str) -> Option<String> {
+    let text = table.file_text(key);
+    text.or_else(|| table.has(key).then(String::new))
 }
 
 fn history_rule(table: &mut Table) -> HistoryRule {
@@ -489,16 +527,6 @@ fn required_secret(table: &mut Table, key: &str) -> Option<Secret> {
         table.mistake(key, format!("it is missing; write {key}, {key}_file or {key}_env"));
     }
     table.secret(key)
-}
-
-/// A URI in the notation with stars: none is exact, one at the very end a prefix, and others are components that
-/// may be anything.
-pub(in crate::config) fn stars(text: &str) -> (String, MatchPolicy) {
-    match text.find('*') {
-        None => (text.to_owned(), MatchPolicy::Exact),
-        Some(place) if place + 1 == text.len() => (text[..place].to_owned(), MatchPolicy::Prefix),
-        Some(_) => (text.replace('*', ""), MatchPolicy::Wildcard),
-    }
 }
 
 /// 32 octets as hex.

@@ -4,16 +4,20 @@ use std::path::Path;
 
 use super::super::reader::asked;
 use super::*;
+use crate::auth::Method;
 use crate::config::{EXAMPLE, load};
+use crate::router::Permissions;
 use crate::server::ClientCertificates;
 
-/// Surroundings in which each file holds 64 zeros, and there is one variable.
+/// Surroundings in which each file holds 64 zeros, but those with the keys of tokens; so do variables that are keys.
 struct Zeros;
 
 impl Surroundings for Zeros {
     fn file(&self, path: &Path) -> io::Result<Secret> {
         let known = path.starts_with("/etc") && !path.ends_with("missing");
         let octets = match path.file_name().and_then(|name| name.to_str()) {
+            Some("tokens.pem") => TOKENS_PEM.into(),
+            Some("tokens.json") => TOKENS_JWKS.into(),
             Some("large") => vec![b'0'; 65_537],
             Some("latin-1.pem") => vec![0xE9; 64],
             _ => format!("{}\n", "0".repeat(64)).into(),
@@ -22,9 +26,17 @@ impl Surroundings for Zeros {
     }
 
     fn variable(&self, name: &str) -> Option<Secret> {
-        (!name.starts_with("MISSING")).then(|| Secret::from("swordfish"))
+        let key = name.ends_with("_KEY") || name.ends_with("_SECRET");
+        let value = || Secret::from(if key { "0".repeat(64) } else { "swordfish".to_owned() });
+        (!name.starts_with("MISSING")).then(value)
     }
 }
+
+/// RFC 8032's first public key, in both forms.
+const TOKENS_PEM: &str = "-----BEGIN PUBLIC KEY-----\n\
+    MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n";
+const TOKENS_JWKS: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 fn read_file(text: &str) -> Result<File, Vec<Mistake>> {
     read(text, Path::new("/etc"), &Zeros)
@@ -132,7 +144,7 @@ rule = [{ uri = "a b", allow = ["sing"] }, 5]
         "13:11: listener.realms: there is no realm realm; did you mean \"realm1\"?",
         "17:1: realm.retained_max: this is a text; write a whole number",
         "19:1: realm.anonymous.role: there is no role guset; did you mean \"guest\"?",
-        "22:11: realm.role.rule.uri: `a b` is no URI; write one, or a pattern and match",
+        "22:11: realm.role.rule.uri: `a b`: URIs hold no white space, no `#` and no control characters",
         "22:33: realm.role.rule.allow: `sing` is not known; write \"call\", \"register\", \"publish\", \"subscribe\"",
         "22:44: realm.role.rule: this is a whole number; write a table",
     ];
@@ -188,7 +200,7 @@ fn principals_prove_themselves_in_a_form_that_can_be_right() {
         ("tls = {}", "no certificate is named"),
         ("wampcra = {}", "write secret, secret_file or secret_env"),
         ("wampcra = { secret = \"x\", keylen = 8 }", "from 16 to 64"),
-        ("scram = { kdf = \"md5\" }", "write \"argon2id13\", \"pbkdf2\""),
+        ("scram = { kdf = \"md5\" }", "write \"argon2id13\", \"argon2id-13\""),
     ];
     for (said, expected) in wrong {
         let told = told(&principal(said));
@@ -238,22 +250,23 @@ fn what_does_not_fit_together_is_refused() {
 fn what_is_not_served_is_refused_aloud_and_never_left_out() {
     let refused = |text: &str| load(text, Path::new("/etc"), &Zeros).unwrap().refused;
     assert_eq!(refused(""), []);
-    let everything = "[[realm]]\nname = \"a\"\nanonymous = { role = \"r\" }\n[[realm.role]]\nname = \"r\"\n\
-                      rule = [{ uri = \"*\", allow = [\"call\", \"register\", \"publish\", \"subscribe\"] }]\n";
-    assert_eq!(refused(everything), []);
     let keys = |text: &str| refused(text).into_iter().map(|mistake| mistake.key).collect::<Vec<_>>();
-    assert_eq!(keys(&everything.replace("\"call\", ", "")), ["realm.role.rule"]);
-    assert_eq!(keys(&principal("ticket = \"x\"")), ["realm.name", "realm.principal"]);
+    let asks = "[[realm]]\nname = \"a\"\nanonymous = { role = \"r\" }\n[[realm.role]]\nname = \"r\"\n\
+                authorizer = { procedure = \"a.b\" }\n";
+    let dynamic = "[realm.scram]\ndynamic = { procedure = \"com.a\" }";
+    assert_eq!(keys(&format!("{asks}{dynamic}")), [""; 0]);
+    assert_eq!(keys(&principal("ticket = \"x\"")), [""; 0]);
     let listener = "[[listener]]\naddress = \":1\"\n";
     for (said, key) in [
         ("origins = [\"https://a.b\"]", "listener.origins"),
-        ("methods = [\"anonymous\", \"ticket\"]", "listener.methods"),
+        ("methods = [\"anonymous\", \"cookie\"]", "listener.methods"),
+        ("network = [{ from = [\"unix\"], methods = [\"cookie\"] }]", "listener.network.methods"),
         ("cookie = {}", "listener.cookie"),
     ] {
         assert_eq!(keys(&format!("{listener}{said}")), [key], "{said}");
     }
     let example: Vec<_> = keys(&uncommented());
-    for key in ["authentication", "realm.principal", "realm.template", "realm.jwt", "listener.network"] {
+    for key in ["realm.template", "realm.cookie", "realm.anonymous.dynamic", "realm.wampcra.dynamic"] {
         assert!(example.iter().any(|refused| refused == key), "{key}: {example:?}");
     }
 }
@@ -279,8 +292,98 @@ fn what_is_served_arrives() {
     let realm = &server.settings.realms[0];
     assert_eq!((&*realm.name, realm.uri_check), ("a", crate::wamp::UriCheck::Strict));
     assert_eq!((realm.call_timeout_ms, realm.retained_count_max, realm.event_history.len()), (2_000, 5, 1));
-    assert_eq!((&*realm.anonymous.name, realm.anonymous.trust_level), ("r", Some(7)));
-    assert!(realm.anonymous.administers);
+    let anonymous = realm.anonymous().unwrap();
+    assert_eq!((&*anonymous.name, anonymous.trust_level), ("r", Some(7)));
+    assert!(anonymous.administers);
+}
+
+#[test]
+fn who_may_join_arrives() {
+    let file = good(&uncommented());
+    let server = file.server().unwrap();
+    let everywhere = &server.settings.authentication;
+    assert_eq!(
+        (everywhere.challenge_ms_max, everywhere.failures_max, everywhere.failures_ms),
+        (10_000, 10, 60_000)
+    );
+    assert!(everywhere.router_key.is_some());
+    let again = good(&uncommented()).server().unwrap().settings.authentication;
+    assert_eq!(everywhere.stand_in_key, again.stand_in_key);
+    let keyless = |ticket: &str| good(&principal(&format!("ticket = \"{ticket}\""))).server().unwrap();
+    let stand_in_key = |ticket| keyless(ticket).settings.authentication.stand_in_key;
+    assert!(stand_in_key("a") == stand_in_key("a") && stand_in_key("a") != stand_in_key("b"));
+    let known = &server.settings.realms[0].authentication;
+    let alice = known.principals.named("alice").unwrap();
+    let methods = [Method::Ticket, Method::WampCra, Method::Scram, Method::Cryptosign, Method::Tls];
+    assert!(methods.into_iter().all(|method| alice.has(method)));
+    assert!(methods.into_iter().all(|method| known.method(method).default_role.is_some()));
+    assert_eq!(alice.role.as_ref().unwrap().name, "frontend");
+    assert!(alice.extra.is_some() && known.jwt.is_some());
+    assert_eq!(known.anonymous.as_ref().unwrap().authid.as_deref(), Some("somebody"));
+    let access =
+        server.settings.listeners.iter().find(|listener| !listener.access.networks.is_empty()).unwrap();
+    assert!(access.access.methods.is_some());
+}
+
+#[test]
+fn what_proves_nothing_is_told() {
+    let jwt = |said: &str| format!("{}[realm.jwt]\n{said}", principal("ticket = \"x\"\n"));
+    let scram = |said: &str| principal(&format!("scram = {{ {said}, iterations = 1, memory = 8 }}"));
+    let keys = r#"stored_key_env = "A_KEY", server_key_env = "A_KEY", kdf = "argon2id-13""#;
+    for (text, key) in [
+        (principal(r#"ticket = "$argon2id$v=19$m=1""#), "realm.principal.ticket: it begins like"),
+        (
+            principal(r#"tls = { subjects = ["alice"] }"#),
+            "realm.principal.tls.subjects: a subject is written",
+        ),
+        (scram(&format!("{keys}, salt = \"?\"")), "realm.principal.scram.salt: salt is not"),
+        (
+            scram(r#"kdf = "argon2id13", stored_key = "x", server_key_env = "A_KEY", salt = "c2FsdHNhbHQ=""#),
+            "stored_key: ",
+        ),
+        (jwt("secret = \"short\""), "realm.jwt.secret: the secret of tokens needs"),
+        (jwt("public_key = \"other\""), "realm.jwt.public_key: the PEM holds no"),
+        (jwt("jwks = \"other\""), "realm.jwt.jwks: not a JSON object"),
+    ] {
+        let Err(mistakes) = load(&text, Path::new("/etc"), &Zeros) else { panic!("{text}") };
+        let told: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+        assert!(told.iter().any(|mistake| mistake.contains(key)), "{key}: {told:?}");
+    }
+    load(&scram(&format!("{keys}, salt = \"c2FsdHNhbHQ=\"")), Path::new("/etc"), &Zeros).unwrap();
+}
+
+#[test]
+fn rules_of_a_file_arrive_and_their_mistakes_are_told_with_their_places() {
+    let realm = "[[realm]]\nname = \"a\"\nanonymous = { role = \"r\" }\n[[realm.role]]\nname = \"r\"\n";
+    let permissions = |said: &str| {
+        let server = good(&format!("{realm}{said}")).server().unwrap();
+        server.settings.realms[0].anonymous().unwrap().permissions.clone()
+    };
+    assert_eq!(permissions("everything = true"), Permissions::Everything);
+    let rules = |said: &str| match permissions(said) {
+        Permissions::Rules(rules) => rules.rules().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(rules(""), Vec::<String>::new());
+    let said =
+        "rule = [{ uri = \"a.*\", allow = [\"call\"] }, { uri = \"a.*.b\" }, { uri = \"a.{authid}\" }]";
+    assert_eq!(rules(said), ["prefix `a.`", "wildcard `a..b`", "exact `a.{authid}`"]);
+    let told = |said: &str| told(&format!("{realm}{said}"));
+    for (said, expected) in [
+        (
+            "rule = [{ uri = \"a.*b\" }]",
+            "6:11: realm.role.rule.uri: `a.*b`: a star stands for one whole component",
+        ),
+        (
+            "rule = [{ uri = \"{authid}.a\" }]",
+            "6:11: realm.role.rule.uri: `{authid}.a`: values of the session stand",
+        ),
+        ("rule = [{ uri = \"wamp.a\", allow = [\"register\"] }]", "`wamp.a`: nobody may register or publish"),
+        ("rule = [{ uri = \"a.*\" }, { uri = \"a.\", match = \"prefix\" }]", "there are two rules for it"),
+        ("everything = true\nrule = [{ uri = \"a\" }]", "6:1: realm.role.everything: nobody else decides"),
+    ] {
+        assert!(told(said).iter().any(|mistake| mistake.contains(expected)), "{said}: {:#?}", told(said));
+    }
 }
 
 #[test]

@@ -11,11 +11,13 @@ use super::Broker;
 use crate::codec;
 use crate::codec::payload::OwnedPayload;
 use crate::error::{Refusal, Violation};
+use crate::router::authorization::{Granted, Question};
 use crate::router::eligibility::Eligibility;
 use crate::router::features::Feature;
 use crate::router::letter::{Attributes, Letter};
 use crate::router::peer::Sent;
 use crate::router::publication::{KeptPublication, Particulars, Publication};
+use crate::router::rules::Action;
 use crate::router::{Context, Disclosure, PeerKey, RealmSettings, ShardIndex, passthru};
 use crate::wamp::message::{Event, Publish, Published};
 use crate::wamp::options::PublishOptions;
@@ -51,17 +53,21 @@ impl Broker {
         if topic.len() > uri_bytes_max || !self.realm.uri_check.uri(topic) || uri::reserved(topic) {
             return Err(Refusal::InvalidUri);
         }
+        let place = self.cache.topic_place(&self.realm.directory, topic);
+        let question = Question::exact(Action::Publish, topic);
+        let verdicts = self.cache.publish_verdicts(place);
+        let Granted { disclosed } = cx.authorize(key, &self.realm, &question, Some(verdicts))?;
         let mut particulars = None;
-        if self.adds_particulars || options.disclose_me || options.restricted || options.custom {
-            particulars = self.particulars(cx, key, message, options)?;
+        if self.adds_particulars || disclosed || options.disclose_me || options.restricted || options.custom {
+            particulars = self.particulars(cx, key, message, (options, disclosed))?;
         }
         cx.peers.counters.publications += 1;
         let id = cx.entropy.publication();
         let mut kept = None;
         if options.retain || options.retain_clear || self.realm.history.is_some() {
-            kept = self.keep(cx, key, message, (id, options, &particulars));
+            kept = self.keep(cx, key, message, (place, id, options, &particulars));
         }
-        let matched = self.cache.topic(&self.realm.directory, topic);
+        let matched = self.cache.matched(&self.realm.directory, place);
         if matched.shards != 0 {
             let payload = kept.unwrap_or_else(|| OwnedPayload::copy(message.payload));
             let mut publication = Publication::new(id, topic, matched.clone(), payload);
@@ -84,9 +90,10 @@ impl Broker {
         cx: &mut Context<'_>,
         key: PeerKey,
         message: &Publish<'_>,
-        options: &PublishOptions,
+        (options, by_rule): (&PublishOptions, bool),
     ) -> Result<Option<Arc<Particulars>>, Refusal> {
-        let Asked { eligibility, disclosed } = asked(&self.realm.settings, &message.options, options)?;
+        let Asked { eligibility, disclosed } =
+            asked(&self.realm.settings, &message.options, options, by_rule)?;
         let publisher = cx.peers.session(key).map(|session| session.identity.clone());
         let trust_level = publisher.as_ref().and_then(|publisher| publisher.role.trust_level);
         let publisher = publisher.filter(|_| disclosed);
@@ -102,13 +109,13 @@ impl Broker {
         cx: &mut Context<'_>,
         key: PeerKey,
         message: &Publish<'_>,
-        (id, options, particulars): (PublicationId, &PublishOptions, &Option<Arc<Particulars>>),
+        (place, id, options, particulars): (usize, PublicationId, &PublishOptions, &Option<Arc<Particulars>>),
     ) -> Option<OwnedPayload> {
         let topic = &*message.topic;
         let unix_ms = cx.router.clock.unix_ms(cx.now);
         let Broker { realm, cache, .. } = self;
         let realm = &**realm;
-        let rule = |history| Some((history, cache.rule(&realm.directory, history, topic)?));
+        let rule = |history| Some((history, cache.rule(history, place)?));
         let mut recorded = realm.history.as_ref().and_then(rule);
         let eligibility = particulars.as_ref().and_then(|particulars| particulars.eligibility.as_ref());
         if eligibility.is_some_and(Eligibility::names_sessions)
@@ -192,13 +199,19 @@ struct Asked {
     disclosed: bool,
 }
 
-/// Refuses lists that are none, attributes that mean nothing, and to disclose who may not be disclosed.
-fn asked(realm: &RealmSettings, raw: &Dict<'_>, options: &PublishOptions) -> Result<Asked, Refusal> {
+/// Refuses lists that are none, attributes that mean nothing, and to disclose who may not be disclosed. `by_rule`: a
+/// rule discloses the publisher, where the realm does not forbid it.
+fn asked(
+    realm: &RealmSettings,
+    raw: &Dict<'_>,
+    options: &PublishOptions,
+    by_rule: bool,
+) -> Result<Asked, Refusal> {
     if options.custom {
         passthru::used(raw)?;
     }
     let disclosed = match realm.disclosure {
-        Disclosure::AsAsked => options.disclose_me,
+        Disclosure::AsAsked => options.disclose_me || by_rule,
         Disclosure::Always => true,
         Disclosure::Never if options.disclose_me => return Err(Refusal::DiscloseMe),
         Disclosure::Never => false,
@@ -209,7 +222,7 @@ fn asked(realm: &RealmSettings, raw: &Dict<'_>, options: &PublishOptions) -> Res
 
 /// Refuses the options that a PUBLISH would be refused for. Who keeps them for later asks now.
 pub(in crate::router) fn check_options(realm: &RealmSettings, raw: &Dict<'_>) -> Result<(), Refusal> {
-    asked(realm, raw, &codec::options(raw)?).map(drop)
+    asked(realm, raw, &codec::options(raw)?, false).map(drop)
 }
 
 /// EVENT of a retained publication.

@@ -5,22 +5,25 @@
 use std::sync::Arc;
 
 use super::choice::{Choice, Unchosen, choose};
-use super::{Dealer, OpenCall, unsendable};
+use super::own::Answered;
+use super::{Asker, Dealer, OpenCall, unsendable};
 use crate::codec;
 use crate::codec::payload::OwnedPayload;
 use crate::error::{Refusal, Violation};
 use crate::limits::Limits;
+use crate::router::authorization::{Granted, Question};
 use crate::router::directory::Callee;
 use crate::router::features::Feature;
 use crate::router::letter::{
-    Attributes, CallKey, CallTerms, Complete, Invoke, Letter, Outcome, Progress, details,
+    Attributes, CallKey, CallTerms, Caller, Complete, Invoke, Letter, Outcome, Progress, details,
 };
 use crate::router::peer::Sent;
+use crate::router::rules::Action;
 use crate::router::session::Session;
 use crate::router::{Context, Disclosure, PeerKey, passthru};
 use crate::wamp::message::{self, Call, Cancel};
 use crate::wamp::options::{CallOptions, CancelMode, CancelOptions, FurtherCallOptions};
-use crate::wamp::{MatchPolicy, Message, Value, reason};
+use crate::wamp::{MatchPolicy, Message, RequestId, Value, reason};
 
 /// The options of a CALL that is not a further part of another. Only a caller that has announced to send calls in parts
 /// may say that one is, and only one that has announced the passthru mode may use it.
@@ -45,6 +48,22 @@ pub fn call_options(
         passthru::admit(cx, key, Feature::CallerPayloadPassthru, &message.options)?;
     }
     Ok(Ok(options))
+}
+
+/// A call that is about to be made.
+#[derive(Debug)]
+pub(super) struct NewCall {
+    pub(super) caller: PeerKey,
+    pub(super) asker: Asker,
+    /// Where the match cache has its procedure, just looked up.
+    pub(super) place: usize,
+    pub(super) terms: CallTerms,
+    /// How long it may take, as this shard keeps the time; 0: however long it takes.
+    pub(super) time_ms: u64,
+    /// More of it follows.
+    pub(super) progress: bool,
+    pub(super) attributes: Option<Attributes>,
+    pub(super) payload: OwnedPayload,
 }
 
 impl Dealer {
@@ -75,16 +94,43 @@ impl Dealer {
         options: &CallOptions,
     ) -> Result<(), Unchosen> {
         let limits = &cx.router.settings.limits;
-        let procedure = self.callable(limits, message, options)?;
+        let procedure = &*message.procedure;
+        if procedure.len() > limits.uri_bytes_max || !self.realm.uri_check.uri(procedure) {
+            return Err(Refusal::InvalidUri.into());
+        }
+        let place = self.cache.procedure_place(&self.realm.directory, procedure);
+        let question = Question::exact(Action::Call, procedure);
+        let granted = cx.authorize(key, &self.realm, &question, Some(self.cache.call_verdicts(place)))?;
+        self.check_options(message, options)?;
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
         if cx.draining || session.calls.count() >= limits.calls_open_per_session_max {
             return Err(Refusal::Unavailable.into());
         }
-        let terms = self.terms(session, options, limits);
+        let terms = self.terms(session, granted, options, limits);
+        let call = NewCall {
+            caller: key,
+            asker: Asker::Caller(message.request),
+            place,
+            time_ms: terms.timeout_ms,
+            terms,
+            progress: options.progress,
+            attributes: Attributes::of(&message.options, options.custom),
+            payload: OwnedPayload::copy(message.payload),
+        };
+        self.begin(cx, call)?;
+        cx.peers.counters.calls += 1;
+        Ok(())
+    }
+
+    /// Enters a call, and sends it to a callee or puts it in line.
+    #[inline]
+    pub(super) fn begin(&mut self, cx: &mut Context<'_>, new: NewCall) -> Result<CallKey, Unchosen> {
+        let NewCall { caller: key, asker, place, terms, time_ms, progress, attributes, payload } = new;
+        let limits = &cx.router.settings.limits;
         let call =
             CallKey { serial: self.serial + 1, index: self.calls.vacant_key() as u32, shard: cx.index };
         let Dealer { realm, cache, kept_bytes, .. } = self;
-        let called = cache.called(&realm.directory, procedure);
+        let called = cache.called(&realm.directory, place);
         let (procedure, registration) = called.ok_or(Refusal::NoSuchProcedure)?;
         let invoke = Arc::new(Invoke {
             call,
@@ -93,15 +139,15 @@ impl Dealer {
             procedure: (registration.policy != MatchPolicy::Exact).then(|| procedure.clone()),
             terms,
             further: false,
-            progress: options.progress,
-            attributes: Attributes::of(&message.options, options.custom),
-            payload: OwnedPayload::copy(message.payload),
+            progress,
+            attributes,
+            payload,
         });
-        let kept = match options.progress || registration.reroutes {
+        let kept = match progress || registration.reroutes {
             true => kept_bytes.keep(limits.call_kept_bytes_max, key, &invoke, registration.reroutes),
             false => None,
         };
-        if options.progress && kept.is_none() {
+        if progress && kept.is_none() {
             return Err(Refusal::Unavailable.into());
         }
         let Choice { callee, workload, slot } = match choose(cx, registration, &invoke, None) {
@@ -115,7 +161,7 @@ impl Dealer {
         self.calls.insert(OpenCall {
             serial: self.serial,
             caller: key,
-            request: message.request,
+            asker,
             procedure: procedure.clone(),
             callee,
             workload,
@@ -128,38 +174,42 @@ impl Dealer {
             kept,
             timeout: None,
         });
-        let session = cx.peers.session(key).expect("seen above");
-        session.calls.insert(message.request, call);
-        cx.peers.counters.calls += 1;
-        self.begin_timeout(cx, call, invoke.terms.timeout_ms);
+        if let Asker::Caller(request) = asker
+            && let Some(session) = cx.peers.session(key)
+        {
+            session.calls.insert(request, call);
+        }
+        self.begin_timeout(cx, call, time_ms);
         self.assign(cx, invoke);
-        Ok(())
+        Ok(call)
     }
 
-    /// The procedure, if such a CALL of it may be made in this realm.
-    fn callable<'m>(
-        &self,
-        limits: &Limits,
-        message: &'m Call<'_>,
-        options: &CallOptions,
-    ) -> Result<&'m str, Refusal> {
-        let procedure = &*message.procedure;
-        if procedure.len() > limits.uri_bytes_max || !self.realm.uri_check.uri(procedure) {
-            return Err(Refusal::InvalidUri);
-        }
+    /// Refuses options that this realm does not grant.
+    fn check_options(&self, message: &Call<'_>, options: &CallOptions) -> Result<(), Refusal> {
         if options.disclose_me && self.realm.settings.disclosure == Disclosure::Never {
             return Err(Refusal::DiscloseMe);
         }
         if options.custom {
             passthru::used(&message.options)?;
         }
-        Ok(procedure)
+        Ok(())
     }
 
-    fn terms(&self, session: &Session, options: &CallOptions, limits: &Limits) -> CallTerms {
+    fn terms(
+        &self,
+        session: &Session,
+        granted: Granted,
+        options: &CallOptions,
+        limits: &Limits,
+    ) -> CallTerms {
+        let disclosed = match self.realm.settings.disclosure {
+            Disclosure::AsAsked => options.disclose_me || granted.disclosed,
+            Disclosure::Always => true,
+            Disclosure::Never => false,
+        };
         CallTerms {
-            caller: session.identity.clone(),
-            disclosed: options.disclose_me || self.realm.settings.disclosure == Disclosure::Always,
+            caller: Caller::Session(session.identity.clone()),
+            disclosed,
             // Who has not announced to take several RESULTs takes the first for the last.
             receive_progress: options.receive_progress
                 && session.features.has(Feature::CallerProgressiveCallResults),
@@ -284,7 +334,9 @@ impl Dealer {
         if let Some(timeout) = &mut open.timeout {
             timeout.restart(cx.now);
         }
-        let (caller, request) = (open.caller, open.request);
+        let (caller, asker) = (open.caller, open.asker);
+        // The router asks for no progressive results.
+        let Asker::Caller(request) = asker else { return };
         if begins {
             self.keep_no_payload(progress.call);
         }
@@ -314,45 +366,56 @@ impl Dealer {
         };
         let answered = !matches!(outcome, Outcome::Refused(_));
         let call = self.close_call(cx, complete.call, answered);
-        if let Some(session) = cx.peers.session(call.caller) {
-            session.calls.remove(&call.request);
+        match call.asker {
+            Asker::Caller(request) => {
+                if let Some(session) = cx.peers.session(call.caller) {
+                    session.calls.remove(&request);
+                }
+                answer(cx, (call.caller, request), &outcome);
+            }
+            Asker::Router => {
+                let (peer, realm) = (call.caller, self.realm.key);
+                let answered = Answered { peer, realm, call: complete.call, outcome };
+                cx.letters.post(cx.index, Letter::Answered(Box::new(answered)));
+            }
         }
-        answer(cx, &call, &outcome);
     }
 }
 
 /// RESULT or ERROR.
-fn answer(cx: &mut Context<'_>, call: &OpenCall, outcome: &Outcome) {
+fn answer(cx: &mut Context<'_>, (caller, request): (PeerKey, RequestId), outcome: &Outcome) {
     let sent = match outcome {
-        Outcome::Refused(refusal) => return cx.refuse_call(call.caller, call.request, *refusal),
+        Outcome::Refused(refusal) => return cx.refuse_call(caller, request, *refusal),
         Outcome::Result { attributes, payload } => {
             let details = details(&[], attributes);
-            let result = message::Result { request: call.request, details, payload: payload.borrow() };
-            cx.peers.send(call.caller, &Message::Result(result))
+            let result = message::Result { request, details, payload: payload.borrow() };
+            cx.peers.send(caller, &Message::Result(result))
         }
-        Outcome::Error { error, attributes, payload } => send_error(cx, call, error, attributes, payload),
+        Outcome::Error { error, attributes, payload } => {
+            send_error(cx, (caller, request), error, attributes, payload)
+        }
         Outcome::Declined { attributes, payload } => {
-            send_error(cx, call, reason::UNAVAILABLE, attributes, payload)
+            send_error(cx, (caller, request), reason::UNAVAILABLE, attributes, payload)
         }
     };
     if let Some(refusal) = unsendable(sent) {
-        cx.refuse_call(call.caller, call.request, refusal);
+        cx.refuse_call(caller, request, refusal);
     }
 }
 
 fn send_error(
     cx: &mut Context<'_>,
-    call: &OpenCall,
+    (caller, request): (PeerKey, RequestId),
     error: &str,
     attributes: &Option<Attributes>,
     payload: &OwnedPayload,
 ) -> Sent {
     let error = message::Error {
         request_type: message::code::CALL,
-        request: call.request,
+        request,
         details: details(&[], attributes),
         error: error.into(),
         payload: payload.borrow(),
     };
-    cx.peers.send(call.caller, &Message::Error(error))
+    cx.peers.send(caller, &Message::Error(error))
 }

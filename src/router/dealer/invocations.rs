@@ -13,7 +13,7 @@ use crate::error::{Refusal, Violation};
 use crate::router::directory::{Callee, Slot, Workload};
 use crate::router::features::{Feature, Features};
 use crate::router::letter::{
-    Attributes, CallKey, Complete, Invoke, Letter, Outcome, Progress, Returned, details,
+    Attributes, CallKey, Caller, Complete, Invoke, Letter, Outcome, Progress, Returned, details,
 };
 use crate::router::peer::Sent;
 use crate::router::session::{CalleeWishes, OpenInvocation, Session};
@@ -53,6 +53,11 @@ impl Dealer {
             false => NotInvoked::Returned(Returned::Gone),
         };
         let Callee { peer: callee, membership, .. } = callee;
+        // The router waits for this peer itself, and until then does not read what it answers.
+        if matches!(invoke.terms.caller, Caller::Router(about) if about == callee && invoke.call.shard == cx.index)
+        {
+            return Err(NotInvoked::Returned(Returned::Full));
+        }
         let session = self.callee_session(cx, callee).ok_or(gone)?;
         let held = session.registrations.get(&invoke.registration);
         let wishes = held.filter(|held| held.membership == membership).ok_or(gone)?.wishes;
@@ -110,19 +115,20 @@ impl Dealer {
         (wishes, features): (CalleeWishes, Features),
     ) -> Sent {
         let Invoke { terms, .. } = invoke;
-        let identity = &terms.caller;
         let mut pairs: SmallVec<[(&str, Value<'_>); 8]> = SmallVec::new();
         if let Some(procedure) = &invoke.procedure {
             pairs.push(("procedure", Value::text(procedure)));
         }
         // A realm that never tells takes no registration that asks for it.
-        if terms.disclosed || wishes.disclose_caller {
-            pairs.push(("caller", Value::Unsigned(identity.session.0)));
-            pairs.push(("caller_authid", Value::text(&identity.authid)));
-            pairs.push(("caller_authrole", Value::text(&identity.role.name)));
-        }
-        if let Some(trust_level) = identity.role.trust_level {
-            pairs.push(("trustlevel", Value::Unsigned(trust_level)));
+        if let Caller::Session(identity) = &terms.caller {
+            if terms.disclosed || wishes.disclose_caller {
+                pairs.push(("caller", Value::Unsigned(identity.session.0)));
+                pairs.push(("caller_authid", Value::text(&identity.authid)));
+                pairs.push(("caller_authrole", Value::text(&identity.role.name)));
+            }
+            if let Some(trust_level) = identity.role.trust_level {
+                pairs.push(("trustlevel", Value::Unsigned(trust_level)));
+            }
         }
         if terms.receive_progress && features.yields_progress() {
             pairs.push(("receive_progress", Value::Bool(true)));

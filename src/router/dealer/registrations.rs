@@ -9,9 +9,11 @@ use smallvec::SmallVec;
 use super::Dealer;
 use crate::codec;
 use crate::error::Refusal;
+use crate::router::authorization::Question;
 use crate::router::directory::{Callee, DirectoryKey, Displaced, RegisterRefusal, Wanted};
 use crate::router::features::Feature;
 use crate::router::letter::Letter;
+use crate::router::rules::Action;
 use crate::router::session::{CalleeWishes, Held};
 use crate::router::{Context, Disclosure, PeerKey, ShardIndex};
 use crate::wamp::message::{Register, Registered, Unregister, Unregistered};
@@ -35,6 +37,7 @@ impl Dealer {
         if !valid || uri::reserved(procedure) {
             return Err(Refusal::InvalidUri);
         }
+        cx.authorize(key, &self.realm, &Question { action: Action::Register, uri: procedure, policy }, None)?;
         if disclose_caller && self.realm.settings.disclosure == Disclosure::Never {
             return Err(Refusal::DiscloseMe);
         }

@@ -9,13 +9,15 @@
 //! in excess are ignored, and null is as good as nothing.
 
 use super::round::{Errand, Round};
-use super::{registrations, sessions, subscriptions, testaments};
+use super::{registrations, sessions, subscriptions, testaments, verdicts};
 use crate::codec;
 use crate::codec::payload::{self, OwnedPayload};
 use crate::error::Refusal;
 use crate::limits::Limits;
+use crate::router::authorization::Question;
 use crate::router::history::query;
 use crate::router::peer::Sent;
+use crate::router::rules::Action;
 use crate::router::session::Session;
 use crate::router::shard::LocalRealm;
 use crate::router::{Context, PeerKey, arguments, passthru};
@@ -29,6 +31,8 @@ pub(super) enum Reply {
     Now(OwnedPayload),
     /// Its result is what these shards know, or do; as a set.
     Round(u64, Errand),
+    /// Its result is what all shards know, or do.
+    Everywhere(Errand),
 }
 
 impl Reply {
@@ -61,6 +65,8 @@ pub(in crate::router) fn on_call(
     key: PeerKey,
     message: &Call<'_>,
 ) -> Result<(), Refusal> {
+    let question = Question::exact(Action::Call, &message.procedure);
+    cx.authorize(key, &realm.shared, &question, None)?;
     // The router cannot answer what it must not look into.
     if passthru::used(&message.options)? {
         return Err(Refusal::FeatureNotSupported);
@@ -70,10 +76,17 @@ pub(in crate::router) fn on_call(
         return query::on_call(realm, cx, key, message);
     }
     let arguments = Arguments::of(message);
+    if message.procedure == "wamp.session.add_testament" {
+        testaments::authorize(&realm.shared, cx, key, &arguments)?;
+    }
     let Some(session) = cx.peers.session(key) else { return Ok(()) };
     match reply(realm, session, &cx.router.settings.limits, &message.procedure, &arguments)? {
         Reply::Now(result) => answer(cx, key, message.request, &result),
         Reply::Round(shards, errand) => return Round::begin(cx, key, message.request, shards, errand),
+        Reply::Everywhere(errand) => {
+            let all = u64::MAX >> (u64::BITS as usize - cx.router.shard_count);
+            return Round::begin(cx, key, message.request, all, errand);
+        }
     }
     Ok(())
 }
@@ -112,6 +125,7 @@ fn reply(
         "wamp.registration.list_callees" => registrations::list_callees(shared, arguments),
         "wamp.registration.count_callees" => registrations::count_callees(shared, arguments),
         "wamp.registration.remove_callee" => registrations::remove_callee(shared, session, arguments),
+        "wamp.authorization.purge" => verdicts::purge(session, arguments),
         _ => Err(Refusal::NoSuchProcedure),
     }
 }

@@ -13,6 +13,7 @@
 use super::procedures::{self, list};
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
+use crate::router::authorization::dynamic::Purge;
 use crate::router::letter::Letter;
 use crate::router::realm::Member;
 use crate::router::shard::LocalRealm;
@@ -71,6 +72,9 @@ pub enum Errand {
     /// `wamp.registration.remove_callee`
     #[allow(missing_docs)]
     RemoveCallee { registration: RegistrationId, callee: Member, reason: Option<Box<str>>, removed: bool },
+    /// `wamp.authorization.purge`
+    #[allow(missing_docs)]
+    PurgeVerdicts { purge: Purge, count: u64 },
 }
 
 /// The last word to a killed session.
@@ -154,7 +158,7 @@ impl Round {
 impl Errand {
     /// Does what is to be done in this shard. Killing is the shard's own: it ends sessions.
     pub(in crate::router) fn visit(&mut self, realm: &mut LocalRealm, cx: &mut Context<'_>) {
-        let LocalRealm { broker, dealer, .. } = realm;
+        let LocalRealm { shared, broker, dealer } = realm;
         match self {
             Errand::Kill { .. } => {}
             Errand::ListSubscribers { subscription, sessions } => {
@@ -170,6 +174,7 @@ impl Errand {
                 let session = callee.identity.session;
                 *removed = dealer.revoke(cx, *registration, session, reason.as_deref()).is_ok();
             }
+            Errand::PurgeVerdicts { purge, count } => *count += cx.authorizers.purge(shared.key, purge),
         }
     }
 
@@ -188,7 +193,9 @@ impl Errand {
             Errand::Kill { killed, told: Told::Count, .. } => Ok(count(killed.len() as u64)),
             Errand::Kill { killed, told: Told::List, .. } => Ok(sorted(killed)),
             Errand::ListSubscribers { sessions, .. } => Ok(sorted(sessions)),
-            Errand::CountSubscribers { count: subscribers, .. } => Ok(count(subscribers)),
+            Errand::CountSubscribers { count: number, .. } | Errand::PurgeVerdicts { count: number, .. } => {
+                Ok(count(number))
+            }
             Errand::RemoveSubscriber { removed: false, .. } => Err(Refusal::NoSuchSubscription),
             Errand::RemoveCallee { removed: false, .. } => Err(Refusal::NoSuchRegistration),
             Errand::RemoveSubscriber { .. } | Errand::RemoveCallee { .. } => Ok(OwnedPayload::EMPTY),
@@ -204,6 +211,7 @@ impl Errand {
             }
             Errand::ListSubscribers { sessions, .. } => size_of_val(&**sessions),
             Errand::CountSubscribers { .. } => 0,
+            Errand::PurgeVerdicts { purge, .. } => text(&purge.authrole) + text(&purge.uri),
             Errand::RemoveSubscriber { reason, .. } | Errand::RemoveCallee { reason, .. } => text(reason),
         }
     }

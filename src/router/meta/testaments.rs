@@ -6,6 +6,9 @@
 //!
 //! Its options are held against all that a PUBLISH is, but when it is added: later nobody is left to be told.
 //!
+//! In a shutdown all are published before any session ends. Whoever adds or flushes from then on is refused: RESULT
+//! promises that what was flushed is not published, and that what was added is, while others are there.
+//!
 //! A testament goes to others only: by the time it is delivered its session stands in no roster. It is not ordered with
 //! the meta events about its session's leaving, which come by way of the realm's home shard.
 
@@ -14,10 +17,12 @@ use crate::codec;
 use crate::codec::payload::{self, OwnedPayload};
 use crate::error::Refusal;
 use crate::limits::Limits;
+use crate::router::authorization::Question;
 use crate::router::features::Feature;
 use crate::router::realm::Realm;
+use crate::router::rules::Action;
 use crate::router::session::Session;
-use crate::router::shard::LocalRealm;
+use crate::router::shard::{LocalRealm, count_silent};
 use crate::router::{Context, PeerKey, broker, passthru};
 use crate::wamp::message::Publish;
 use crate::wamp::{Dict, List, RequestId, Value, uri};
@@ -52,6 +57,24 @@ impl Testament {
     }
 }
 
+/// Asks whether a session may have a testament: it is a PUBLISH.
+pub(super) fn authorize(
+    realm: &Realm,
+    cx: &mut Context<'_>,
+    key: PeerKey,
+    arguments: &Arguments<'_>,
+) -> Result<(), Refusal> {
+    let topic = topic(realm, &cx.router.settings.limits, arguments)?;
+    cx.authorize(key, realm, &Question::exact(Action::Publish, topic), None).map(drop)
+}
+
+/// The topic of a testament, if one may publish there.
+fn topic<'a>(realm: &Realm, limits: &Limits, arguments: &'a Arguments<'_>) -> Result<&'a str, Refusal> {
+    let topic = arguments.text(0, "topic")?;
+    let valid = topic.len() <= limits.uri_bytes_max && realm.uri_check.uri(topic);
+    if valid && !uri::reserved(topic) { Ok(topic) } else { Err(Refusal::InvalidUri) }
+}
+
 /// `wamp.session.add_testament`: `[topic, args, kwargs]`, and `publish_options` and `scope` as keyword arguments.
 pub(super) fn add(
     realm: &Realm,
@@ -59,7 +82,10 @@ pub(super) fn add(
     limits: &Limits,
     arguments: &Arguments<'_>,
 ) -> Result<Reply, Refusal> {
-    let topic = arguments.text(0, "topic")?;
+    if session.bequeathed {
+        return Err(Refusal::Unavailable);
+    }
+    let topic = topic(realm, limits, arguments)?;
     let args = match arguments.value(1) {
         None => List::Values(&[]),
         Some(Value::List(args)) => *args,
@@ -68,9 +94,6 @@ pub(super) fn add(
     let kwargs = arguments.dict(2, "kwargs")?;
     let options = publish_options(realm, session, arguments)?;
     let scope = scope(arguments)?;
-    if topic.len() > limits.uri_bytes_max || !realm.uri_check.uri(topic) || uri::reserved(topic) {
-        return Err(Refusal::InvalidUri);
-    }
     let payload = OwnedPayload::from_parts(arguments.serializer, &args, kwargs.as_ref())
         .expect("values have a form in their own serializer");
     let testament = Testament { topic: topic.into(), options, payload };
@@ -109,6 +132,9 @@ fn publish_options(
 /// `wamp.session.flush_testaments`: `scope` as a keyword argument. The specification's text has it in the first place
 /// too, so it is taken from there as well.
 pub(super) fn flush(session: &mut Session, arguments: &Arguments<'_>) -> Result<Reply, Refusal> {
+    if session.bequeathed {
+        return Err(Refusal::Unavailable);
+    }
     let scope = match arguments.value(0) {
         Some(_) => scope_named(arguments.text(0, "scope")?)?,
         None => scope(arguments)?,
@@ -137,8 +163,9 @@ fn scope_named(name: &str) -> Result<usize, Refusal> {
 
 /// Publishes the testaments of a session that is about to end.
 pub(in crate::router) fn publish(realm: &mut LocalRealm, cx: &mut Context<'_>, key: PeerKey) {
-    let testaments = cx.peers.session(key).and_then(|session| session.testaments.take());
-    let Some(testaments) = testaments else { return };
+    let Some(session) = cx.peers.session(key) else { return };
+    session.bequeathed = true;
+    let Some(testaments) = session.testaments.take() else { return };
     for Testament { topic, options, payload } in testaments.scopes.iter().flatten() {
         let options = match payload::values(options.borrow()) {
             (_, options @ Dict::Raw(_)) => options,
@@ -150,8 +177,12 @@ pub(in crate::router) fn publish(realm: &mut LocalRealm, cx: &mut Context<'_>, k
             topic: (&**topic).into(),
             payload: payload.borrow(),
         };
-        if realm.broker.on_publish(cx, key, &publish).is_err() {
-            cx.peers.counters.publications_refused_silently += 1;
+        cx.vouch(key, &Question::exact(Action::Publish, topic));
+        match realm.broker.on_publish(cx, key, &publish) {
+            Ok(Ok(())) => {}
+            Ok(Err(refusal)) => count_silent(cx, refusal),
+            Err(_) => cx.peers.counters.publications_refused_silently += 1,
         }
     }
+    cx.authorizers.take_at_hand();
 }

@@ -110,6 +110,14 @@ impl ValueRules {
         ValueRules { rules: with_values.collect() }
     }
 
+    /// False if none of them is about this URI, whatever the session's values are.
+    pub(super) fn may_decide(&self, rules: &[Rule], uri: &str) -> bool {
+        let may = |&(index, literal_bytes): &(usize, usize)| {
+            may_match(&rules[index].uri[..literal_bytes], rules[index].policy, uri)
+        };
+        self.rules.iter().any(may)
+    }
+
     /// The one that decides about a URI among these, and how it compares to others; prefixes alone, if that is asked
     /// for. If several have the same text for this session, one that refuses decides: nobody gains by having the name
     /// of a role.

@@ -20,6 +20,7 @@ impl Shard {
                     Some(State::Opening) => {
                         self.peers.drop_connection(key, CloseReason::HandshakeTimeout, &mut self.timers);
                     }
+                    Some(State::Authenticating(_)) => self.on_answer_late(key, now),
                     _ => self.finish_peer(key, (1002, "HELLO is late"), CloseReason::HandshakeTimeout, now),
                 }
             }

@@ -6,14 +6,15 @@ use std::time::Instant;
 use super::drain::Drain;
 use super::{LocalRealm, Next, Shard};
 use crate::error::{CloseReason, Violation};
+use crate::router::authentication::Proved;
 use crate::router::features::{self, Announced};
 use crate::router::meta::{sessions, testaments};
 use crate::router::peer::{Sent, State};
 use crate::router::realm::Member;
 use crate::router::session::{self, Admission, HelloRefusal, Identity, Session};
 use crate::router::{PeerKey, RealmSettings};
-use crate::wamp::message::{Goodbye, Hello, Welcome};
-use crate::wamp::{Dict, Message, reason};
+use crate::wamp::message::{Abort, Goodbye, Hello, Welcome};
+use crate::wamp::{Dict, Message, Payload, Value, reason};
 
 impl Shard {
     pub(super) fn on_hello(
@@ -22,21 +23,10 @@ impl Shard {
         hello: &Hello<'_>,
         now: Instant,
     ) -> Result<Next, Violation> {
-        match session::admit(&self.router, self.drain != Drain::No, hello)? {
-            Ok(admission) => {
-                if self.join(key, &admission) != Sent::Queued {
-                    // A RawSocket peer may announce to take less than WELCOME is.
-                    self.leave(key);
-                    self.send_abort(
-                        key,
-                        reason::PAYLOAD_SIZE_EXCEEDED,
-                        "WELCOME is too large for this peer.",
-                    );
-                    return Ok(Next::Finish(CloseReason::Aborted));
-                }
-                self.await_silence(key, now);
-                Ok(Next::Read)
-            }
+        let Some(listener) = self.peers.peer(key).map(|peer| peer.listener) else { return Ok(Next::Read) };
+        let access = &self.router.settings.listeners[listener.0 as usize].access;
+        match session::admit(&self.router, access, self.drain != Drain::No, hello)? {
+            Ok((admission, claim)) => Ok(self.authenticate(key, admission, claim, now)),
             Err(HelloRefusal { reason, message }) => {
                 self.send_abort(key, reason, message);
                 Ok(Next::Finish(CloseReason::Aborted))
@@ -45,16 +35,18 @@ impl Shard {
     }
 
     /// Enters the session, and sends WELCOME.
-    fn join(&mut self, key: PeerKey, admission: &Admission) -> Sent {
+    pub(super) fn join(&mut self, key: PeerKey, admission: &Admission, proved: &Proved) -> Sent {
         let realm = self.realms[admission.realm.0 as usize].shared.clone();
-        let authid: Box<str> = self.entropy.authid().into();
+        let authid = proved.authid.clone().unwrap_or_else(|| self.entropy.authid().into());
+        // The one that was promised is taken by somebody else once in a few thousand years of joining.
+        let mut promised = proved.session;
         let identity = loop {
             let identity = Arc::new(Identity {
-                session: self.entropy.session(),
+                session: promised.take().unwrap_or_else(|| self.entropy.session()),
                 authid: authid.clone(),
-                role: realm.settings.anonymous.clone(),
-                authmethod: "anonymous",
-                authprovider: "static",
+                role: proved.role.clone(),
+                authmethod: proved.authmethod,
+                authprovider: proved.authprovider,
             });
             if realm.enter(Member { shard: self.index, peer: key, identity: identity.clone() }) {
                 break identity;
@@ -66,9 +58,10 @@ impl Shard {
         self.peers.counters.sessions_joined += 1;
         let (LocalRealm { shared, .. }, mut cx) = self.lend(admission.realm);
         sessions::joined(shared, &mut cx, &identity);
-        match self.welcome(key, &realm.settings, &identity, features::announced(&realm.settings)) {
+        let announced = features::announced(&realm.settings);
+        match self.welcome(key, &realm.settings, &identity, proved, announced) {
             // A RawSocket peer may take so little that it must do without the names of the features.
-            Sent::TooLarge => self.welcome(key, &realm.settings, &identity, Announced::default()),
+            Sent::TooLarge => self.welcome(key, &realm.settings, &identity, proved, Announced::default()),
             sent => sent,
         }
     }
@@ -78,11 +71,18 @@ impl Shard {
         key: PeerKey,
         realm: &RealmSettings,
         identity: &Identity,
+        proved: &Proved,
         announced: Announced,
     ) -> Sent {
-        session::welcome_details(&self.router, realm, identity, announced, |details| {
+        session::welcome_details(&self.router, realm, identity, proved, announced, |details| {
             self.peers.send(key, &Message::Welcome(Welcome { session: identity.session, details }))
         })
+    }
+
+    pub(super) fn send_abort(&mut self, key: PeerKey, reason: &str, text: &str) {
+        let details = [("message", Value::text(text))];
+        let abort = Abort { details: Dict::Pairs(&details), reason: reason.into(), payload: Payload::EMPTY };
+        self.peers.send_outside(key, &Message::Abort(abort));
     }
 
     /// GOODBYE: all is given back before the answer, and the transport waits for another HELLO.
@@ -97,6 +97,7 @@ impl Shard {
     /// Ends the session, if there is one: testaments, rosters and directory, registrations, open invocations, open
     /// calls, and last the list of sessions. The peer is left without a session.
     pub(super) fn leave(&mut self, key: PeerKey) {
+        self.let_go(key);
         let Some(peer) = self.peers.peer_mut(key) else { return };
         let State::Joined(session) = &peer.state else { return };
         let realm = session.realm;
@@ -109,6 +110,7 @@ impl Shard {
         dealer.leave(&mut cx, &mut session);
         *cx.rounds_open -= session.rounds_open as usize;
         shared.leave(session.id);
+        cx.authorizers.forget(session.id);
         sessions::left(shared, &mut cx, &session.identity);
     }
 }

@@ -10,12 +10,15 @@ use crate::log::{Log, What};
 use crate::naive::matches;
 
 /// The procedure of a CALL.
-fn calls<'a>(log: &'a Log, procedure: &'a str) -> impl Iterator<Item = (usize, usize, &'a Message)> {
+pub(super) fn calls<'a>(
+    log: &'a Log,
+    procedure: &'a str,
+) -> impl Iterator<Item = (usize, usize, &'a Message)> {
     log.said().filter(move |(_, _, m)| m.code() == code::CALL && m.text(3) == procedure)
 }
 
 /// Which calls were answered with RESULT, and where.
-fn results(log: &Log) -> BTreeMap<(usize, u64), usize> {
+pub(super) fn results(log: &Log) -> BTreeMap<(usize, u64), usize> {
     let results = log.heard().filter(|(_, _, message)| message.code() == code::RESULT);
     results.map(|(at, life, message)| ((life, message.number(1)), at)).collect()
 }

@@ -7,6 +7,7 @@
 mod meta;
 mod pubsub;
 mod retention;
+mod revocation;
 mod rpc;
 mod sessions;
 
@@ -15,13 +16,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, UriCheck};
 
+use crate::allowed::may;
 use crate::item::{Item, Message, Tag};
 use crate::log::{Log, What, option, policy};
 use crate::naive::matches;
 
 pub use meta::{EVERYTHING, KILLED, testament};
-pub use pubsub::{interests, is_restricted, meta_event, publications, topics};
+pub use pubsub::{Interest, interests, is_restricted, meta_event, publications, topics};
 pub use retention::is_retained;
+pub use revocation::{REMOVE_CALLEE, REMOVE_SUBSCRIBER, REVOKED, forces, removals, revoked};
 
 /// The rule of each realm of a run, by its number.
 pub const REALM_CHECKS: [UriCheck; 3] = [UriCheck::Loose, UriCheck::Strict, UriCheck::Loose];
@@ -50,6 +53,7 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("meta_order", pubsub::meta_order),
     ("last_word", sessions::last_word),
     ("isolation", isolation),
+    ("nothing_forbidden", nothing_forbidden),
     ("delivered_once", delivered_once),
     ("payload_fidelity", payload_fidelity),
     ("publication_ids", pubsub::publication_ids),
@@ -65,6 +69,11 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("testaments_published", meta::testaments_published),
     ("killed_are_gone", meta::killed_are_gone),
     ("sessions_in_order", meta::sessions_in_order),
+    ("revoked_if_asked", revocation::revoked_if_asked),
+    ("revoked_are_told", revocation::revoked_are_told),
+    ("one_registration", revocation::one_registration),
+    ("removed_if_there", revocation::removed_if_there),
+    ("silent_once_taken", revocation::silent_once_taken),
 ];
 
 /// Every checker on one log.
@@ -158,7 +167,7 @@ fn granted_first(log: &Log, grant: &Grant) -> Checked {
     Ok(())
 }
 
-/// An id is not used after it was taken away, until it is granted again; but what has begun before goes on.
+/// An id is not used after it was given up or taken away, until it is granted again; but what has begun before goes on.
 fn silent_after_revoked(log: &Log, grant: &Grant) -> Checked {
     let (mut asked, further) = (BTreeMap::new(), log.further_calls());
     let mut revoked = BTreeSet::new();
@@ -169,9 +178,10 @@ fn silent_after_revoked(log: &Log, grant: &Grant) -> Checked {
                 asked.insert((life, message.number(1)), message.number(2));
             }
             What::Heard(message) if message.code() == grant.revoked => {
-                let id = asked.get(&(life, message.number(1)));
+                let id = revocation::revoked(message);
+                let id = id.or_else(|| asked.get(&(life, message.number(1))).copied());
                 let id = id.ok_or_else(|| format!("entry {at}: nobody asked for this"))?;
-                revoked.insert((life, *id));
+                revoked.insert((life, id));
             }
             What::Heard(message) if message.code() == grant.granted => {
                 revoked.remove(&(life, message.number(2)));
@@ -181,7 +191,9 @@ fn silent_after_revoked(log: &Log, grant: &Grant) -> Checked {
                 if message.tag().is_some_and(|tag| further.contains_key(&tag)) {
                     continue;
                 }
-                ensure(!revoked.contains(&(life, id)), || format!("entry {at}: {life} had given up {id}"))?;
+                ensure(!revoked.contains(&(life, id)), || {
+                    format!("entry {at}: {life} had no {id} any more")
+                })?;
             }
             _ => {}
         }
@@ -197,6 +209,29 @@ fn isolation(log: &Log) -> Checked {
         ensure(from.realm == log.lives[life].realm, || {
             format!("entry {at} comes from realm {}", from.realm)
         })?;
+    }
+    Ok(())
+}
+
+/// What the rules of a realm do not allow reaches nobody, not even as a testament.
+fn nothing_forbidden(log: &Log) -> Checked {
+    let said = origins(log, &[code::PUBLISH, code::CALL]);
+    let testaments = meta::testaments(log);
+    for (at, life, message) in log.heard() {
+        let realm = log.lives[life].realm;
+        let origin = message.tag().and_then(|tag| said.get(&tag));
+        let (sent, uri) = match (message.code(), origin) {
+            (code::EVENT | code::INVOCATION, Some((_, said))) => (said.code(), said.text(3)),
+            (code::EVENT, None) => {
+                let what = testament(meta::arguments(message));
+                match testaments.iter().find(|testament| Some(testament.what) == what) {
+                    Some(testament) => (code::PUBLISH, testament.topic),
+                    None => continue,
+                }
+            }
+            _ => continue,
+        };
+        ensure(may(realm, sent, uri, MatchPolicy::Exact), || format!("entry {at}: {uri} is forbidden"))?;
     }
     Ok(())
 }

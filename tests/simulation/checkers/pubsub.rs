@@ -6,8 +6,10 @@ use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, Serializer, uri};
 
 use super::{
-    Checked, Grant, REALM_CHECKS, ensure, granted_first, is_retained, origins, silent_after_revoked,
+    Checked, Grant, REALM_CHECKS, REMOVE_SUBSCRIBER, ensure, granted_first, is_retained, origins, revocation,
+    silent_after_revoked,
 };
+use crate::allowed::may;
 use crate::item::{Item, Message, Tag};
 use crate::log::{Log, What, option, policy};
 use crate::naive::matches;
@@ -38,7 +40,7 @@ pub struct Interest {
     pub policy: MatchPolicy,
     /// SUBSCRIBED was read.
     pub from: usize,
-    /// UNSUBSCRIBE was written or the session began to end.
+    /// UNSUBSCRIBE was written, somebody asked for the subscription to be taken away, or the session began to end.
     pub until: usize,
 }
 
@@ -56,6 +58,12 @@ pub fn interests(log: &Log) -> Vec<Interest> {
             }
             What::Said(message) if message.code() == code::UNSUBSCRIBE => {
                 if let Some(index) = open.remove(&(life, message.number(2))) {
+                    found[index].until = at.min(found[index].until);
+                }
+            }
+            What::Heard(message) if message.code() == code::UNSUBSCRIBED => {
+                let lost = revocation::revoked(message).and_then(|id| open.remove(&(life, id)));
+                if let Some(index) = lost {
                     found[index].until = at.min(found[index].until);
                 }
             }
@@ -77,6 +85,14 @@ pub fn interests(log: &Log) -> Vec<Interest> {
                 });
             }
             _ => {}
+        }
+    }
+    for removal in revocation::removals(log, REMOVE_SUBSCRIBER) {
+        let lost = |interest: &&mut Interest| {
+            (interest.life, interest.subscription) == (removal.life, removal.id) && interest.from < removal.by
+        };
+        for interest in found.iter_mut().filter(lost) {
+            interest.until = removal.at.min(interest.until);
         }
     }
     // SUBSCRIBE, UNSUBSCRIBE, then SUBSCRIBED: the interest was given up before it was seen to begin.
@@ -127,7 +143,10 @@ pub fn publications(log: &Log) -> Vec<Publication<'_>> {
     for (at, life, message) in log.said().filter(|(_, life, _)| joined.contains(life)) {
         let (Some(tag), (Some(from), Some(by))) = (message.tag(), handled[at]) else { continue };
         let topic = message.text(3);
-        let granted = REALM_CHECKS[log.lives[life].realm].uri(topic) && !uri::reserved(topic);
+        let realm = log.lives[life].realm;
+        let granted = REALM_CHECKS[realm].uri(topic)
+            && !uri::reserved(topic)
+            && may(realm, code::PUBLISH, topic, MatchPolicy::Exact);
         if message.code() != code::PUBLISH || !granted {
             continue;
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, reason};
 
-use super::{Checked, Grant, ensure, granted_first, silent_after_revoked};
+use super::{Checked, Grant, REMOVE_CALLEE, ensure, forces, granted_first, revocation, silent_after_revoked};
 use crate::item::{Item, Message, Tag};
 use crate::log::{Log, What, is_hurried, is_last, option, policy};
 use crate::naive::matches;
@@ -257,10 +257,10 @@ fn was_given_up(log: &Log, call: Tag, mode: &str, before: usize) -> bool {
     false
 }
 
-/// A callee leaves a registration, whose calls others may answer; or has as many invocations open as it may.
+/// A callee leaves or loses a registration, whose calls others may answer; or has as many invocations open as it may.
 pub(super) struct Gone {
-    /// Where it says so, leaves its realm, or gets the last it may. It was so for the router when all was quiet at the
-    /// latest.
+    /// Where it says so, or another says that it is to lose it, leaves its realm, or gets the last it may. It was so for
+    /// the router when all was quiet at the latest.
     pub(super) at: usize,
     /// The same, or where it has answered one.
     pub(super) until: usize,
@@ -276,18 +276,29 @@ impl Gone {
     }
 }
 
-/// All callees that leave, or are full.
-pub(super) fn gone(log: &Log) -> Vec<Gone> {
-    let mut asked: BTreeMap<(usize, u64), &Message> = BTreeMap::new();
+/// Every REGISTER by life and request.
+fn registers_asked(log: &Log) -> BTreeMap<(usize, u64), &Message> {
+    let mut asked = BTreeMap::new();
     for (_, life, message) in log.said().filter(|(_, _, message)| message.code() == code::REGISTER) {
         asked.entry((life, message.number(1))).or_insert(message);
     }
+    asked
+}
+
+/// Every REGISTER that was granted, by life and registration.
+pub(super) fn registers(log: &Log) -> BTreeMap<(usize, u64), &Message> {
+    let asked = registers_asked(log);
     let granted = log.heard().filter(|(_, _, message)| message.code() == code::REGISTERED);
-    let granted: BTreeMap<(usize, u64), &Message> = granted
+    granted
         .filter_map(|(_, life, message)| {
             Some(((life, message.number(2)), *asked.get(&(life, message.number(1)))?))
         })
-        .collect();
+        .collect()
+}
+
+/// All callees that leave, are removed or displaced, or are full.
+pub(super) fn gone(log: &Log) -> Vec<Gone> {
+    let (asked, granted) = (registers_asked(log), registers(log));
     let gone = |(at, until): (usize, usize), life: usize, register: &Message| Gone {
         at,
         until,
@@ -299,6 +310,12 @@ pub(super) fn gone(log: &Log) -> Vec<Gone> {
     for (at, life, message) in log.said().filter(|(_, _, message)| message.code() == code::UNREGISTER) {
         all.extend(granted.get(&(life, message.number(2))).map(|register| gone((at, at), life, register)));
     }
+    for removal in revocation::removals(log, REMOVE_CALLEE) {
+        let (life, at) = (removal.life, removal.at);
+        all.extend(granted.get(&(life, removal.id)).map(|register| gone((at, at), life, register)));
+    }
+    let forced = log.said().filter(|(_, _, message)| forces(message));
+    all.extend(forced.map(|(at, life, register)| gone((at, at), life, register)));
     let departures = log.departures();
     for ((life, _), register) in &asked {
         all.extend(
@@ -360,7 +377,7 @@ pub(super) fn within_concurrency(log: &Log) -> Checked {
     let mut limits: BTreeMap<(usize, u64), u64> = BTreeMap::new();
     let mut unregisters: BTreeMap<(usize, u64), u64> = BTreeMap::new();
     let mut open: BTreeMap<(usize, u64), Vec<u64>> = BTreeMap::new();
-    let further = log.further_calls();
+    let (further, removals) = (log.further_calls(), revocation::removals(log, REMOVE_CALLEE));
     for (at, entry) in log.entries.iter().enumerate() {
         let life = entry.life;
         match &entry.what {
@@ -379,15 +396,22 @@ pub(super) fn within_concurrency(log: &Log) -> Checked {
             What::Heard(message) if message.code() == code::REGISTERED => {
                 let registration = (life, message.number(2));
                 let limit = asked.get(&(life, message.number(1))).copied();
+                let limit = limit.unwrap_or(u64::MAX);
                 // Who registers what it has keeps what it had asked for first.
-                limits.entry(registration).or_insert(limit.unwrap_or(u64::MAX));
+                let known = limits.entry(registration).or_insert(limit);
+                // Who was removed and registers again before it knows begins anew.
+                if removals.iter().any(|known| known.at < at && (known.life, known.id) == registration) {
+                    *known = limit.max(*known);
+                    open.remove(&registration);
+                }
             }
             What::Said(message) if message.code() == code::UNREGISTER => {
                 unregisters.insert((life, message.number(1)), message.number(2));
             }
             // Not before: what it registers until then it still has.
             What::Heard(message) if message.code() == code::UNREGISTERED => {
-                if let Some(registration) = unregisters.remove(&(life, message.number(1))) {
+                let known = unregisters.remove(&(life, message.number(1)));
+                if let Some(registration) = revocation::revoked(message).or(known) {
                     limits.remove(&(life, registration));
                     open.remove(&(life, registration));
                 }

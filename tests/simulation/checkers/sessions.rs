@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fanwire::error::CloseReason;
 use fanwire::wamp::message::code;
-use fanwire::wamp::{MatchPolicy, UriCheck, reason, uri};
+use fanwire::wamp::{MatchPolicy, reason, uri};
 
-use super::{Checked, REALM_CHECKS, ensure, interests};
-use crate::item::Message;
+use super::meta::arguments;
+use super::{Checked, REALM_CHECKS, REMOVE_CALLEE, REMOVE_SUBSCRIBER, ensure, forces, interests, revoked};
+use crate::allowed::may;
+use crate::item::{Item, Message};
 use crate::log::{Log, What, is_accusation, is_hurried, is_last, option, policy};
 
 /// Nothing comes before WELCOME but ABORT, and nothing after GOODBYE or ABORT.
@@ -92,6 +94,7 @@ pub(super) fn requests_answered(log: &Log) -> Checked {
                     open.insert((entry.life, grant, message.number(1)), at);
                 }
             }
+            What::Heard(message) if revoked(message).is_some() => {}
             What::Heard(message) => {
                 let (grant, request) = match message.code() {
                     code::ERROR => (grant_of(message.number(1)), message.number(2)),
@@ -134,43 +137,67 @@ pub(super) fn right_errors(log: &Log) -> Checked {
             What::Heard(message) => message,
             _ => continue,
         };
-        let check = REALM_CHECKS[log.lives[entry.life].realm];
+        let realm = log.lives[entry.life].realm;
         if message.code() == code::ERROR {
             let key = (entry.life, message.number(1), message.number(2));
             let asked = asked.get(&key).ok_or_else(|| format!("entry {at} refuses nothing"))?;
-            ensure(message.tag().is_some() || fits(message.text(4), asked, check), || {
+            ensure(message.tag().is_some() || fits(message.text(4), asked, realm), || {
                 format!("entry {at} refuses {asked}")
             })?;
         } else if let code::SUBSCRIBED | code::REGISTERED | code::PUBLISHED = message.code() {
             let request = message.code() - 1;
             let Some(asked) = asked.get(&(entry.life, request, message.number(1))) else { continue };
-            ensure(!fits(reason::INVALID_URI, asked, check), || format!("entry {at} grants {asked}"))?;
+            let grantable = [reason::INVALID_URI, reason::NOT_AUTHORIZED];
+            ensure(!grantable.iter().any(|error| fits(error, asked, realm)), || {
+                format!("entry {at} grants {asked}")
+            })?;
         }
     }
     Ok(())
 }
 
 /// True if that error of the router's own may answer that request.
-fn fits(error: &str, asked: &Message, check: UriCheck) -> bool {
-    let uri = asked.text(3);
-    let valid = match asked.code() {
+fn fits(error: &str, asked: &Message, realm: usize) -> bool {
+    let (uri, check) = (asked.text(3), REALM_CHECKS[realm]);
+    let is_uri = match asked.code() {
         code::SUBSCRIBE => check.pattern(uri, policy(asked)),
         code::REGISTER => check.pattern(uri, policy(asked)) && !uri::reserved(uri),
         code::PUBLISH => check.uri(uri) && !uri::reserved(uri),
         _ => check.uri(uri),
     };
+    let allowed = is_allowed(asked, realm);
+    let valid = is_uri && allowed;
     match (error, asked.code()) {
-        (reason::INVALID_URI, code::SUBSCRIBE | code::REGISTER | code::PUBLISH | code::CALL) => !valid,
+        (reason::INVALID_URI, code::SUBSCRIBE | code::REGISTER | code::PUBLISH | code::CALL) => !is_uri,
+        (reason::NOT_AUTHORIZED, _) => is_uri && !allowed,
         (reason::UNAVAILABLE, code::SUBSCRIBE | code::REGISTER | code::CALL) => valid,
         (reason::NO_SUCH_SUBSCRIPTION, code::UNSUBSCRIBE) => true,
         (reason::NO_SUCH_REGISTRATION, code::UNREGISTER) => true,
-        (reason::PROCEDURE_ALREADY_EXISTS, code::REGISTER) => valid,
-        (reason::NO_SUCH_SESSION, code::CALL) => uri == "wamp.session.kill",
+        (reason::PROCEDURE_ALREADY_EXISTS, code::REGISTER) => valid && !forces(asked),
+        (reason::NO_SUCH_SESSION, code::CALL) => {
+            ["wamp.session.kill", REMOVE_SUBSCRIBER, REMOVE_CALLEE].contains(&uri)
+        }
+        (reason::NO_SUCH_SUBSCRIPTION, code::CALL) => uri == REMOVE_SUBSCRIBER,
+        (reason::NO_SUCH_REGISTRATION, code::CALL) => uri == REMOVE_CALLEE,
         (reason::NO_SUCH_PROCEDURE | reason::CANCELED | reason::PAYLOAD_SIZE_EXCEEDED, code::CALL) => valid,
         (reason::NO_AVAILABLE_CALLEE, code::CALL) => valid,
         (reason::FEATURE_NOT_SUPPORTED, code::CALL) => option(asked, "progress", false),
         (reason::TIMEOUT, code::CALL) => valid && is_hurried(asked),
         _ => false,
+    }
+}
+
+/// True if the rules of the realm allow the request; a testament is a PUBLISH.
+fn is_allowed(asked: &Message, realm: usize) -> bool {
+    let (code, uri) = (asked.code(), asked.text(3));
+    let policy = match code {
+        code::SUBSCRIBE | code::REGISTER => policy(asked),
+        _ => MatchPolicy::Exact,
+    };
+    let topic = arguments(asked).first().and_then(Item::text);
+    match topic.filter(|_| code == code::CALL && uri == "wamp.session.add_testament") {
+        Some(topic) => may(realm, code::PUBLISH, topic, policy),
+        None => may(realm, code, uri, policy),
     }
 }
 

@@ -1,0 +1,713 @@
+//! One attempt to join: which method it is, what is asked, and what the answer is worth.
+//!
+//! [`begin`] takes what HELLO says and picks the method; [`Attempt::answer`] takes AUTHENTICATE. In between an attempt
+//! is what is kept for the client: its claim, which is bounded, and what it was asked.
+//!
+//! A procedure that knows principals (see [`Dynamic`]) is asked where [`Step::Ask`] and [`Answer::Ask`] come out:
+//! before the challenge, but for tickets, which it is told. What it says goes on with [`challenge`] or [`join`].
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::claim::Named;
+use super::failures::Source;
+use super::{Access, Check, Claim, Dynamic, Extra, Failures, Outcome, Principal, RouterSettings, Settings};
+use crate::auth::binding::{BindingType, ChannelBinding};
+use crate::auth::certificate::Certificate;
+use crate::auth::cryptosign::{self, PublicKey};
+use crate::auth::jwt::{self, TokenError};
+use crate::auth::scram::{self, Dialect, Exchange};
+use crate::auth::{Method, Secret, base64, wampcra};
+use crate::codec;
+use crate::error::JoinFailure;
+use crate::origin::Origin;
+use crate::router::entropy::Entropy;
+use crate::router::{Clock, PeerKey, Role};
+use crate::wamp::message::Authenticate;
+use crate::wamp::{Dict, SessionId, Value};
+
+/// Who vouches for principals out of the settings.
+const STATIC: &str = "static";
+
+/// Where an attempt is made, and what holds there.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// What holds everywhere.
+    pub router: &'a RouterSettings,
+    /// What holds in the realm.
+    pub realm: &'a Settings,
+    /// What the listener opens.
+    pub access: &'a Access,
+    /// Where the client is.
+    pub origin: &'a Origin,
+    /// Who has failed.
+    pub failures: &'a Failures,
+    /// The time.
+    pub now: Instant,
+    /// The world's time.
+    pub unix_ms: u64,
+}
+
+/// How an attempt goes on after HELLO.
+#[derive(Debug)]
+pub enum Step {
+    /// Whoever it is may join.
+    Join(Box<Proved>),
+    /// CHALLENGE, see [`Attempt::say_challenge`].
+    Challenge(Box<Attempt>),
+    /// A procedure is to be asked.
+    Ask(Box<Question>),
+    /// ABORT.
+    Refuse(Refused),
+}
+
+/// How an attempt goes on after AUTHENTICATE.
+#[derive(Debug)]
+pub enum Answer {
+    /// Whoever it is may join.
+    Join(Box<Proved>),
+    /// It has to be checked elsewhere; then [`Attempt::checked`] knows more.
+    Check(Check),
+    /// A procedure is to be asked.
+    Ask(Box<Question>),
+    /// ABORT.
+    Refuse(Refused),
+}
+
+/// Why not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refused {
+    /// Why.
+    pub failure: JoinFailure,
+    /// What a token was refused for.
+    pub token: Option<TokenError>,
+}
+
+impl From<JoinFailure> for Refused {
+    fn from(failure: JoinFailure) -> Refused {
+        Refused { failure, token: None }
+    }
+}
+
+/// Who has joined.
+#[derive(Clone, Debug)]
+pub struct Proved {
+    /// Its name, if it has one already.
+    pub authid: Option<Box<str>>,
+    /// What it is.
+    pub role: Arc<Role>,
+    /// How it has proved who it is, by the name that it has used.
+    pub authmethod: &'static str,
+    /// Who has vouched for it.
+    pub authprovider: &'static str,
+    /// What WELCOME says besides.
+    pub extra: Option<Extra>,
+    /// The proof of the router, and what it is called.
+    pub verifier: Option<(&'static str, String)>,
+    /// The identifier that was promised to its session.
+    pub session: Option<SessionId>,
+}
+
+/// What a procedure is to be asked.
+#[derive(Debug)]
+pub struct Question {
+    /// The procedure.
+    pub dynamic: Arc<Dynamic>,
+    /// The method.
+    pub named: Named,
+    /// What the client says of itself.
+    pub claim: Claim,
+    /// The ticket, if it is one that is to be judged.
+    pub ticket: Option<Secret>,
+    /// The identifier that its session is to have.
+    pub session: SessionId,
+}
+
+/// Somebody whom an attempt is about.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// It, or who stands in for it.
+    pub principal: Arc<Principal>,
+    /// It is itself; otherwise the attempt fails, whatever is answered.
+    pub known: bool,
+    /// Who knows it.
+    pub authprovider: &'static str,
+}
+
+impl Who {
+    fn known(principal: &Arc<Principal>) -> Who {
+        Who { principal: principal.clone(), known: true, authprovider: STATIC }
+    }
+}
+
+/// An attempt that waits for the answer to a challenge.
+#[derive(Debug)]
+pub struct Attempt {
+    claim: Claim,
+    named: Named,
+    /// None if there is nobody who could be meant or stand in: only a token can prove something.
+    who: Option<Who>,
+    role: Option<Arc<Role>>,
+    session: SessionId,
+    asked: Asked,
+}
+
+/// What was asked.
+#[derive(Debug)]
+enum Asked {
+    Ticket {
+        /// Who judges it.
+        dynamic: Option<Arc<Dynamic>>,
+    },
+    WampCra {
+        challenge: String,
+        stored: wampcra::Stored,
+    },
+    Scram {
+        dialect: Dialect,
+        /// Both nonces.
+        nonce: String,
+        stored: scram::Stored,
+        binding: Option<ChannelBinding>,
+    },
+    Cryptosign {
+        challenge: cryptosign::Challenge,
+        key: PublicKey,
+        binding: Option<ChannelBinding>,
+    },
+}
+
+impl Place<'_> {
+    fn opens(&self, method: Method) -> bool {
+        self.access.opens(method, &self.origin.address)
+    }
+
+    /// True if there were too many failures from there.
+    fn must_wait(&self) -> bool {
+        let RouterSettings { failures_max, failures_ms, .. } = *self.router;
+        let window = Duration::from_millis(failures_ms);
+        Source::of(&self.origin.address)
+            .is_some_and(|source| self.failures.must_wait(source, failures_max, window, self.now))
+    }
+
+    /// Counts a failure against the source, if it may have been a guess.
+    pub fn count(&self, failure: JoinFailure) {
+        let window = Duration::from_millis(self.router.failures_ms);
+        if failure.is_guess()
+            && let Some(source) = Source::of(&self.origin.address)
+        {
+            self.failures.add(source, window, self.now);
+        }
+    }
+
+    /// Who it says it is, or who stands in for that.
+    fn who(&self, claim: &Claim) -> Option<Who> {
+        let authid = claim.authid.as_deref()?;
+        let principals = &self.realm.principals;
+        principals.named(authid).map(Who::known).or_else(|| {
+            let stand_in = principals.stand_in(&self.router.stand_in_key, authid)?;
+            Some(Who { principal: stand_in.clone(), known: false, authprovider: STATIC })
+        })
+    }
+
+    /// Whose certificate the client has shown; none if that is not whom it says it is.
+    fn certified(&self, claim: &Claim) -> Option<Who> {
+        let shown = self.origin.tls.as_ref()?.client_certificate.as_ref()?;
+        let certificate = Certificate::read(&shown.der).ok()?;
+        let (principals, vouched) = (&self.realm.principals, shown.subject.is_some());
+        let principal = match claim.authid.as_deref() {
+            None => principals.with_certificate(&certificate, vouched),
+            Some(authid) => {
+                principals.named(authid).filter(|principal| principal.shows(&certificate, vouched))
+            }
+        };
+        principal.map(Who::known)
+    }
+
+    /// Who signs with the key that the client has shown, or is to fail at that; none if it has shown none, or nobody
+    /// here signs.
+    fn signer(&self, claim: &Claim) -> Option<Option<Who>> {
+        let key = claim.pubkey?;
+        if claim.authid.is_none() {
+            let signer = self.realm.principals.with_key(&key).map(Who::known);
+            return (signer.is_some() || self.realm.principals.have_keys()).then_some(signer);
+        }
+        let mut who = self.who(claim).filter(|who| who.principal.has(Method::Cryptosign))?;
+        who.known &= who.principal.keys.contains(&key);
+        Some(Some(who))
+    }
+
+    /// The procedure that knows those whom we do not.
+    fn dynamic(&self, method: Method, known: bool) -> Option<Arc<Dynamic>> {
+        self.realm.method(method).dynamic.clone().filter(|_| !known)
+    }
+
+    /// What the client's proof is to be bound to, if it wants that.
+    ///
+    /// The specification lets a router go on without, if it does not have what a signing client asks for. Such a client
+    /// would have to notice; it is refused, as it must be with SCRAM.
+    fn binding(&self, claim: &Claim) -> Result<Option<ChannelBinding>, JoinFailure> {
+        let Some(wanted) = claim.channel_binding.as_deref() else { return Ok(None) };
+        match (BindingType::from_name(wanted), &self.origin.tls) {
+            (Some(binding @ BindingType::TlsExporter), Some(tls)) => {
+                Ok(Some(ChannelBinding { binding, octets: tls.exporter.to_vec() }))
+            }
+            _ => Err(JoinFailure::ChannelBinding),
+        }
+    }
+}
+
+/// Tries the client's methods in its order.
+pub fn begin(claim: Claim, place: &Place<'_>, entropy: &mut Entropy) -> Step {
+    if claim.names_nobody {
+        return Step::Refuse(JoinFailure::UnknownPrincipal.into());
+    }
+    let mut failure = JoinFailure::NoMethod;
+    for index in 0..claim.methods().len() {
+        let named = claim.methods()[index];
+        if !place.opens(named.method) {
+            continue;
+        }
+        if named.method == Method::Anonymous {
+            match &place.realm.anonymous {
+                Some(_) => return anonymous(claim, named, place, entropy),
+                None => continue,
+            }
+        }
+        let Some(who) = candidate(&claim, named.method, place) else {
+            if named.method == Method::Tls && place.realm.principals.have_certificates() {
+                failure = JoinFailure::Certificate;
+            }
+            continue;
+        };
+        if place.must_wait() {
+            return Step::Refuse(JoinFailure::TooMany.into());
+        }
+        return match (named.method, who) {
+            (Method::Ticket, Candidate::Dynamic(dynamic)) => {
+                ticket(claim, named, None, Some(dynamic), place, entropy)
+            }
+            (_, Candidate::Dynamic(dynamic)) => {
+                let session = entropy.session();
+                Step::Ask(Box::new(Question { dynamic, named, claim, ticket: None, session }))
+            }
+            (Method::Tls, Candidate::Who(Some(who))) => join(&claim, named, &who, place).into(),
+            (_, Candidate::Who(who)) => {
+                let session = entropy.session();
+                challenge(claim, named, who, session, place, entropy)
+            }
+        };
+    }
+    Step::Refuse(failure.into())
+}
+
+/// Whom a method is about.
+enum Candidate {
+    /// This one, whom it stands in for, or nobody who could prove anything.
+    Who(Option<Who>),
+    /// Whom this procedure knows.
+    Dynamic(Arc<Dynamic>),
+}
+
+/// Whom a method would be about; none if it is of no use to this client.
+fn candidate(claim: &Claim, method: Method, place: &Place<'_>) -> Option<Candidate> {
+    let named = place.who(claim);
+    let dynamic = |known| place.dynamic(method, known).map(Candidate::Dynamic);
+    let is_known = named.as_ref().is_some_and(|who| who.known);
+    match method {
+        // Those who have a cookie are known by whoever has given it to them.
+        Method::Anonymous | Method::Cookie => None,
+        Method::Tls => match place.certified(claim) {
+            Some(who) => Some(Candidate::Who(Some(who))),
+            None => dynamic(is_known),
+        },
+        Method::Cryptosign => {
+            let by_key = claim.pubkey.is_some_and(|key| place.realm.principals.with_key(&key).is_some());
+            let known = if claim.authid.is_some() { is_known } else { by_key };
+            dynamic(known).or_else(|| place.signer(claim).map(Candidate::Who))
+        }
+        Method::Ticket => {
+            if let Some(dynamic) = dynamic(is_known).filter(|_| claim.authid.is_some()) {
+                return Some(dynamic);
+            }
+            let named = named.filter(|who| who.principal.has(Method::Ticket));
+            (named.is_some() || place.realm.jwt.is_some()).then_some(Candidate::Who(named))
+        }
+        Method::Scram if claim.nonce.is_none() => None,
+        Method::Scram | Method::WampCra => {
+            claim.authid.as_ref()?;
+            let of_named =
+                || named.filter(|who| who.principal.has(method)).map(|who| Candidate::Who(Some(who)));
+            dynamic(is_known).or_else(of_named)
+        }
+    }
+}
+
+fn anonymous(mut claim: Claim, named: Named, place: &Place<'_>, entropy: &mut Entropy) -> Step {
+    let Some(anonymous) = &place.realm.anonymous else { return Step::Refuse(JoinFailure::NoMethod.into()) };
+    if let Some(dynamic) = anonymous.dynamic.clone() {
+        // Whoever it is has a name when it is asked about.
+        claim.authid.get_or_insert_with(|| entropy.authid().into());
+        let session = entropy.session();
+        return Step::Ask(Box::new(Question { dynamic, named, claim, ticket: None, session }));
+    }
+    let proved = Proved {
+        authid: anonymous.authid.clone(),
+        role: anonymous.role.clone(),
+        authmethod: named.name,
+        authprovider: STATIC,
+        extra: None,
+        verifier: None,
+        session: None,
+    };
+    wanted(&claim, proved).into()
+}
+
+/// Lets somebody in of whom nothing more has to be proved.
+pub fn join(claim: &Claim, named: Named, who: &Who, place: &Place<'_>) -> Result<Box<Proved>, Refused> {
+    let role = role(named.method, who, place).ok_or(JoinFailure::NoSuchRole)?;
+    wanted(claim, proved(named, who, role))
+}
+
+fn role(method: Method, who: &Who, place: &Place<'_>) -> Option<Arc<Role>> {
+    who.principal.role.clone().or_else(|| place.realm.method(method).default_role.clone())
+}
+
+fn proved(named: Named, who: &Who, role: Arc<Role>) -> Proved {
+    Proved {
+        authid: Some(who.principal.authid.clone()),
+        role,
+        authmethod: named.name,
+        authprovider: who.authprovider,
+        extra: who.principal.extra.clone(),
+        verifier: None,
+        session: None,
+    }
+}
+
+/// Refuses who wants to be something else than it is.
+fn wanted(claim: &Claim, proved: Proved) -> Result<Box<Proved>, Refused> {
+    let other = claim.authrole.as_deref().is_some_and(|wanted| *wanted != *proved.role.name);
+    if other { Err(JoinFailure::NoSuchRole.into()) } else { Ok(Box::new(proved)) }
+}
+
+impl From<Result<Box<Proved>, Refused>> for Step {
+    fn from(result: Result<Box<Proved>, Refused>) -> Step {
+        result.map_or_else(Step::Refuse, Step::Join)
+    }
+}
+
+impl From<Result<Box<Proved>, Refused>> for Answer {
+    fn from(result: Result<Box<Proved>, Refused>) -> Answer {
+        result.map_or_else(Answer::Refuse, Answer::Join)
+    }
+}
+
+/// Asks somebody to prove that it is who it says.
+pub fn challenge(
+    claim: Claim,
+    named: Named,
+    who: Option<Who>,
+    session: SessionId,
+    place: &Place<'_>,
+    entropy: &mut Entropy,
+) -> Step {
+    let role = who.as_ref().and_then(|who| role(named.method, who, place));
+    let asked = match named.method {
+        Method::Ticket => return ticket(claim, named, who, None, place, entropy),
+        Method::WampCra => ask_wampcra(&claim, who.as_ref(), role.as_deref(), session, place, entropy),
+        Method::Scram => ask_scram(&claim, named, who.as_ref(), place, entropy),
+        Method::Cryptosign => ask_cryptosign(&claim, place, entropy),
+        Method::Anonymous | Method::Cookie | Method::Tls => Err(JoinFailure::NoMethod),
+    };
+    match asked {
+        Ok(asked) => Step::Challenge(Box::new(Attempt { claim, named, who, role, session, asked })),
+        Err(failure) => Step::Refuse(failure.into()),
+    }
+}
+
+fn ticket(
+    claim: Claim,
+    named: Named,
+    who: Option<Who>,
+    dynamic: Option<Arc<Dynamic>>,
+    place: &Place<'_>,
+    entropy: &mut Entropy,
+) -> Step {
+    let role = who.as_ref().and_then(|who| role(named.method, who, place));
+    let (session, asked) = (entropy.session(), Asked::Ticket { dynamic });
+    Step::Challenge(Box::new(Attempt { claim, named, who, role, session, asked }))
+}
+
+fn ask_wampcra(
+    claim: &Claim,
+    who: Option<&Who>,
+    role: Option<&Role>,
+    session: SessionId,
+    place: &Place<'_>,
+    entropy: &mut Entropy,
+) -> Result<Asked, JoinFailure> {
+    let (Some(who), Some(authid)) = (who, claim.authid.as_deref()) else { return Err(JoinFailure::NoMethod) };
+    let mut stored = who.principal.wampcra.clone().ok_or(JoinFailure::NoMethod)?;
+    let authrole = &*role.ok_or(JoinFailure::NoSuchRole)?.name;
+    if !who.known {
+        let salted = stored.salting.as_ref().map(|salting| (salting.iterations, salting.keylen));
+        stored = wampcra::Stored::decoy(&place.router.stand_in_key, authid, salted);
+    }
+    let (nonce, timestamp) = (base64(&entropy.octets::<24>()), Clock::utc(place.unix_ms));
+    let challenge = wampcra::Challenge {
+        authid,
+        authrole,
+        authmethod: Method::WampCra.name(),
+        authprovider: who.authprovider,
+        nonce: &nonce,
+        timestamp: &timestamp,
+        session: session.0,
+    };
+    Ok(Asked::WampCra { challenge: challenge.text(), stored })
+}
+
+fn ask_scram(
+    claim: &Claim,
+    named: Named,
+    who: Option<&Who>,
+    place: &Place<'_>,
+    entropy: &mut Entropy,
+) -> Result<Asked, JoinFailure> {
+    let (Some(who), Some(authid), Some(nonce)) = (who, claim.authid.as_deref(), claim.nonce.as_deref())
+    else {
+        return Err(JoinFailure::NoMethod);
+    };
+    let mut stored = who.principal.scram.clone().ok_or(JoinFailure::NoMethod)?;
+    if !who.known {
+        stored = scram::Stored::decoy(&place.router.stand_in_key, authid, stored.cost());
+    }
+    let dialect = Dialect::from_authmethod(named.name).unwrap_or(Dialect::Specified);
+    let binding = place.binding(claim)?;
+    if dialect == Dialect::Crossbar && binding.is_some() {
+        return Err(JoinFailure::ChannelBinding);
+    }
+    let nonce = format!("{nonce}{}", base64(&entropy.octets::<18>()));
+    Ok(Asked::Scram { dialect, nonce, stored, binding })
+}
+
+fn ask_cryptosign(claim: &Claim, place: &Place<'_>, entropy: &mut Entropy) -> Result<Asked, JoinFailure> {
+    let key = claim.pubkey.ok_or(JoinFailure::NoMethod)?;
+    let binding = place.binding(claim)?;
+    Ok(Asked::Cryptosign { challenge: cryptosign::Challenge::new(entropy.octets()), key, binding })
+}
+
+impl Attempt {
+    /// Who it says it is.
+    pub fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// The method, by the name that the client has used.
+    pub fn authmethod(&self) -> &'static str {
+        self.named.name
+    }
+
+    /// Calls `say` with what CHALLENGE says. The router signs what the client has asked it to, if it has a key.
+    pub fn say_challenge<T>(&self, router: &RouterSettings, say: impl FnOnce(&str, Dict<'_>) -> T) -> T {
+        let name = self.named.name;
+        match &self.asked {
+            Asked::Ticket { .. } => say(name, Dict::EMPTY),
+            Asked::WampCra { challenge, stored } => {
+                let mut extra = vec![("challenge", Value::text(challenge))];
+                if let Some(salting) = &stored.salting {
+                    extra.push(("salt", Value::text(&salting.salt)));
+                    extra.push(("keylen", Value::Unsigned(salting.keylen.into())));
+                    extra.push(("iterations", Value::Unsigned(salting.iterations.into())));
+                }
+                say(name, Dict::Pairs(&extra))
+            }
+            Asked::Scram { dialect, nonce, stored, binding } => {
+                let salt = stored.salt();
+                let exchange = self.exchange(*dialect, nonce, &salt, stored, binding.as_ref());
+                say(name, Dict::Pairs(&exchange.challenge()))
+            }
+            Asked::Cryptosign { challenge, binding, .. } => {
+                let challenge = challenge.text();
+                let bound = binding.as_ref().map(|bound| Value::text(bound.binding.name()));
+                let mut extra = vec![
+                    ("challenge", Value::text(&challenge)),
+                    ("channel_binding", bound.unwrap_or(Value::Null)),
+                ];
+                let channel_id = binding.as_ref().and_then(ChannelBinding::channel_id);
+                let proof =
+                    router.router_key.as_ref().zip(self.claim.challenge).map(|(key, theirs)| {
+                        (key.public().to_string(), theirs.answer(key, channel_id.as_ref()))
+                    });
+                if let Some((pubkey, signature)) = &proof {
+                    extra.push(("pubkey", Value::text(pubkey)));
+                    extra.push(("signature", Value::text(signature)));
+                }
+                say(name, Dict::Pairs(&extra))
+            }
+        }
+    }
+
+    fn exchange<'a>(
+        &'a self,
+        dialect: Dialect,
+        nonce: &'a str,
+        salt: &'a str,
+        stored: &scram::Stored,
+        binding: Option<&'a ChannelBinding>,
+    ) -> Exchange<'a> {
+        Exchange {
+            dialect,
+            authid: self.claim.authid.as_deref().unwrap_or_default(),
+            client_nonce: self.claim.nonce.as_deref().unwrap_or_default(),
+            nonce,
+            salt,
+            cost: stored.cost(),
+            binding,
+        }
+    }
+
+    /// Takes the answer, from the peer of that name. It is the only one: there is no other try.
+    pub fn answer(&self, key: PeerKey, answer: &Authenticate<'_>, place: &Place<'_>) -> Answer {
+        // Many may have begun before the first of them failed.
+        if place.must_wait() {
+            return Answer::Refuse(JoinFailure::TooMany.into());
+        }
+        let signature = &*answer.signature;
+        match &self.asked {
+            Asked::Ticket { dynamic } => self.on_ticket(key, signature, dynamic.as_ref(), place),
+            Asked::WampCra { challenge, stored } => {
+                self.proved(wampcra::verify(&stored.secret, challenge, signature)).into()
+            }
+            Asked::Scram { dialect, nonce, stored, binding } => {
+                let salt = stored.salt();
+                let exchange = self.exchange(*dialect, nonce, &salt, stored, binding.as_ref());
+                let verifier = verify_scram(&exchange, stored, answer);
+                self.proved(verifier.is_some())
+                    .map(|proved| {
+                        let verifier = verifier.map(|verifier| said_verifier(*dialect, verifier));
+                        Box::new(Proved { verifier, ..*proved })
+                    })
+                    .into()
+            }
+            Asked::Cryptosign { challenge, key, binding } => {
+                let channel_id = binding.as_ref().and_then(ChannelBinding::channel_id);
+                self.proved(challenge.verify(key, channel_id.as_ref(), signature)).into()
+            }
+        }
+    }
+
+    /// The ticket has been looked at elsewhere.
+    pub fn checked(&self, outcome: Outcome) -> Answer {
+        match outcome {
+            Outcome::Right => self.proved(true).into(),
+            Outcome::Wrong => self.proved(false).into(),
+            Outcome::Unavailable => Answer::Refuse(JoinFailure::Unavailable.into()),
+        }
+    }
+
+    /// Whoever it is has proved it, or not.
+    fn proved(&self, proof: bool) -> Result<Box<Proved>, Refused> {
+        let who = self.who.as_ref().filter(|who| who.known).ok_or(JoinFailure::UnknownPrincipal)?;
+        if !proof {
+            return Err(JoinFailure::WrongSecret.into());
+        }
+        let role = self.role.clone().ok_or(JoinFailure::NoSuchRole)?;
+        let session = Some(self.session);
+        wanted(&self.claim, Proved { session, ..proved(self.named, who, role) })
+    }
+
+    fn on_ticket(
+        &self,
+        key: PeerKey,
+        ticket: &str,
+        dynamic: Option<&Arc<Dynamic>>,
+        place: &Place<'_>,
+    ) -> Answer {
+        if let Some(dynamic) = dynamic.cloned() {
+            let (named, session) = (self.named, self.session);
+            let (claim, ticket) = (self.claim.clone(), Some(Secret::from(ticket)));
+            return Answer::Ask(Box::new(Question { dynamic, named, claim, ticket, session }));
+        }
+        let token = match place.realm.jwt.as_ref().map(|settings| self.bearer(settings, ticket, place)) {
+            Some(Ok(proved)) => return wanted(&self.claim, proved).into(),
+            Some(Err(Refused { failure: JoinFailure::Token, token })) => token,
+            Some(Err(refused)) => return Answer::Refuse(refused),
+            None => None,
+        };
+        let stored = self.who.as_ref().and_then(|who| who.principal.ticket.as_ref());
+        let refused = match stored {
+            Some(stored) if stored.is_costly() => {
+                return Answer::Check(Check::new(key, Secret::from(ticket), stored.clone()));
+            }
+            stored => match self.proved(stored.is_some_and(|stored| stored.verify(ticket))) {
+                Ok(proved) => return Answer::Join(proved),
+                Err(refused) => refused,
+            },
+        };
+        match token {
+            Some(error) if error != TokenError::Malformed || stored.is_none() => {
+                Answer::Refuse(Refused { failure: JoinFailure::Token, token })
+            }
+            _ => Answer::Refuse(refused),
+        }
+    }
+
+    /// Whom a token was issued to, if it is a good one.
+    fn bearer(&self, settings: &super::Jwt, token: &str, place: &Place<'_>) -> Result<Proved, Refused> {
+        let refused = |error| Refused { failure: JoinFailure::Token, token: Some(error) };
+        let verified = jwt::verify(token, &settings.keys, &settings.expected, place.unix_ms / 1000);
+        let bearer = verified.map_err(refused)?;
+        if self.claim.authid.as_deref().is_some_and(|authid| *authid != *bearer.authid) {
+            return Err(refused(TokenError::Authid));
+        }
+        let known = place.realm.principals.named(&bearer.authid);
+        let role = match &bearer.role {
+            Some(name) => settings.roles.iter().find(|role| role.name == *name).cloned(),
+            None => known.and_then(|known| known.role.clone()).or_else(|| settings.default_role.clone()),
+        };
+        let claims = (!bearer.extra.is_empty()).then(|| serde_json::Value::Object(bearer.extra).to_string());
+        Ok(Proved {
+            authid: Some(bearer.authid.into()),
+            role: role.ok_or(JoinFailure::NoSuchRole)?,
+            authmethod: self.named.name,
+            authprovider: "jwt",
+            extra: claims.and_then(|claims| Extra::from_json(&claims)),
+            verifier: None,
+            session: Some(self.session),
+        })
+    }
+}
+
+fn verify_scram(
+    exchange: &Exchange<'_>,
+    stored: &scram::Stored,
+    answer: &Authenticate<'_>,
+) -> Option<String> {
+    let (mut nonce, mut channel_binding, mut cbind_data) = (None, None, None);
+    for (key, value) in codec::entries(&answer.extra) {
+        let Value::Text(text) = value else { continue };
+        match &*key {
+            "nonce" => nonce = Some(text),
+            "channel_binding" => channel_binding = Some(text),
+            "cbind_data" => cbind_data = Some(text),
+            _ => {}
+        }
+    }
+    let response = scram::Response {
+        proof: &answer.signature,
+        nonce: nonce.as_deref(),
+        channel_binding: channel_binding.as_deref(),
+        cbind_data: cbind_data.as_deref(),
+    };
+    exchange.verify(stored, &response)
+}
+
+/// The router's own proof as WELCOME has it. The specification's text says base64, its example has `v=` before that;
+/// the example is what implementations have been made after.
+fn said_verifier(dialect: Dialect, verifier: String) -> (&'static str, String) {
+    match dialect {
+        Dialect::Specified => ("verifier", format!("v={verifier}")),
+        Dialect::Crossbar => ("scram_server_signature", verifier),
+    }
+}

@@ -1,0 +1,348 @@
+//! Whether a session may do what it asks for (advanced profile, "Authorization"): the one place that is asked, by every
+//! CALL, REGISTER, PUBLISH and SUBSCRIBE, receivers or not.
+//!
+//! # Who asks
+//!
+//! - PUBLISH, and a testament, when it is added and once more when it is published: the rules may have changed.
+//! - SUBSCRIBE, also of what the session is subscribed to; so what is retained comes only to those who may subscribe.
+//!   `wamp.subscription.get_events` asks it again of the subscription, whoever it is that is subscribed.
+//! - REGISTER.
+//! - CALL, also of the router's own procedures: [`rules`](super::rules) say what those need. Those that change what is
+//!   others' want a role that administers besides. What lists, looks up and matches subscriptions or registrations
+//!   tells of all there are: an operator who does not want that allows no CALL of it.
+//!
+//! A further part of a call asks nothing, nor do UNSUBSCRIBE, UNREGISTER, CANCEL and what answers an INVOCATION. The
+//! URI is known to be valid before, and nothing is looked up, stored or counted as accepted until it is allowed. What
+//! is wrong with the options is told first where they must be read to know what is asked.
+//!
+//! The role of a session may have an authorizer instead: see [`dynamic`].
+//!
+//! # Cost
+//!
+//! A role that may do everything is not asked about. The verdicts of rules about PUBLISH and CALL stand beside the
+//! match of the topic or procedure ([`Verdicts`]), which is looked up anyway: no further probe, lock or allocation.
+//! They carry the number of their rules, which no other rules ever have, so none is used for rules it was not made by,
+//! and changed rules need nobody to forget anything. Where a value of the session may decide, the verdict is that
+//! session's alone.
+
+mod denials;
+pub mod dynamic;
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+pub use self::denials::{Denial, Denials};
+use super::realm::Realm;
+use super::role::{Authorizer, Permissions};
+use super::rules::{Action, Rules, Subject};
+use super::session::Identity;
+use super::{Context, PeerKey};
+use crate::error::Refusal;
+use crate::wamp::{MatchPolicy, SessionId};
+
+/// What somebody wants to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Question<'a> {
+    /// What it is.
+    pub action: Action,
+    /// With which URI, or pattern; a valid one.
+    pub uri: &'a str,
+    /// How that is matched.
+    pub policy: MatchPolicy,
+}
+
+impl<'a> Question<'a> {
+    /// About the URI itself.
+    pub fn exact(action: Action, uri: &'a str) -> Question<'a> {
+        Question { action, uri, policy: MatchPolicy::Exact }
+    }
+}
+
+/// The answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer<'a> {
+    /// The session may.
+    Allowed(Granted),
+    /// It may not.
+    Denied,
+    /// This procedure is to be asked.
+    Ask(&'a Arc<Authorizer>),
+}
+
+/// What goes with an allowance.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Granted {
+    /// Receivers are told who it was, whether that is asked for or not; unless the realm names nobody.
+    pub disclosed: bool,
+}
+
+/// Asks about a session. `verdicts` are those of the question's URI, and of its action alone.
+#[inline]
+pub fn answer<'i>(
+    identity: &'i Identity,
+    realm: &Realm,
+    question: &Question<'_>,
+    verdicts: Option<&mut Verdicts>,
+) -> Answer<'i> {
+    match &identity.role.permissions {
+        Permissions::Everything => Answer::Allowed(Granted::default()),
+        Permissions::Rules(rules) => match verdicts {
+            Some(verdicts) => verdicts.answer(rules, identity, realm, question),
+            None => Verdict::of(rules, identity, realm, question).answer(),
+        },
+        Permissions::Authorizer(authorizer) => Answer::Ask(authorizer),
+    }
+}
+
+impl Context<'_> {
+    /// Asks about a peer's session, and counts what is denied.
+    #[inline]
+    pub fn authorize(
+        &mut self,
+        key: PeerKey,
+        realm: &Realm,
+        question: &Question<'_>,
+        verdicts: Option<&mut Verdicts>,
+    ) -> Result<Granted, Refusal> {
+        let session = self.peers.session(key).ok_or(Refusal::NotAuthorized)?;
+        match answer(&session.identity, realm, question, verdicts) {
+            Answer::Allowed(granted) => Ok(granted),
+            Answer::Denied => Err(self.deny(key, realm, question, Refusal::NotAuthorized)),
+            Answer::Ask(_) => self.consult(key, realm, question),
+        }
+    }
+
+    /// Counts that something was denied, and remembers it for the log.
+    #[cold]
+    pub fn deny(
+        &mut self,
+        key: PeerKey,
+        realm: &Realm,
+        question: &Question<'_>,
+        refusal: Refusal,
+    ) -> Refusal {
+        self.peers.counters.denied[question.action as usize] += 1;
+        if refusal == Refusal::AuthorizationFailed {
+            self.peers.counters.authorizations_failed += 1;
+        }
+        if let Some(session) = self.peers.session(key) {
+            self.denials.tell(&session.identity, &realm.name, question, refusal);
+        }
+        refusal
+    }
+}
+
+/// How many verdicts are kept of one URI. When there is no room all are forgotten, which costs a question each.
+const VERDICTS_MAX: usize = 16;
+
+/// What rules have said about one action and one URI. Most URIs see one role: that one needs no memory of its own.
+#[derive(Debug, Default)]
+pub struct Verdicts(SmallVec<[Verdict; 1]>);
+
+/// A verdict that may be used again.
+#[derive(Clone, Copy, Debug)]
+struct Verdict {
+    /// The number of the rules, and in the lowest bits [`ALLOWED`] and [`DISCLOSED`].
+    rules: u64,
+    /// Whose it is alone, where a value of the session may decide. No identifier of a session is 0, and a strong
+    /// generator draws them from 2^53: the next one to have the same never comes.
+    session: Option<SessionId>,
+}
+
+const ALLOWED: u64 = 1;
+const DISCLOSED: u64 = 2;
+
+impl Verdicts {
+    #[inline]
+    fn answer<'i>(
+        &mut self,
+        rules: &Rules,
+        identity: &Identity,
+        realm: &Realm,
+        question: &Question<'_>,
+    ) -> Answer<'i> {
+        match self.kept(rules.number(), identity.session) {
+            Some(verdict) => verdict.answer(),
+            None => self.ask(rules, identity, realm, question).answer(),
+        }
+    }
+
+    #[inline]
+    fn kept(&self, rules: u64, session: SessionId) -> Option<Verdict> {
+        let fits = |verdict: &&Verdict| {
+            verdict.rules >> 2 == rules && verdict.session.is_none_or(|whose| whose == session)
+        };
+        self.0.iter().find(fits).copied()
+    }
+
+    #[cold]
+    fn ask(&mut self, rules: &Rules, identity: &Identity, realm: &Realm, question: &Question<'_>) -> Verdict {
+        let verdict = Verdict::of(rules, identity, realm, question);
+        if self.0.len() == VERDICTS_MAX {
+            self.0.clear();
+        }
+        self.0.push(verdict);
+        verdict
+    }
+}
+
+impl Verdict {
+    fn of(rules: &Rules, identity: &Identity, realm: &Realm, question: &Question<'_>) -> Verdict {
+        let Identity { session, authid, role, .. } = identity;
+        let subject = Subject { authid, authrole: &role.name, session: *session, realm: &realm.name };
+        let verdict = rules.decide(question.action, question.uri, question.policy, &subject);
+        let bits = (u64::from(verdict.allowed) * ALLOWED) | (u64::from(verdict.disclosed) * DISCLOSED);
+        Verdict {
+            rules: rules.number() << 2 | bits,
+            session: rules.depends_on_session(question.uri).then_some(*session),
+        }
+    }
+
+    #[inline]
+    fn answer<'i>(self) -> Answer<'i> {
+        match self.rules & ALLOWED {
+            0 => Answer::Denied,
+            _ => Answer::Allowed(Granted { disclosed: self.rules & DISCLOSED != 0 }),
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::limits::Limits;
+    use crate::router::authentication::RouterSettings;
+    use crate::router::directory::Directory;
+    use crate::router::match_cache::MatchCache;
+    use crate::router::pattern::tests::Random;
+    use crate::router::rules::{Actions, Rule};
+    use crate::router::{Clock, RealmSettings, Role, Router, Settings};
+
+    fn drawn(random: &mut Random, name: &str) -> Arc<Role> {
+        let mut rules: Vec<Rule> = Vec::new();
+        for uri in ["", "a.", "a.b.", "a.{authid}.", "a.{authrole}.c", "b.{session}"] {
+            let policy =
+                if uri.is_empty() || uri.ends_with('.') { MatchPolicy::Prefix } else { MatchPolicy::Exact };
+            let actions = Action::ALL.into_iter().filter(|_| random.below(2) > 0).collect();
+            let mut rule = Rule::new(uri, policy, actions);
+            rule.disclose_publisher = random.below(2) > 0;
+            rule.disclose_caller = random.below(2) > 0;
+            if random.below(3) > 0 {
+                rules.push(rule);
+            }
+        }
+        let permissions = Permissions::Rules(Arc::new(Rules::new(rules).unwrap()));
+        Arc::new(Role { permissions, ..Role::open(name) })
+    }
+
+    fn router() -> Arc<Router> {
+        let settings = Settings {
+            limits: Limits::DEFAULT,
+            realms: vec![RealmSettings::open("realm1")],
+            listeners: Vec::new(),
+            agent: String::new(),
+            authentication: RouterSettings::default(),
+        };
+        Router::new(settings, 1, Clock::at_epoch(Instant::now()))
+    }
+
+    fn identity(session: u64, authid: &str, role: &Arc<Role>) -> Identity {
+        Identity {
+            session: SessionId(session),
+            authid: authid.into(),
+            role: role.clone(),
+            authmethod: "anonymous",
+            authprovider: "static",
+        }
+    }
+
+    /// What the rules say, with nothing kept.
+    fn naive(identity: &Identity, question: &Question<'_>) -> (bool, bool) {
+        let Permissions::Rules(rules) = &identity.role.permissions else { panic!("there are rules") };
+        let subject = Subject {
+            authid: &identity.authid,
+            authrole: &identity.role.name,
+            session: identity.session,
+            realm: "realm1",
+        };
+        let verdict = rules.decide(question.action, question.uri, question.policy, &subject);
+        (verdict.allowed, verdict.disclosed)
+    }
+
+    #[test]
+    fn kept_verdicts_are_those_of_the_rules_whoever_asks_and_whatever_has_changed() {
+        let (router, directory) = (router(), Directory::new(64));
+        let realm = &router.realms()[0];
+        let mut random = Random(5);
+        let mut cache = MatchCache::new(12);
+        let mut roles: Vec<_> = (0..3).map(|_| drawn(&mut random, "c")).collect();
+        let uris =
+            ["a", "a.b", "a.b.c", "a.c.d", "a.d.c", "a.c.c", "b.1", "b.2", "b.7", "c", "d", "e", "f", "g"];
+        let (mut allowed, mut disclosed) = (0, 0);
+        for step in 0..40_000 {
+            if step % 97 == 0 {
+                let place = random.below(roles.len());
+                let name = ["c", "d"][random.below(2)];
+                roles[place] = drawn(&mut random, name);
+            }
+            let session = random.below(40) as u64 + 1;
+            let authid = ["b", "c", "d", "x"][session as usize % 4];
+            let identity = identity(session, authid, &roles[random.below(roles.len())]);
+            let (action, uri) =
+                ([Action::Publish, Action::Call][random.below(2)], uris[random.below(uris.len())]);
+            let question = Question::exact(action, uri);
+            let verdicts = match action {
+                Action::Publish => {
+                    let place = cache.topic_place(&directory, uri);
+                    cache.publish_verdicts(place)
+                }
+                _ => {
+                    let place = cache.procedure_place(&directory, uri);
+                    cache.call_verdicts(place)
+                }
+            };
+            let expected = naive(&identity, &question);
+            let said = match answer(&identity, realm, &question, Some(&mut *verdicts)) {
+                Answer::Allowed(granted) => (true, granted.disclosed),
+                Answer::Denied => (false, false),
+                Answer::Ask(_) => panic!("there are rules"),
+            };
+            assert_eq!(said, expected, "{identity:?} {question:?}");
+            assert!(verdicts.0.len() <= VERDICTS_MAX);
+            allowed += usize::from(said.0);
+            disclosed += usize::from(said.1);
+        }
+        assert!(allowed > 8_000 && disclosed > 3_000, "{allowed} {disclosed}");
+    }
+
+    #[test]
+    fn a_verdict_is_everybodys_unless_a_value_of_the_session_may_decide() {
+        let router = router();
+        let rules = [("a.", MatchPolicy::Prefix), ("b.{authid}", MatchPolicy::Exact)];
+        let rules = rules.map(|(uri, policy)| Rule::new(uri, policy, Actions::ALL));
+        let permissions = Permissions::Rules(Arc::new(Rules::new(rules.to_vec()).unwrap()));
+        let role = Arc::new(Role { permissions, ..Role::open("guest") });
+        for (uri, kept) in [("a.x", 1), ("b.x", 3), ("c", 1)] {
+            let mut verdicts = Verdicts::default();
+            for session in [1, 2, 3, 2, 1] {
+                let identity = identity(session, "x", &role);
+                answer(
+                    &identity,
+                    &router.realms()[0],
+                    &Question::exact(Action::Call, uri),
+                    Some(&mut verdicts),
+                );
+            }
+            assert_eq!(verdicts.0.len(), kept, "{uri}");
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_a_match_is_small() {
+        assert!(size_of::<Verdicts>() <= 48, "{}", size_of::<Verdicts>());
+    }
+}

@@ -1,0 +1,206 @@
+//! Dynamic authorizers: a procedure of the realm says what the sessions of a role may do, with the arguments and
+//! results of Crossbar.io ([`dialogue`]).
+//!
+//! A question that nobody has answered stops the message that poses it before anything was done: it is noted here as
+//! *open*, and the shard holds the message, asks, and handles it once more with the answer *at hand* (see
+//! `shard/held.rs`). A message may pose several, one after the other: a testament is a CALL, and a PUBLISH too.
+//!
+//! What an authorizer says may be kept, for the session or for its role, as long as the role allows: see [`kept`].
+//! Otherwise it holds for the one message. Who does not answer, or nothing that can be understood, has refused; that is
+//! counted, and told the log once for each cause.
+//!
+//! A testament is asked about when it is added. When it is published its session is going and waits for nobody: it goes
+//! by what is kept, and else by that answer.
+
+mod complaints;
+pub mod dialogue;
+mod kept;
+
+use std::time::Instant;
+
+use self::complaints::Complaints;
+pub use self::complaints::{Cause, Complaint};
+use self::dialogue::Said;
+use self::kept::KeptVerdicts;
+pub use self::kept::Purge;
+use super::{Granted, Question};
+use crate::error::Refusal;
+use crate::router::realm::Realm;
+use crate::router::role::{Authorizer, Permissions};
+use crate::router::rules::Action;
+use crate::router::session::Identity;
+use crate::router::{Context, PeerKey, RealmKey};
+use crate::wamp::{MatchPolicy, SessionId};
+
+/// A question with its own text.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnedQuestion {
+    action: Action,
+    policy: MatchPolicy,
+    uri: Box<str>,
+}
+
+impl OwnedQuestion {
+    /// As it was asked.
+    pub fn borrow(&self) -> Question<'_> {
+        Question { action: self.action, uri: &self.uri, policy: self.policy }
+    }
+
+    fn is(&self, question: &Question<'_>) -> bool {
+        self.borrow() == *question
+    }
+}
+
+impl From<&Question<'_>> for OwnedQuestion {
+    fn from(question: &Question<'_>) -> OwnedQuestion {
+        OwnedQuestion { action: question.action, policy: question.policy, uri: question.uri.into() }
+    }
+}
+
+/// The answer of an authorizer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ruling {
+    /// The session may.
+    Allowed(Granted),
+    /// It may not.
+    Denied,
+    /// There was no answer.
+    Failed,
+}
+
+/// What a shard knows of the answers of authorizers.
+#[derive(Debug)]
+pub struct Authorizers {
+    kept: KeptVerdicts,
+    at_hand: Vec<(OwnedQuestion, Ruling)>,
+    open: Option<OwnedQuestion>,
+    complaints: Complaints,
+}
+
+impl Authorizers {
+    /// Nothing is known. So many answers may be kept.
+    pub fn new(kept_max: usize) -> Authorizers {
+        Authorizers {
+            kept: KeptVerdicts::new(kept_max),
+            at_hand: Vec::new(),
+            open: None,
+            complaints: Complaints::default(),
+        }
+    }
+
+    /// These answers hold until they are taken back.
+    pub fn put_at_hand(&mut self, rulings: Vec<(OwnedQuestion, Ruling)>) {
+        self.at_hand = rulings;
+    }
+
+    /// See [`put_at_hand`](Self::put_at_hand).
+    pub fn take_at_hand(&mut self) -> Vec<(OwnedQuestion, Ruling)> {
+        std::mem::take(&mut self.at_hand)
+    }
+
+    /// True if the last answer was missing.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// The question without an answer.
+    pub fn take_open(&mut self) -> Option<OwnedQuestion> {
+        self.open.take()
+    }
+
+    /// How often something was purged so far. An answer to what was asked before is not kept.
+    pub fn purges(&self) -> u64 {
+        self.kept.purges()
+    }
+
+    /// Keeps an answer, if it may be, about a session of the first realm by an authorizer of the other, and notes that
+    /// the authorizer is well.
+    pub fn learn(
+        &mut self,
+        (identity, realms): (&Identity, [RealmKey; 2]),
+        question: &OwnedQuestion,
+        said: Said,
+        (purges, now): (u64, Instant),
+    ) -> Ruling {
+        self.complaints.recovered(&identity.role);
+        let ruling = match said.allow {
+            true => Ruling::Allowed(Granted { disclosed: said.disclose }),
+            false => Ruling::Denied,
+        };
+        if said.cache && purges == self.kept.purges() {
+            self.kept.keep((identity, realms), question, ruling, now);
+        }
+        ruling
+    }
+
+    /// Notes why an authorizer has not answered.
+    pub fn complain(&mut self, identity: &Identity, realm: &str, cause: Cause) {
+        self.complaints.tell(&identity.role, realm, cause);
+    }
+
+    /// Takes what is worth a line in the log.
+    pub fn take_complaints(&mut self) -> Vec<Complaint> {
+        self.complaints.take()
+    }
+
+    /// The session is no more.
+    pub fn forget(&mut self, session: SessionId) {
+        self.kept.forget(session);
+    }
+
+    /// Forgets answers; how many.
+    pub fn purge(&mut self, realm: RealmKey, purge: &Purge) -> u64 {
+        self.kept.purge(realm, purge)
+    }
+
+    fn at_hand(&self, question: &Question<'_>) -> Option<Ruling> {
+        self.at_hand.iter().find(|(known, _)| known.is(question)).map(|(_, ruling)| *ruling)
+    }
+}
+
+impl Context<'_> {
+    /// Asks about a session whose role has an authorizer. Without an answer the question is open, and the error is
+    /// nothing to be told.
+    #[inline(never)]
+    pub(super) fn consult(
+        &mut self,
+        key: PeerKey,
+        realm: &Realm,
+        question: &Question<'_>,
+    ) -> Result<Granted, Refusal> {
+        let session = self.peers.session(key).ok_or(Refusal::NotAuthorized)?;
+        let Permissions::Authorizer(authorizer) = &session.identity.role.permissions else {
+            return Err(Refusal::NotAuthorized);
+        };
+        let mut ruling = self.authorizers.at_hand(question);
+        if ruling.is_none() {
+            ruling = self.authorizers.kept.find(&session.identity, authorizer, question, self.now);
+            self.peers.counters.authorizer_verdicts_kept += u64::from(ruling.is_some());
+        }
+        match ruling {
+            Some(Ruling::Allowed(granted)) => Ok(granted),
+            Some(Ruling::Denied) => Err(self.deny(key, realm, question, Refusal::NotAuthorized)),
+            Some(Ruling::Failed) => Err(self.deny(key, realm, question, Refusal::AuthorizationFailed)),
+            None => {
+                self.authorizers.open = Some(question.into());
+                Err(Refusal::AuthorizationFailed)
+            }
+        }
+    }
+
+    /// The session was allowed this before, and cannot be asked about any more: that is at hand, unless something else
+    /// is kept.
+    pub fn vouch(&mut self, key: PeerKey, question: &Question<'_>) {
+        let Some(session) = self.peers.session(key) else { return };
+        let Permissions::Authorizer(authorizer) = &session.identity.role.permissions else { return };
+        if self.authorizers.kept.find(&session.identity, authorizer, question, self.now).is_none() {
+            let granted = Ruling::Allowed(Granted::default());
+            self.authorizers.at_hand.push((question.into(), granted));
+        }
+    }
+}
+
+/// How long an answer holds that may be kept.
+fn keeps(authorizer: &Authorizer) -> std::time::Duration {
+    std::time::Duration::from_millis(authorizer.cache_ms)
+}

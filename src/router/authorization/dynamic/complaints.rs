@@ -1,0 +1,138 @@
+//! What is wrong with authorizers, for the log of whoever drives the shard: each cause of a role once, until the
+//! authorizer has answered well again. Counters have all of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::error::Refusal;
+use crate::router::role::{Permissions, Role};
+
+/// How many roles and causes are known. When there is no room all are forgotten, and may be told again.
+const TOLD_MAX: usize = 256;
+
+/// Why an authorizer, or an authenticator, has not answered.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Cause {
+    /// It has answered with this error.
+    Error(Box<str>),
+    /// Its result is none; what is wrong with it.
+    Result(&'static str),
+    /// The realm it should be in does not exist.
+    NoSuchRealm,
+    /// The question has no form that it could be told in.
+    Untellable,
+    /// The router could not ask it, or not get its answer.
+    Refused(Refusal),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Error(uri) => write!(f, "it has answered with the error {uri}"),
+            Cause::Result(wrong) => write!(f, "its result is not understood: {wrong}"),
+            Cause::NoSuchRealm => f.write_str("its realm does not exist"),
+            Cause::Untellable => f.write_str("the question cannot be written in the router's serializer"),
+            Cause::Refused(refusal) => f.write_str(refusal.text()),
+        }
+    }
+}
+
+/// Something to be told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Complaint {
+    /// The realm.
+    pub realm: Box<str>,
+    /// The role whose sessions it is asked about.
+    pub authrole: Box<str>,
+    /// The authorizer.
+    pub procedure: Box<str>,
+    /// What it is.
+    pub cause: Cause,
+}
+
+/// The complaints of a shard.
+#[derive(Debug, Default)]
+pub(super) struct Complaints {
+    waiting: Vec<Complaint>,
+    /// What was told, by authorizer and role.
+    told: BTreeMap<(Box<str>, Box<str>), Vec<Cause>>,
+    count: usize,
+}
+
+impl Complaints {
+    pub(super) fn tell(&mut self, role: &Role, realm: &str, cause: Cause) {
+        let Some((procedure, authrole)) = names(role) else { return };
+        if self.count == TOLD_MAX {
+            (self.told, self.count) = (BTreeMap::new(), 0);
+        }
+        let told = self.told.entry((procedure.clone(), authrole.clone())).or_default();
+        if told.contains(&cause) {
+            return;
+        }
+        told.push(cause.clone());
+        self.count += 1;
+        if self.waiting.len() < TOLD_MAX {
+            self.waiting.push(Complaint { realm: realm.into(), authrole, procedure, cause });
+        }
+    }
+
+    pub(super) fn recovered(&mut self, role: &Role) {
+        if self.told.is_empty() {
+            return;
+        }
+        if let Some(told) = names(role).and_then(|names| self.told.remove(&names)) {
+            self.count -= told.len();
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Complaint> {
+        std::mem::take(&mut self.waiting)
+    }
+}
+
+fn names(role: &Role) -> Option<(Box<str>, Box<str>)> {
+    match &role.permissions {
+        Permissions::Authorizer(authorizer) => {
+            Some((authorizer.procedure.as_str().into(), role.name.as_str().into()))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::router::role::{Authorizer, VerdictCache};
+
+    #[test]
+    fn each_cause_is_told_once_until_all_is_well_again() {
+        let authorizer = Authorizer {
+            procedure: "com.example.authorize".into(),
+            realm: None,
+            cache: VerdictCache::Session,
+            cache_ms: 0,
+            timeout_ms: 1000,
+        };
+        let permissions = Permissions::Authorizer(Arc::new(authorizer));
+        let role = Role { permissions, ..Role::open("frontend") };
+        let mut complaints = Complaints::default();
+        let told = |complaints: &mut Complaints| {
+            complaints.take().iter().map(|complaint| complaint.cause.to_string()).collect::<Vec<_>>()
+        };
+        for _ in 0..3 {
+            complaints.tell(&role, "realm1", Cause::Refused(Refusal::Timeout));
+            complaints.tell(&role, "realm1", Cause::Error("com.example.broken".into()));
+        }
+        let both = ["the call was not answered in time", "it has answered with the error com.example.broken"];
+        assert_eq!(told(&mut complaints), both);
+        complaints.tell(&role, "realm1", Cause::Refused(Refusal::Timeout));
+        assert!(told(&mut complaints).is_empty());
+        complaints.recovered(&role);
+        complaints.tell(&role, "realm1", Cause::Refused(Refusal::Timeout));
+        assert_eq!(told(&mut complaints), both[..1]);
+        complaints.tell(&Role::anonymous(), "realm1", Cause::Untellable);
+        assert!(told(&mut complaints).is_empty(), "it has none");
+    }
+}

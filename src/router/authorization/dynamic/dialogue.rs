@@ -1,0 +1,131 @@
+//! What an authorizer is asked and what it may answer: the arguments and results of Crossbar.io.
+//!
+//! It is called with `(session, uri, action, options)`: who it is (as Crossbar.io has it, and `realm`), the URI or
+//! pattern, the name of the action, and the options of the message as they came. Its result is one argument: true or
+//! false, or a dictionary with `allow` and, if it likes, `disclose`, `cache` (both false if they are left out) and
+//! `validate`, which is not done here: a dictionary that asks for validation is not understood, as is one with any
+//! other key. What is not understood allows nothing.
+
+use super::Cause;
+use crate::codec;
+use crate::codec::payload::{self, OwnedPayload};
+use crate::router::authorization::Question;
+use crate::router::letter::Outcome;
+use crate::router::peer::Peer;
+use crate::router::session::Identity;
+use crate::router::transport_details;
+use crate::wamp::{Dict, Payload, Serializer, Value, reason};
+
+/// An answer that is one.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Said {
+    /// The session may.
+    pub allow: bool,
+    /// Receivers are told who it was.
+    pub disclose: bool,
+    /// The answer may be kept.
+    pub cache: bool,
+}
+
+/// The arguments of the call. None if the options have no form in the router's serializer.
+pub fn arguments(
+    (peer, identity, realm): (&Peer, &Identity, &str),
+    question: &Question<'_>,
+    options: Dict<'_>,
+) -> Option<OwnedPayload> {
+    transport_details::with(peer, |transport| {
+        let session = [
+            ("realm", Value::text(realm)),
+            ("session", Value::Unsigned(identity.session.0)),
+            ("authid", Value::text(&identity.authid)),
+            ("authrole", Value::text(&identity.role.name)),
+            ("authmethod", Value::text(identity.authmethod)),
+            ("authprovider", Value::text(identity.authprovider)),
+            ("authextra", Value::Null),
+            ("transport", Value::Dict(transport)),
+        ];
+        let arguments = [
+            Value::Dict(Dict::Pairs(&session)),
+            Value::text(question.uri),
+            Value::text(question.action.name()),
+            Value::Dict(options),
+        ];
+        OwnedPayload::from_values(Serializer::MessagePack, &arguments, &[]).ok()
+    })
+}
+
+/// What has come of the call.
+pub fn said(outcome: &Outcome) -> Result<Said, Cause> {
+    match outcome {
+        Outcome::Result { payload, .. } => read(payload.borrow()).map_err(Cause::Result),
+        Outcome::Error { error, .. } => Err(Cause::Error(error.clone())),
+        Outcome::Declined { .. } => Err(Cause::Error(reason::UNAVAILABLE.into())),
+        Outcome::Refused(refusal) => Err(Cause::Refused(*refusal)),
+    }
+}
+
+fn read(result: Payload<'_>) -> Result<Said, &'static str> {
+    let (arguments, _) = payload::values(result);
+    let first = match &arguments {
+        Value::List(arguments) => codec::items(arguments).next(),
+        _ => None,
+    };
+    match first {
+        Some(Value::Bool(allow)) => Ok(Said { allow, ..Said::default() }),
+        Some(Value::Dict(said)) => read_dict(&said),
+        _ => Err("it is neither true nor false, nor a dictionary"),
+    }
+}
+
+fn read_dict(dict: &Dict<'_>) -> Result<Said, &'static str> {
+    let mut said = Said::default();
+    let mut has_allow = false;
+    for (key, value) in codec::entries(dict) {
+        match (&*key, value) {
+            ("allow", Value::Bool(allow)) => (said.allow, has_allow) = (allow, true),
+            ("disclose", Value::Bool(disclose)) => said.disclose = disclose,
+            ("cache", Value::Bool(cache)) => said.cache = cache,
+            ("validate", Value::Null) => {}
+            ("validate", _) => return Err("this router does not validate payloads"),
+            ("allow" | "disclose" | "cache", _) => {
+                return Err("allow, disclose and cache are true or false");
+            }
+            _ => return Err("it has a key that is not known"),
+        }
+    }
+    if has_allow { Ok(said) } else { Err("it does not say whether to allow") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said_in_json(arguments: &str) -> Result<Said, &'static str> {
+        read(OwnedPayload::from_json(Some(arguments), None).unwrap().borrow())
+    }
+
+    #[test]
+    fn results_are_those_of_crossbar() {
+        let allowed = Said { allow: true, ..Said::default() };
+        assert_eq!(said_in_json("[true]"), Ok(allowed));
+        assert_eq!(said_in_json("[false,1]"), Ok(Said::default()));
+        assert_eq!(said_in_json(r#"[{"allow":true}]"#), Ok(allowed));
+        let all = r#"[{"disclose":true,"allow":true,"cache":true,"validate":null}]"#;
+        assert_eq!(said_in_json(all), Ok(Said { allow: true, disclose: true, cache: true }));
+        for wrong in [
+            "[]",
+            "[null]",
+            "[1]",
+            r#"["true"]"#,
+            "[{}]",
+            r#"[{"cache":true}]"#,
+            r#"[{"allow":1}]"#,
+            r#"[{"allow":true,"cache":1}]"#,
+            r#"[{"allow":true,"meta":{}}]"#,
+            r#"[{"allow":true,"validate":{"call":"x"}}]"#,
+        ] {
+            assert!(said_in_json(wrong).is_err(), "{wrong}");
+        }
+        assert!(read(OwnedPayload::EMPTY.borrow()).is_err());
+    }
+}

@@ -1,0 +1,203 @@
+//! Answers of authorizers that may be used again: for one session, or for every session of its role, as the role says.
+//!
+//! An answer is kept only where the authorizer says so with `cache`, and for as long as the role has it. It is found by
+//! action, URI and match policy; Crossbar.io's options beyond that are the authorizer's own to think of when it says
+//! so. Each shard keeps its own. Answers of a role that was replaced are none: a role is one `Arc`.
+//!
+//! When there is no room everything is forgotten: that costs a question each, and keeps no order of use. A session's
+//! answers go with it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use super::{OwnedQuestion, Question, Ruling, keeps};
+use crate::router::RealmKey;
+use crate::router::role::{Authorizer, Permissions, Role, VerdictCache};
+use crate::router::rules::Action;
+use crate::router::session::{Identity, Map};
+use crate::wamp::{MatchPolicy, SessionId};
+
+/// What is to be forgotten, of the sessions of a realm and of its authorizers. What is not said is all.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Purge {
+    /// What is kept for this session alone.
+    pub session: Option<SessionId>,
+    /// What is kept for this role, and for sessions of it.
+    pub authrole: Option<Box<str>>,
+    /// What is kept about this URI or pattern.
+    pub uri: Option<Box<str>>,
+}
+
+/// The answers.
+#[derive(Debug)]
+pub(super) struct KeptVerdicts {
+    sessions: Map<SessionId, Verdicts>,
+    roles: Vec<Verdicts>,
+    /// All that are kept.
+    count: usize,
+    count_max: usize,
+    purges: u64,
+}
+
+/// Those of one session or role.
+#[derive(Debug)]
+struct Verdicts {
+    role: Arc<Role>,
+    /// The sessions', and the authorizer's.
+    realms: [RealmKey; 2],
+    by_uri: Map<Box<str>, SmallVec<[Verdict; 1]>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Verdict {
+    action: Action,
+    policy: MatchPolicy,
+    ruling: Ruling,
+    until: Instant,
+}
+
+impl Verdict {
+    fn answers(&self, question: &Question<'_>) -> bool {
+        self.action == question.action && self.policy == question.policy
+    }
+}
+
+impl KeptVerdicts {
+    pub(super) fn new(count_max: usize) -> KeptVerdicts {
+        KeptVerdicts { sessions: Map::default(), roles: Vec::new(), count: 0, count_max, purges: 0 }
+    }
+
+    pub(super) fn purges(&self) -> u64 {
+        self.purges
+    }
+
+    /// An answer that still holds. At most two probes.
+    pub(super) fn find(
+        &self,
+        identity: &Identity,
+        authorizer: &Authorizer,
+        question: &Question<'_>,
+        now: Instant,
+    ) -> Option<Ruling> {
+        let verdicts = match authorizer.cache {
+            VerdictCache::Session => self.sessions.get(&identity.session),
+            VerdictCache::Role => self.roles.iter().find(|known| Arc::ptr_eq(&known.role, &identity.role)),
+        };
+        let verdicts = verdicts.filter(|known| Arc::ptr_eq(&known.role, &identity.role))?;
+        let verdicts = verdicts.by_uri.get(question.uri)?;
+        let verdict = verdicts.iter().find(|verdict| verdict.answers(question))?;
+        (verdict.until > now).then_some(verdict.ruling)
+    }
+
+    /// Keeps an answer in the place of the one before.
+    pub(super) fn keep(
+        &mut self,
+        (identity, realms): (&Identity, [RealmKey; 2]),
+        question: &OwnedQuestion,
+        ruling: Ruling,
+        now: Instant,
+    ) {
+        let Permissions::Authorizer(authorizer) = &identity.role.permissions else { return };
+        let until = now + keeps(authorizer);
+        if until == now {
+            return;
+        }
+        if self.count >= self.count_max {
+            self.forget_all();
+        }
+        let verdicts = self.verdicts(identity, realms, authorizer.cache);
+        let verdicts = verdicts.by_uri.entry(question.uri.clone()).or_default();
+        let verdict = Verdict { action: question.action, policy: question.policy, ruling, until };
+        match verdicts.iter_mut().find(|known| known.answers(&question.borrow())) {
+            Some(known) => *known = verdict,
+            None => {
+                verdicts.push(verdict);
+                self.count += 1;
+            }
+        }
+    }
+
+    fn verdicts(&mut self, identity: &Identity, realms: [RealmKey; 2], cache: VerdictCache) -> &mut Verdicts {
+        let Identity { session, role, .. } = identity;
+        let new = || Verdicts { role: role.clone(), realms, by_uri: Map::default() };
+        match cache {
+            VerdictCache::Session => {
+                let verdicts = self.sessions.entry(*session).or_insert_with(new);
+                if !Arc::ptr_eq(&verdicts.role, role) {
+                    self.count -= verdicts.count();
+                    *verdicts = new();
+                }
+                verdicts
+            }
+            VerdictCache::Role => {
+                let place = self.roles.iter().position(|known| Arc::ptr_eq(&known.role, role));
+                let place = place.unwrap_or_else(|| {
+                    // Roles that only these remember were replaced.
+                    self.roles.retain(|known| {
+                        let lives = Arc::strong_count(&known.role) > 1;
+                        self.count -= if lives { 0 } else { known.count() };
+                        lives
+                    });
+                    self.roles.push(new());
+                    self.roles.len() - 1
+                });
+                &mut self.roles[place]
+            }
+        }
+    }
+
+    /// The session has left.
+    pub(super) fn forget(&mut self, session: SessionId) {
+        if let Some(verdicts) = self.sessions.remove(&session) {
+            self.count -= verdicts.count();
+        }
+    }
+
+    fn forget_all(&mut self) {
+        (self.sessions, self.roles, self.count) = (Map::default(), Vec::new(), 0);
+    }
+
+    /// Forgets what the purge is about; how many answers that were.
+    pub(super) fn purge(&mut self, realm: RealmKey, purge: &Purge) -> u64 {
+        let before = self.count;
+        let mut purged = 0;
+        let mut clean = |verdicts: &mut Verdicts| {
+            let authrole = purge.authrole.as_ref();
+            if verdicts.realms.contains(&realm) && authrole.is_none_or(|role| **role == *verdicts.role.name) {
+                purged += verdicts.purge(purge.uri.as_deref());
+            }
+        };
+        for (session, verdicts) in &mut self.sessions {
+            if purge.session.is_none_or(|wanted| wanted == *session) {
+                clean(verdicts);
+            }
+        }
+        if purge.session.is_none() {
+            self.roles.iter_mut().for_each(clean);
+        }
+        self.sessions.retain(|_, verdicts| !verdicts.by_uri.is_empty());
+        self.roles.retain(|verdicts| !verdicts.by_uri.is_empty());
+        self.count = before - purged;
+        self.purges += 1;
+        purged as u64
+    }
+}
+
+impl Verdicts {
+    fn count(&self) -> usize {
+        self.by_uri.values().map(|verdicts| verdicts.len()).sum()
+    }
+
+    fn purge(&mut self, uri: Option<&str>) -> usize {
+        match uri {
+            Some(uri) => self.by_uri.remove(uri).map_or(0, |verdicts| verdicts.len()),
+            None => {
+                let count = self.count();
+                self.by_uri = Map::default();
+                count
+            }
+        }
+    }
+}

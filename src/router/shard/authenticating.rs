@@ -1,0 +1,256 @@
+//! What a shard does about who a client is: the way from HELLO to the session, or to ABORT.
+//!
+//! A peer that was asked something is *authenticating*: nothing but AUTHENTICATE or ABORT may come from it, once, and
+//! in time. Its answer is judged at once, or, if that costs too much, by whoever drives the shard, who takes it with
+//! [`Shard::checks`] and gives the result back with [`Shard::checked`].
+
+use std::time::Instant;
+
+use super::drain::Drain;
+use super::{Next, Shard};
+use crate::error::{CloseReason, JoinFailure, Violation};
+use crate::limits::Limits;
+use crate::router::authentication::{
+    self, Answer, Check, Checked, Claim, Failed, Place, Proved, Refused, Step,
+};
+use crate::router::authorization::dynamic::Cause;
+use crate::router::peer::{Peer, Sent, State};
+use crate::router::realm::Realm;
+use crate::router::session::{Admission, Pending};
+use crate::router::timers::Timer;
+use crate::router::{PeerKey, RealmKey, Router};
+use crate::wamp::message::{Authenticate, Challenge};
+use crate::wamp::{Message, reason};
+
+/// Failures that are kept for whoever tells them; those beyond are only counted.
+const FAILED_MAX: usize = 64;
+
+/// What is to be done about those who are not in a session yet.
+#[derive(Debug, Default)]
+pub(super) struct Logins {
+    /// Tickets to be compared.
+    checks: Vec<Check>,
+    /// What has failed, to be told.
+    failed: Vec<Failed>,
+}
+
+impl Logins {
+    /// True if nobody waits for anything.
+    pub fn is_empty(&self) -> bool {
+        self.checks.is_empty()
+    }
+}
+
+impl Shard {
+    /// Takes what is to be compared for peers here and takes long. Each must come back by [`Shard::checked`], declined
+    /// if there is too much of it; the time for it is that of the challenge.
+    pub fn checks(&mut self, into: &mut Vec<Check>) {
+        into.append(&mut self.logins.checks);
+    }
+
+    /// What came of a check. It is ignored if nobody waits for it any more.
+    pub fn checked(&mut self, checked: Checked, now: Instant) {
+        self.now = now;
+        let Checked { key, outcome } = checked;
+        let Some(State::Authenticating(pending)) = self.peers.peer(key).map(|peer| &peer.state) else {
+            return;
+        };
+        if !pending.checking {
+            return;
+        }
+        let answer = pending.attempt.checked(outcome);
+        if let Next::Finish(reason) = self.conclude(key, answer, now) {
+            self.finish_peer(key, (1000, ""), reason, now);
+        }
+        self.settle(now);
+    }
+
+    /// Takes what has failed since, to be told to the operator.
+    pub fn failed(&mut self, into: &mut Vec<Failed>) {
+        into.append(&mut self.logins.failed);
+    }
+
+    /// Who has said HELLO is to prove who it is, if it must.
+    pub(super) fn authenticate(
+        &mut self,
+        key: PeerKey,
+        admission: Admission,
+        claim: Claim,
+        now: Instant,
+    ) -> Next {
+        let authid = claim.authid.clone();
+        let Shard { router, peers, realms, entropy, .. } = self;
+        let Some(peer) = peers.peer(key) else { return Next::Read };
+        let place = place(router, peer, &realms[admission.realm.0 as usize].shared, now);
+        let step = authentication::begin(claim, &place, entropy);
+        self.take_step(key, admission, authid, step, now)
+    }
+
+    /// Lets it in, asks it, asks somebody about it, or turns it away.
+    pub(super) fn take_step(
+        &mut self,
+        key: PeerKey,
+        admission: Admission,
+        authid: Option<Box<str>>,
+        step: Step,
+        now: Instant,
+    ) -> Next {
+        match step {
+            Step::Join(proved) => self.let_in(key, &admission, &proved, now),
+            Step::Challenge(attempt) => {
+                self.challenge(key, Pending { admission, attempt, checking: false }, now)
+            }
+            Step::Ask(question) => self.ask_authenticator(key, admission, *question),
+            Step::Refuse(refused) => self.turn_away(key, admission.realm, authid, None, refused),
+        }
+    }
+
+    /// CHALLENGE
+    fn challenge(&mut self, key: PeerKey, pending: Pending, now: Instant) -> Next {
+        let settings = &self.router.settings.authentication;
+        let peers = &mut self.peers;
+        let sent = pending.attempt.say_challenge(settings, |authmethod, extra| {
+            let challenge = Challenge { authmethod: authmethod.into(), extra };
+            peers.send_outside(key, &Message::Challenge(challenge))
+        });
+        if sent == Sent::TooLarge {
+            self.send_abort(key, reason::PAYLOAD_SIZE_EXCEEDED, "CHALLENGE is too large for this peer.");
+            return Next::Finish(CloseReason::Aborted);
+        }
+        let at = now + Limits::ms(settings.challenge_ms_max);
+        if let Some(peer) = self.peers.peer_mut(key) {
+            peer.state = State::Authenticating(Box::new(pending));
+        }
+        self.peers.set_deadline(key, Timer::Handshake(key), at, &mut self.timers);
+        Next::Read
+    }
+
+    /// What a peer may send that was asked something.
+    pub(super) fn on_authenticating(
+        &mut self,
+        key: PeerKey,
+        message: &Message<'_>,
+        now: Instant,
+    ) -> Result<Next, Violation> {
+        match message {
+            Message::Authenticate(answer) => self.on_authenticate(key, answer, now),
+            Message::Abort(_) => Ok(Next::Finish(CloseReason::Aborted)),
+            _ => Err(Violation::OutOfSession),
+        }
+    }
+
+    fn on_authenticate(
+        &mut self,
+        key: PeerKey,
+        answer: &Authenticate<'_>,
+        now: Instant,
+    ) -> Result<Next, Violation> {
+        let Some(peer) = self.peers.peer(key) else { return Ok(Next::Read) };
+        let State::Authenticating(pending) = &peer.state else { return Ok(Next::Read) };
+        if pending.checking {
+            return Err(Violation::OutOfSession);
+        }
+        let realm = &self.realms[pending.admission.realm.0 as usize].shared;
+        let answer = pending.attempt.answer(key, answer, &place(&self.router, peer, realm, now));
+        Ok(self.conclude(key, answer, now))
+    }
+
+    fn conclude(&mut self, key: PeerKey, answer: Answer, now: Instant) -> Next {
+        let Some(peer) = self.peers.peer_mut(key) else { return Next::Read };
+        let State::Authenticating(pending) = &mut peer.state else { return Next::Read };
+        let admission = pending.admission;
+        let claimed = (pending.attempt.claim().authid.clone(), Some(pending.attempt.authmethod()));
+        match answer {
+            Answer::Join(proved) => self.let_in(key, &admission, &proved, now),
+            Answer::Check(check) => {
+                pending.checking = true;
+                self.logins.checks.push(check);
+                Next::Read
+            }
+            Answer::Ask(question) => self.ask_authenticator(key, admission, *question),
+            Answer::Refuse(refused) => self.turn_away(key, admission.realm, claimed.0, claimed.1, refused),
+        }
+    }
+
+    /// WELCOME
+    pub(super) fn let_in(
+        &mut self,
+        key: PeerKey,
+        admission: &Admission,
+        proved: &Proved,
+        now: Instant,
+    ) -> Next {
+        if self.drain != Drain::No {
+            self.send_abort(key, reason::SYSTEM_SHUTDOWN, "The router is shutting down.");
+            return Next::Finish(CloseReason::Aborted);
+        }
+        if self.join(key, admission, proved) != Sent::Queued {
+            // A RawSocket peer may announce to take less than WELCOME is.
+            self.leave(key);
+            self.send_abort(key, reason::PAYLOAD_SIZE_EXCEEDED, "WELCOME is too large for this peer.");
+            return Next::Finish(CloseReason::Aborted);
+        }
+        self.await_silence(key, now);
+        Next::Read
+    }
+
+    /// ABORT. It is counted, told, and held against the source, if it may have been a guess.
+    pub(super) fn turn_away(
+        &mut self,
+        key: PeerKey,
+        realm: RealmKey,
+        authid: Option<Box<str>>,
+        authmethod: Option<&'static str>,
+        refused: Refused,
+    ) -> Next {
+        let failure = refused.failure;
+        self.note_failure(key, realm, (authid, authmethod), refused, None);
+        self.send_abort(key, failure.reason(), failure.message());
+        Next::Finish(CloseReason::Aborted)
+    }
+
+    /// Counts who does not join, and remembers it for the log.
+    pub(super) fn note_failure(
+        &mut self,
+        key: PeerKey,
+        realm: RealmKey,
+        (authid, authmethod): (Option<Box<str>>, Option<&'static str>),
+        refused: Refused,
+        cause: Option<Cause>,
+    ) {
+        let Refused { failure, token } = refused;
+        let Some(peer) = self.peers.peer(key) else { return };
+        let shared = &self.realms[realm.0 as usize].shared;
+        place(&self.router, peer, shared, self.now).count(failure);
+        if self.logins.failed.len() < FAILED_MAX {
+            let (origin, realm) = (peer.origin.clone(), shared.name.clone());
+            self.logins.failed.push(Failed { origin, realm, authid, authmethod, failure, token, cause });
+        }
+        *self.peers.counters.authentications_failed.entry(failure).or_default() += 1;
+    }
+
+    /// Nobody has answered in time, or has had the time to look at the answer.
+    pub(super) fn on_answer_late(&mut self, key: PeerKey, now: Instant) {
+        let Some(State::Authenticating(pending)) = self.peers.peer(key).map(|peer| &peer.state) else {
+            return;
+        };
+        let failure = if pending.checking { JoinFailure::Unavailable } else { JoinFailure::Late };
+        let (realm, authid) = (pending.admission.realm, pending.attempt.claim().authid.clone());
+        let authmethod = pending.attempt.authmethod();
+        self.turn_away(key, realm, authid, Some(authmethod), failure.into());
+        self.finish_peer(key, (1000, ""), CloseReason::HandshakeTimeout, now);
+    }
+}
+
+/// Where a peer tries to join.
+pub(super) fn place<'a>(router: &'a Router, peer: &'a Peer, realm: &'a Realm, now: Instant) -> Place<'a> {
+    Place {
+        router: &router.settings.authentication,
+        realm: &realm.settings.authentication,
+        access: &router.settings.listeners[peer.listener.0 as usize].access,
+        origin: &peer.origin,
+        failures: &router.failures,
+        now,
+        unix_ms: router.clock.unix_ms(now),
+    }
+}

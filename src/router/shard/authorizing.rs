@@ -1,0 +1,162 @@
+//! Messages of sessions whose role has an authorizer: it is asked first, about each question that such a message poses.
+
+use std::time::Instant;
+
+use super::held::Procedure;
+use super::{Next, Shard, Unanswered, undecodable};
+use crate::codec;
+use crate::error::{Refusal, Violation};
+use crate::router::authorization::dynamic::{Cause, Complaint, OwnedQuestion, Ruling, dialogue};
+use crate::router::letter::{CallKey, Outcome};
+use crate::router::peer::{Held, HeldFor, HeldMessage};
+use crate::router::role::Permissions;
+use crate::router::session::Admitted;
+use crate::router::{PeerKey, RealmKey};
+use crate::wamp::{Dict, Message};
+
+/// A message of a session, found to follow the one before.
+#[derive(Clone, Copy)]
+pub(super) struct Arrived<'a> {
+    pub(super) realm: RealmKey,
+    pub(super) message: &'a Message<'a>,
+    /// What it was decoded from.
+    pub(super) bytes: &'a [u8],
+    pub(super) admitted: Admitted,
+}
+
+impl Shard {
+    /// Takes what is wrong with authorizers and is worth a line in the log.
+    pub fn complaints(&mut self) -> Vec<Complaint> {
+        self.authorizers.take_complaints()
+    }
+
+    /// A message could not be handled before a question is answered. Asks, and holds it; or goes on if there is nobody
+    /// to ask. `rulings`: what was answered about it already.
+    #[cold]
+    pub(super) fn ask(
+        &mut self,
+        key: PeerKey,
+        arrived: Arrived<'_>,
+        mut rulings: Vec<(OwnedQuestion, Ruling)>,
+        now: Instant,
+    ) -> Result<Next, Violation> {
+        let Some(question) = self.authorizers.take_open() else { return Ok(Next::Read) };
+        match self.call_authorizer(key, &arrived, &question) {
+            Ok(call) => {
+                let message = HeldMessage {
+                    bytes: arrived.bytes.into(),
+                    admitted: arrived.admitted,
+                    question,
+                    purges: self.authorizers.purges(),
+                    rulings,
+                };
+                self.peers.hold(key, Held { call: Some(call), what: HeldFor::Message(message) });
+                Ok(Next::Hold)
+            }
+            Err(cause) => {
+                self.on_no_answer(key, cause);
+                rulings.push((question, Ruling::Failed));
+                self.go_on(key, arrived, rulings, now)
+            }
+        }
+    }
+
+    /// Handles a message with these answers at hand.
+    fn go_on(
+        &mut self,
+        key: PeerKey,
+        arrived: Arrived<'_>,
+        rulings: Vec<(OwnedQuestion, Ruling)>,
+        now: Instant,
+    ) -> Result<Next, Violation> {
+        let Arrived { realm, message, admitted, .. } = arrived;
+        self.authorizers.put_at_hand(rulings);
+        let handled = self.on_session_message(key, realm, message, admitted, now);
+        let rulings = self.authorizers.take_at_hand();
+        match handled? {
+            Ok(next) => Ok(next),
+            Err(Unanswered) => self.ask(key, arrived, rulings, now),
+        }
+    }
+
+    pub(super) fn on_held_message(
+        &mut self,
+        key: PeerKey,
+        held: HeldMessage,
+        now: Instant,
+    ) -> Result<Next, Violation> {
+        let Some(link) = self.peers.peer(key).and_then(|peer| peer.link) else { return Ok(Next::Read) };
+        let Some(realm) = self.peers.session(key).map(|session| session.realm) else { return Ok(Next::Read) };
+        let HeldMessage { bytes, admitted, rulings, .. } = held;
+        let message = &codec::decode(link.serializer, &bytes).map_err(undecodable)?;
+        self.go_on(key, Arrived { realm, message, bytes: &bytes, admitted }, rulings, now)
+    }
+
+    fn call_authorizer(
+        &mut self,
+        key: PeerKey,
+        arrived: &Arrived<'_>,
+        question: &OwnedQuestion,
+    ) -> Result<(RealmKey, CallKey), Cause> {
+        let gone = Cause::Refused(Refusal::Canceled);
+        let Some(identity) = self.peers.session(key).map(|session| session.identity.clone()) else {
+            return Err(gone);
+        };
+        let Permissions::Authorizer(authorizer) = &identity.role.permissions else { return Err(gone) };
+        let Some(peer) = self.peers.peer(key) else { return Err(gone) };
+        let realm = &*self.realms[arrived.realm.0 as usize].shared.name;
+        let options = options(arrived.message);
+        let payload = dialogue::arguments((peer, &identity, realm), &question.borrow(), options);
+        let procedure = Procedure {
+            uri: &authorizer.procedure,
+            realm: authorizer.realm.as_deref(),
+            home: arrived.realm,
+            timeout_ms: authorizer.timeout_ms,
+        };
+        self.call_procedure(key, procedure, payload)
+    }
+
+    /// An authorizer in `realm` has answered, or not.
+    pub(super) fn on_ruling(
+        &mut self,
+        key: PeerKey,
+        realm: RealmKey,
+        (question, purges): &(OwnedQuestion, u64),
+        outcome: &Outcome,
+    ) -> Ruling {
+        let Some(session) = self.peers.session(key) else { return Ruling::Failed };
+        let (identity, home) = (session.identity.clone(), session.realm);
+        match dialogue::said(outcome) {
+            Ok(said) => {
+                self.peers.counters.authorizer_answers += 1;
+                self.authorizers.learn((&identity, [home, realm]), question, said, (*purges, self.now))
+            }
+            Err(cause) => {
+                self.on_no_answer(key, cause);
+                Ruling::Failed
+            }
+        }
+    }
+
+    fn on_no_answer(&mut self, key: PeerKey, cause: Cause) {
+        self.peers.counters.authorizer_failures += 1;
+        if cause == Cause::Refused(Refusal::Timeout) {
+            self.peers.counters.authorizer_timeouts += 1;
+        }
+        if let Some(session) = self.peers.session(key) {
+            let realm = &*self.realms[session.realm.0 as usize].shared.name;
+            self.authorizers.complain(&session.identity, realm, cause);
+        }
+    }
+}
+
+/// The options of what may be asked about.
+fn options<'a>(message: &Message<'a>) -> Dict<'a> {
+    match message {
+        Message::Call(call) => call.options,
+        Message::Register(register) => register.options,
+        Message::Publish(publish) => publish.options,
+        Message::Subscribe(subscribe) => subscribe.options,
+        _ => Dict::EMPTY,
+    }
+}

@@ -1,0 +1,90 @@
+//! What is held until somebody else has answered: a message until an authorizer has, and who is about to join until an
+//! authenticator has. What the peer has sent behind it waits.
+//!
+//! ```text
+//!   on_message -- a question is open --> call_procedure, hold --> Answered letter --> on_answered: at hand, resumed
+//!        ^                                                                                    |
+//!        +---------- with the answer ----- read takes it up again <---------------------------+
+//! ```
+//!
+//! One thing is held for each peer, and its octets count among those that are kept of its input. Who leaves takes it
+//! along: nobody is answered, and the procedure is told not to go on. What can be answered at once, since nobody is
+//! there to be asked, is not held.
+//!
+//! Nothing waits for ever: a procedure has its time, and then has refused. So two sessions that authorize each other,
+//! and have each asked for something, wait for that time and go on; one that would have to answer for itself is not
+//! asked at all (see [`OwnCall::about`]).
+
+use std::time::Instant;
+
+use super::{Next, Shard};
+use crate::codec::payload::OwnedPayload;
+use crate::error::Violation;
+use crate::router::authorization::dynamic::Cause;
+use crate::router::dealer::{Answered, OwnCall};
+use crate::router::letter::CallKey;
+use crate::router::peer::{Held, HeldFor};
+use crate::router::{PeerKey, RealmKey};
+
+/// A procedure that the router is to call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Procedure<'a> {
+    pub(super) uri: &'a str,
+    /// The realm it is in, if not this one.
+    pub(super) realm: Option<&'a str>,
+    pub(super) home: RealmKey,
+    pub(super) timeout_ms: u64,
+}
+
+impl Shard {
+    /// Calls it about a peer. An error is the answer.
+    pub(super) fn call_procedure(
+        &mut self,
+        about: PeerKey,
+        procedure: Procedure<'_>,
+        payload: Option<OwnedPayload>,
+    ) -> Result<(RealmKey, CallKey), Cause> {
+        let Procedure { uri, realm, home, timeout_ms } = procedure;
+        let own = OwnCall { about, procedure: uri, payload: payload.ok_or(Cause::Untellable)?, timeout_ms };
+        let at = match realm {
+            Some(name) => self.router.realm(name).map(|realm| realm.key).ok_or(Cause::NoSuchRealm)?,
+            None => home,
+        };
+        let (realm, mut cx) = self.lend(at);
+        realm.dealer.call_own(&mut cx, &own).map(|call| (at, call)).map_err(Cause::Refused)
+    }
+
+    /// A call of the router's own is over. If its peer does not wait for it, it has been canceled and the answer was
+    /// under way.
+    pub(super) fn on_answered(&mut self, answered: Answered) {
+        let Answered { peer: key, realm, call, outcome } = answered;
+        match self.peers.answered(key, (realm, call)) {
+            None => return,
+            Some(HeldFor::Join(join)) => join.outcome = Some(outcome),
+            Some(HeldFor::Message(message)) => {
+                let asked = (message.question.clone(), message.purges);
+                let ruling = self.on_ruling(key, realm, &asked, &outcome);
+                self.peers.at_hand(key, asked.0, ruling);
+            }
+        }
+        self.peers.released(key);
+    }
+
+    /// What was held is handled now.
+    pub(super) fn on_held(&mut self, key: PeerKey, held: Held, now: Instant) -> Result<Next, Violation> {
+        match held.what {
+            HeldFor::Message(message) => self.on_held_message(key, message, now),
+            HeldFor::Join(join) => Ok(self.on_held_join(key, *join, now)),
+        }
+    }
+
+    /// What is held of the peer is not handled any more.
+    pub(super) fn let_go(&mut self, key: PeerKey) {
+        let Some(held) = self.peers.take_held(key) else { return };
+        if let Some((realm, call)) = held.call {
+            let (realm, mut cx) = self.lend(realm);
+            realm.dealer.cancel_own(&mut cx, call);
+        }
+        self.peers.released(key);
+    }
+}

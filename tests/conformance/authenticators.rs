@@ -1,0 +1,371 @@
+//! Dynamic authenticators: a procedure says who somebody is (Crossbar.io's arguments and results), method by method.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fanwire::auth::cryptosign::SigningKey;
+use fanwire::auth::scram::{Dialect, Exchange};
+use fanwire::auth::{Method, scram, wampcra};
+use fanwire::router::authentication::{Anonymous, Dynamic, Settings};
+use fanwire::router::{RealmSettings, Role, Settings as RouterSettings};
+use serde_json::{Value, json};
+
+use crate::authentication::{FAILED, PBKDF2};
+use crate::wire::{Client, KINDS, Wire, everywhere_with, head};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// In `realm1` the realm `auth` is asked about everybody; `user` and `guest` are roles of it, and `user` of `other`.
+fn asked(settings: &mut RouterSettings) {
+    let role = |name: &str| Arc::new(Role::open(name));
+    let dynamic = Some(Arc::new(Dynamic {
+        procedure: "com.example.authenticate".to_owned(),
+        realm: Some("auth".to_owned()),
+        timeout_ms: 2_000,
+    }));
+    let anonymous = Some(Anonymous { role: role("unused"), authid: None, dynamic: dynamic.clone() });
+    let mut authentication = Settings { anonymous, ..Settings::default() };
+    for method in [Method::Ticket, Method::WampCra, Method::Scram, Method::Cryptosign, Method::Tls] {
+        let settings = authentication.method_mut(method);
+        settings.dynamic = dynamic.clone();
+        settings.default_role = Some(role("guest"));
+    }
+    settings.realms[0].authentication = Arc::new(authentication);
+    settings.realms[0].roles = vec![role("user"), role("guest")];
+    settings.realms.push(RealmSettings::open("auth"));
+    settings.realms.push(RealmSettings { roles: vec![role("user")], ..RealmSettings::open("other") });
+}
+
+fn everywhere(test: impl Fn(Wire)) {
+    everywhere_with(asked, test);
+}
+
+/// The authenticator: it answers by hand.
+fn join_authenticator(wire: &mut Wire) -> Client {
+    let client = wire.connect();
+    wire.hello(client, "auth");
+    assert_eq!(wire.ask(client, r#"[64,1,{},"com.example.authenticate"]"#)[0], 65);
+    client
+}
+
+/// A client that has said HELLO, and was not answered yet.
+fn hello(wire: &mut Wire, details: &str) -> Client {
+    let client = wire.connect();
+    wire.send(client, &format!(r#"[1,"realm1",{{"roles":{{"caller":{{}}}},{details}}}]"#));
+    client
+}
+
+/// The authenticator says this to the one question that has come; its arguments.
+fn say(wire: &mut Wire, authenticator: Client, said: &str) -> Value {
+    let invocation = wire.receive_one(authenticator);
+    assert_eq!((&invocation[0], &invocation[3]), (&json!(68), &json!({})), "{invocation}");
+    wire.send(authenticator, &format!("[70,{},{{}},[{said}]]", invocation[1]));
+    wire.resume();
+    invocation[4].clone()
+}
+
+fn authenticate(signature: &str) -> String {
+    json!([5, signature, {}]).to_string()
+}
+
+/// What WELCOME says of who it is.
+fn welcomed(wire: &mut Wire, client: Client) -> Value {
+    let answer = wire.receive_one(client);
+    assert_eq!(answer[0], 2, "{answer}");
+    let said = |key: &str| answer[2][key].clone();
+    json!([said("realm"), said("authid"), said("authrole"), said("authmethod"), said("authprovider")])
+}
+
+/// ABORT, and the end.
+fn aborted(wire: &mut Wire, client: Client) -> (Value, Value) {
+    let answer = wire.receive_one(client);
+    assert_eq!(answer[0], 3, "{answer}");
+    assert!(wire.ended(client));
+    (answer[2].clone(), answer[1]["message"].clone())
+}
+
+fn failures(wire: &Wire) -> Vec<String> {
+    let counters = wire.shards.iter().flat_map(|shard| shard.counters().authentications_failed);
+    let mut failures: Vec<_> =
+        counters.flat_map(|(failure, count)| vec![failure.to_string(); count as usize]).collect();
+    failures.sort();
+    failures
+}
+
+#[test]
+fn an_anonymous_client_gets_the_role_that_is_said() {
+    everywhere(|mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let client = hello(&mut wire, r#""authextra":{"hint":[1]}"#);
+        assert!(wire.receive(client).is_empty(), "it is asked about");
+        let asked = say(&mut wire, authenticator, r#""user""#);
+        let authid = asked[1].as_str().expect("it has a name already").to_owned();
+        assert_eq!(welcomed(&mut wire, client), json!(["realm1", authid, "user", "anonymous", "dynamic"]));
+        assert_eq!(asked[0], "realm1");
+        let details = &asked[2];
+        assert_eq!(
+            (&details["authmethod"], &details["authextra"]),
+            (&json!("anonymous"), &json!({"hint": [1]}))
+        );
+        assert_eq!(details["transport"]["peer"], "unix");
+        assert_eq!(wire.ask(client, r#"[48,1,{},"wamp.session.count"]"#)[3], json!([1]));
+        wire.finish();
+    });
+}
+
+#[test]
+fn the_session_is_the_one_that_was_asked_about() {
+    let mut wire = Wire::with(2, KINDS[0], asked);
+    let authenticator = join_authenticator(&mut wire);
+    let client = hello(&mut wire, r#""authid":"alice""#);
+    let asked = say(&mut wire, authenticator, r#"{"role":"user","authid":"bob","extra":{"x":[1]}}"#);
+    assert_eq!(asked[1], "alice");
+    let welcome = wire.receive_one(client);
+    assert_eq!((&welcome[1], &welcome[2]["authid"]), (&asked[2]["session"], &json!("bob")));
+    assert_eq!(welcome[2]["authextra"], json!({"x": [1]}));
+    wire.finish();
+}
+
+#[test]
+fn a_ticket_is_judged_by_the_procedure() {
+    everywhere(|mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let client = hello(&mut wire, r#""authmethods":["ticket"],"authid":"alice","authrole":"user""#);
+        assert_eq!(wire.receive_one(client), json!([4, "ticket", {}]), "it is asked about when there is one");
+        wire.send(client, &authenticate("swordfish"));
+        let asked = say(&mut wire, authenticator, r#"{"extra":{"a":1}}"#);
+        let details = &asked[2];
+        assert_eq!(
+            (&details["ticket"], &details["authid"], &details["authrole"]),
+            (&json!("swordfish"), &json!("alice"), &json!("user"))
+        );
+        assert_eq!(welcomed(&mut wire, client), json!(["realm1", "alice", "guest", "ticket", "dynamic"]));
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_secret_of_wampcra_is_said() {
+    everywhere(|mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        for (secret, welcome) in [("secret", true), ("wrong", false)] {
+            let client = hello(&mut wire, r#""authmethods":["wampcra"],"authid":"alice""#);
+            let asked = say(&mut wire, authenticator, r#"{"role":"user","secret":"secret"}"#);
+            let challenge = wire.receive_one(client);
+            let challenge = challenge[2]["challenge"].as_str().unwrap().to_owned();
+            let said: Value = serde_json::from_str(&challenge).unwrap();
+            assert_eq!(
+                (&said["authprovider"], &said["authrole"], &said["session"]),
+                (&json!("dynamic"), &json!("user"), &asked[2]["session"])
+            );
+            wire.send(client, &authenticate(&wampcra::sign(&secret.into(), &challenge)));
+            match welcome {
+                true => {
+                    let expected = json!(["realm1", "alice", "user", "wampcra", "dynamic"]);
+                    assert_eq!(welcomed(&mut wire, client), expected);
+                }
+                false => assert_eq!(aborted(&mut wire, client).0, FAILED),
+            }
+        }
+        wire.finish();
+    });
+}
+
+#[test]
+fn or_one_with_salt() {
+    let mut wire = Wire::with(1, KINDS[0], asked);
+    let authenticator = join_authenticator(&mut wire);
+    let salting = wampcra::Salting { salt: "salt".to_owned(), iterations: 100, keylen: 16 };
+    let derived = salting.derive(&"password".into()).unwrap();
+    let client = hello(&mut wire, r#""authmethods":["wampcra"],"authid":"alice""#);
+    let secret = derived.text().unwrap();
+    let said = format!(r#"{{"role":"user","secret":"{secret}","salt":"salt","iterations":100,"keylen":16}}"#);
+    say(&mut wire, authenticator, &said);
+    let challenge = wire.receive_one(client);
+    let extra = &challenge[2];
+    assert_eq!(
+        (&extra["salt"], &extra["iterations"], &extra["keylen"]),
+        (&json!("salt"), &json!(100), &json!(16))
+    );
+    wire.send(client, &authenticate(&wampcra::sign(&derived, extra["challenge"].as_str().unwrap())));
+    assert_eq!(welcomed(&mut wire, client)[1], "alice");
+    wire.finish();
+}
+
+#[test]
+fn the_keys_of_scram_are_said() {
+    everywhere(|mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let stored = scram::Stored::new(&"pencil".into(), [7; 16], PBKDF2).unwrap();
+        let nonce = "cm9uZG9tIG5vbmNlIG9mIG91cnM=";
+        let details =
+            format!(r#""authmethods":["wamp-scram"],"authid":"user","authextra":{{"nonce":"{nonce}"}}"#);
+        let client = hello(&mut wire, &details);
+        let salt = "07".repeat(16);
+        let said = format!(
+            r#"{{"role":"user","kdf":"pbkdf2","iterations":4096,"salt":"{salt}","stored-key":"{}","server-key":"{}"}}"#,
+            stored.stored_key(),
+            &*stored.server_key()
+        );
+        say(&mut wire, authenticator, &said);
+        let challenge = wire.receive_one(client);
+        let text = |key: &str| challenge[2][key].as_str().unwrap().to_owned();
+        let (both, salt) = (text("nonce"), text("salt"));
+        let exchange = Exchange {
+            dialect: Dialect::Specified,
+            authid: "user",
+            client_nonce: nonce,
+            nonce: &both,
+            salt: &salt,
+            cost: PBKDF2,
+            binding: None,
+        };
+        let answer = exchange.answer(&"pencil".into()).unwrap();
+        wire.send(
+            client,
+            &json!([5, answer.proof, {"nonce": both, "channel_binding": null, "cbind_data": null}])
+                .to_string(),
+        );
+        assert_eq!(welcomed(&mut wire, client), json!(["realm1", "user", "user", "wamp-scram", "dynamic"]));
+        wire.finish();
+    });
+}
+
+#[test]
+fn the_key_of_cryptosign_is_said() {
+    everywhere(|mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let key = SigningKey::from_seed(&[5; 32]);
+        let public = key.public().to_string();
+        let other = SigningKey::from_seed(&[6; 32]).public().to_string();
+        for (said, welcome) in [(&public, true), (&other, false)] {
+            let details = format!(r#""authmethods":["cryptosign"],"authextra":{{"pubkey":"{public}"}}"#);
+            let client = hello(&mut wire, &details);
+            let said = format!(r#"{{"role":"user","authid":"alice","pubkey":"{said}"}}"#);
+            let asked = say(&mut wire, authenticator, &said);
+            assert_eq!((&asked[1], &asked[2]["authextra"]["pubkey"]), (&Value::Null, &json!(public)));
+            let challenge = wire.receive_one(client);
+            let challenge = challenge[2]["challenge"].as_str().unwrap();
+            let challenge = fanwire::auth::cryptosign::Challenge::read(challenge).unwrap();
+            wire.send(client, &authenticate(&challenge.answer(&key, None)));
+            match welcome {
+                true => {
+                    let expected = json!(["realm1", "alice", "user", "cryptosign", "dynamic"]);
+                    assert_eq!(welcomed(&mut wire, client), expected);
+                }
+                false => assert_eq!(aborted(&mut wire, client).0, FAILED),
+            }
+        }
+        wire.finish();
+    });
+}
+
+#[test]
+fn the_procedure_may_send_it_to_another_realm() {
+    everywhere(|mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let client = hello(&mut wire, r#""authid":"alice""#);
+        say(&mut wire, authenticator, r#"{"role":"user","realm":"other"}"#);
+        assert_eq!(welcomed(&mut wire, client), json!(["other", "alice", "user", "anonymous", "dynamic"]));
+        assert_eq!(wire.router.realm("other").unwrap().session_count(), 1);
+        let client = hello(&mut wire, r#""authid":"alice""#);
+        say(&mut wire, authenticator, r#"{"role":"guest","realm":"other"}"#);
+        assert_eq!(aborted(&mut wire, client).0, FAILED, "there is no such role");
+        let client = hello(&mut wire, r#""authid":"alice""#);
+        say(&mut wire, authenticator, r#"{"role":"user","realm":"nowhere"}"#);
+        assert_eq!(aborted(&mut wire, client).0, FAILED);
+        wire.finish();
+    });
+}
+
+#[test]
+fn what_it_refuses_with_is_told() {
+    everywhere(|mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        for (error, told) in [
+            (
+                r#""com.example.no_such_user",["Who are you?"]"#,
+                json!(["com.example.no_such_user", "Who are you?"]),
+            ),
+            (r#""com.example.no""#, json!(["com.example.no", "Authentication failed."])),
+        ] {
+            let client = hello(&mut wire, r#""authid":"alice""#);
+            let request = wire.receive_one(authenticator)[1].clone();
+            wire.send(authenticator, &format!("[8,68,{request},{{}},{error}]"));
+            wire.resume();
+            let (reason, message) = aborted(&mut wire, client);
+            assert_eq!(json!([reason, message]), told);
+        }
+        assert_eq!(failures(&wire), ["refused by the authenticator"; 2]);
+        wire.finish();
+    });
+}
+
+#[test]
+fn who_does_not_answer_or_not_so_lets_nobody_in() {
+    everywhere(|mut wire| {
+        let nobody = hello(&mut wire, r#""authid":"alice""#);
+        assert_eq!(aborted(&mut wire, nobody), (json!(FAILED), json!("Authentication failed.")));
+        let authenticator = join_authenticator(&mut wire);
+        for said in ["true", "{}", r#"{"role":7}"#, r#""nothing""#] {
+            let client = hello(&mut wire, r#""authid":"alice""#);
+            say(&mut wire, authenticator, said);
+            aborted(&mut wire, client);
+        }
+        let client = hello(&mut wire, r#""authmethods":["wampcra"],"authid":"alice""#);
+        say(&mut wire, authenticator, r#""user""#);
+        assert_eq!(aborted(&mut wire, client).0, FAILED, "it has no secret");
+        // It is slow.
+        let client = hello(&mut wire, r#""authid":"alice""#);
+        wire.sleep(2_000 * MS - MS);
+        assert!(wire.receive(client).is_empty());
+        wire.sleep(MS);
+        wire.resume();
+        assert_eq!(aborted(&mut wire, client).0, FAILED);
+        assert_eq!(head(&wire.receive(authenticator)[1], 2), json!([69, 6]));
+        // It leaves.
+        let client = hello(&mut wire, r#""authid":"alice""#);
+        wire.reset(authenticator);
+        wire.resume();
+        assert_eq!(aborted(&mut wire, client).0, FAILED);
+        wire.finish();
+    });
+}
+
+#[test]
+fn who_leaves_is_asked_about_no_longer() {
+    let ends: [fn(&mut Wire, Client); 2] =
+        [|wire, client| wire.reset(client), |wire, client| wire.end_input(client)];
+    for end in ends {
+        everywhere(|mut wire| {
+            let authenticator = join_authenticator(&mut wire);
+            let client = hello(&mut wire, r#""authid":"alice""#);
+            let request = wire.receive_one(authenticator)[1].clone();
+            end(&mut wire, client);
+            wire.resume();
+            assert_eq!(head(&wire.receive_one(authenticator), 2), json!([69, request]));
+            wire.send(authenticator, &format!("[70,{request},{{}},[\"user\"]]"));
+            wire.resume();
+            assert!(wire.receive(client).is_empty());
+            wire.finish();
+        });
+    }
+}
+
+#[test]
+fn a_shutdown_lets_nobody_in() {
+    everywhere(|mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let client = hello(&mut wire, r#""authid":"alice""#);
+        let request = wire.receive_one(authenticator)[1].clone();
+        for shard in 0..wire.shards.len() {
+            wire.shards[shard].drain(wire.now);
+        }
+        wire.settle();
+        wire.send(authenticator, &format!("[70,{request},{{}},[\"user\"]]"));
+        wire.resume();
+        assert!(wire.ended(client));
+        assert!(wire.receive(client).iter().all(|message| message[0] == 3));
+        wire.finish();
+    });
+}
