@@ -91,6 +91,8 @@ pub struct Shard {
     own_letters: Vec<Letter>,
     /// Connections that are served elsewhere, until the shell takes them.
     handed_over: Vec<(PeerKey, Vec<u8>)>,
+    /// Peers of whom more is known than when they were opened.
+    learned: Vec<(PeerKey, Arc<Origin>)>,
     logins: Logins,
     drain: Drain,
     denials: Denials,
@@ -147,6 +149,7 @@ impl Shard {
             rounds_open: 0,
             own_letters: Vec::new(),
             handed_over: Vec::new(),
+            learned: Vec::new(),
             logins: Logins::default(),
             drain: Drain::No,
             denials: Denials::default(),
@@ -302,6 +305,11 @@ impl Shard {
     /// The bytes to write; `None` for a dead key.
     pub fn outbound(&self, key: PeerKey) -> Option<Waiting<'_>> {
         self.peers.outbound(key)
+    }
+
+    /// Takes the peers of whose origin more is known than when they were opened.
+    pub fn learned(&mut self) -> impl Iterator<Item = (PeerKey, Arc<Origin>)> {
+        self.learned.drain(..)
     }
 
     /// Where a peer comes from, as far as it is known by now; `None` for a dead key.
@@ -463,6 +471,7 @@ impl Shard {
             let origin = Arc::make_mut(&mut peer.origin);
             origin.proxy.get_or_insert(origin.address);
             origin.address = client;
+            self.learned.push((key, Arc::clone(&peer.origin)));
         }
     }
 

@@ -454,6 +454,7 @@ impl Worker {
 
     /// Does what the shard has decided about connections, and tells what it has not allowed.
     fn close(&mut self, now: Instant) {
+        self.take_learned();
         let mut closing = std::mem::take(&mut self.closing);
         self.shard.closing(&mut closing);
         for (key, what) in closing.drain(..) {
@@ -491,6 +492,15 @@ impl Worker {
         self.errands().connection_removed();
     }
 
+    /// Notes who the peers behind proxies are, for the line that tells their end.
+    fn take_learned(&mut self) {
+        for (key, origin) in self.shard.learned() {
+            if let Some(connection) = self.connections.find(key) {
+                connection.origin = origin;
+            }
+        }
+    }
+
     fn shutdown(&mut self, key: PeerKey) {
         let Some(connection) = self.connections.find(key) else { return };
         connection.shutdown_write();
@@ -498,6 +508,7 @@ impl Worker {
 
     /// The network or the peer's machine has failed. Its session leaves, which may concern other shards.
     fn fail(&mut self, key: PeerKey, now: Instant) {
+        self.take_learned();
         let reason = self.shard.close(key, CloseReason::Broken, now);
         self.unposted = true;
         self.end(key, reason, now);

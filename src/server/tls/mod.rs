@@ -63,6 +63,11 @@ impl TlsSettings {
         }
     }
 
+    /// Whether a server could start with these files, without one.
+    pub fn check(&self) -> Result<(), TlsError> {
+        Certificates::load(self.clone()).map(|_| ())
+    }
+
     fn files(&self) -> impl Iterator<Item = &Path> {
         let identities = self.identities.iter().flat_map(|identity| [&identity.certificate, &identity.key]);
         identities.chain(&self.client_authorities).map(PathBuf::as_path)
