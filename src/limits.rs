@@ -26,9 +26,14 @@ pub const ARENA_SEGMENT_BYTES: usize = 256 * 1024;
 /// Segments a shard keeps for the next turn, 4 MiB of them; more are given back to the allocator.
 pub const ARENA_FREE_SEGMENTS_MAX: usize = 16;
 
-/// TLS handshakes that a worker goes on with in one turn; the rest goes on in the next turn. A step that signs takes up
-/// to a millisecond, and the peers that are there wait for it.
-pub const TLS_HANDSHAKES_PER_TURN: usize = 8;
+/// Microseconds in a turn after which a worker begins no further step of a TLS handshake; the rest goes on in the next
+/// turn. A step that signs takes 100 us with a P-256 key and milliseconds with RSA-4096, and one that finds half a
+/// record next to nothing: so the time counts, and one step is always taken. The peers that are there wait for it.
+pub const TLS_HANDSHAKE_US_PER_TURN: u64 = 1_000;
+
+/// TLS handshakes that a worker has under way. Above: the oldest is closed. Half of one holds 66 KiB at most, until
+/// `handshake_ms_max`; those of peers that mean it are done in some round trips.
+pub const TLS_HANDSHAKES_OPEN_MAX: usize = 1_024;
 
 /// Octets of an upgrade request, headers included. Browsers with large cookies stay under 8 KiB.
 pub const UPGRADE_BYTES_MAX: usize = 16 * 1024;

@@ -12,6 +12,7 @@
 //! - A read takes no more octets of records than the buffer has, however little is in them.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::mem;
 
 use rustls::Connection;
 
@@ -44,6 +45,9 @@ pub struct Session {
     connection: Connection,
     /// Octets that are encrypted and do not count as written yet.
     uncounted: usize,
+    /// Records that were read and that rustls has not taken, because the buffer of the reader was full: less than one
+    /// and a half of them.
+    unread: Vec<u8>,
     /// Why nothing more can be read, once that is so.
     failed: Option<rustls::Error>,
 }
@@ -53,7 +57,7 @@ impl Session {
     pub fn new(connection: impl Into<Connection>) -> Session {
         let mut connection = connection.into();
         connection.set_buffer_limit(Some(ENCRYPTED_BYTES_MAX));
-        Session { connection, uncounted: 0, failed: None }
+        Session { connection, uncounted: 0, unread: Vec::new(), failed: None }
     }
 
     /// What was agreed on.
@@ -81,8 +85,17 @@ impl Session {
         Ok(self.push(stream)?.more)
     }
 
-    /// Reads what there is. What came before a broken record is returned before the error.
-    pub fn read<S: Read + Write>(&mut self, stream: &mut S, buffer: &mut [u8]) -> io::Result<Received> {
+    /// Reads what there is. What came before a broken record is returned before the error. The stream is asked for as
+    /// much as `records` holds at once, which is one system call where rustls would make many; what stands there does
+    /// not matter before or after.
+    pub fn read<S: Read + Write>(
+        &mut self,
+        stream: &mut S,
+        buffer: &mut [u8],
+        records: &mut [u8],
+    ) -> io::Result<Received> {
+        let unread = mem::take(&mut self.unread);
+        let mut waiting = &unread[..];
         let (mut filled, mut record_bytes) = (0, 0);
         let mut drained = false;
         while filled < buffer.len() {
@@ -102,35 +115,46 @@ impl Session {
                 }
                 return Err(io::Error::new(ErrorKind::InvalidData, error.clone()));
             }
+            if !waiting.is_empty() {
+                self.take_records(&mut waiting, stream)?;
+                continue;
+            }
             if drained {
                 return Ok(Received { bytes: filled, more: false, ended: false });
             }
-            if record_bytes >= buffer.len() {
+            let asked = records.len().min(buffer.len() - record_bytes);
+            if asked == 0 {
                 break;
             }
-            match self.take_records(stream) {
-                Ok((bytes, short)) => (record_bytes, drained) = (record_bytes + bytes, short),
-                Err(error) if filled > 0 && error.kind() != ErrorKind::WouldBlock => break,
+            waiting = &[];
+            match retried(|| stream.read(&mut records[..asked])) {
+                Ok(0) => self.take_records(&mut &[][..], stream)?,
+                Ok(bytes) => {
+                    record_bytes += bytes;
+                    drained = bytes < asked && SHORT_MEANS_DRAINED;
+                    waiting = &records[..bytes];
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => drained = true,
+                Err(_) if filled > 0 => break,
                 Err(error) => return Err(error),
             }
+        }
+        if self.failed.is_none() {
+            self.unread = waiting.to_vec();
         }
         Ok(Received { bytes: filled, more: true, ended: false })
     }
 
-    /// One read of the stream, and what its records say. Returns how many octets came, and whether they were fewer than
-    /// there was room for.
-    fn take_records<S: Read + Write>(&mut self, stream: &mut S) -> io::Result<(usize, bool)> {
-        let mut source = Source { stream, short: false };
-        let bytes = retried(|| self.connection.read_tls(&mut source))?;
-        let short = source.short && bytes > 0;
+    /// Has rustls take the front of the records that wait, and says what that asks for. None: this was the end.
+    fn take_records<S: Write>(&mut self, waiting: &mut &[u8], stream: &mut S) -> io::Result<()> {
+        self.connection.read_tls(waiting)?;
         if let Err(error) = self.connection.process_new_packets() {
             self.failed = Some(error);
         }
         // Answers to what TLS itself has asked for, or the alert that says what is wrong. If they cannot be written
         // now they go before the next octets.
         let _ = self.push(stream);
-        Ok((bytes, short && SHORT_MEANS_DRAINED))
+        Ok(())
     }
 
     /// Writes as much of the slices, in order, as goes: what they begin with may be encrypted since the last call.
@@ -184,20 +208,6 @@ impl Session {
 /// next edge: epoll(7), questions 9 and 11. It saves one call for every message that comes alone.
 pub const SHORT_MEANS_DRAINED: bool = cfg!(target_os = "linux");
 
-/// A stream that is asked once, and remembers whether it gave less than it was asked for.
-struct Source<'a, S> {
-    stream: &'a mut S,
-    short: bool,
-}
-
-impl<S: Read> Read for Source<'_, S> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.stream.read(buffer)?;
-        self.short = bytes < buffer.len();
-        Ok(bytes)
-    }
-}
-
 /// Calls again what a signal has interrupted.
 pub fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
@@ -241,6 +251,8 @@ mod tests {
         chance: Chance,
         /// What was written so far.
         written: usize,
+        /// How often it was asked for octets.
+        reads: usize,
     }
 
     impl End {
@@ -252,6 +264,7 @@ mod tests {
 
     impl Read for End {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.reads += 1;
             let there = self.input.borrow().len().min(buffer.len());
             if there == 0 {
                 return Err(ErrorKind::WouldBlock.into());
@@ -289,6 +302,7 @@ mod tests {
             room,
             chance: Chance(seed),
             written: 0,
+            reads: 0,
         })
     }
 
@@ -347,7 +361,8 @@ mod tests {
                     assert!(counted < sent.len() || !writer.connection.wants_write());
                 }
                 let mut buffer = vec![0; 1 + chance.below(50_000)];
-                let read = reader.read(&mut input, &mut buffer).unwrap();
+                let mut records = vec![0; 1 + chance.below(50_000)];
+                let read = reader.read(&mut input, &mut buffer, &mut records).unwrap();
                 assert!(!read.ended);
                 received.extend_from_slice(&buffer[..read.bytes]);
                 assert!(received.len() <= counted + ENCRYPTED_BYTES_MAX);
@@ -361,10 +376,10 @@ mod tests {
         let [(mut writer, mut out), (mut reader, mut input)] = sessions(100_000, 1);
         assert_eq!(writer.write(&mut out, &[IoSlice::new(b"last")]).unwrap().bytes, 4);
         while !writer.end(&mut out).unwrap() {}
-        let mut buffer = [0; 10];
-        let read = reader.read(&mut input, &mut buffer).unwrap();
+        let mut buffer = [0; 1_000];
+        let read = reader.read(&mut input, &mut buffer, &mut [0; 1_000]).unwrap();
         assert_eq!((&buffer[..read.bytes], read.more, read.ended), (&b"last"[..], true, false));
-        assert!(reader.read(&mut input, &mut buffer).unwrap().ended);
+        assert!(reader.read(&mut input, &mut buffer, &mut [0; 1_000]).unwrap().ended);
     }
 
     #[test]
@@ -373,13 +388,35 @@ mod tests {
         while writer.write(&mut out, &[IoSlice::new(b"whole")]).unwrap().bytes == 0 {}
         out.output.borrow_mut().extend([0x17, 3, 3, 0, 20]);
         out.output.borrow_mut().extend([7; 20]);
-        let mut buffer = [0; 100];
-        let read = reader.read(&mut input, &mut buffer).unwrap();
+        let mut buffer = [0; 1_000];
+        let read = reader.read(&mut input, &mut buffer, &mut [0; 1_000]).unwrap();
         assert_eq!((&buffer[..read.bytes], read.more), (&b"whole"[..], true));
         for _ in 0..2 {
-            let error = reader.read(&mut input, &mut buffer).unwrap_err();
+            let error = reader.read(&mut input, &mut buffer, &mut [0; 1_000]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidData);
         }
+    }
+
+    /// Of a stream that has much, as much is read at once as there is room for, and what rustls does not take is kept.
+    #[test]
+    fn the_stream_is_asked_once_for_many_records() {
+        let [(mut writer, mut out), (mut reader, mut input)] = sessions(1_000_000, 4);
+        let sent: Vec<u8> = (0..200_000_u32).map(|octet| (octet % 251) as u8).collect();
+        let mut written = 0;
+        while written < sent.len() {
+            written += writer.write(&mut out, &[IoSlice::new(&sent[written..])]).unwrap().bytes;
+        }
+        let (mut buffer, mut records) = ([0; 65_536], [0; 65_536]);
+        let mut received = Vec::new();
+        let mut kept_max = 0;
+        while received.len() < sent.len() {
+            let before = input.reads;
+            let read = reader.read(&mut input, &mut buffer, &mut records).unwrap();
+            assert!(input.reads - before <= 1, "{}", input.reads - before);
+            received.extend_from_slice(&buffer[..read.bytes]);
+            kept_max = kept_max.max(reader.unread.len());
+        }
+        assert!(received == sent && kept_max < 24_000, "{kept_max}");
     }
 
     #[test]
@@ -390,9 +427,8 @@ mod tests {
         }
         let mut buffer = [0; 1_000];
         let before = input.input.borrow().len();
-        let read = reader.read(&mut input, &mut buffer).unwrap();
+        let read = reader.read(&mut input, &mut buffer, &mut [0; 1_000]).unwrap();
         assert!(read.more && read.bytes < 500, "a record of one octet has more than twenty");
-        // What rustls asks the stream for at once comes on top.
-        assert!(before - input.input.borrow().len() <= 1_000 + 4_096);
+        assert!(before - input.input.borrow().len() <= 1_000);
     }
 }

@@ -91,12 +91,9 @@ fn to_url(base64: &str) -> String {
 
 fn certificate(der: &[u8]) {
     let Ok(certificate) = Certificate::read(der) else { return };
-    let text = certificate.subject_text();
-    let zeros = certificate.subject.iter().any(|(_, value)| value.trim() != value || value.is_empty());
-    if let Ok(subject) = text.parse::<Subject>()
-        && !zeros
-        && !certificate.subject.is_empty()
-    {
+    let text = certificate.subject.to_string();
+    // A value without characters can be in a certificate, and cannot be asked for.
+    if let Ok(subject) = text.parse::<Subject>() {
         assert!(subject.matches(&certificate), "{text}");
     }
     assert!(certificate.has(&certificate.sha256));

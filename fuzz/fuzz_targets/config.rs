@@ -6,6 +6,7 @@
 use std::io;
 use std::path::Path;
 
+use fanwire::auth::Secret;
 use fanwire::config::crossbar::{Format, import};
 use fanwire::config::{Surroundings, load};
 use libfuzzer_sys::fuzz_target;
@@ -14,12 +15,12 @@ use libfuzzer_sys::fuzz_target;
 struct Same<'a>(&'a str);
 
 impl Surroundings for Same<'_> {
-    fn file(&self, _: &Path) -> io::Result<String> {
-        Ok(self.0.to_owned())
+    fn file(&self, _: &Path) -> io::Result<Secret> {
+        Ok(Secret::from(self.0))
     }
 
-    fn variable(&self, _: &str) -> Option<String> {
-        Some(self.0.to_owned())
+    fn variable(&self, _: &str) -> Option<Secret> {
+        Some(Secret::from(self.0))
     }
 }
 

@@ -11,11 +11,10 @@ use std::str::FromStr;
 
 use sha1::Sha1;
 use sha2::Digest;
-use x509_parser::der_parser::Oid;
 use x509_parser::extensions::GeneralName;
-use x509_parser::oid_registry as oid;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::distinguished_name::DistinguishedName;
 use super::encoding::{hex, unhex};
 use super::hash::sha256;
 
@@ -89,8 +88,8 @@ impl std::error::Error for NoFingerprint {}
 /// What of a certificate says whose it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Certificate {
-    /// The subject's attributes, in order: `CN`, and the value.
-    pub subject: Vec<(String, String)>,
+    /// Whom it is for.
+    pub subject: DistinguishedName,
     /// Other names of the subject.
     pub alternative_names: Vec<AlternativeName>,
     /// Its digests.
@@ -129,31 +128,12 @@ impl Certificate {
         if !rest.is_empty() {
             return Err(NoCertificate);
         }
-        let attributes = certificate.subject().iter_attributes();
-        let subject = attributes.map(|attribute| {
-            // A value in an encoding that nobody uses any more matches nothing, but its attribute is there.
-            let value = attribute.as_str().unwrap_or("\0").to_owned();
-            (attribute_name(attribute.attr_type()), value)
-        });
         Ok(Certificate {
-            subject: subject.collect(),
+            subject: DistinguishedName::read(certificate.subject()).ok_or(NoCertificate)?,
             alternative_names: alternative_names(&certificate)?,
             sha1: Fingerprint::Sha1(Sha1::digest(der).into()),
             sha256: Fingerprint::Sha256(sha256(der)),
         })
-    }
-
-    /// The subject's common name, if there is just one.
-    pub fn common_name(&self) -> Option<&str> {
-        let mut names = self.subject.iter().filter(|(name, _)| name == "CN");
-        let (_, name) = names.next()?;
-        names.next().is_none().then_some(name)
-    }
-
-    /// The subject in the form that [`Subject`] reads.
-    pub fn subject_text(&self) -> String {
-        let attributes = self.subject.iter().map(|(name, value)| format!("{name}={}", escaped(value)));
-        attributes.collect::<Vec<_>>().join(",")
     }
 
     /// True if one of the digests is that fingerprint.
@@ -175,33 +155,15 @@ fn alternative_names(certificate: &X509Certificate<'_>) -> Result<Vec<Alternativ
     Ok(names.collect())
 }
 
-/// The short name of an attribute, or its numbers.
-fn attribute_name(attribute: &Oid<'_>) -> String {
-    let names = [
-        (oid::OID_X509_COMMON_NAME, "CN"),
-        (oid::OID_X509_ORGANIZATION_NAME, "O"),
-        (oid::OID_X509_ORGANIZATIONAL_UNIT, "OU"),
-        (oid::OID_X509_COUNTRY_NAME, "C"),
-        (oid::OID_X509_LOCALITY_NAME, "L"),
-        (oid::OID_X509_STATE_OR_PROVINCE_NAME, "ST"),
-        (oid::OID_X509_SERIALNUMBER, "SERIALNUMBER"),
-        (oid::OID_PKCS9_EMAIL_ADDRESS, "E"),
-        (oid::OID_DOMAIN_COMPONENT, "DC"),
-        (oid::OID_USERID, "UID"),
-    ];
-    let name = names.into_iter().find(|(known, _)| known == attribute);
-    name.map_or_else(|| attribute.to_id_string(), |(_, name)| name.to_owned())
-}
-
-/// Whom certificates are for: `CN=alice,O=Example`, or another name of theirs: `DNS:host.example.com`,
-/// `EMAIL:alice@example.com`, `URI:…`.
+/// Whom certificates are for: `CN=alice,O=Example` as [`DistinguishedName`] reads it, or another name of theirs:
+/// `DNS:host.example.com`, `EMAIL:alice@example.com`, `URI:…`.
 ///
 /// An attribute that is asked for must have just the values asked for; others may be there. So `CN=admin` is not met by
 /// a certificate with two common names of which one is `admin`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Subject {
     /// Attributes of the subject.
-    Attributes(Vec<(String, String)>),
+    Attributes(DistinguishedName),
     /// One of the other names.
     AlternativeName(AlternativeName),
 }
@@ -212,7 +174,10 @@ pub struct NoSubject;
 
 impl fmt::Display for NoSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a subject is written CN=name,O=organization or DNS:name, EMAIL:address, URI:uri")
+        f.write_str(
+            "a subject is written CN=name,O=organization (with CN, O, OU, C, L, ST, STREET, DC, UID, E, SERIALNUMBER, \
+             TITLE, GN, SN, DNQUALIFIER, or the numbers of another attribute) or DNS:name, EMAIL:address, URI:uri",
+        )
     }
 }
 
@@ -225,16 +190,9 @@ impl Subject {
             Subject::AlternativeName(wanted) => {
                 certificate.alternative_names.iter().any(|name| name.is(wanted))
             }
-            Subject::Attributes(wanted) => {
-                wanted.iter().all(|(name, _)| values(wanted, name).eq(values(&certificate.subject, name)))
-            }
+            Subject::Attributes(wanted) => certificate.subject.has(wanted),
         }
     }
-}
-
-/// The values of an attribute, in order.
-fn values<'a>(attributes: &'a [(String, String)], name: &'a str) -> impl Iterator<Item = &'a str> {
-    attributes.iter().filter(move |(known, _)| known == name).map(|(_, value)| &**value)
 }
 
 impl AlternativeName {
@@ -265,40 +223,8 @@ impl FromStr for Subject {
                 Ok(Subject::AlternativeName(named(name.to_owned())))
             };
         }
-        let attributes = parts(text)?.into_iter().map(|part| {
-            let (name, value) = part.split_once('=').ok_or(NoSubject)?;
-            let (name, value) = (name.trim().to_ascii_uppercase(), unescaped(value.trim())?);
-            if name.is_empty() || value.is_empty() { Err(NoSubject) } else { Ok((name, value)) }
-        });
-        attributes.collect::<Result<_, _>>().map(Subject::Attributes)
+        text.parse().map(Subject::Attributes).map_err(|_| NoSubject)
     }
-}
-
-/// Cuts at commas that no backslash stands before.
-fn parts(text: &str) -> Result<Vec<&str>, NoSubject> {
-    let (mut parts, mut start, mut escape) = (Vec::new(), 0, false);
-    for (index, character) in text.char_indices() {
-        if character == ',' && !escape {
-            parts.push(&text[start..index]);
-            start = index + 1;
-        }
-        escape = character == '\\' && !escape;
-    }
-    parts.push(&text[start..]);
-    if escape { Err(NoSubject) } else { Ok(parts) }
-}
-
-fn unescaped(value: &str) -> Result<String, NoSubject> {
-    let mut characters = value.chars();
-    let mut plain = String::new();
-    while let Some(character) = characters.next() {
-        plain.push(if character == '\\' { characters.next().ok_or(NoSubject)? } else { character });
-    }
-    Ok(plain)
-}
-
-fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace(',', "\\,")
 }
 
 #[cfg(test)]
@@ -350,13 +276,13 @@ mod tests {
     #[test]
     fn a_certificate_is_for_its_subject_and_its_other_names() {
         let certificate = Certificate::read(&issued(&["alice"])).unwrap();
-        assert_eq!(certificate.common_name(), Some("alice"));
-        assert_eq!(certificate.subject_text(), "CN=alice,O=Example\\, Inc.");
+        assert_eq!(certificate.subject.common_name(), Some("alice"));
+        assert_eq!(certificate.subject.to_string(), "O=Example\\, Inc.,CN=alice");
         for text in [
             "CN=alice",
             "cn=alice, o=Example\\, Inc.",
             "O=Example\\, Inc.",
-            &certificate.subject_text(),
+            &certificate.subject.to_string(),
             "DNS:DEVICE.example.com",
             "EMAIL:alice@example.com",
             "uri:urn:device:7",
@@ -368,19 +294,17 @@ mod tests {
         {
             assert!(!text.parse::<Subject>().unwrap().matches(&certificate), "{text}");
         }
-        for text in ["", "alice", "CN=", "=alice", "CN=a,", "CN=a\\", "DNS:", "IP:127.0.0.1", ","] {
+        for text in ["", "alice", "CN=", "=alice", "CN=a,", "CN=a\\", "DNS:", "IP:127.0.0.1", ",", "FOO=bar"]
+        {
             assert!(text.parse::<Subject>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn several_values_of_an_attribute_are_not_one_of_them() {
-        let subject = |attributes: &[(&str, &str)]| {
-            attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-        };
         let mut certificate = Certificate::read(&issued(&[])).unwrap();
-        certificate.subject = subject(&[("CN", "admin"), ("CN", "mallory")]);
-        assert_eq!(certificate.common_name(), None);
+        certificate.subject = "CN=admin,CN=mallory".parse().unwrap();
+        assert_eq!(certificate.subject.common_name(), None);
         assert!(!"CN=admin".parse::<Subject>().unwrap().matches(&certificate));
         assert!("CN=admin,CN=mallory".parse::<Subject>().unwrap().matches(&certificate));
     }

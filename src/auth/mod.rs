@@ -21,6 +21,7 @@
 pub mod binding;
 pub mod certificate;
 pub mod cryptosign;
+pub mod distinguished_name;
 mod encoding;
 mod hash;
 pub mod jwt;
@@ -32,7 +33,7 @@ pub mod wampcra;
 
 pub use encoding::{base64, hex, unbase64, unhex};
 pub use hash::{CostOutOfRange, hmac_sha256, sha256};
-pub use secret::Secret;
+pub use secret::{SECRET_FILE_BYTES_MAX, Secret};
 
 /// The methods, by what they prove. Some have two names: see [`scram::Dialect`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

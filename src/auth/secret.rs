@@ -10,6 +10,9 @@ use zeroize::Zeroizing;
 
 use super::hash::sha256;
 
+/// Octets of a file with a secret: more than any key or ticket has.
+pub const SECRET_FILE_BYTES_MAX: usize = 64 * 1024;
+
 /// A password, key or ticket.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Vec<u8>>);
@@ -28,6 +31,14 @@ impl Secret {
     /// The same as text, if it is.
     pub fn text(&self) -> Option<&str> {
         std::str::from_utf8(&self.0).ok()
+    }
+
+    /// The same without the end of its line, of which a file with a secret may have one.
+    pub fn without_line_end(self) -> Secret {
+        let octets = self.expose();
+        let octets = octets.strip_suffix(b"\n").unwrap_or(octets);
+        let octets = octets.strip_suffix(b"\r").unwrap_or(octets);
+        Secret::new(octets.to_vec())
     }
 
     /// True without any octets.
@@ -79,6 +90,10 @@ mod tests {
         for other in ["", "swordfis", "swordfish ", "Swordfish"] {
             assert!(secret != Secret::from(other) && !secret.is(other.as_bytes()), "{other}");
         }
+        for line in ["swordfish\n", "swordfish\r\n", "swordfish\r"] {
+            assert_eq!(Secret::from(line).without_line_end(), secret);
+        }
+        assert_eq!(Secret::from("swordfish\n\n").without_line_end().text(), Some("swordfish\n"));
         assert_eq!((secret.text(), Secret::new(vec![0xFF]).text()), (Some("swordfish"), None));
     }
 }

@@ -7,7 +7,8 @@
 //! | anything else | itself |
 //!
 //! Salt and hash are base64 without padding, as in the strings of other password hashers. A text that begins like a
-//! hashed form and is none is refused, so a typing error does not become a ticket.
+//! hashed form and is none, or like one of other hashers (`$2b$12$…`), is refused, so neither a typing error nor a
+//! hash that is not understood becomes a ticket.
 //!
 //! Spec: advanced profile, "Ticket-based Authentication".
 
@@ -98,7 +99,9 @@ impl fmt::Display for StoredError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             StoredError::Empty => "a ticket cannot be empty",
-            StoredError::Malformed => "it begins like a hashed ticket, but is none",
+            StoredError::Malformed => {
+                "it begins like a hashed ticket, and is none of those known here; `fanwire hash` makes them"
+            }
             StoredError::Cost => "the work of the hashed ticket is out of range",
         })
     }
@@ -112,7 +115,7 @@ impl Stored {
         if text.trim().is_empty() {
             return Err(StoredError::Empty);
         }
-        if !text.starts_with("$argon2") && !text.starts_with("$sha256$") {
+        if !is_like_a_hash(text) {
             return Ok(Stored::Plain(Secret::from(text)));
         }
         let hashed = Hashed::read(text).ok_or(StoredError::Malformed)?;
@@ -152,6 +155,15 @@ impl Decoy<'_> {
         std::hint::black_box(self.0.verify(ticket));
         false
     }
+}
+
+/// True for `$NAME$…$…`: what hashers write, ours or another. A ticket that looks so is to be hashed itself.
+fn is_like_a_hash(text: &str) -> bool {
+    let mut parts = text.split('$');
+    let (before, name, others) = (parts.next(), parts.next().unwrap_or_default(), parts.count());
+    let named = !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
+    let known = name.starts_with("argon2") || (name == "sha256" && others > 0);
+    before == Some("") && named && (known || others > 1)
 }
 
 impl Hashed {
@@ -260,6 +272,15 @@ mod tests {
             (hash.replace("t=1", "t=4294967295"), StoredError::Cost),
             (hash.replace("m=8", "m=1048576"), StoredError::Cost),
             ("$sha256$$".to_owned(), StoredError::Malformed),
+            (
+                "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW".to_owned(),
+                StoredError::Malformed,
+            ),
+            (
+                "$scrypt$ln=16,r=8,p=1$aM15713r3Xsvxbi31lqr1Q$nFNh2CVHVjNldFVKDHDlm4".to_owned(),
+                StoredError::Malformed,
+            ),
+            ("$6$salt$hash".to_owned(), StoredError::Malformed),
             ("$sha256$AA".to_owned(), StoredError::Malformed),
         ] {
             assert_eq!(Stored::read(&text).err(), Some(error), "{text}");

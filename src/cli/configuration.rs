@@ -6,7 +6,10 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use zeroize::Zeroizing;
+
 use super::usage_error;
+use crate::auth::Secret;
 use crate::config::{Explained, Loaded, May, Mistake, Surroundings, load, may};
 
 /// Octets of a file beyond which it is none that somebody has written.
@@ -16,21 +19,29 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 pub struct System;
 
 impl Surroundings for System {
-    fn file(&self, path: &Path) -> io::Result<String> {
-        read(path)
+    fn file(&self, path: &Path) -> io::Result<Secret> {
+        read_octets(path)
     }
 
-    fn variable(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
+    fn variable(&self, name: &str) -> Option<Secret> {
+        std::env::var(name).ok().map(Secret::from)
     }
 }
 
-/// The text of a file, if it is of a sensible length.
-pub fn read(path: &Path) -> io::Result<String> {
+/// What is in a file, if it is of a sensible length.
+fn read_octets(path: &Path) -> io::Result<Secret> {
     if fs::metadata(path)?.len() > FILE_BYTES_MAX {
         return Err(io::Error::other("it is too large"));
     }
-    fs::read_to_string(path)
+    fs::read(path).map(Secret::new)
+}
+
+/// The text of a file, which is wiped when it is dropped: secrets may stand in it.
+pub fn read(path: &Path) -> io::Result<Zeroizing<String>> {
+    let octets = read_octets(path)?;
+    let text =
+        octets.text().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8"))?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// Why a configuration is not used.

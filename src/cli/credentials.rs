@@ -10,13 +10,10 @@ use std::path::{Path, PathBuf};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::exit::Failure;
-use crate::auth::Secret;
 use crate::auth::cryptosign::{PublicKey, SigningKey};
 use crate::auth::key;
+use crate::auth::{SECRET_FILE_BYTES_MAX, Secret};
 use crate::client::{Credentials, TlsFiles};
-
-/// Octets of a file with a secret or key at most.
-const SECRET_FILE_BYTES_MAX: usize = 64 * 1024;
 
 /// Who joins, and what proves it.
 #[derive(clap::Args, Debug)]
@@ -135,14 +132,8 @@ fn secret(text: Option<&Hidden>, file: Option<&Path>, name: Option<&str>) -> Res
 
 /// The secret in a file, without the end of its line.
 pub fn secret_file(path: &Path) -> Result<Secret, String> {
-    let file = read(path)?;
-    let octets = file.expose();
-    let octets = octets.strip_suffix(b"\n").unwrap_or(octets);
-    let octets = octets.strip_suffix(b"\r").unwrap_or(octets);
-    if octets.is_empty() {
-        return Err(format!("{} is empty", path.display()));
-    }
-    Ok(Secret::new(octets.to_vec()))
+    let secret = read(path)?.without_line_end();
+    if secret.is_empty() { Err(format!("{} is empty", path.display())) } else { Ok(secret) }
 }
 
 /// The secret in a variable of the environment.
@@ -188,15 +179,9 @@ fn asked(prompt: &str) -> Result<Secret, String> {
 fn line() -> Result<Secret, String> {
     let mut line = Vec::with_capacity(SECRET_FILE_BYTES_MAX.min(4096));
     let read = io::stdin().lock().read_until(b'\n', &mut line);
-    let line = Secret::new(line);
+    let line = Secret::new(line).without_line_end();
     read.map_err(|error| format!("standard input cannot be read: {error}"))?;
-    let octets = line.expose();
-    let octets = octets.strip_suffix(b"\n").unwrap_or(octets);
-    let octets = octets.strip_suffix(b"\r").unwrap_or(octets);
-    if octets.is_empty() {
-        return Err("nothing came on standard input".to_owned());
-    }
-    Ok(Secret::new(octets.to_vec()))
+    if line.is_empty() { Err("nothing came on standard input".to_owned()) } else { Ok(line) }
 }
 
 /// While it is there, the terminal does not show what is typed.

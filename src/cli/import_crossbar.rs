@@ -4,8 +4,9 @@
 //! standard error. Exit codes: 0; 1 with `--strict` if anything was dropped or means something else; 2 if there is
 //! nothing to import.
 
-use std::fs;
+use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -66,7 +67,13 @@ impl ImportCrossbar {
 
     fn write(&self, text: &str) -> io::Result<()> {
         match &self.output {
-            Some(path) => fs::File::create_new(path)?.write_all(text.as_bytes()),
+            // Tickets and passwords stand in it, as they do in what it is made from.
+            Some(path) => OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)?
+                .write_all(text.as_bytes()),
             None => io::stdout().lock().write_all(text.as_bytes()),
         }
     }

@@ -151,7 +151,7 @@ fn items<'a>(args: &Value<'a>) -> impl Iterator<Item = Value<'a>> + use<'a> {
 }
 
 /// The text with control characters written as escapes, so that it cannot command a terminal.
-fn printable(text: &str) -> Cow<'_, str> {
+pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(char::is_control) {
         return Cow::Borrowed(text);
     }

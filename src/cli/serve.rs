@@ -258,11 +258,10 @@ impl Serve {
 
     fn run_file(self, path: &Path, options: &ArgMatches) -> ExitCode {
         let given = |option: &str| options.value_source(option) == Some(ValueSource::CommandLine);
-        if let Some(option) = ONLY_WITHOUT_FILE.into_iter().find(|option| given(option)) {
-            let option = option.replace('_', "-");
-            let place = if option == "listen" { "listener" } else { "realm" };
+        if let Some((option, table)) = ONLY_WITHOUT_FILE.into_iter().find(|(option, _)| given(option)) {
             return usage_error(format_args!(
-                "--{option} cannot be given with --config; write it under [[{place}]] in {}",
+                "--{} cannot be given with --config; write it under [[{table}]] in {}",
+                option.replace('_', "-"),
                 path.display()
             ));
         }
@@ -385,17 +384,23 @@ impl Serve {
     }
 }
 
-/// Options that say what stands in the tables of a file, of which there may be many.
-const ONLY_WITHOUT_FILE: [&str; 9] = [
-    "listen",
-    "realm",
-    "uri",
-    "disclose",
-    "event_history",
-    "retained_max",
-    "retained_bytes_max",
-    "administer",
-    "call_timeout_seconds",
+/// Options that say what stands in the tables of a file, of which there may be many, and which tables those are.
+const ONLY_WITHOUT_FILE: [(&str, &str); 15] = [
+    ("listen", "listener"),
+    ("tls_certificate", "listener"),
+    ("tls_key", "listener"),
+    ("tls_client", "listener"),
+    ("tls_client_authorities", "listener"),
+    ("proxy_protocol_from", "listener"),
+    ("forwarded_from", "listener"),
+    ("realm", "realm"),
+    ("uri", "realm"),
+    ("disclose", "realm"),
+    ("event_history", "realm"),
+    ("retained_max", "realm"),
+    ("retained_bytes_max", "realm"),
+    ("administer", "realm"),
+    ("call_timeout_seconds", "realm"),
 ];
 
 /// Takes a bound from other bounds.
@@ -525,6 +530,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::auth::Secret;
 
     #[derive(Parser)]
     struct Line {
@@ -558,6 +564,48 @@ mod tests {
         let required = client(&format!("{tls} --tls-client-authorities c"));
         assert_eq!(required, Some(ClientCertificates::Required));
         assert!(Line::try_parse_from(["serve", "--tls-client-authorities", "c"]).is_err());
+    }
+
+    /// Beside a file each option is refused, or the router is another one for it: none is read and forgotten.
+    #[test]
+    fn no_option_is_without_effect_beside_a_file() {
+        let values = [
+            ("request_ids", "any"),
+            ("longpoll", "/other"),
+            ("message_bytes_max", "2k"),
+            ("peer_message_bytes_min", "2k"),
+            ("outbound_bytes_max", "32k"),
+            ("log", "trace"),
+            ("log_format", "json"),
+        ];
+        let text = "[[listener]]\naddress = \":1\"\nmessage_bytes_max = 1024\n";
+        let command = <Line as clap::CommandFactory>::command();
+        for option in command.get_arguments().map(|argument| argument.get_id().as_str()) {
+            if option == "config" || ONLY_WITHOUT_FILE.iter().any(|(refused, _)| *refused == option) {
+                continue;
+            }
+            let value =
+                values.into_iter().find(|(known, _)| *known == option).map_or("23", |(_, value)| value);
+            let name = format!("--{}", option.replace('_', "-"));
+            let Line { serve } = Line::try_parse_from(["serve", &name, value]).expect(option);
+            let file = crate::config::file::read(text, Path::new(""), &Nothing).expect("a good file");
+            let mut overridden = file.clone();
+            serve.override_file(&mut overridden, |given| given == option);
+            assert_ne!(format!("{file:?}"), format!("{overridden:?}"), "{name} changes nothing");
+        }
+    }
+
+    /// No files and no variables.
+    struct Nothing;
+
+    impl crate::config::Surroundings for Nothing {
+        fn file(&self, _: &Path) -> io::Result<Secret> {
+            Err(ErrorKind::NotFound.into())
+        }
+
+        fn variable(&self, _: &str) -> Option<Secret> {
+            None
+        }
     }
 
     #[test]

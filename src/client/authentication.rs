@@ -1,8 +1,9 @@
 //! How a client proves who it is: what it says of itself in HELLO, and how it answers CHALLENGE.
 //!
 //! Invariants: only a method that was announced is answered, so a router cannot ask for the ticket of somebody who
-//! wanted to sign; a router that was to prove itself, or to bind the authentication to the connection, is not
-//! answered if it does not; what a router may make the client compute is bounded.
+//! wanted to sign; where a router was to prove itself, or to bind the authentication to the connection, only methods
+//! in which it does are announced, and one that lets the client in without them is not joined; what a router may make
+//! the client compute is bounded.
 //!
 //! Spec: advanced profile, "Authentication Methods".
 
@@ -37,13 +38,29 @@ pub struct Credentials {
     pub router_key: Option<PublicKey>,
     /// The proof must hold for this TLS connection alone: `tls-exporter`, in `cryptosign` and `wamp-scram`.
     pub channel_binding: bool,
-    /// The methods to announce, in this order. If there are none: those that the credentials are for.
+    /// The methods to announce, in this order. If there are none: those that the credentials are for. Those in which a
+    /// router does not do what is asked of it above are left out in any case.
     pub authmethods: Vec<String>,
 }
 
 impl Credentials {
     /// The methods that are announced, the strongest first.
     fn announced(&self) -> Vec<&str> {
+        let mut names = self.possible();
+        names.retain(|name| self.is_asked_for(name));
+        names
+    }
+
+    /// True if a router that goes through this method does what is asked of it.
+    fn is_asked_for(&self, name: &str) -> bool {
+        let method = Method::from_name(name);
+        let signs = method == Some(Method::Cryptosign);
+        // Crossbar.io's dialect of SCRAM binds nothing.
+        let binds = signs || name == Method::Scram.name();
+        (self.router_key.is_none() || signs) && (!self.channel_binding || binds)
+    }
+
+    fn possible(&self) -> Vec<&str> {
         if !self.authmethods.is_empty() {
             return self.authmethods.iter().map(String::as_str).collect();
         }
@@ -79,6 +96,8 @@ pub enum AuthenticationError {
     Binding,
     /// The router has not proved that it is the one.
     Router,
+    /// The router is to prove itself, or the proof to be bound, and there is no method left that does.
+    NothingToAnnounce,
     /// The router asks again and again.
     TooManyChallenges,
 }
@@ -100,6 +119,10 @@ impl fmt::Display for AuthenticationError {
                 "the proof cannot be bound to the connection: that needs TLS 1.3, and a router that does it",
             ),
             AuthenticationError::Router => f.write_str("the router has not proved that it is the right one"),
+            AuthenticationError::NothingToAnnounce => f.write_str(
+                "no method is left to join by: a router proves itself in cryptosign, which needs a key, and a proof is \
+                 bound in cryptosign and wamp-scram, which needs a key or a password",
+            ),
             AuthenticationError::TooManyChallenges => f.write_str("the router asks again and again"),
         }
     }
@@ -146,11 +169,15 @@ impl<'a> Authentication<'a> {
             }
             (true, None) => return Err(AuthenticationError::Binding),
         };
+        let announced = credentials.announced();
+        if announced.is_empty() && (credentials.router_key.is_some() || binding.is_some()) {
+            return Err(AuthenticationError::NothingToAnnounce);
+        }
         let (challenge, nonce) = random.split_first_chunk().expect("48 octets are more than 32");
         Ok(Authentication {
             credentials,
             authid: authid.unwrap_or_default(),
-            announced: credentials.announced(),
+            announced,
             nonce: base64(nonce),
             challenge: Challenge::new(*challenge),
             binding,
@@ -211,7 +238,15 @@ impl<'a> Authentication<'a> {
         if self.credentials.router_key.is_some() && !self.router_proved {
             return Err(AuthenticationError::Router);
         }
-        let Some(expected) = &self.expected else { return Ok(()) };
+        if self.binding.is_some() && self.challenges == 0 {
+            return Err(AuthenticationError::Binding);
+        }
+        let Some(expected) = &self.expected else {
+            // In SCRAM the router proves that it knows the password; who announces nothing else wants that.
+            let proves = |name: &&str| Method::from_name(name) == Some(Method::Scram);
+            let skipped = !self.announced.is_empty() && self.announced.iter().all(proves);
+            return if skipped { Err(AuthenticationError::Router) } else { Ok(()) };
+        };
         let authextra = codec::entries(details).find_map(|(key, value)| match value {
             Value::Dict(dict) if key == "authextra" => Some(dict),
             _ => None,
@@ -352,6 +387,9 @@ mod tests {
         let router_key = Some(SigningKey::from_seed(&[2; 32]).public());
         let bound = Credentials { channel_binding: true, router_key, secret: None, ..credentials() };
         assert_eq!(keys(&begin(&bound).authextra()), ["pubkey", "challenge", "channel_binding"]);
+        let nothing_left = Credentials { key: None, ..bound.clone() };
+        let refused = Authentication::begin(&nothing_left, None, Some(CHANNEL_ID), &RANDOM);
+        assert_eq!(refused.err(), Some(AuthenticationError::NothingToAnnounce));
         let unbound = Authentication::begin(&bound, None, None, &RANDOM);
         assert_eq!(unbound.err(), Some(AuthenticationError::Binding));
     }
@@ -372,6 +410,30 @@ mod tests {
         }
         let refused = respond(&mut patient, "ticket", &[]);
         assert_eq!(refused.err(), Some(AuthenticationError::TooManyChallenges));
+    }
+
+    #[test]
+    fn only_methods_in_which_the_router_does_what_is_asked_are_announced() {
+        let router_key = Some(SigningKey::from_seed(&[2; 32]).public());
+        let every =
+            ["ticket", "scram", "wampcra", "wamp-scram", "tls", "anonymous", "cookie", "cryptosign", "x"];
+        for authmethods in [Vec::new(), every.map(str::to_owned).to_vec()] {
+            let all = Credentials { authmethods, ..credentials() };
+            let proving = Credentials { router_key, ..all.clone() };
+            assert_eq!(proving.announced(), ["cryptosign"]);
+            let bound = Credentials { channel_binding: true, ..all };
+            let mut announced = bound.announced();
+            announced.sort_unstable();
+            assert_eq!(announced, ["cryptosign", "wamp-scram"]);
+            let refused = respond(&mut begin(&bound), "wampcra", &[("challenge", Value::text("c"))]);
+            assert_eq!(refused.err(), Some(AuthenticationError::Method("wampcra".to_owned())));
+            assert_eq!(begin(&bound).on_welcome(&Dict::EMPTY), Err(AuthenticationError::Binding));
+        }
+        for name in ["wamp-scram", "scram"] {
+            let scram = Credentials { authmethods: vec![name.to_owned()], ..credentials() };
+            assert_eq!(begin(&scram).on_welcome(&Dict::EMPTY), Err(AuthenticationError::Router));
+        }
+        assert_eq!(begin(&credentials()).on_welcome(&Dict::EMPTY), Ok(()));
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! Whoever checks says where a mistake is by the path of its key, as `realm[0].role[1].name`; the reader knows the
 //! line.
 
-use super::file::{Dynamic, File, Listener, MethodSettings, Principal, Realm, Role};
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use super::file::{Dynamic, File, Listener, MethodSettings, Principal, Realm, Role, SameSite};
 use super::reader::{nearest, quoted};
 use crate::auth::Method;
 use crate::limits::Limits;
@@ -17,12 +20,13 @@ type Tell<'a> = dyn Fn(&str, String) + 'a;
 
 /// Tells everything that does not fit together.
 pub fn check(file: &File, tell: &Tell) {
-    let places = file.listeners.iter().enumerate();
-    for (index, listener) in places {
-        check_listener(file, index, listener, tell);
+    let addresses = repetitions(file.listeners.iter().map(|listener| &listener.address));
+    for ((index, listener), repeated) in file.listeners.iter().enumerate().zip(addresses) {
+        check_listener(file, index, listener, repeated, tell);
     }
-    for (index, realm) in file.realms.iter().enumerate() {
-        check_realm(file, index, realm, tell);
+    let realms = repetitions(file.realms.iter().map(|realm| (&realm.name, realm.policy)));
+    for ((index, realm), repeated) in file.realms.iter().enumerate().zip(realms) {
+        check_realm(file, index, realm, repeated, tell);
     }
     if let Some(text) = outbound(&file.limits) {
         tell("outbound_bytes_max", text);
@@ -36,6 +40,12 @@ pub fn check(file: &File, tell: &Tell) {
     }
 }
 
+/// Of each whether it was there before.
+fn repetitions<T: Eq + Hash>(all: impl Iterator<Item = T>) -> Vec<bool> {
+    let mut seen = HashSet::new();
+    all.map(|one| !seen.insert(one)).collect()
+}
+
 /// What is wrong with the bounds of queues, if something is.
 pub(super) fn outbound(limits: &Limits) -> Option<String> {
     let least = limits.outbound_bytes_soft.max(limits.message_bytes_max) + 1;
@@ -43,16 +53,14 @@ pub(super) fn outbound(limits: &Limits) -> Option<String> {
         .then(|| format!("the queue is too short for the messages allowed; write {least} octets or more"))
 }
 
-fn check_listener(file: &File, index: usize, listener: &Listener, tell: &Tell) {
+fn check_listener(file: &File, index: usize, listener: &Listener, repeated: bool, tell: &Tell) {
     let at = |key: &str| format!("listener[{index}].{key}");
     match &listener.address {
         None => tell(&at("address"), "it is missing; write one such as \"127.0.0.1:8080\"".to_owned()),
-        Some(address) => {
-            let before = file.listeners[..index].iter().filter_map(|other| other.address.as_ref());
-            if before.clone().any(|other| other == address) && !address.is_any_port() {
-                tell(&at("address"), format!("{address} is listed twice; leave one out"));
-            }
+        Some(address) if repeated && !address.is_any_port() => {
+            tell(&at("address"), format!("{address} is listed twice; leave one out"));
         }
+        Some(_) => {}
     }
     if listener.transports().is_empty() {
         tell(&at("transports"), "nothing is spoken here; write one at least".to_owned());
@@ -81,6 +89,10 @@ fn check_listener(file: &File, index: usize, listener: &Listener, tell: &Tell) {
             tell(&at(&format!("network[{place}].from")), text);
         }
     }
+    let cookie = listener.cookie.as_ref();
+    if cookie.is_some_and(|cookie| cookie.same_site == SameSite::None && !cookie.secure) {
+        tell(&at("cookie.same_site"), "browsers take \"none\" only with secure = true".to_owned());
+    }
     check_tls(file, index, listener, tell);
 }
 
@@ -93,6 +105,23 @@ fn check_tls(file: &File, index: usize, listener: &Listener, tell: &Tell) {
         }
         return;
     };
+    if tls.client == ClientCertificates::Off {
+        let text = "no client is asked for a certificate; write client = \"optional\" or \"required\" under listener.tls";
+        if listener.methods.iter().flatten().any(|method| *method == Method::Tls) {
+            tell(&at("methods"), text.to_owned());
+        }
+        let networks = listener.networks.iter().enumerate();
+        for (place, _) in networks.filter(|(_, network)| network.methods.contains(&Method::Tls)) {
+            tell(&at(&format!("network[{place}].methods")), text.to_owned());
+        }
+        if tls.client_authorities.is_some() {
+            tell(
+                &at("tls.client"),
+                "no client is asked for a certificate that these authorities sign; leave this out, or them"
+                    .to_owned(),
+            );
+        }
+    }
     let certificates = tls
         .sni
         .iter()
@@ -126,7 +155,7 @@ fn check_tls(file: &File, index: usize, listener: &Listener, tell: &Tell) {
     }
 }
 
-fn check_realm(file: &File, index: usize, realm: &Realm, tell: &Tell) {
+fn check_realm(file: &File, index: usize, realm: &Realm, repeated: bool, tell: &Tell) {
     let at = |key: &str| format!("realm[{index}].{key}");
     let name = &realm.name;
     if !realm.template && realm.policy != MatchPolicy::Exact {
@@ -138,37 +167,41 @@ fn check_realm(file: &File, index: usize, realm: &Realm, tell: &Tell) {
             format!("`{name}` cannot be a realm; write a URI such as com.example.realm, not below `wamp.`");
         tell(&at("name"), text);
     }
-    if file.realms[..index].iter().any(|other| (&other.name, other.policy) == (name, realm.policy)) {
+    if repeated {
         tell(&at("name"), format!("realm {name} is listed twice; leave one out"));
     }
-    for (place, rule) in realm.event_history.iter().enumerate() {
+    let histories = repetitions(realm.event_history.iter().map(|rule| (&rule.uri, rule.policy)));
+    for ((place, rule), repeated) in realm.event_history.iter().enumerate().zip(histories) {
         let valid = realm.uri_check.pattern(&rule.uri, rule.policy) && !uri::reserved(&rule.uri);
         if !valid || rule.uri.len() > file.limits.uri_bytes_max {
             let text =
                 "write a topic such as com.example.log, or a pattern and match, not below `wamp.`".to_owned();
             tell(&at(&format!("event_history[{place}].uri")), text);
         }
-        let before = &realm.event_history[..place];
-        if before.iter().any(|other| (&other.uri, other.policy) == (&rule.uri, rule.policy)) {
+        if repeated {
             let text = "its event history is listed twice; leave one out".to_owned();
             tell(&at(&format!("event_history[{place}].uri")), text);
         }
     }
-    for (place, role) in realm.roles.iter().enumerate() {
-        check_role((file, realm), place, role, &|key, text| tell(&at(&format!("role[{place}].{key}")), text));
+    let roles = repetitions(realm.roles.iter().map(|role| &role.name));
+    for ((place, role), repeated) in realm.roles.iter().enumerate().zip(roles) {
+        check_role((file, realm), role, repeated, &|key, text| {
+            tell(&at(&format!("role[{place}].{key}")), text)
+        });
     }
-    for (place, principal) in realm.principals.iter().enumerate() {
+    let principals = repetitions(realm.principals.iter().map(|principal| &principal.authid));
+    for ((place, principal), repeated) in realm.principals.iter().enumerate().zip(principals) {
         let tell = |key: &str, text: String| tell(&at(&format!("principal[{place}].{key}")), text);
-        check_principal(realm, place, principal, &tell);
+        check_principal(realm, principal, repeated, &tell);
     }
     check_methods(file, realm, &|key, text| tell(&at(key), text));
 }
 
-fn check_role((file, realm): (&File, &Realm), place: usize, role: &Role, tell: &Tell) {
+fn check_role((file, realm): (&File, &Realm), role: &Role, repeated: bool, tell: &Tell) {
     if role.name.is_empty() {
         tell("name", "it is missing; write what the role is called, such as \"frontend\"".to_owned());
     }
-    if realm.roles[..place].iter().any(|other| other.name == role.name) {
+    if repeated {
         tell("name", format!("role {} is listed twice in this realm; leave one out", role.name));
     }
     if role.authorizer.is_some() && !role.rules.is_empty() {
@@ -181,7 +214,8 @@ fn check_role((file, realm): (&File, &Realm), place: usize, role: &Role, tell: &
     if role.everything && decided {
         tell("everything", "nobody else decides then; leave this out, or rules and authorizer".to_owned());
     }
-    for (index, rule) in role.rules.iter().enumerate() {
+    let rules = repetitions(role.rules.iter().map(|rule| (&rule.uri, rule.policy)));
+    for ((index, rule), repeated) in role.rules.iter().enumerate().zip(rules) {
         if let Err(problem) = rule.written().check() {
             tell(&format!("rule[{index}].uri"), format!("`{}`: {problem}", rule.uri));
         }
@@ -191,7 +225,7 @@ fn check_role((file, realm): (&File, &Realm), place: usize, role: &Role, tell: &
             let text = format!("`{}` is no URI; write one, or a pattern and match", rule.uri);
             tell(&format!("rule[{index}].uri"), text);
         }
-        if role.rules[..index].iter().any(|other| (&other.uri, other.policy) == (&rule.uri, rule.policy)) {
+        if repeated {
             let text = "there are two rules for it; put what they allow into one".to_owned();
             tell(&format!("rule[{index}].uri"), text);
         }
@@ -205,14 +239,14 @@ fn without_values(uri: &str) -> String {
         .fold(uri.to_owned(), |uri, value| uri.replace(value, "x"))
 }
 
-fn check_principal(realm: &Realm, place: usize, principal: &Principal, tell: &Tell) {
+fn check_principal(realm: &Realm, principal: &Principal, repeated: bool, tell: &Tell) {
     if principal.authid.is_empty() {
         tell("authid", "it is missing; write who it is, such as \"alice\"".to_owned());
     }
     if principal.authid.len() > AUTHID_BYTES_MAX {
         tell("authid", format!("write {AUTHID_BYTES_MAX} octets or fewer"));
     }
-    if realm.principals[..place].iter().any(|other| other.authid == principal.authid) {
+    if repeated {
         tell(
             "authid",
             format!("{} is listed twice in this realm; put what proves it into one", principal.authid),

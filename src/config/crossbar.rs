@@ -2,10 +2,11 @@
 //! is lost on the way: every key that is dropped with the reason, and every permission that means something else here.
 //!
 //! One process takes the place of all router workers. Authentication moves from transports, where Crossbar.io has it,
-//! to realms; a listener keeps which methods are open. Values `$NAME` of secrets become keys with `_env`.
+//! to realms; a listener keeps which methods and realms are open, and who may join where it was not so is told. Values `$NAME` of secrets become keys with `_env`.
 //!
 //! What comes out is read back, so that it is a file without mistakes or the mistakes are told.
 
+mod access;
 mod auth;
 mod object;
 mod permission;
@@ -20,11 +21,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use self::access::Source;
 use self::object::Object;
 use self::realm::RealmText;
 use self::transport::ListenerText;
 use self::write::Section;
 use super::reader::Surroundings;
+use crate::auth::Secret;
 
 /// What came out.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,6 +87,8 @@ struct Node {
     handshake_seconds: Option<u64>,
     listeners: Vec<ListenerText>,
     realms: Vec<RealmText>,
+    /// Whom each transport lets in.
+    sources: Vec<Source>,
 }
 
 /// Reads a node configuration; a sentence if it is none.
@@ -99,8 +104,8 @@ pub fn import(text: &str, format: Format) -> Result<Import, String> {
     let text = node.write();
     if let Err(mistakes) = super::file::read(&text, Path::new(""), &Anything) {
         for mistake in mistakes {
-            let line = text.lines().nth(mistake.line.saturating_sub(1)).unwrap_or_default();
-            report.warn(&format!("line {} of the result, `{}`", mistake.line, line.trim()), mistake.text);
+            // The line itself may have a secret.
+            report.warn(&format!("line {} of the result, {}", mistake.line, mistake.key), mistake.text);
         }
     }
     Ok(Import { text, dropped: report.dropped.take(), warnings: report.warnings.take() })
@@ -110,12 +115,12 @@ pub fn import(text: &str, format: Format) -> Result<Import, String> {
 struct Anything;
 
 impl Surroundings for Anything {
-    fn file(&self, _: &Path) -> io::Result<String> {
-        Ok("?".to_owned())
+    fn file(&self, _: &Path) -> io::Result<Secret> {
+        Ok(Secret::from("?"))
     }
 
-    fn variable(&self, _: &str) -> Option<String> {
-        Some("?".to_owned())
+    fn variable(&self, _: &str) -> Option<Secret> {
+        Some(Secret::from("?"))
     }
 }
 
@@ -155,6 +160,7 @@ fn read_node(mut root: Object, report: &Report) -> Result<Node, String> {
     for transport in transports {
         transport::read(transport, &mut node, report);
     }
+    node.narrow(report);
     Ok(node)
 }
 

@@ -272,11 +272,11 @@ fn or_default<'a, T>(
 struct Nothing;
 
 impl Surroundings for Nothing {
-    fn file(&self, _: &Path) -> io::Result<String> {
+    fn file(&self, _: &Path) -> io::Result<Secret> {
         Err(io::ErrorKind::NotFound.into())
     }
 
-    fn variable(&self, _: &str) -> Option<String> {
+    fn variable(&self, _: &str) -> Option<Secret> {
         None
     }
 }

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::auth::Secret;
+use crate::auth::{SECRET_FILE_BYTES_MAX, Secret};
 use crate::limits::PAYLOAD_DEPTH_MAX;
 
 /// Edits in ten characters beyond which a key is not what was meant.
@@ -26,11 +26,11 @@ const SIMILARITY_MIN: f64 = 0.6;
 
 /// What surrounds a document: the files and variables it names.
 pub trait Surroundings {
-    /// The text of a file.
-    fn file(&self, path: &Path) -> io::Result<String>;
+    /// What is in a file. It may be a secret.
+    fn file(&self, path: &Path) -> io::Result<Secret>;
 
     /// The value of an environment variable.
-    fn variable(&self, name: &str) -> Option<String>;
+    fn variable(&self, name: &str) -> Option<Secret>;
 }
 
 /// Something in a document that cannot stand.
@@ -62,13 +62,15 @@ impl fmt::Display for Mistake {
 /// A document that is being read.
 pub struct Reader<'a> {
     text: &'a str,
+    /// Where each line begins.
+    line_begins: Vec<usize>,
     /// What relative paths start from.
     base: &'a Path,
     surroundings: &'a dyn Surroundings,
     /// Where each key stands: octets from the beginning, by its path.
     places: RefCell<HashMap<String, usize>>,
     /// By path, with what is wrong.
-    mistakes: RefCell<Vec<(String, String)>>,
+    mistakes: RefCell<HashMap<String, String>>,
     /// Mistakes of the syntax, which have a place but no path.
     syntax: RefCell<Vec<Mistake>>,
 }
@@ -90,8 +92,10 @@ struct Item<'a> {
 impl<'a> Reader<'a> {
     /// A reader of this text, whose relative paths start from `base`.
     pub fn new(text: &'a str, base: &'a Path, surroundings: &'a dyn Surroundings) -> Reader<'a> {
+        let begins = text.match_indices('\n').map(|(newline, _)| newline + 1);
         Reader {
             text,
+            line_begins: std::iter::once(0).chain(begins).collect(),
             base,
             surroundings,
             places: RefCell::default(),
@@ -119,10 +123,7 @@ impl<'a> Reader<'a> {
 
     /// Says what is wrong with the value at a path; one mistake is enough for each.
     pub fn mistake(&self, path: &str, text: impl Into<String>) {
-        let mut mistakes = self.mistakes.borrow_mut();
-        if !mistakes.iter().any(|(known, _)| known == path) {
-            mistakes.push((path.to_owned(), text.into()));
-        }
+        self.mistakes.borrow_mut().entry(path.to_owned()).or_insert_with(|| text.into());
     }
 
     /// All mistakes, in the order of the document. A key that stands nowhere has the place of its table.
@@ -150,9 +151,10 @@ impl<'a> Reader<'a> {
     }
 
     fn line_column(&self, offset: usize) -> (usize, usize) {
-        let before = &self.text[..self.text.floor_char_boundary(offset)];
-        let line_begin = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[line_begin..].chars().count() + 1)
+        let offset = self.text.floor_char_boundary(offset);
+        let line = self.line_begins.partition_point(|begin| *begin <= offset);
+        let begin = self.line_begins[line - 1];
+        (line, self.text[begin..offset].chars().count() + 1)
     }
 }
 
@@ -248,6 +250,11 @@ impl<'a> Table<'a> {
         parsed.into_iter().collect()
     }
 
+    /// What relative paths start from.
+    pub fn base(&self) -> &'a Path {
+        self.reader.base
+    }
+
     /// A path; a relative one starts where the document stands.
     pub fn file(&mut self, key: &str) -> Option<PathBuf> {
         self.text(key).map(|path| self.reader.base.join(path))
@@ -263,16 +270,21 @@ impl<'a> Table<'a> {
     /// The text of the file that a key names.
     pub fn file_text(&mut self, key: &str) -> Option<String> {
         let path = self.file(key)?;
-        self.contents(key, &path)
+        let contents = self.contents(key, &path)?;
+        let text = contents.text().map(str::to_owned);
+        if text.is_none() {
+            self.mistake(key, format!("{}: it is no text in UTF-8", path.display()));
+        }
+        text
     }
 
-    fn contents(&self, key: &str, path: &Path) -> Option<String> {
+    fn contents(&self, key: &str, path: &Path) -> Option<Secret> {
         let contents = self.reader.surroundings.file(path);
         let told = |error: io::Error| self.mistake(key, format!("{}: {error}", path.display()));
         contents.map_err(told).ok()
     }
 
-    /// A secret: `key` itself, or from the file that `key_file` names (without the newline at its end), or from the
+    /// A secret: `key` itself, or from the file that `key_file` names (without the end of its line), or from the
     /// environment variable that `key_env` names. One that cannot be read is a mistake, and there all the same, but
     /// empty: that nobody has said it would be another mistake.
     pub fn secret(&mut self, key: &str) -> Option<Secret> {
@@ -289,19 +301,32 @@ impl<'a> Table<'a> {
             }
             text.map(Secret::from)
         });
-        let from_file = self.file_text(&file).map(|text| Secret::from(text.trim_end_matches(['\r', '\n'])));
+        let from_file = self.secret_file(&file);
         let from_variable = self.text(&variable).and_then(|name| {
             let value = self.reader.surroundings.variable(&name);
             if value.is_none() {
-                self.mistake(&variable, format!("the environment has no variable {name}; set it"));
+                // Its name is not told: people write the secret itself there.
+                self.mistake(
+                    &variable,
+                    "the environment has no such variable; write the name of one, and set it",
+                );
             }
-            value.map(Secret::from)
+            value
         });
         let secret = direct.or(from_file).or(from_variable);
         if secret.as_ref().is_some_and(Secret::is_empty) {
             self.mistake(said[0], "a secret cannot be empty");
         }
         secret.or_else(|| (!said.is_empty()).then(|| Secret::from("")))
+    }
+
+    fn secret_file(&mut self, key: &str) -> Option<Secret> {
+        let path = self.file(key)?;
+        let secret = self.contents(key, &path)?.without_line_end();
+        if secret.expose().len() > SECRET_FILE_BYTES_MAX {
+            self.mistake(key, format!("{} is too large for a secret", path.display()));
+        }
+        Some(secret)
     }
 
     /// A table in this one.
@@ -495,5 +520,49 @@ pub mod asked {
 
     pub fn take() -> BTreeSet<String> {
         KEYS.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Surroundings for Nothing {
+        fn file(&self, _: &Path) -> io::Result<Secret> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn variable(&self, _: &str) -> Option<Secret> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_place_is_a_line_and_a_character() {
+        let text = "a\n\u{e9}b\n\nc";
+        let reader = Reader::new(text, Path::new(""), &Nothing);
+        let places: Vec<_> = (0..=text.len()).map(|offset| reader.line_column(offset)).collect();
+        assert_eq!(places, [(1, 1), (1, 2), (2, 1), (2, 1), (2, 2), (2, 3), (3, 1), (4, 1), (4, 2)]);
+    }
+
+    /// Looked for one by one, this takes minutes.
+    #[test]
+    fn a_hundred_thousand_mistakes_are_told_in_time() {
+        let text = "x\n".repeat(100_000);
+        let reader = Reader::new(&text, Path::new(""), &Nothing);
+        for line in 0..100_000 {
+            let path = format!("key{line}");
+            reader.places.borrow_mut().insert(path.clone(), 2 * line);
+            for text in ["first", "second"] {
+                reader.mistake(&path, text);
+            }
+        }
+        let start = std::time::Instant::now();
+        let mistakes = reader.mistakes();
+        assert!(start.elapsed().as_secs() < 15, "{:?}", start.elapsed());
+        assert_eq!(mistakes.len(), 100_000);
+        assert_eq!(mistakes[99_999].to_string(), "100000:1: key99999: first");
     }
 }

@@ -95,6 +95,8 @@ pub struct Connections<D: Dialect> {
     events: Events,
     list: Vec<Connection<D::Session>>,
     buffer: Box<[u8]>,
+    /// What is read of TLS goes through this.
+    records: Box<[u8]>,
     /// Connections with more to read, for which no event comes.
     unread: Vec<usize>,
     begin: Instant,
@@ -135,6 +137,7 @@ impl<D: Dialect> Connections<D> {
             events: Events::with_capacity(EVENTS_MAX),
             list: Vec::new(),
             buffer: vec![0; buffer_bytes].into_boxed_slice(),
+            records: vec![0; buffer_bytes].into_boxed_slice(),
             unread: Vec::new(),
             begin: Instant::now(),
             stop,
@@ -349,7 +352,7 @@ impl<D: Dialect> Connections<D> {
             connection.kept.clear();
         }
         let end = kept.saturating_add(bytes).min(self.buffer.len());
-        let read = socket.read(&mut self.buffer[kept..end]);
+        let read = socket.read(&mut self.buffer[kept..end], &mut self.records);
         let filled = match read {
             Ok(count) if count > 0 => kept + count,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {

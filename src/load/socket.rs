@@ -66,13 +66,14 @@ impl Socket {
         }
     }
 
-    /// Reads what there is: if the buffer is not filled, nothing more is there.
+    /// Reads what there is: if the buffer is not filled, nothing more is there. What is encrypted goes through `records`.
     #[inline]
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub fn read(&mut self, buffer: &mut [u8], records: &mut [u8]) -> io::Result<usize> {
         let Some(session) = &mut self.tls else { return self.stream.read(buffer) };
         let mut filled = 0;
         while filled < buffer.len() {
-            let Received { bytes, more, ended } = session.read(&mut self.stream, &mut buffer[filled..])?;
+            let Received { bytes, more, ended } =
+                session.read(&mut self.stream, &mut buffer[filled..], records)?;
             filled += bytes;
             if ended || !more {
                 return if filled == 0 && !ended { Err(ErrorKind::WouldBlock.into()) } else { Ok(filled) };

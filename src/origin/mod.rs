@@ -10,7 +10,7 @@ pub mod proxy_protocol;
 mod source;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 pub use self::network::{Network, NetworkError};
 pub use self::source::Source;
@@ -29,7 +29,7 @@ pub struct Origin {
 /// One end of a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum PeerAddress {
-    /// Address and port. The port is 0 where only the address was told, as in `X-Forwarded-For`.
+    /// Address and port, as [`PeerAddress::tcp`] makes them. The port is 0 where only the address was told, as in `X-Forwarded-For`.
     Tcp(SocketAddr),
     /// Peers on Unix sockets have no address.
     Unix,
@@ -65,6 +65,15 @@ pub struct ClientCertificate {
 }
 
 impl PeerAddress {
+    /// The end of a socket, or whom a proxy has named. An IPv4 address is one and the same whether it came over IPv4 or
+    /// in the form it has on an IPv6 socket, so who counts by address counts one source once.
+    pub fn tcp(address: SocketAddr) -> PeerAddress {
+        match address.ip().to_canonical() {
+            ip @ IpAddr::V4(_) => PeerAddress::Tcp(SocketAddr::new(ip, address.port())),
+            IpAddr::V6(_) => PeerAddress::Tcp(address),
+        }
+    }
+
     /// The client that these values of `X-Forwarded-For` name, if this is the address of a proxy that is believed, and
     /// it names another.
     pub fn forwarded<'v>(
@@ -75,7 +84,7 @@ impl PeerAddress {
         if !trusted.iter().any(|network| network.contains(self)) {
             return None;
         }
-        forwarded::client(values, trusted).map(|ip| PeerAddress::Tcp(SocketAddr::new(ip, 0)))
+        forwarded::client(values, trusted).map(|ip| PeerAddress::tcp(SocketAddr::new(ip, 0)))
     }
 }
 
@@ -92,5 +101,18 @@ impl fmt::Display for PeerAddress {
             PeerAddress::Tcp(address) => address.fmt(f),
             PeerAddress::Unix => f.write_str("unix"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_has_one_address() {
+        let shown = |address: &str| PeerAddress::tcp(address.parse().unwrap()).to_string();
+        assert_eq!(shown("[::ffff:192.0.2.1]:1"), "192.0.2.1:1");
+        assert_eq!(shown("192.0.2.1:1"), "192.0.2.1:1");
+        assert_eq!(shown("[fe80::1%7]:1"), "[fe80::1%7]:1");
     }
 }

@@ -41,6 +41,19 @@ impl Network {
         }
     }
 
+    /// The same network as peers are looked at: IPv4 addresses in the form of IPv6 are IPv4 addresses.
+    fn to_canonical(self) -> Network {
+        match self {
+            Network::Ip { address, prefix_bits } => {
+                match (address.to_canonical(), prefix_bits.checked_sub(96)) {
+                    (address @ IpAddr::V4(_), Some(prefix_bits)) => Network::Ip { address, prefix_bits },
+                    _ => self,
+                }
+            }
+            Network::Unix => self,
+        }
+    }
+
     /// True if the address is in this network.
     pub fn contains_ip(&self, ip: IpAddr) -> bool {
         let Network::Ip { address, prefix_bits } = self else { return false };
@@ -87,7 +100,7 @@ impl FromStr for Network {
         if masked(address, prefix_bits) != address {
             return Err(NetworkError::HostBits(network));
         }
-        Ok(network)
+        Ok(network.to_canonical())
     }
 }
 
@@ -135,6 +148,9 @@ mod tests {
             ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::"),
             ("::/0", "fe80::1", "127.0.0.1"),
             ("::1", "::1", "::2"),
+            ("::ffff:10.0.0.0/104", "10.1.2.3", "11.0.0.0"),
+            ("::ffff:127.0.0.1", "127.0.0.1", "127.0.0.2"),
+            ("::ffff:0:0/96", "192.0.2.1", "::1"),
         ] {
             let network = network(text);
             assert!(network.contains_ip(inside.parse().unwrap()), "{text} {inside}");
@@ -171,5 +187,6 @@ mod tests {
         for text in ["10.0.0.0/8", "::1/128", "unix"] {
             assert_eq!(network(text).to_string(), text);
         }
+        assert_eq!(network("::ffff:10.0.0.0/104").to_string(), "10.0.0.0/8");
     }
 }

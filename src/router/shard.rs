@@ -98,6 +98,8 @@ pub struct Shard {
     foreign: Vec<String>,
     /// Connections that are served elsewhere, until the shell takes them.
     handed_over: Vec<(PeerKey, Vec<u8>)>,
+    /// Peers of whom more is known than when they were opened.
+    learned: Vec<(PeerKey, Arc<Origin>)>,
     logins: Logins,
     drain: Drain,
     denials: Denials,
@@ -141,6 +143,7 @@ impl Shard {
             own_letters: Vec::new(),
             foreign: Vec::new(),
             handed_over: Vec::new(),
+            learned: Vec::new(),
             logins: Logins::default(),
             drain: Drain::No,
             denials: Denials::default(),

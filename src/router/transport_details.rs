@@ -11,6 +11,7 @@
 //! what they cannot say in headers, and `proxy`, who has named the client.
 
 use crate::auth::certificate::{Certificate, Fingerprint};
+use crate::auth::distinguished_name::DistinguishedName;
 use crate::auth::hex;
 use crate::origin::{ClientCertificate, Origin, PeerAddress, TlsOrigin};
 use crate::transport::upgrade::{RequestHead, SUBPROTOCOLS};
@@ -239,9 +240,9 @@ impl PeerCertificate {
         let digests = certificate.as_ref().map(|known| (colons(&known.sha1), colons(&known.sha256)));
         let (sha1, sha256) = digests.unwrap_or_default();
         let subject = certificate.filter(|_| shown.subject.is_some()).map(|certificate| certificate.subject);
-        let subject = subject.into_iter().flatten().map(|(name, value)| {
+        let subject = subject.iter().flat_map(DistinguishedName::texts).map(|(name, value)| {
             let name = if name == "E" { "emailaddress".to_owned() } else { name.to_ascii_lowercase() };
-            (name, value)
+            (name, value.to_owned())
         });
         PeerCertificate { sha1, sha256, subject: subject.collect() }
     }

@@ -52,6 +52,8 @@ pub struct Bridge {
     /// The sockets of both kinds of ends, see [`key`].
     connections: Connections,
     read_buffer: Box<[u8]>,
+    /// What is read of TLS goes through this.
+    records: Box<[u8]>,
     gathered: Vec<u8>,
     touched: Vec<End>,
     actions: Vec<Action>,
@@ -97,6 +99,7 @@ impl Bridge {
             poll,
             connections: Connections::default(),
             read_buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
+            records: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
             gathered: Vec::new(),
             touched: Vec::new(),
             actions: Vec::new(),
@@ -196,7 +199,7 @@ impl Bridge {
             return;
         }
         let Some(connection) = self.connections.find(key) else { return };
-        let read = connection.read(&mut self.read_buffer);
+        let read = connection.read(&mut self.read_buffer, &mut self.records);
         match (read, end) {
             (Ok(Input::Bytes(bytes)), End::Client(client)) => {
                 self.core.receive(client, &self.read_buffer[..bytes], now);

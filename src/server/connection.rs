@@ -119,9 +119,9 @@ impl Connection {
         }
     }
 
-    /// One read.
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Input> {
-        let Received { bytes, more, ended } = self.socket.read(buffer)?;
+    /// One read. What is encrypted goes through `records`.
+    pub fn read(&mut self, buffer: &mut [u8], records: &mut [u8]) -> io::Result<Input> {
+        let Received { bytes, more, ended } = self.socket.read(buffer, records)?;
         self.ended |= ended;
         self.readable = more || (bytes > 0 && self.end_announced);
         Ok(match bytes {
@@ -368,10 +368,10 @@ mod tests {
         peer.write_all(&[1; 10]).unwrap();
         let mut buffer = [0; 4];
         for expected in [4, 4, 2] {
-            assert_eq!(connection.read(&mut buffer).unwrap(), Input::Bytes(expected));
+            assert_eq!(connection.read(&mut buffer, &mut []).unwrap(), Input::Bytes(expected));
             assert_eq!(connection.readable, expected == 4 || !SHORT_MEANS_DRAINED);
         }
-        assert_eq!(connection.read(&mut buffer).unwrap(), Input::Nothing);
+        assert_eq!(connection.read(&mut buffer, &mut []).unwrap(), Input::Nothing);
         assert!(!connection.readable);
     }
 
@@ -382,9 +382,9 @@ mod tests {
         drop(peer);
         connection.end_announced = true;
         let mut buffer = [0; 16];
-        assert_eq!(connection.read(&mut buffer).unwrap(), Input::Bytes(4));
+        assert_eq!(connection.read(&mut buffer, &mut []).unwrap(), Input::Bytes(4));
         assert!(connection.readable, "no edge will come for the end that waits behind a short read");
-        assert_eq!(connection.read(&mut buffer).unwrap(), Input::End);
+        assert_eq!(connection.read(&mut buffer, &mut []).unwrap(), Input::End);
         assert!(!connection.readable);
     }
 

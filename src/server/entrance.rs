@@ -8,8 +8,10 @@
 //! A shard gets a connection with all that is known of it, so this comes before. Octets are looked at and left in the
 //! socket until it is known whose they are: the peer's transport begins with the first that is its own.
 //!
-//! Invariants: each newcomer has one deadline, `handshake_ms_max` after it came, and is in `ready` at most once; a turn
-//! goes on with no more than [`TLS_HANDSHAKES_PER_TURN`] handshakes, in the order in which their records came.
+//! Invariants: each newcomer has one deadline, `handshake_ms_max` after it came, and is in one of the two queues at most
+//! once; a turn spends no more than [`TLS_HANDSHAKE_US_PER_TURN`] and one step on handshakes, in the order in which
+//! their records came, and nobody who only has a header to read waits for them; no more than
+//! [`TLS_HANDSHAKES_OPEN_MAX`] are under way, since what has come of one is kept here and not in the socket.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -26,7 +28,7 @@ use super::connection::{Arrival, Stage};
 use super::socket::{Socket, Stream};
 use super::tls::{self, TlsSettings};
 use crate::error::{CloseReason, Violation};
-use crate::limits::TLS_HANDSHAKES_PER_TURN;
+use crate::limits::{TLS_HANDSHAKE_US_PER_TURN, TLS_HANDSHAKES_OPEN_MAX};
 use crate::origin::proxy_protocol::{self, HEADER_BYTES_MAX, Header, NoHeader};
 use crate::origin::{Network, Origin, PeerAddress};
 use crate::router::ListenerIndex;
@@ -70,8 +72,15 @@ impl Gate {
 pub(super) struct Newcomers {
     gates: Vec<Gate>,
     slots: Slab<Newcomer>,
-    /// Those that an event has come for, and the serial of each.
+    /// Those that an event has come for and that do not shake hands yet, and the serial of each.
     ready: VecDeque<(usize, u64)>,
+    /// The same of those that do.
+    ready_to_shake: VecDeque<(usize, u64)>,
+    /// Those that shake hands, in the order in which they began. Some may be gone.
+    shaking: VecDeque<(usize, u64)>,
+    /// How many of them are not gone.
+    shaking_count: usize,
+    shaking_max: usize,
     /// In the order in which they came, and so of their deadlines. Some may be gone.
     deadlines: VecDeque<(Instant, usize, u64)>,
     next_serial: u64,
@@ -127,6 +136,8 @@ pub(super) enum Refusal {
     NotTls,
     /// The handshake has failed.
     Tls(rustls::Error),
+    /// Others have come, and there are too many handshakes at the same time.
+    Crowded,
     /// It took too long.
     Timeout,
     /// The router is shutting down.
@@ -140,6 +151,10 @@ impl Newcomers {
             gates,
             slots: Slab::new(),
             ready: VecDeque::new(),
+            ready_to_shake: VecDeque::new(),
+            shaking: VecDeque::new(),
+            shaking_count: 0,
+            shaking_max: TLS_HANDSHAKES_OPEN_MAX,
             deadlines: VecDeque::new(),
             next_serial: 0,
             patience,
@@ -195,7 +210,8 @@ impl Newcomers {
             && !newcomer.is_ready
         {
             newcomer.is_ready = true;
-            self.ready.push_back((place, newcomer.serial));
+            let queue = if newcomer.shakes() { &mut self.ready_to_shake } else { &mut self.ready };
+            queue.push_back((place, newcomer.serial));
         }
         true
     }
@@ -203,32 +219,17 @@ impl Newcomers {
     /// Goes on with those that have something to go on with, a turn's share of handshakes at most, and ends those whose
     /// time is over. Those whose way is over are moved into `entered`.
     pub fn advance(&mut self, registry: &Registry, now: Instant, entered: &mut Vec<Entered>) {
-        let mut handshakes = TLS_HANDSHAKES_PER_TURN;
         for _ in 0..self.ready.len() {
-            let Some(&(place, serial)) = self.ready.front() else { break };
-            let Some(newcomer) = self.slots.get_mut(place).filter(|newcomer| newcomer.serial == serial)
-            else {
-                self.ready.pop_front();
-                continue;
-            };
-            let gate = &newcomer.gate.clone();
-            if let Step::Handshake(_) = newcomer.step {
-                if handshakes == 0 {
-                    break;
-                }
-                handshakes -= 1;
+            let Some((place, serial)) = self.ready.pop_front() else { break };
+            self.advance_one(place, serial, registry, entered);
+        }
+        let mut share = Share::new(Duration::from_micros(TLS_HANDSHAKE_US_PER_TURN));
+        for _ in 0..self.ready_to_shake.len() {
+            if share.is_spent(Instant::now) {
+                break;
             }
-            self.ready.pop_front();
-            newcomer.is_ready = false;
-            match newcomer.advance(gate) {
-                Ok(Progress::Waits) => {}
-                Ok(Progress::GoesOn) => {
-                    newcomer.is_ready = true;
-                    self.ready.push_back((place, serial));
-                }
-                Ok(Progress::Entered) => entered.push(self.slots.remove(place).entered(gate)),
-                Err(refusal) => entered.push(self.refuse(place, refusal, registry)),
-            }
+            let Some((place, serial)) = self.ready_to_shake.pop_front() else { break };
+            self.advance_one(place, serial, registry, entered);
         }
         while let Some(&(at, place, serial)) = self.deadlines.front() {
             let gone = self.slots.get(place).is_none_or(|newcomer| newcomer.serial != serial);
@@ -242,6 +243,50 @@ impl Newcomers {
         }
     }
 
+    fn advance_one(&mut self, place: usize, serial: u64, registry: &Registry, entered: &mut Vec<Entered>) {
+        let Some(newcomer) = self.slots.get_mut(place).filter(|newcomer| newcomer.serial == serial) else {
+            return;
+        };
+        let gate = &newcomer.gate.clone();
+        newcomer.is_ready = false;
+        let shook = newcomer.shakes();
+        match newcomer.advance(gate) {
+            Ok(Progress::Waits) => {}
+            Ok(Progress::GoesOn) => {
+                newcomer.is_ready = true;
+                if !newcomer.shakes() {
+                    return self.ready.push_back((place, serial));
+                }
+                self.ready_to_shake.push_back((place, serial));
+                self.shaking.push_back((place, serial));
+                self.shaking_count += 1;
+                self.make_room(registry, entered);
+            }
+            Ok(Progress::Entered) => {
+                self.shaking_count -= usize::from(shook);
+                entered.push(self.slots.remove(place).entered(gate));
+            }
+            Err(refusal) => entered.push(self.refuse(place, refusal, registry)),
+        }
+    }
+
+    /// Ends the oldest handshakes if there are too many.
+    fn make_room(&mut self, registry: &Registry, entered: &mut Vec<Entered>) {
+        while self.shaking_count > self.shaking_max
+            && let Some((place, serial)) = self.shaking.pop_front()
+        {
+            if self.slots.get(place).is_some_and(|newcomer| newcomer.serial == serial) {
+                entered.push(self.refuse(place, Refusal::Crowded, registry));
+            }
+        }
+        // What is gone does not stay in the queue for long: the oldest of all is gone after its deadline.
+        while let Some(&(place, serial)) = self.shaking.front()
+            && self.slots.get(place).is_none_or(|newcomer| newcomer.serial != serial)
+        {
+            self.shaking.pop_front();
+        }
+    }
+
     /// Ends all of them.
     pub fn shut(&mut self, registry: &Registry, entered: &mut Vec<Entered>) {
         let places: Vec<usize> = self.slots.iter().map(|(place, _)| place).collect();
@@ -250,6 +295,7 @@ impl Newcomers {
 
     fn refuse(&mut self, place: usize, refusal: Refusal, registry: &Registry) -> Entered {
         let mut newcomer = self.slots.remove(place);
+        self.shaking_count -= usize::from(newcomer.shakes());
         // Closing the socket would do as well, as long as no other descriptor refers to it.
         let _ = newcomer.stream.deregister(registry);
         Entered::Refused(newcomer.origin, refusal)
@@ -257,12 +303,31 @@ impl Newcomers {
 
     /// True if some can go on without an event.
     pub fn is_busy(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || !self.ready_to_shake.is_empty()
     }
 
     /// When [`Newcomers::advance`] is due at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.front().map(|(at, ..)| *at)
+    }
+}
+
+/// The time of a turn that goes to handshakes.
+struct Share {
+    length: Duration,
+    began: Option<Instant>,
+}
+
+impl Share {
+    fn new(length: Duration) -> Share {
+        Share { length, began: None }
+    }
+
+    /// Asked before each step: whether there is no time left for it. There always is for the first.
+    fn is_spent(&mut self, clock: impl FnOnce() -> Instant) -> bool {
+        let now = clock();
+        let began = self.began.get_or_insert(now);
+        now.saturating_duration_since(*began) >= self.length
     }
 }
 
@@ -277,6 +342,11 @@ enum Progress {
 }
 
 impl Newcomer {
+    /// True if its handshake has begun.
+    fn shakes(&self) -> bool {
+        matches!(self.step, Step::Handshake(_))
+    }
+
     fn advance(&mut self, gate: &Gate) -> Result<Progress, Refusal> {
         match &mut self.step {
             Step::ProxyHeader => self.proxy_header(gate),
@@ -298,7 +368,7 @@ impl Newcomer {
         self.stream.read_exact(&mut octets[..bytes])?;
         if let Some(client) = client {
             self.origin.proxy = Some(self.origin.address);
-            self.origin.address = PeerAddress::Tcp(client);
+            self.origin.address = PeerAddress::tcp(client);
         }
         self.step = Step::FirstOctet;
         Ok(if gate.tls.is_some() { Progress::GoesOn } else { Progress::Entered })
@@ -352,6 +422,7 @@ impl Refusal {
             Refusal::Broken => CloseReason::Broken,
             Refusal::ProxyHeader => CloseReason::Violation(Violation::ProxyHeader),
             Refusal::NotTls | Refusal::Tls(_) => CloseReason::Violation(Violation::TlsHandshake),
+            Refusal::Crowded => CloseReason::ConnectionLimit,
             Refusal::Timeout => CloseReason::HandshakeTimeout,
             Refusal::Shutdown => CloseReason::Shutdown,
         }
@@ -378,8 +449,105 @@ impl fmt::Display for Refusal {
             Refusal::ProxyHeader => f.write_str("a proxy must begin with a PROXY header"),
             Refusal::NotTls => f.write_str("only TLS is spoken here"),
             Refusal::Tls(error) => write!(f, "TLS: {error}"),
+            Refusal::Crowded => f.write_str("too many TLS handshakes at the same time"),
             Refusal::Timeout => f.write_str("the TLS handshake took too long"),
             Refusal::Shutdown => f.write_str("the router is shutting down"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream as Peer;
+
+    use mio::net::UnixStream;
+    use mio::{Events, Poll};
+    use rustls::pki_types::PrivateKeyDer;
+
+    use super::*;
+
+    /// Newcomers to one listener that speaks TLS, and the poll they are in.
+    fn newcomers() -> (Newcomers, Poll) {
+        let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![issued.cert.der().clone()], key)
+            .unwrap();
+        let tls = Some(TlsSettings::new("a.pem", "a.key"));
+        let entrance = Arc::new(Entrance { tls, ..Entrance::default() });
+        let gate = Gate { entrance, tls: Some(Arc::new(config)) };
+        (Newcomers::new(vec![gate], Duration::from_secs(5)), Poll::new().unwrap())
+    }
+
+    fn come(newcomers: &mut Newcomers, poll: &Poll) -> Peer {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let origin = Arc::new(Origin::from(PeerAddress::Unix));
+        let arrival =
+            Arrival { socket: Socket::from(ours), origin, listener: ListenerIndex(0), stage: Stage::New };
+        assert!(newcomers.receive(arrival, poll.registry(), Instant::now()).is_none());
+        // Mio's own is non-blocking, as sockets of peers are not.
+        let theirs = Peer::from(std::os::fd::OwnedFd::from(theirs));
+        theirs.set_nonblocking(false).unwrap();
+        theirs
+    }
+
+    /// Turns until nobody has anything to go on with.
+    fn settle(newcomers: &mut Newcomers, poll: &mut Poll, entered: &mut Vec<Entered>) {
+        let mut events = Events::with_capacity(64);
+        loop {
+            poll.poll(&mut events, Some(Duration::ZERO)).unwrap();
+            for event in &events {
+                newcomers.note(event);
+            }
+            newcomers.advance(poll.registry(), Instant::now(), entered);
+            if events.is_empty() && !newcomers.is_busy() {
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn a_turn_takes_one_step_and_more_while_there_is_time() {
+        let start = Instant::now();
+        let at = |us| move || start + Duration::from_micros(us);
+        let mut share = Share::new(Duration::from_micros(1_000));
+        assert!(!share.is_spent(at(5_000)), "the first is always taken");
+        assert!(!share.is_spent(at(5_999)));
+        assert!(share.is_spent(at(6_000)));
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_handshakes_goes() {
+        let (mut newcomers, mut poll) = newcomers();
+        newcomers.shaking_max = 3;
+        let mut entered = Vec::new();
+        let silent = come(&mut newcomers, &poll);
+        let mut peers = Vec::new();
+        for _ in 0..7 {
+            let mut peer = come(&mut newcomers, &poll);
+            // The beginning of a record of 4,096 octets, and not much of it.
+            peer.write_all(&[&[0x16, 3, 1, 16, 0][..], &[1; 100]].concat()).unwrap();
+            settle(&mut newcomers, &mut poll, &mut entered);
+            peers.push(peer);
+        }
+        assert_eq!((newcomers.shaking_count, newcomers.shaking.len()), (3, 3));
+        let crowded = |entered: &Entered| matches!(entered, Entered::Refused(_, Refusal::Crowded));
+        assert!(entered.len() == 4 && entered.iter().all(crowded), "{entered:?}");
+        entered.clear();
+        for (place, peer) in peers.iter_mut().enumerate() {
+            assert_eq!(peer.write_all(&[0]).is_ok(), place >= 4, "{place}");
+        }
+        // Who has gone makes room, and who has said nothing counts for nothing.
+        drop(peers);
+        settle(&mut newcomers, &mut poll, &mut entered);
+        assert_eq!((newcomers.shaking_count, newcomers.slots.len(), entered.len()), (0, 1, 3));
+        drop(silent);
+        settle(&mut newcomers, &mut poll, &mut entered);
+        assert!(newcomers.slots.is_empty());
     }
 }

@@ -38,7 +38,7 @@ const KEEPALIVE_RETRIES: u32 = 4;
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(150);
 
 /// An address to listen at.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Address {
     /// This port at every address of the machine.
     Everywhere(u16),
@@ -213,7 +213,7 @@ impl Listener {
     pub fn accept(&self) -> io::Result<(Socket, PeerAddress)> {
         match self {
             Listener::Tcp(listener) => {
-                listener.accept().map(|(stream, peer)| (stream.into(), PeerAddress::Tcp(peer)))
+                listener.accept().map(|(stream, peer)| (stream.into(), PeerAddress::tcp(peer)))
             }
             Listener::Unix(listener, _) => {
                 listener.accept().map(|(stream, _)| (stream.into(), PeerAddress::Unix))

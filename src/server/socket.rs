@@ -47,11 +47,11 @@ impl Socket {
         Socket::Tls(Box::new(Secured { stream, session, shutting: false }))
     }
 
-    /// Reads what there is.
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Received> {
+    /// Reads what there is. What is encrypted goes through `records`.
+    pub fn read(&mut self, buffer: &mut [u8], records: &mut [u8]) -> io::Result<Received> {
         match self {
             Socket::Plain(stream) => stream.receive(buffer),
-            Socket::Tls(secured) => secured.session.read(&mut secured.stream, buffer),
+            Socket::Tls(secured) => secured.session.read(&mut secured.stream, buffer, records),
         }
     }
 

@@ -38,6 +38,9 @@ pub const WAKER: Token = Token(usize::MAX);
 /// turn, so the rest is room for an operator who raises that share.
 const READ_BUFFER_BYTES: usize = 256 * 1024;
 
+/// Octets of TLS records read at once. Memory that no TLS is read into is never touched.
+const RECORDS_BYTES: usize = 64 * 1024;
+
 /// Events taken from the kernel at once; the rest comes in the next turn.
 const EVENTS_MAX: usize = 1024;
 
@@ -58,6 +61,8 @@ pub struct Worker {
     newcomers: Newcomers,
     connections: Connections,
     read_buffer: Box<[u8]>,
+    /// What is read of TLS goes through this.
+    records: Box<[u8]>,
     /// Small pieces for one peer, copied together to be written.
     gathered: Vec<u8>,
     /// Peers whose input the shard had refused and wants again.
@@ -117,6 +122,7 @@ impl Worker {
             newcomers,
             connections: Connections::default(),
             read_buffer: vec![0; READ_BUFFER_BYTES].into_boxed_slice(),
+            records: vec![0; RECORDS_BYTES].into_boxed_slice(),
             gathered: Vec::new(),
             resumed: Vec::new(),
             farewells: Farewells::default(),
@@ -357,7 +363,7 @@ impl Worker {
             return 0;
         }
         let share = self.limits.read_bytes_per_peer_turn.min(READ_BUFFER_BYTES);
-        match connection.read(&mut self.read_buffer[..share]) {
+        match connection.read(&mut self.read_buffer[..share], &mut self.records) {
             Ok(Input::Bytes(bytes)) => {
                 self.shard.receive(key, &mut self.read_buffer[..bytes], now);
                 self.connections.read_later(key);
@@ -458,6 +464,7 @@ impl Worker {
 
     /// Does what the shard has decided about connections, and tells what it has not allowed.
     fn close(&mut self, now: Instant) {
+        self.take_learned();
         let mut closing = std::mem::take(&mut self.closing);
         self.shard.closing(&mut closing);
         for (key, what) in closing.drain(..) {
@@ -493,6 +500,15 @@ impl Worker {
         self.errands().connection_removed();
     }
 
+    /// Notes who the peers behind proxies are, for the line that tells their end.
+    fn take_learned(&mut self) {
+        for (key, origin) in self.shard.learned() {
+            if let Some(connection) = self.connections.find(key) {
+                connection.origin = origin;
+            }
+        }
+    }
+
     fn shutdown(&mut self, key: PeerKey) {
         let Some(connection) = self.connections.find(key) else { return };
         connection.shutdown_write();
@@ -500,6 +516,7 @@ impl Worker {
 
     /// The network or the peer's machine has failed. Its session leaves, which may concern other shards.
     fn fail(&mut self, key: PeerKey, now: Instant) {
+        self.take_learned();
         let reason = self.shard.close(key, CloseReason::Broken, now);
         self.unposted = true;
         self.end(key, reason, now);

@@ -335,6 +335,39 @@ fn a_proof_is_bound_to_the_tls_connection() {
     router.join().unwrap();
 }
 
+/// Routers that would rather have the ticket, or let the client in without a proof.
+#[test]
+fn a_router_that_was_to_prove_itself_gets_no_ticket_and_no_message() {
+    let directory = Directory::new();
+    let key = file(&directory, "key", &key::write(&SigningKey::from_seed(&[1; 32]), key::Form::Hex, ""));
+    let router_key = SigningKey::from_seed(&[2; 32]).public().to_string();
+    let options = ["--key", &key, "--router-key", &router_key, "--ticket", "t", "--secret", "s"];
+    let (url, router) = router(|mut peer| {
+        assert_eq!(all(&peer.hello(), "authmethods"), ["cryptosign"]);
+        peer.challenge("ticket", &[]);
+        peer.expect_abort();
+    });
+    assert!(is_refused(&url, &options).contains("ticket"));
+    router.join().unwrap();
+    let authority = directory.path.join("ca.pem");
+    let options = ["--secret", "s", "--channel-binding", "--ca", authority.to_str().unwrap()];
+    for (challenged, told) in [(true, "wampcra"), (false, "cannot be bound")] {
+        let (url, router) = tls_router(&authority, move |mut peer, _| {
+            assert_eq!(all(&peer.hello(), "authmethods"), ["wamp-scram"]);
+            if challenged {
+                peer.challenge("wampcra", &[("challenge", Value::text("x"))]);
+            } else {
+                let details = Dict::EMPTY;
+                peer.send(&Message::Welcome(message::Welcome { session: SessionId(7), details }));
+            }
+            peer.expect_abort();
+        });
+        let refused = is_refused(&url, &options);
+        assert!(refused.contains(told), "{refused}");
+        router.join().unwrap();
+    }
+}
+
 #[test]
 fn without_tls_nothing_is_bound() {
     let (url, router) = router(|peer| peer.expect_abort());

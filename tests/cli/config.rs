@@ -2,6 +2,7 @@
 //! refused beside one.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::process::{Directory, Running, command, fanwire};
@@ -87,9 +88,11 @@ fn options_win_over_a_file_or_are_refused_beside_it() {
     assert!(lines[0].contains(": 2 shards, "), "{lines:?}");
     assert_eq!(publish(&url, "com.example.first", &format!("\"{}\"", "x".repeat(3_000))).0, 0);
     assert_eq!(router.interrupt(), 0);
-    for (option, value, table) in
-        [("--realm", "a", "realm"), ("--listen", ":1", "listener"), ("--uri", "strict", "realm")]
-    {
+    for (option, value, table) in [
+        ("--realm", "a", "realm"),
+        ("--tls-key", "a", "listener"),
+        ("--proxy-protocol-from", "unix", "listener"),
+    ] {
         let (code, _, stderr) = fanwire(&["serve", "--config", &path, option, value]);
         let expected = format!("error: {option} cannot be given with --config; write it under [[{table}]]");
         assert!(code == 2 && stderr.contains(&expected), "{code} {stderr}");
@@ -119,7 +122,10 @@ fn check_tells_ten_mistakes_at_once() {
         (10, "listener.origins: this is a text; write a list"),
         (12, "realm.name: `wamp.a` cannot be a realm"),
         (15, "realm.principal.role: there is no role r"),
-        (16, "realm.principal.ticket_env: the environment has no variable FANWIRE_UNSET; set it"),
+        (
+            16,
+            "realm.principal.ticket_env: the environment has no such variable; write the name of one, and set it",
+        ),
     ] {
         let told = mistakes.iter().any(|mistake| {
             let rest = mistake[path.len()..].strip_prefix(&format!(":{line}:"));
@@ -246,6 +252,7 @@ fn a_crossbar_configuration_is_imported_and_served() {
     let (code, stdout, stderr) = fanwire(&["import-crossbar", &node, "--output", toml]);
     assert_eq!((code, &*stdout), (0, ""), "{stderr}");
     assert!(stderr.contains("dropped  controller: "), "{stderr}");
+    assert_eq!(fs::metadata(toml).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fanwire(&["import-crossbar", &node, "--strict"]).0, 1);
     assert_eq!(fanwire(&["import-crossbar", &node, "--output", toml]).0, 2, "it is there already");
     let (mut router, lines, _) =

@@ -96,3 +96,19 @@ fn the_log_names_the_client_and_not_the_proxy() {
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("192.0.2.1:4711") && log.contains("neither RawSocket nor HTTP"), "{log}");
 }
+
+#[test]
+fn the_log_names_the_client_that_an_http_proxy_has_named() {
+    let mut process = Process::serve(&["--listen=127.0.0.1:0", "--shards=1", "--forwarded-from=127.0.0.1"]);
+    let mut client = Client::connect(process.address());
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                   Sec-WebSocket-Protocol: wamp.2.json\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n";
+    // An unmasked frame follows, which is none of a client.
+    client.stream.write_all(&[request.as_bytes(), &[0x81, 1, b'x']].concat()).unwrap();
+    assert!(client.read_to_end().starts_with(b"HTTP/1.1 101 "));
+    process.signal(Signal::TERM);
+    let (code, log) = process.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("peer=203.0.113.9:0") && log.contains("violation"), "{log}");
+}

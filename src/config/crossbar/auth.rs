@@ -4,109 +4,246 @@
 
 use serde_json::{Map, Value, json};
 
+use super::access::Source;
 use super::object::Object;
-use super::realm::PrincipalText;
+use super::realm::{PrincipalText, RealmText};
 use super::transport::{ListenerText, secret, variable};
 use super::{Node, Report};
 use crate::auth::wampcra::{self, Salting};
 use crate::auth::{Method, Secret};
 
-/// Reads the `auth` of a transport; without one everybody is `anonymous`.
-pub fn read(auth: Option<Object>, listener: &mut ListenerText, node: &mut Node, report: &Report) {
-    let Some(mut auth) = auth else {
-        open(listener, Method::Anonymous);
-        add_anonymous("", None, json!({ "role": "anonymous" }), node, report);
-        return;
-    };
-    if let Some(method) = auth.object("anonymous") {
-        read_anonymous(method, listener, node, report);
-    }
-    let methods = [
-        ("ticket", Method::Ticket, "ticket", "principals"),
-        ("wampcra", Method::WampCra, "wampcra", "users"),
-        ("cryptosign", Method::Cryptosign, "cryptosign", "principals"),
-        ("scram", Method::Scram, "scram", "principals"),
-        ("wamp-scram", Method::Scram, "scram", "principals"),
-        ("tls", Method::Tls, "tls", "principals"),
-    ];
-    for (name, method, table, principals) in methods {
-        if let Some(object) = auth.object(name) {
-            read_method(object, method, table, principals, listener, node, report);
-        }
-    }
-    if auth.object("cookie").is_some() {
-        open(listener, Method::Cookie);
-        for realm in &mut node.realms {
-            settings(realm, "cookie");
-        }
-    }
-    auth.drop(&[
-        ("anonymous-proxy", "listeners and realms are in one process"),
-        ("cryptosign-proxy", "listeners and realms are in one process"),
-    ]);
+/// Who says nothing of themselves.
+const ANYBODY: &str = "anybody";
+
+/// What is being read, and where what is said goes.
+struct Reading<'a> {
+    source: Source,
+    listener: &'a mut ListenerText,
+    node: &'a mut Node,
+    report: &'a Report,
 }
 
-fn open(listener: &mut ListenerText, method: Method) {
-    let name = method.name();
-    if !listener.methods.contains(&name) {
-        listener.methods.push(name);
-    }
-}
-
-/// The settings of a method in a realm.
-fn settings<'r>(realm: &'r mut super::RealmText, table: &'static str) -> &'r mut Map<String, Value> {
-    let place = realm.methods.iter().position(|(known, _)| *known == table).unwrap_or_else(|| {
-        realm.methods.push((table, Map::new()));
-        realm.methods.len() - 1
-    });
-    &mut realm.methods[place].1
-}
-
-fn read_anonymous(mut object: Object, listener: &mut ListenerText, node: &mut Node, report: &Report) {
-    let realm = object.text("realm");
-    let kind = object.text("type");
-    let anonymous = match kind.as_deref() {
-        Some("dynamic") => read_dynamic(&mut object, report).map(|dynamic| json!({ "dynamic": dynamic })),
-        Some("function") => None,
-        _ => {
-            let role = object.text("role").unwrap_or_else(|| "anonymous".to_owned());
-            Some(json!({ "role": role, "authid": object.text("authid") }))
+/// Reads the `auth` of a transport, which stands at `path`; without one everybody is `anonymous`.
+pub fn read(auth: Option<Object>, path: &str, listener: &mut ListenerText, node: &mut Node, report: &Report) {
+    // The listener is added when all of it is read.
+    let source = Source { path: path.to_owned(), listener: node.listeners.len(), grants: Vec::new() };
+    let mut reading = Reading { source, listener, node, report };
+    match auth {
+        Some(auth) => reading.read(auth),
+        None => {
+            reading.open(Method::Anonymous);
+            reading.add_anonymous("", None, json!({ "role": "anonymous" }));
         }
-    };
-    let Some(anonymous) = anonymous else {
-        object.drop_all(NO_FUNCTIONS);
-        return;
-    };
-    open(listener, Method::Anonymous);
-    add_anonymous(&object.path, realm.as_deref(), anonymous, node, report);
+    }
+    let Reading { source, node, .. } = reading;
+    node.sources.push(source);
+}
+
+impl Reading<'_> {
+    fn read(&mut self, mut auth: Object) {
+        if let Some(method) = auth.object("anonymous") {
+            self.read_anonymous(method);
+        }
+        let methods = [
+            ("ticket", Method::Ticket, "ticket", "principals"),
+            ("wampcra", Method::WampCra, "wampcra", "users"),
+            ("cryptosign", Method::Cryptosign, "cryptosign", "principals"),
+            ("scram", Method::Scram, "scram", "principals"),
+            ("wamp-scram", Method::Scram, "scram", "principals"),
+            ("tls", Method::Tls, "tls", "principals"),
+        ];
+        for (name, method, table, principals) in methods {
+            if let Some(object) = auth.object(name) {
+                self.read_method(object, method, table, principals);
+            }
+        }
+        if auth.object("cookie").is_some() {
+            self.open(Method::Cookie);
+            for realm in &mut self.node.realms {
+                settings(realm, "cookie");
+            }
+        }
+        auth.drop(&[
+            ("anonymous-proxy", "listeners and realms are in one process"),
+            ("cryptosign-proxy", "listeners and realms are in one process"),
+        ]);
+    }
+
+    fn open(&mut self, method: Method) {
+        let name = method.name();
+        if !self.listener.methods.contains(&name) {
+            self.listener.methods.push(name);
+        }
+    }
+
+    fn read_anonymous(&mut self, mut object: Object) {
+        let realm = object.text("realm");
+        let anonymous = match object.text("type").as_deref() {
+            Some("dynamic") => {
+                read_dynamic(&mut object, self.report).map(|dynamic| json!({ "dynamic": dynamic }))
+            }
+            Some("function") => None,
+            _ => {
+                let role = object.text("role").unwrap_or_else(|| "anonymous".to_owned());
+                Some(json!({ "role": role, "authid": object.text("authid") }))
+            }
+        };
+        let Some(anonymous) = anonymous else {
+            object.drop_all(NO_FUNCTIONS);
+            return;
+        };
+        self.open(Method::Anonymous);
+        self.add_anonymous(&object.path, realm.as_deref(), anonymous);
+    }
+
+    /// Lets in those who say nothing, to one realm or to all that have the role.
+    fn add_anonymous(&mut self, path: &str, realm: Option<&str>, anonymous: Value) {
+        let Value::Object(anonymous) = anonymous else { return };
+        let role = anonymous.get("role").and_then(Value::as_str);
+        let open = |known: &&mut RealmText| {
+            realm.is_none_or(|realm| known.name == realm) && role.is_none_or(|role| known.has_role(role))
+        };
+        let mut count = 0;
+        for known in self.node.realms.iter_mut().filter(open) {
+            count += 1;
+            self.source.grant(Method::Anonymous, &known.name, ANYBODY);
+            match &known.anonymous {
+                Some(other) if *other != anonymous => {
+                    let text = format!(
+                        "realm {} lets in others as something else already; that remains",
+                        known.name
+                    );
+                    self.report.warn(path, text);
+                }
+                Some(_) => {}
+                None => known.anonymous = Some(anonymous.clone()),
+            }
+        }
+        if count == 0 && !path.is_empty() {
+            self.report.warn(path, "no realm has the role, so nobody can join so");
+        }
+    }
+
+    fn read_method(&mut self, mut object: Object, method: Method, table: &'static str, principals: &str) {
+        let kind = object.text("type");
+        if kind.as_deref() == Some("function") {
+            object.drop_all(NO_FUNCTIONS);
+            return;
+        }
+        self.open(method);
+        let default_role = object.text("default-role");
+        if kind.as_deref() == Some("dynamic")
+            && let Some(dynamic) = read_dynamic(&mut object, self.report)
+        {
+            self.add_dynamic(&object.path, method, table, &dynamic, default_role.as_deref());
+        }
+        object.drop(&[("trustroots", "keys are listed one by one; certificates of keys are not known")]);
+        for (authid, mut principal) in object.entries(principals) {
+            let role = principal.text("role").or_else(|| default_role.clone());
+            let proof = match method {
+                Method::Ticket => read_ticket(&mut principal),
+                Method::WampCra => read_wampcra(&mut principal, self.report),
+                Method::Cryptosign => read_cryptosign(&mut principal),
+                Method::Scram => read_scram(&mut principal),
+                Method::Tls => read_certificate(&mut principal),
+                Method::Anonymous | Method::Cookie => Map::new(),
+            };
+            self.add_principal(principal, method, &authid, role, &proof);
+        }
+    }
+
+    /// Has a procedure asked in every realm: which one somebody joins is for it to say.
+    fn add_dynamic(
+        &mut self,
+        path: &str,
+        method: Method,
+        table: &'static str,
+        dynamic: &Value,
+        default_role: Option<&str>,
+    ) {
+        let procedure = dynamic["procedure"].as_str().unwrap_or_default();
+        let who = format!("whom {procedure} accepts");
+        for realm in &mut self.node.realms {
+            self.source.grant(method, &realm.name, &who);
+            let name = realm.name.clone();
+            let role = default_role.filter(|role| realm.has_role(role)).map(|role| json!(role));
+            let settings = settings(realm, table);
+            for (key, value) in [("dynamic", Some(dynamic.clone())), ("default_role", role)] {
+                let Some(value) = value else { continue };
+                if settings.get(key).is_some_and(|other| *other != value) {
+                    let text = format!("realm {name} has another {key} of {table} already; that remains");
+                    self.report.warn(path, text);
+                } else {
+                    settings.insert(key.to_owned(), value);
+                }
+            }
+        }
+    }
+
+    /// Adds what proves somebody to the realms concerned.
+    fn add_principal(
+        &mut self,
+        mut principal: Object,
+        method: Method,
+        authid: &str,
+        role: Option<String>,
+        proof: &Map<String, Value>,
+    ) {
+        let realm = principal.text("realm");
+        let (path, report) = (&principal.path, self.report);
+        let concerned = |known: &&mut RealmText| {
+            realm.as_ref().is_none_or(|realm| known.name == *realm)
+                && role.as_ref().is_none_or(|role| known.has_role(role))
+        };
+        let mut count = 0;
+        for known in self.node.realms.iter_mut().filter(concerned) {
+            count += 1;
+            self.source.grant(method, &known.name, authid);
+            let Some(there) = known.principals.iter_mut().find(|principal| principal.authid == authid) else {
+                let role = role.clone();
+                known.principals.push(PrincipalText {
+                    authid: authid.to_owned(),
+                    role,
+                    proofs: proof.clone(),
+                });
+                continue;
+            };
+            if there.role != role {
+                let text = format!("{authid} has another role in realm {} already; that remains", known.name);
+                report.warn(path, text);
+            }
+            for (key, value) in proof {
+                if there.proofs.get(key).is_some_and(|other| other != value) {
+                    let text = format!(
+                        "{authid} proves itself otherwise in realm {} already; that remains",
+                        known.name
+                    );
+                    report.warn(path, text);
+                } else {
+                    there.proofs.insert(key.clone(), value.clone());
+                }
+            }
+        }
+        match (count, &realm) {
+            (0, _) => report.drop(path, "no realm has its role"),
+            (2.., None) => {
+                report.warn(path, "it names no realm, so it may join every realm that has its role")
+            }
+            _ => {}
+        }
+    }
 }
 
 const NO_FUNCTIONS: &str =
     "functions cannot be imported; register it as a procedure, and name that with dynamic";
 
-/// Lets in those who say nothing, to one realm or to all that have the role.
-fn add_anonymous(path: &str, realm: Option<&str>, anonymous: Value, node: &mut Node, report: &Report) {
-    let Value::Object(anonymous) = anonymous else { return };
-    let role = anonymous.get("role").and_then(Value::as_str);
-    let open = |known: &&mut super::RealmText| {
-        realm.is_none_or(|realm| known.name == realm) && role.is_none_or(|role| known.has_role(role))
-    };
-    let mut count = 0;
-    for known in node.realms.iter_mut().filter(open) {
-        count += 1;
-        match &known.anonymous {
-            Some(other) if *other != anonymous => {
-                let text =
-                    format!("realm {} lets in others as something else already; that remains", known.name);
-                report.warn(path, text);
-            }
-            Some(_) => {}
-            None => known.anonymous = Some(anonymous.clone()),
-        }
-    }
-    if count == 0 && !path.is_empty() {
-        report.warn(path, "no realm has the role, so nobody can join so");
-    }
+/// The settings of a method in a realm.
+fn settings<'r>(realm: &'r mut RealmText, table: &'static str) -> &'r mut Map<String, Value> {
+    let place = realm.methods.iter().position(|(known, _)| *known == table).unwrap_or_else(|| {
+        realm.methods.push((table, Map::new()));
+        realm.methods.len() - 1
+    });
+    &mut realm.methods[place].1
 }
 
 fn read_dynamic(object: &mut Object, report: &Report) -> Option<Value> {
@@ -120,95 +257,6 @@ fn read_dynamic(object: &mut Object, report: &Report) -> Option<Value> {
         "the router itself calls the procedure, and nothing is refused to it",
     )]);
     Some(json!({ "procedure": procedure, "realm": realm }))
-}
-
-fn read_method(
-    mut object: Object,
-    method: Method,
-    table: &'static str,
-    principals: &str,
-    listener: &mut ListenerText,
-    node: &mut Node,
-    report: &Report,
-) {
-    let kind = object.text("type");
-    if kind.as_deref() == Some("function") {
-        object.drop_all(NO_FUNCTIONS);
-        return;
-    }
-    open(listener, method);
-    let default_role = object.text("default-role");
-    if kind.as_deref() == Some("dynamic")
-        && let Some(dynamic) = read_dynamic(&mut object, report)
-    {
-        for realm in &mut node.realms {
-            let settings = settings(realm, table);
-            settings.insert("dynamic".to_owned(), dynamic.clone());
-            if let Some(role) = default_role.as_ref().filter(|role| realm.has_role(role)) {
-                settings_role(realm, table, role);
-            }
-        }
-    }
-    object.drop(&[("trustroots", "keys are listed one by one; certificates of keys are not known")]);
-    for (authid, mut principal) in object.entries(principals) {
-        let role = principal.text("role").or_else(|| default_role.clone());
-        let realm = principal.text("realm");
-        let proof = match method {
-            Method::Ticket => read_ticket(&mut principal),
-            Method::WampCra => read_wampcra(&mut principal, report),
-            Method::Cryptosign => read_cryptosign(&mut principal),
-            Method::Scram => read_scram(&mut principal),
-            Method::Tls => read_certificate(&mut principal),
-            Method::Anonymous | Method::Cookie => Map::new(),
-        };
-        add_principal(&principal.path, realm.as_deref(), &authid, role, proof, node, report);
-    }
-}
-
-fn settings_role(realm: &mut super::RealmText, table: &'static str, role: &str) {
-    settings(realm, table).insert("default_role".to_owned(), json!(role));
-}
-
-/// Adds what proves somebody to the realms concerned.
-fn add_principal(
-    path: &str,
-    realm: Option<&str>,
-    authid: &str,
-    role: Option<String>,
-    proof: Map<String, Value>,
-    node: &mut Node,
-    report: &Report,
-) {
-    let concerned = |known: &&mut super::RealmText| {
-        realm.is_none_or(|realm| known.name == realm) && role.as_ref().is_none_or(|role| known.has_role(role))
-    };
-    let mut count = 0;
-    for known in node.realms.iter_mut().filter(concerned) {
-        count += 1;
-        let Some(there) = known.principals.iter_mut().find(|principal| principal.authid == authid) else {
-            let role = role.clone();
-            known.principals.push(PrincipalText { authid: authid.to_owned(), role, proofs: proof.clone() });
-            continue;
-        };
-        if there.role != role {
-            let text = format!("{authid} has another role in realm {} already; that remains", known.name);
-            report.warn(path, text);
-        }
-        for (key, value) in &proof {
-            if there.proofs.get(key).is_some_and(|other| other != value) {
-                let text =
-                    format!("{authid} proves itself otherwise in realm {} already; that remains", known.name);
-                report.warn(path, text);
-            } else {
-                there.proofs.insert(key.clone(), value.clone());
-            }
-        }
-    }
-    match (count, realm) {
-        (0, _) => report.drop(path, "no realm has its role"),
-        (2.., None) => report.warn(path, "it names no realm, so it may join every realm that has its role"),
-        _ => {}
-    }
 }
 
 fn read_ticket(principal: &mut Object) -> Map<String, Value> {

@@ -52,7 +52,8 @@ fn everything_that_maps_is_kept() {
     assert_eq!(universal.serializers.len(), Serializer::COUNT);
     assert_eq!(universal.origins.as_ref().unwrap()[..], ["*://example.com", "https://*.example.com:*"]);
     assert_eq!(universal.tls.as_ref().unwrap().client, ClientCertificates::Required);
-    assert_eq!(universal.cookie.as_ref().unwrap().name, "cbtid");
+    let cookie = universal.cookie.as_ref().unwrap();
+    assert!(cookie.name == "cbtid" && !cookie.secure, "there it is not, if it does not say so");
     assert_eq!(universal.methods.as_ref().unwrap().len(), 7);
     assert_eq!(web.transports(), ["websocket", "longpoll"]);
     assert_eq!(web.longpoll_path.as_deref(), Some("/lp"));
@@ -128,6 +129,13 @@ fn everything_that_does_not_is_told() {
     }
     assert!(has(&import.warnings, "workers[0].transports[1].endpoint.port", "variable PORT"));
     assert!(has(&import.warnings, &format!("{at}.websocket.ws.options.max_message_size"), "16777216"));
+    let tls = format!("{at}.endpoint.tls");
+    assert!(has(
+        &import.warnings,
+        &format!("{tls}.chain_certificates"),
+        "write c.pem behind the certificate"
+    ));
+    assert!(has(&import.warnings, &format!("{tls}.ca_certificates"), "write cb.pem into ca.pem"));
 }
 
 #[test]
@@ -199,11 +207,91 @@ fn what_is_no_node_configuration_is_refused() {
 #[test]
 fn a_secret_is_quoted_so_that_it_is_the_same() {
     let secret = "a\"b\\c\u{7f}\n\u{1}é";
-    let node = serde_json::json!({"workers": [{"type": "router",
-        "realms": [{"name": "r", "roles": [{"name": "u"}]}],
-        "transports": [{"type": "rawsocket", "endpoint": {"type": "tcp", "port": 1}, "auth": {"ticket": {
-            "type": "static", "principals": {"x\ny": {"ticket": secret, "role": "u"}}}}}]}]});
-    let import = import(&node.to_string(), Format::Json).unwrap();
+    let import = import_users(serde_json::json!({
+        "ticket": {"type": "static", "principals": {"x\ny": {"ticket": secret, "role": "u"}}}
+    }));
     let principal = &file(&import).realms[0].principals[0];
     assert_eq!((&*principal.authid, principal.ticket.as_ref().unwrap().text()), ("x\ny", Some(secret)));
+}
+
+#[test]
+fn what_is_wrong_with_a_secret_is_told_without_it() {
+    let import = import_users(serde_json::json!({
+        "wampcra": {"users": {"joe": {"secret": "swordfish", "salt": "s", "keylen": 100_000, "role": "u"}}}
+    }));
+    let told =
+        has(&import.warnings, "line 17 of the result, realm.principal.wampcra.keylen", "write a number");
+    assert!(told, "{:#?}", import.warnings);
+    let notes = import.warnings.iter().chain(&import.dropped);
+    assert!(notes.map(ToString::to_string).all(|note| !note.contains("swordfish")));
+}
+
+/// One realm `r` with a role `u`, and a RawSocket transport with this `auth`.
+fn import_users(auth: Value) -> Import {
+    let node = serde_json::json!({"workers": [{"type": "router",
+        "realms": [{"name": "r", "roles": [{"name": "u"}]}],
+        "transports": [{"type": "rawsocket", "endpoint": {"type": "tcp", "port": 1}, "auth": auth}]}]});
+    import(&node.to_string(), Format::Json).unwrap()
+}
+
+/// Realms `a` and `b`, each with a role of its name and the role `all`; transports at ports from 1 with these `auth`.
+fn import_transports(auths: &[Value]) -> Import {
+    let realm = |name: &str| serde_json::json!({"name": name, "roles": [{"name": name}, {"name": "all"}]});
+    let transport = |(port, auth): (usize, &Value)| serde_json::json!({"type": "rawsocket", "endpoint": {"type": "tcp", "port": port + 1}, "auth": auth});
+    let transports: Vec<_> = auths.iter().enumerate().map(transport).collect();
+    let node = serde_json::json!({"workers": [{"type": "router",
+        "realms": [realm("a"), realm("b")], "transports": transports}]});
+    import(&node.to_string(), Format::Json).unwrap()
+}
+
+#[test]
+fn a_listener_opens_the_realms_that_could_be_joined_there() {
+    let principal =
+        |role: &str| serde_json::json!({"ticket": {"principals": {"x": {"ticket": "t", "role": role}}}});
+    let import = import_transports(&[principal("a"), principal("b"), principal("all")]);
+    let realms: Vec<_> = file(&import).listeners.into_iter().map(|listener| listener.realms).collect();
+    assert_eq!(realms, [Some(vec!["a".to_owned()]), Some(vec!["b".to_owned()]), None]);
+    let alone = import_transports(&[principal("a"), principal("b")]);
+    assert_eq!(alone.warnings, [], "{}", alone.text);
+}
+
+#[test]
+fn who_may_join_where_it_was_not_so_is_told_each_time() {
+    let local = serde_json::json!({"ticket": {"principals": {"root": {"ticket": "t", "role": "a"}}},
+        "anonymous": {"role": "b"}});
+    let public = serde_json::json!({
+        "ticket": {"type": "dynamic", "authenticator": "com.auth", "authenticator-realm": "b"},
+        "anonymous": {"role": "a"}});
+    let import = import_transports(&[local, public]);
+    let at = |index| format!("workers[0].transports[{index}].auth");
+    for (index, text) in [
+        (
+            0,
+            "0.0.0.0:1 also lets in by ticket: whom com.auth accepts to realm a, whom com.auth accepts to realm b",
+        ),
+        (0, "0.0.0.0:1 also lets in by anonymous: anybody to realm a"),
+        (1, "0.0.0.0:2 also lets in by ticket: root to realm a"),
+        (1, "0.0.0.0:2 also lets in by anonymous: anybody to realm b"),
+    ] {
+        assert!(has(&import.warnings, &at(index), text), "{text}: {:#?}", import.warnings);
+    }
+    assert_eq!(import.warnings.len(), 4, "{:#?}", import.warnings);
+}
+
+#[test]
+fn an_authenticator_does_not_take_the_place_of_another_without_a_word() {
+    let dynamic = |procedure: &str, role: &str| {
+        serde_json::json!({"ticket":
+            {"type": "dynamic", "authenticator": procedure, "authenticator-realm": "b", "default-role": role}})
+    };
+    let import = import_transports(&[dynamic("com.first", "a"), dynamic("com.second", "all")]);
+    let at = "workers[0].transports[1].auth.ticket";
+    assert!(has(&import.warnings, at, "realm a has another dynamic of ticket already; that remains"));
+    assert!(has(&import.warnings, at, "realm a has another default_role of ticket already; that remains"));
+    let realm = &file(&import).realms[0];
+    let ticket = realm.ticket.as_ref().unwrap();
+    assert_eq!(ticket.dynamic.as_ref().unwrap().procedure, "com.first");
+    assert_eq!(ticket.default_role.as_deref(), Some("a"));
+    let same = import_transports(&[dynamic("com.first", "a"), dynamic("com.first", "a")]);
+    assert_eq!(same.warnings, []);
 }

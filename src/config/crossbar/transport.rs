@@ -11,7 +11,7 @@ use crate::wamp::Serializer;
 /// A listener of the result.
 #[derive(Default)]
 pub struct ListenerText {
-    address: String,
+    pub address: String,
     transports: Vec<&'static str>,
     longpoll: Option<String>,
     serializers: Option<Vec<String>>,
@@ -21,6 +21,7 @@ pub struct ListenerText {
     origins: Option<Vec<String>>,
     allow_null_origin: Option<bool>,
     pub methods: Vec<&'static str>,
+    pub realms: Option<Vec<String>>,
     tls: Option<Section>,
     cookie: Option<Section>,
 }
@@ -36,6 +37,7 @@ impl ListenerText {
         section.optional("origins", self.origins);
         section.optional("allow_null_origin", self.allow_null_origin);
         section.set("methods", self.methods);
+        section.optional("realms", self.realms);
         section.sections.extend(self.tls.into_iter().chain(self.cookie));
         section
     }
@@ -160,15 +162,19 @@ fn read_tls(mut object: Object, report: &Report) -> Section {
     let mut section = Section::new("[listener.tls]");
     section.optional("certificate", object.text("certificate"));
     section.optional("key_file", object.text("key"));
-    if object.value("chain_certificates").is_some() {
-        let text = "append them to the file of the certificate, which holds the whole chain here";
+    // One file has all of them here, and this makes no files.
+    let chain = object.texts("chain_certificates").unwrap_or_default();
+    if !chain.is_empty() {
+        let text = format!("write {} behind the certificate, into its file", chain.join(", "));
         report.warn(&object.at("chain_certificates"), text);
     }
-    if let Some(authorities) = object.texts("ca_certificates").filter(|list| !list.is_empty()) {
+    if let Some([first, others @ ..]) = object.texts("ca_certificates").as_deref() {
         section.set("client", "required");
-        section.set("client_authorities", authorities[0].as_str());
-        if authorities.len() > 1 {
-            report.warn(&object.at("ca_certificates"), format!("put them all into {}", authorities[0]));
+        section.set("client_authorities", first.as_str());
+        if !others.is_empty() {
+            let text =
+                format!("write {} into {first}; until then their clients are refused", others.join(", "));
+            report.warn(&object.at("ca_certificates"), text);
         }
     }
     object.drop(&[
@@ -188,7 +194,7 @@ fn read_websocket(object: &mut Object, listener: &mut ListenerText, node: &mut N
         listener.cookie = Some(read_cookie(cookie));
     }
     let auth = object.object("auth");
-    auth::read(auth, listener, node, report);
+    auth::read(auth, &object.at("auth"), listener, node, report);
     object.text("type");
     object.drop(&[
         ("id", "nothing refers to it"),
@@ -204,7 +210,7 @@ fn read_rawsocket(object: &mut Object, listener: &mut ListenerText, node: &mut N
         read_message_size(&mut options, listener, report);
     }
     let auth = object.object("auth");
-    auth::read(auth, listener, node, report);
+    auth::read(auth, &object.at("auth"), listener, node, report);
     object.drop(&[("debug", "what is logged is said with log")]);
 }
 
@@ -285,7 +291,8 @@ fn read_cookie(mut object: Object) -> Section {
     let mut section = Section::new("[listener.cookie]");
     section.optional("name", object.text("name"));
     section.optional("max_age_seconds", object.number("max_age"));
-    section.optional("secure", object.flag("secure"));
+    // There it is not secure if it does not say so.
+    section.set("secure", object.flag("secure").unwrap_or(false));
     section.optional("http_only", object.flag("http_strict"));
     section.optional("same_site", object.text("same_site").map(|site| site.to_lowercase()));
     object.drop(&[

@@ -140,10 +140,7 @@ impl Listener {
             allow_null_origin: table.flag("allow_null_origin", true),
             methods: methods(table),
             realms: table.texts("realms"),
-            networks: table.tables("network", |table| Network {
-                from: table.parsed_list("from", network).unwrap_or_default(),
-                methods: methods(table).unwrap_or_default(),
-            }),
+            networks: table.tables("network", Network::read),
             proxy_protocol_from: table.parsed_list("proxy_protocol_from", network).unwrap_or_default(),
             forwarded_from: table.parsed_list("forwarded_from", network).unwrap_or_default(),
             tls: table.table("tls", Tls::read),
@@ -159,12 +156,31 @@ impl Listener {
     }
 }
 
+impl Network {
+    fn read(table: &mut Table) -> Network {
+        if !table.has("methods") {
+            table
+                .mistake("methods", "write which methods are open to them; [] if nobody may join from there");
+        }
+        Network {
+            from: table.parsed_list("from", network).unwrap_or_default(),
+            methods: methods(table).unwrap_or_default(),
+        }
+    }
+}
+
 impl Tls {
     fn read(table: &mut Table) -> Tls {
         Tls {
             certificate: Certificate::read(table),
             shared: table.flag("shared", false),
-            client: table.choice("client", &CLIENT_CERTIFICATES).unwrap_or(ClientCertificates::Off),
+            client: table.choice("client", &CLIENT_CERTIFICATES).unwrap_or(
+                if table.has("client_authorities") {
+                    ClientCertificates::Required
+                } else {
+                    ClientCertificates::Off
+                },
+            ),
             client_authorities: table.readable("client_authorities"),
             sni: table
                 .tables("sni", |table| (table.texts("names").unwrap_or_default(), Certificate::read(table))),
@@ -207,11 +223,12 @@ impl Cookie {
 }
 
 fn address(table: &mut Table) -> Option<Address> {
+    let base = table.base();
     table.parsed("address", |text| {
         let address = match text.strip_prefix("unix:") {
             Some(path) => Some(path.strip_prefix("//").unwrap_or(path))
                 .filter(|path| !path.is_empty())
-                .map(|path| Address::Unix(PathBuf::from(path))),
+                .map(|path| Address::Unix(base.join(path))),
             None => Address::tcp(text.strip_prefix("tcp://").unwrap_or(text)),
         };
         let advice =

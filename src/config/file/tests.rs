@@ -7,25 +7,29 @@ use super::*;
 use crate::auth::Method;
 use crate::config::{EXAMPLE, load};
 use crate::router::Permissions;
+use crate::server::ClientCertificates;
 use crate::transport::pages::Origins;
 
 /// Surroundings in which each file holds 64 zeros, but those with the keys of tokens; so do variables that are keys.
 struct Zeros;
 
 impl Surroundings for Zeros {
-    fn file(&self, path: &Path) -> io::Result<String> {
+    fn file(&self, path: &Path) -> io::Result<Secret> {
         let known = path.starts_with("/etc") && !path.ends_with("missing");
-        let text = match path.file_name().and_then(|name| name.to_str()) {
-            Some("tokens.pem") => TOKENS_PEM.to_owned(),
-            Some("tokens.json") => TOKENS_JWKS.to_owned(),
-            _ => format!("{}\n", "0".repeat(64)),
+        let octets = match path.file_name().and_then(|name| name.to_str()) {
+            Some("tokens.pem") => TOKENS_PEM.into(),
+            Some("tokens.json") => TOKENS_JWKS.into(),
+            Some("large") => vec![b'0'; 65_537],
+            Some("latin-1.pem") => vec![0xE9; 64],
+            _ => format!("{}\n", "0".repeat(64)).into(),
         };
-        known.then_some(text).ok_or_else(|| io::ErrorKind::NotFound.into())
+        known.then(|| Secret::new(octets)).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn variable(&self, name: &str) -> Option<String> {
+    fn variable(&self, name: &str) -> Option<Secret> {
         let key = name.ends_with("_KEY") || name.ends_with("_SECRET");
-        (name != "MISSING").then(|| if key { "0".repeat(64) } else { "swordfish".to_owned() })
+        let value = || Secret::from(if key { "0".repeat(64) } else { "swordfish".to_owned() });
+        (!name.starts_with("MISSING")).then(value)
     }
 }
 
@@ -174,11 +178,15 @@ fn secrets_come_from_files_and_variables_and_are_never_told() {
     assert_eq!(ticket("ticket_file = \"t\"").text(), Some(&*"0".repeat(64)));
     assert_eq!(ticket("ticket_env = \"T\"").text(), Some("swordfish"));
     let missing = told(&principal("ticket_env = \"MISSING\""));
-    assert!(missing[0].ends_with("the environment has no variable MISSING; set it"), "{missing:?}");
+    assert!(missing[0].contains("the environment has no such variable"), "{missing:?}");
+    assert!(told(&principal("ticket_file = \"large\""))[0].contains("/etc/large is too large for a secret"));
+    let slip = told(&principal("ticket_env = \"MISSING-hush\""));
     assert!(told(&principal("ticket_file = \"missing\""))[0].contains("/etc/missing: "));
     let twice = told(&principal("ticket = \"hush\"\nticket_env = \"T\""));
     assert!(twice[0].ends_with("realm.principal.ticket_env: write either this or ticket"), "{twice:?}");
-    for text in [format!("{twice:?}"), format!("{:?}", good(&principal("ticket = \"hush\"")))] {
+    for text in
+        [format!("{slip:?}"), format!("{twice:?}"), format!("{:?}", good(&principal("ticket = \"hush\"")))]
+    {
         assert!(!text.contains("hush"), "{text}");
     }
 }
@@ -398,4 +406,54 @@ fn no_text_makes_it_panic() {
         }
         let _ = read_file(&String::from_utf8(text).unwrap());
     }
+}
+
+#[test]
+fn what_shuts_out_or_means_nothing_is_told() {
+    let tls = "[[listener]]\naddress = \":1\"\n";
+    let files = "certificate = \"a.pem\"\nkey_file = \"a.key\"\n";
+    for (said, expected) in [
+        (
+            format!("{tls}methods = [\"tls\"]\n[listener.tls]\n{files}"),
+            "listener.methods: no client is asked",
+        ),
+        (
+            format!(
+                "{tls}[[listener.network]]\nfrom = [\"::1\"]\nmethods = [\"tls\"]\n[listener.tls]\n{files}"
+            ),
+            "listener.network.methods: no client is asked",
+        ),
+        (
+            format!("{tls}[listener.tls]\n{files}client = \"off\"\nclient_authorities = \"c.pem\"\n"),
+            "listener.tls.client: no client is asked",
+        ),
+        (
+            format!("{tls}[[listener.network]]\nfrom = [\"::1\"]\n"),
+            "listener.network.methods: write which methods",
+        ),
+        (
+            format!("{tls}[listener.cookie]\nsecure = false\nsame_site = \"none\"\n"),
+            "listener.cookie.same_site: browsers take",
+        ),
+    ] {
+        let told = told(&said);
+        assert!(told.len() == 1 && told[0].contains(expected), "{expected}: {told:#?}");
+    }
+    let file = good(&format!("{tls}[listener.tls]\n{files}client_authorities = \"latin-1.pem\"\n"));
+    assert_eq!(file.listeners[0].tls.as_ref().unwrap().client, ClientCertificates::Required);
+    let unix = good("[[listener]]\naddress = \"unix:sock\"\n");
+    assert_eq!(unix.listeners[0].address.as_ref().unwrap().to_string(), "unix:/etc/sock");
+}
+
+/// A file that is read beside traffic, when it has changed, costs what its length costs.
+#[test]
+fn a_long_file_is_read_in_time() {
+    let mut text = principal("ticket = \"x\"\n");
+    for number in 0..60_000 {
+        text += &format!("[[realm.role.rule]]\nuri = \"com.example.x{number}\"\nallow = [\"call\"]\n");
+    }
+    let start = std::time::Instant::now();
+    assert_eq!(good(&text).realms[0].roles[0].rules.len(), 60_000);
+    // Each compared with those before it, it is more than that.
+    assert!(start.elapsed().as_secs() < 15, "{:?}", start.elapsed());
 }

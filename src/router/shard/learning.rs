@@ -47,9 +47,15 @@ impl Shard {
                 let origin = Arc::make_mut(&mut peer.origin);
                 origin.proxy.get_or_insert(origin.address);
                 origin.address = client;
+                self.learned.push((key, Arc::clone(&peer.origin)));
             }
         }
         peer.http = Some(HttpFacts::new(request));
+    }
+
+    /// Takes the peers of whose origin more is known than when they were opened.
+    pub fn learned(&mut self) -> impl Iterator<Item = (PeerKey, Arc<Origin>)> {
+        self.learned.drain(..)
     }
 
     /// Where a peer comes from, as far as it is known by now; `None` for a dead key.

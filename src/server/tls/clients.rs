@@ -3,7 +3,6 @@
 //! With authorities, a certificate that none of them has issued fails the handshake. Without, every certificate is
 //! taken whose key the client has: it is known by its fingerprint then, and its subject says nothing.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -14,10 +13,9 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoClientAuth, WebPkiClientVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
-use x509_parser::objects::{oid_registry, oid2abbrev};
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{ClientCertificates, TlsError, TlsSettings};
+use crate::auth::certificate::Certificate;
 
 /// Who decides about clients.
 pub(super) fn verifier(
@@ -92,50 +90,9 @@ impl ClientCertVerifier for AnyCertificate {
     }
 }
 
-/// The subject of a certificate as RFC 4514 writes it. `None` if the certificate cannot be read, or has a value that
-/// is no text.
-///
-/// Characters that stand between values are escaped inside of them, so that no value can pretend to be two.
+/// The subject of a certificate as RFC 4514 writes it. `None` if the certificate cannot be read.
 pub(super) fn subject(certificate: &CertificateDer<'_>) -> Option<String> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let mut text = String::new();
-    let mut names: Vec<_> = certificate.subject().iter_rdn().collect();
-    names.reverse();
-    for (place, name) in names.into_iter().enumerate() {
-        for (part, attribute) in name.iter().enumerate() {
-            match (place, part) {
-                (0, 0) => {}
-                (_, 0) => text.push(','),
-                _ => text.push('+'),
-            }
-            match oid2abbrev(attribute.attr_type(), oid_registry()) {
-                Ok(known) => text.push_str(known),
-                Err(_) => text.push_str(&attribute.attr_type().to_id_string()),
-            }
-            text.push('=');
-            escape(attribute.as_str().ok()?, &mut text);
-        }
-    }
-    Some(text)
-}
-
-/// RFC 4514, section 2.4.
-fn escape(value: &str, out: &mut String) {
-    for (place, character) in value.char_indices() {
-        let last = place + character.len_utf8() == value.len();
-        match character {
-            '"' | '+' | ',' | ';' | '<' | '>' | '\\' | '=' => out.extend(['\\', character]),
-            '#' if place == 0 => out.push_str("\\#"),
-            ' ' if place == 0 || last => out.push_str("\\ "),
-            control if control.is_control() => {
-                let mut octets = [0; 4];
-                for octet in control.encode_utf8(&mut octets).bytes() {
-                    write!(out, "\\{octet:02X}").expect("a text takes whatever is written to it");
-                }
-            }
-            plain => out.push(plain),
-        }
-    }
+    Certificate::read(certificate).ok().map(|certificate| certificate.subject.to_string())
 }
 
 #[cfg(test)]
@@ -143,6 +100,7 @@ mod tests {
     use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
     use super::*;
+    use crate::auth::certificate::Subject;
 
     fn subject_of(parts: &[(DnType, &str)]) -> String {
         let mut name = DistinguishedName::new();
@@ -164,6 +122,24 @@ mod tests {
         ];
         assert_eq!(subject_of(&parts), "CN=alice,O=Example,C=DE");
         assert_eq!(subject_of(&[]), "");
+    }
+
+    /// What is told of a client can be written as a subject that lets it in.
+    #[test]
+    fn what_is_told_is_what_may_be_written() {
+        let mail = DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]);
+        let domain = DnType::CustomDnType(vec![0, 9, 2342, 19_200_300, 100, 1, 25]);
+        let parts = [(domain, "com"), (mail, "a@b.c"), (DnType::CommonName, "a+b, c\n")];
+        let told = subject_of(&parts);
+        assert_eq!(told, r"CN=a\+b\, c\0A,E=a@b.c,DC=com");
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name = DistinguishedName::new();
+        for (kind, value) in parts {
+            parameters.distinguished_name.push(kind, value);
+        }
+        let key = KeyPair::generate().unwrap();
+        let certificate = Certificate::read(parameters.self_signed(&key).unwrap().der()).unwrap();
+        assert!(told.parse::<Subject>().unwrap().matches(&certificate));
     }
 
     #[test]

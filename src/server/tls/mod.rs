@@ -22,6 +22,7 @@ use rustls::{Connection, HandshakeKind, ProtocolVersion, ServerConfig};
 pub(super) use self::certificates::Certificates;
 pub use self::certificates::IdentityFiles;
 pub(super) use self::expiry::Expiry;
+use crate::auth::binding::BindingType;
 use crate::origin::{ClientCertificate, TlsOrigin};
 
 /// What a TLS handshake begins with: the type of its record. Neither RawSocket nor HTTP begins so.
@@ -32,9 +33,6 @@ const HTTP: &[u8] = b"http/1.1";
 
 /// RawSocket has no registered name; this one is for clients that want to be sure. Nobody has to offer any.
 const RAWSOCKET: &[u8] = b"wamp.2.rawsocket";
-
-/// The label of `tls-exporter` (RFC 9266, section 2).
-const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 
 /// The TLS of one listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,6 +63,11 @@ impl TlsSettings {
             client_authorities: None,
             watch_ms: TlsSettings::WATCH_MS,
         }
+    }
+
+    /// Whether a server could start with these files, without one.
+    pub fn check(&self) -> Result<(), TlsError> {
+        Certificates::load(self.clone()).map(|_| ())
     }
 
     fn files(&self) -> impl Iterator<Item = &Path> {
@@ -152,7 +155,7 @@ fn tickets() -> Result<Arc<dyn ProducesTickets>, TlsError> {
 pub(super) fn origin(connection: &Connection, settings: &TlsSettings) -> TlsOrigin {
     let mut exporter = [0; 32];
     connection
-        .export_keying_material(&mut exporter, EXPORTER_LABEL, Some(&[]))
+        .export_keying_material(&mut exporter, BindingType::EXPORTER_LABEL, Some(&[]))
         .expect("the handshake is done, and its secrets are asked for the first time");
     let server_name = match connection {
         Connection::Server(server) => server.server_name().map(Into::into),
