@@ -22,6 +22,7 @@ mod output;
 mod publish;
 mod register;
 mod serve;
+mod shown;
 mod subscribe;
 mod target;
 

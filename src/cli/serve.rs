@@ -61,7 +61,7 @@ pub struct Serve {
     /// Whether clients must have a certificate: off, optional, required [default: required with
     /// --tls-client-authorities, else off]
     #[arg(long, value_name = "RULE", requires = "tls_certificate",
-        value_parser = PossibleValuesParser::new(["off", "optional", "required"]).map(client_certificates))]
+        value_parser = PossibleValuesParser::new(ClientCertificates::NAMED.map(|(name, _)| name)).map(client_certificates))]
     tls_client: Option<ClientCertificates>,
 
     /// PEM file with the authorities that must have issued those certificates [default: any certificate is taken, and
@@ -496,7 +496,8 @@ fn request_ids(rule: String) -> RequestIds {
 }
 
 fn client_certificates(rule: String) -> ClientCertificates {
-    ClientCertificates::from_name(&rule).expect("only these values are possible")
+    let known = ClientCertificates::NAMED.into_iter().find(|(name, _)| *name == rule);
+    known.expect("only these values are possible").1
 }
 
 fn log_format(name: String) -> LogFormat {
