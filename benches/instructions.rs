@@ -249,6 +249,7 @@ fn deframing(framing: Framing, serializer: Serializer) -> (Transport, Vec<u8>) {
         rawsocket: true,
         websocket: true,
         longpoll: None,
+        pages: Default::default(),
     };
     let speech = Speech { framing, serializer };
     let (mut transport, mut handshake) = (Transport::new(Arc::new(settings), false), speech.handshake());

@@ -50,7 +50,7 @@ fn letter(criterion: &mut Criterion) {
             bencher.iter(|| {
                 for _ in 0..letters {
                     let publication = publication.clone();
-                    batch.push(router::Letter::Deliver { realm: RealmKey(0), publication });
+                    batch.push(router::Letter::Deliver { realm: RealmKey::FIRST, publication });
                 }
                 let octets = batch.iter().map(router::Letter::bytes).sum();
                 black_box(queue.append(&mut batch, octets));

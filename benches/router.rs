@@ -50,6 +50,7 @@ impl Bench {
             rawsocket: true,
             websocket: true,
             longpoll: None,
+            pages: Default::default(),
         };
         // Request ids are not checked, so that one PUBLISH can be sent again and again.
         let listener = ListenerSettings {

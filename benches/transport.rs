@@ -135,6 +135,7 @@ fn opened(mut handshake: Vec<u8>) -> Transport {
         rawsocket: true,
         websocket: true,
         longpoll: None,
+        pages: Default::default(),
     };
     let mut transport = Transport::new(Arc::new(settings), false);
     let opened = transport.next(&mut &mut handshake[..], &mut Vec::new());

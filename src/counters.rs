@@ -14,6 +14,12 @@ pub struct Counters {
     pub sessions_joined: u64,
     /// Sessions ended by the session meta API.
     pub sessions_killed: u64,
+    /// Sessions ended because settings have changed.
+    pub sessions_dismissed: u64,
+    /// HELLO messages refused because there are as many realms from their template as there may be.
+    pub realms_refused: u64,
+    /// Letters for realms that are no more.
+    pub letters_too_late: u64,
     /// PUBLISH messages accepted.
     pub publications: u64,
     /// EVENT messages queued.
@@ -57,6 +63,10 @@ pub struct Counters {
     pub calls_too_late: u64,
     /// Messages to a peer dropped because the peer takes none that large.
     pub messages_too_large: u64,
+    /// WebSockets and requests for long-poll of pages that may not connect.
+    pub pages_refused: u64,
+    /// Browsers that were forgotten before their time, because there were too many.
+    pub cookies_evicted: u64,
     /// Topics and procedures looked up in a directory, under its locks: no answer that still holds was remembered.
     pub directory_lookups: u64,
     /// Attempts to join that have failed, by reason.
@@ -73,6 +83,9 @@ impl fmt::Display for Counters {
         write!(f, "{events_delivered} events, {calls} calls")?;
         let dropped = [
             (self.sessions_killed, "sessions killed"),
+            (self.sessions_dismissed, "sessions ended because settings have changed"),
+            (self.realms_refused, "realms refused because there were too many from their template"),
+            (self.letters_too_late, "letters for realms that were no more"),
             (self.events_too_large, "events too large for their subscriber"),
             (self.events_untranslatable, "events without a form in the subscriber's serializer"),
             (self.retained_evicted, "retained events that made room for others"),
@@ -90,6 +103,8 @@ impl fmt::Display for Counters {
             (self.answers_too_late, "answers to calls that were given up"),
             (self.results_unasked, "progressive results that nobody had asked for"),
             (self.calls_too_late, "parts of calls that were over"),
+            (self.pages_refused, "requests of pages that may not connect"),
+            (self.cookies_evicted, "browsers forgotten before their time"),
         ];
         for (count, what) in dropped.into_iter().filter(|(count, _)| *count > 0) {
             write!(f, "; {count} {what}")?;
@@ -110,6 +125,9 @@ impl Counters {
         self.messages_received += other.messages_received;
         self.sessions_joined += other.sessions_joined;
         self.sessions_killed += other.sessions_killed;
+        self.sessions_dismissed += other.sessions_dismissed;
+        self.realms_refused += other.realms_refused;
+        self.letters_too_late += other.letters_too_late;
         self.publications += other.publications;
         self.events_delivered += other.events_delivered;
         self.events_too_large += other.events_too_large;
@@ -133,6 +151,8 @@ impl Counters {
         self.results_unasked += other.results_unasked;
         self.calls_too_late += other.calls_too_late;
         self.messages_too_large += other.messages_too_large;
+        self.pages_refused += other.pages_refused;
+        self.cookies_evicted += other.cookies_evicted;
         self.directory_lookups += other.directory_lookups;
         for (failure, count) in &other.authentications_failed {
             *self.authentications_failed.entry(*failure).or_default() += count;

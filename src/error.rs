@@ -53,6 +53,8 @@ pub enum Violation {
     RawSocketFrame,
     /// The upgrade request is not one.
     Upgrade,
+    /// A WebSocket from a page that may not open one.
+    Origin,
     /// WebSocket: reserved bits, opcode, masking, fragmentation or a control frame's size.
     WebSocketFrame,
     /// WebSocket: text that is not UTF-8.
@@ -87,6 +89,7 @@ impl Violation {
             Violation::RawSocketReserved => "RawSocket reserved bits are set",
             Violation::RawSocketFrame => "RawSocket frame with reserved bits or unknown type",
             Violation::Upgrade => "not a WebSocket upgrade",
+            Violation::Origin => "pages of this origin may not connect here",
             Violation::WebSocketFrame => "invalid WebSocket frame",
             Violation::WebSocketText => "WebSocket text is not UTF-8",
             Violation::WebSocketMessageType => "wrong WebSocket message type for the subprotocol",
@@ -106,6 +109,7 @@ impl Violation {
                 | Violation::RawSocketLength
                 | Violation::RawSocketReserved
                 | Violation::Upgrade
+                | Violation::Origin
                 | Violation::WebSocketFrame
                 | Violation::WebSocketText
         )

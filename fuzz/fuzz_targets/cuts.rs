@@ -74,5 +74,6 @@ pub fn settings(message_bytes_max: usize) -> Settings {
         rawsocket: true,
         websocket: true,
         longpoll: None,
+        pages: Default::default(),
     }
 }

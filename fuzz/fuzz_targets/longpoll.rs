@@ -43,6 +43,7 @@ fn run(stream: &[u8], plan: &[u8]) -> Vec<u8> {
         rawsocket: true,
         websocket: true,
         longpoll: Some("/lp".into()),
+        pages: Default::default(),
     };
     let now = Instant::now();
     let mut core = LongPoll::new(Limits::DEFAULT, [1; 32]);

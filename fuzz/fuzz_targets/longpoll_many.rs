@@ -59,6 +59,7 @@ impl Many {
             rawsocket: true,
             websocket: true,
             longpoll: Some("/lp".into()),
+            pages: Default::default(),
         };
         let (lines, transports, ids) = Default::default();
         let core = LongPoll::new(limits, [1; 32]);

@@ -8,13 +8,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fanwire::auth::{ticket, wampcra};
 use fanwire::error::CloseReason;
 use fanwire::limits::Limits;
 use fanwire::origin::PeerAddress;
-use fanwire::router::authentication::{Access, RouterSettings};
+use fanwire::router::authentication::{self, Access, Principal, Principals, RouterSettings};
 use fanwire::router::{
-    Clock, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Router, Settings, Shard,
-    ShardIndex,
+    Clock, ListenerIndex, ListenerSettings, PeerKey, RealmSettings, RequestIds, Role, Router, Settings,
+    Shard, ShardIndex,
 };
 use fanwire::transport;
 use fanwire::wamp::Serializer;
@@ -85,10 +86,11 @@ impl World {
             rawsocket: true,
             websocket: true,
             longpoll: None,
+            pages: Default::default(),
         });
         let settings = Settings {
             limits,
-            realms: REALMS.map(RealmSettings::open).to_vec(),
+            realms: REALMS.map(realm).to_vec(),
             listeners: vec![ListenerSettings {
                 transport,
                 request_ids: RequestIds::Any,
@@ -142,7 +144,11 @@ impl World {
                 }
             }
             12 => self.post(input.number() % SHARDS, input.number()),
-            13 => self.turn(input.number()),
+            13 => {
+                let bytes_max = input.number();
+                self.check(bytes_max % 2 == 0);
+                self.turn(bytes_max);
+            }
             14 => {
                 let congested = input.number() % 2 == 0;
                 self.shards[input.number() % SHARDS].congested(congested);
@@ -151,6 +157,11 @@ impl World {
                 0 => self.shards.iter_mut().for_each(|shard| shard.drain(self.now)),
                 seconds => self.wait(Duration::from_secs(seconds as u64)),
             },
+            17 => {
+                let Some((shard, key)) = self.open(false) else { return };
+                self.shards[shard].receive(key, &mut [0x7f, 0xf1, 0, 0], self.now);
+                self.authenticate(shard, key, input);
+            }
             _ => {
                 let Some((shard, key)) = self.peer(input) else { return };
                 self.rejoin(shard, key, input);
@@ -166,6 +177,34 @@ impl World {
             frames.extend(frame(message(input).as_bytes()));
         }
         self.shards[shard].receive(key, &mut frames, self.now);
+    }
+
+    /// HELLO of somebody who is known or not, and an answer that may be right.
+    fn authenticate(&mut self, shard: usize, key: PeerKey, input: &mut Input<'_>) {
+        let (who, answer) = (input.number(), input.number());
+        let (authid, method) = (
+            ["alice", "hashed", "nobody"][who % 3],
+            ["ticket", "wampcra", "cryptosign", "scram"][who / 3 % 4],
+        );
+        let extra = format!(r#"{{"nonce":"AAAA","pubkey":"{}"}}"#, "07".repeat(32));
+        let details = format!(r#""authmethods":["{method}"],"authid":"{authid}","authextra":{extra}"#);
+        let hello = format!(r#"[1,"{}",{{"roles":{{"caller":{{}}}},{details}}}]"#, REALMS[0]);
+        self.receive_message(shard, key, hello.as_bytes());
+        if answer % 4 > 0 {
+            let ticket = ["swordfish", "hash me", "wrong"][answer % 3];
+            self.receive_message(shard, key, format!(r#"[5,"{ticket}",{{}}]"#).as_bytes());
+        }
+    }
+
+    /// What takes a shard too long is done, or not.
+    fn check(&mut self, done: bool) {
+        for shard in &mut self.shards {
+            let mut checks = Vec::new();
+            shard.checks(&mut checks);
+            for check in checks {
+                shard.checked(if done { check.run() } else { check.decline() }, self.now);
+            }
+        }
     }
 
     fn open(&mut self, full: bool) -> Option<(usize, PeerKey)> {
@@ -230,6 +269,7 @@ impl World {
         for (shard, key) in std::mem::take(&mut self.peers) {
             self.shards[shard].close(key, CloseReason::Closed, self.now);
         }
+        self.check(true);
         while (0..SHARDS).any(|shard| !self.shards[shard].letters(ShardIndex((shard ^ 1) as u8)).is_empty()) {
             self.post(0, usize::MAX);
             self.post(1, usize::MAX);
@@ -239,6 +279,32 @@ impl World {
         assert!(self.shards.iter().all(|shard| shard.peer_count() == 0 && shard.is_empty()));
         assert!(self.router.is_empty());
     }
+}
+
+/// A realm in which everybody may do everything, and some are known.
+fn realm(name: &str) -> RealmSettings {
+    let hashed = ticket::Hashed::new(
+        &"hash me".into(),
+        ticket::Kind::Argon2id { iterations: 1, memory_kib: 8 },
+        [3; 16],
+    );
+    let role = Some(Arc::new(Role::open("user")));
+    let alice = Principal {
+        authid: "alice".into(),
+        role: role.clone(),
+        ticket: ticket::Stored::read("swordfish").ok(),
+        wampcra: Some(wampcra::Stored { secret: "secret".into(), salting: None }),
+        keys: vec![[7; 32].into()],
+        ..Principal::default()
+    };
+    let ticket = hashed.ok().map(ticket::Stored::Hashed);
+    let hashed = Principal { authid: "hashed".into(), role, ticket, ..Principal::default() };
+    let open = RealmSettings::open(name);
+    let authentication = authentication::Settings {
+        principals: Principals::new([alice, hashed]),
+        ..authentication::Settings::clone(&open.authentication)
+    };
+    RealmSettings { authentication: Arc::new(authentication), ..open }
 }
 
 /// A RawSocket frame with a message.

@@ -100,6 +100,15 @@ impl DistinguishedName {
         }
     }
 
+    /// The names of attributes and their values, where those are texts, in the order of a certificate.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        let attributes = self.parts.iter().rev().flatten();
+        attributes.filter_map(|attribute| match &attribute.value {
+            AttributeValue::Text(text) => Some((attribute.name(), &**text)),
+            AttributeValue::Der(_) => None,
+        })
+    }
+
     fn attributes(&self) -> impl Iterator<Item = &Attribute> {
         self.parts.iter().flatten()
     }
@@ -110,6 +119,14 @@ impl DistinguishedName {
         let mut values: Vec<_> = named.map(|attribute| &attribute.value).collect();
         values.sort_unstable();
         values
+    }
+}
+
+impl Attribute {
+    /// Its name, or its numbers if it has none.
+    fn name(&self) -> &str {
+        let known = NAMES.into_iter().find(|(_, numbers)| *numbers == self.numbers);
+        known.map_or(&*self.numbers, |(name, _)| name)
     }
 }
 
@@ -131,8 +148,7 @@ impl fmt::Display for DistinguishedName {
 
 impl fmt::Display for Attribute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = NAMES.into_iter().find(|(_, numbers)| *numbers == self.numbers);
-        write!(f, "{}=", known.map_or(&*self.numbers, |(name, _)| name))?;
+        write!(f, "{}=", self.name())?;
         match &self.value {
             AttributeValue::Text(text) => write_escaped(text, f),
             AttributeValue::Der(octets) => {

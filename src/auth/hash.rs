@@ -39,6 +39,7 @@ impl fmt::Display for CostOutOfRange {
 
 impl std::error::Error for CostOutOfRange {}
 
+/// SHA-256.
 pub fn sha256(octets: &[u8]) -> [u8; 32] {
     Sha256::digest(octets).into()
 }

@@ -38,6 +38,11 @@ impl Salting {
         let key = pbkdf2(password.expose(), self.salt.as_bytes(), self.iterations, self.keylen as usize)?;
         Ok(Secret::from(base64(&key)))
     }
+
+    /// True if that has the form of a derived secret.
+    fn may_have_derived(&self, secret: &Secret) -> bool {
+        secret.text().and_then(unbase64).is_some_and(|key| key.len() == self.keylen as usize)
+    }
 }
 
 /// What the router keeps of a principal.
@@ -50,6 +55,17 @@ pub struct Stored {
 }
 
 impl Stored {
+    /// What Crossbar.io has of a principal. With salt that is one of two things: what is derived of the password, as it
+    /// documents; or the password, of which it derives the rest itself since 2025. The base64 of just as many octets as
+    /// a derived key has counts as the former.
+    pub fn of_crossbar(secret: Secret, salting: Option<Salting>) -> Result<Stored, CostOutOfRange> {
+        let secret = match &salting {
+            Some(salting) if !salting.may_have_derived(&secret) => salting.derive(&secret)?,
+            _ => secret,
+        };
+        Ok(Stored { secret, salting })
+    }
+
     /// Stands in for a principal that there is not. `key` is a secret of the router that stays the same; `iterations`
     /// and `keylen` are those of its other principals, `None` if they have no salt.
     pub fn decoy(key: &Secret, authid: &str, salted: Option<(u32, u32)>) -> Stored {
@@ -136,6 +152,22 @@ mod tests {
             let salting = Salting { salt: String::new(), iterations, keylen };
             assert!(salting.derive(&secret).is_err(), "{salting:?}");
         }
+    }
+
+    #[test]
+    fn crossbar_has_derived_secrets_or_passwords() {
+        let salting = Salting { salt: "salt123".to_owned(), iterations: 1000, keylen: 32 };
+        let derived = salting.derive(&Secret::from("secret1")).unwrap();
+        for secret in [Secret::from("secret1"), derived.clone()] {
+            let stored = Stored::of_crossbar(secret, Some(salting.clone())).unwrap();
+            assert_eq!((stored.secret, stored.salting.as_ref()), (derived.clone(), Some(&salting)));
+        }
+        // The derived key of another length is a password here.
+        let shorter = Salting { keylen: 16, ..salting };
+        assert_ne!(Stored::of_crossbar(derived.clone(), Some(shorter)).unwrap().secret, derived);
+        assert_eq!(Stored::of_crossbar(derived.clone(), None).unwrap().secret, derived);
+        let costly = Salting { salt: String::new(), iterations: u32::MAX, keylen: 32 };
+        assert!(Stored::of_crossbar(Secret::from("secret1"), Some(costly)).is_err());
     }
 
     #[test]

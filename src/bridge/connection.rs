@@ -11,7 +11,8 @@ use super::longpoll::TransportKey;
 use super::polled::Outbound;
 use crate::codec;
 use crate::transport::Settings;
-use crate::transport::upgrade;
+use crate::transport::pages::Claim;
+use crate::transport::upgrade::{self, RequestHead};
 use crate::wamp::{Serializer, Value};
 
 /// Octets of a body that is not `send`'s.
@@ -32,6 +33,8 @@ pub(super) struct Connection {
     pub answering: Answering,
     /// What the head that was read asks for.
     target: Option<Target>,
+    /// The head of the request that opens a transport, while that is in hand.
+    pub opening: RequestHead,
     /// The client was told that its body is welcome.
     continued: bool,
     /// The client has ended its side.
@@ -68,6 +71,8 @@ pub(super) enum State {
 pub(super) enum Target {
     /// Nothing here.
     Elsewhere,
+    /// A page that may not connect.
+    Foreign(Claim),
     /// The browser asks first.
     Preflight,
     /// Only POST is served.
@@ -94,6 +99,7 @@ impl Connection {
             state: State::Reading,
             answering: Answering::default(),
             target: None,
+            opening: RequestHead::default(),
             continued: false,
             input_ended: false,
             shut: false,
@@ -106,7 +112,7 @@ impl Connection {
 
     /// Octets of memory held for requests and answers.
     pub fn memory(&self) -> usize {
-        self.reader.memory() + self.outbound.memory()
+        self.reader.memory() + self.outbound.memory() + self.opening.bytes()
     }
 
     /// Queues the answer to the request in hand; the `last` one ends the connection.
@@ -128,19 +134,28 @@ impl Connection {
     pub fn next_request(&mut self) -> Result<Option<(Target, Vec<u8>)>, Malformed> {
         let Some(head) = self.reader.head()? else { return Ok(None) };
         let expects_continue = head.expects_continue;
-        let target = self.target.get_or_insert_with(|| {
-            self.answering = head.answering.clone();
-            Target::of(head, self.settings.longpoll.as_deref())
-        });
+        let target = match self.target.take() {
+            Some(target) => target,
+            None => {
+                self.answering = head.answering.clone();
+                let target = Target::of(head, &self.settings);
+                self.answering.foreign = matches!(target, Target::Foreign(_));
+                if target == Target::Open {
+                    self.opening = RequestHead::of(self.reader.head_octets());
+                }
+                target
+            }
+        };
         let body_bytes_max = match target {
-            Target::Elsewhere => return Ok(Some((Target::Elsewhere, Vec::new()))),
+            Target::Elsewhere => return Ok(Some((target, Vec::new()))),
             // As for WebSocket, the limit holds for a batch with all that is in it.
             Target::Send(_) => self.settings.message_bytes_max,
             _ => SMALL_BODY_BYTES_MAX,
         };
         if let Some((_, body)) = self.reader.request(body_bytes_max)? {
-            return Ok(self.target.take().map(|target| (target, body)));
+            return Ok(Some((target, body)));
         }
+        self.target = Some(target);
         if expects_continue && !self.continued {
             self.continued = true;
             self.outbound.end().extend_from_slice(CONTINUE);
@@ -150,9 +165,16 @@ impl Connection {
 }
 
 impl Target {
-    fn of(head: &Head, base: Option<&str>) -> Target {
-        let below = base.filter(|_| !head.upgrade).and_then(|base| upgrade::below(&head.path, base));
+    fn of(head: &Head, settings: &Settings) -> Target {
+        let below = settings
+            .longpoll
+            .as_deref()
+            .filter(|_| !head.upgrade)
+            .and_then(|base| upgrade::below(&head.path, base));
         let Some(below) = below else { return Target::Elsewhere };
+        if !settings.pages.origins.allow(&head.claim) {
+            return Target::Foreign(head.claim.clone());
+        }
         match head.method {
             Method::Options => return Target::Preflight,
             Method::Head | Method::Other => return Target::NotPost,
@@ -181,6 +203,8 @@ pub(super) fn protocols(body: &[u8]) -> Option<Vec<String>> {
     texts.collect()
 }
 
+/// What a page is told that may not connect.
+pub(super) const FOREIGN: Answer<'_> = text("403 Forbidden", upgrade::FOREIGN);
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 const BAD_REQUEST: &str = "400 Bad Request";
 /// What the answer to `open` is.

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use httparse::{Request, Status};
 
 use crate::limits::UPGRADE_BYTES_MAX;
+use crate::transport::pages::Claim;
 use crate::transport::upgrade;
 
 /// Headers of a request at most.
@@ -38,6 +39,8 @@ pub struct Head {
     pub upgrade: bool,
     /// The client waits for a word before it sends the body.
     pub expects_continue: bool,
+    /// Whose page asks.
+    pub claim: Claim,
     /// What its answer must heed.
     pub answering: Answering,
     bytes: usize,
@@ -70,6 +73,8 @@ pub struct Answering {
     pub origin: Option<String>,
     /// The headers a browser wants to send.
     pub headers: Option<String>,
+    /// It is a page that may not connect, which the browser shall not let read the answer.
+    pub foreign: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -177,6 +182,13 @@ impl RequestReader {
             }
         }
         Ok(self.head.as_ref())
+    }
+
+    /// The octets of the head in hand; nothing of its body may have been asked for.
+    pub fn head_octets(&self) -> &[u8] {
+        debug_assert_eq!(self.progress, Progress::Head, "the head is still in the input");
+        let head_bytes = self.head.as_ref().map_or(0, |head| head.bytes);
+        &self.input[..head_bytes]
     }
 
     /// The request with this head and its body of at most `body_bytes_max` octets, once it is whole.
@@ -316,10 +328,12 @@ fn read_head(octets: &[u8]) -> Result<Option<Head>, Malformed> {
         head_only: method == Method::Head,
         origin: echo(&request, "origin"),
         headers: echo(&request, "access-control-request-headers"),
+        foreign: false,
     };
     let body = body_length(&request, http_1_0)?;
     let path = upgrade::path(request.path.unwrap_or("/")).to_owned();
-    Ok(Some(Head { method, path, upgrade, expects_continue, answering, bytes, body }))
+    let claim = Claim::of(&request);
+    Ok(Some(Head { method, path, upgrade, expects_continue, claim, answering, bytes, body }))
 }
 
 /// RFC 9112, section 6.3; what it lets a server repair is refused.
@@ -387,6 +401,7 @@ impl Answer<'_> {
         line(&["Cache-Control: no-store"]);
         line(&["X-Content-Type-Options: nosniff"]);
         match &answering.origin {
+            _ if answering.foreign => {}
             None => line(&["Access-Control-Allow-Origin: *"]),
             Some(origin) => {
                 line(&["Access-Control-Allow-Origin: ", origin]);

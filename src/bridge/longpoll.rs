@@ -26,25 +26,25 @@
 //! Spec: advanced profile, "HTTP Longpoll Transport".
 
 mod consistency;
+mod opening;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngCore, SeedableRng};
 use slab::Slab;
 
 use super::connection::{
-    Connection, FULL, GONE, JSON, LATE, NO_COMMON_PROTOCOL, NO_PROTOCOLS, NOT_POST, State, Target,
-    UNDECODABLE, UNKNOWN, protocols, text,
+    Connection, FOREIGN, FULL, GONE, LATE, NOT_POST, State, Target, UNDECODABLE, UNKNOWN, text,
 };
 use super::http::{Answer, Malformed, PREFLIGHT};
 use super::polled::{Life, Polled};
-use crate::limits::{Limits, MESSAGE_BYTES_CEILING};
-use crate::transport::upgrade::SUBPROTOCOLS;
-use crate::transport::{Framing, Link, Settings};
+use crate::limits::Limits;
+use crate::transport::upgrade::RequestHead;
+use crate::transport::{Link, Settings};
 
 /// Octets of pipelined requests that are read ahead.
 const AHEAD_BYTES_MAX: usize = 64 * 1024;
@@ -77,6 +77,8 @@ pub enum Action {
         connection: ConnectionKey,
         /// What its shard is to speak.
         link: Link,
+        /// What the client has said.
+        request: RequestHead,
     },
     /// Shut the writing side down; all is written.
     Shutdown(End),
@@ -89,13 +91,16 @@ pub enum Action {
 /// All long-poll transports and the connections of their clients.
 #[derive(Debug)]
 pub struct LongPoll {
-    limits: Limits,
+    /// Every bound; others may hold from one input to the next.
+    pub limits: Limits,
     connections: Slab<Connection>,
     transports: Slab<Polled>,
     ids: HashMap<String, TransportKey>,
     deadlines: BTreeSet<(Instant, End)>,
     touched: Vec<End>,
     actions: Vec<Action>,
+    /// Whose pages were refused, until the shell takes them after each call.
+    foreign: Vec<String>,
     entropy: StdRng,
     /// Octets of memory that all ends hold.
     held: usize,
@@ -113,6 +118,7 @@ impl LongPoll {
             deadlines: BTreeSet::new(),
             touched: Vec::new(),
             actions: Vec::new(),
+            foreign: Vec::new(),
             entropy: StdRng::from_seed(seed),
             held: 0,
             draining: false,
@@ -156,23 +162,6 @@ impl LongPoll {
         let Some(state) = self.forget(key) else { return };
         self.actions.push(Action::Drop(End::Client(key)));
         self.unlink(key, state, now);
-    }
-
-    /// The stream that [`Action::Open`] asked for exists, or there is no room for it.
-    pub fn opened(&mut self, key: TransportKey, opener: ConnectionKey, made: bool, now: Instant) {
-        let waits = self.connections.get(opener.0 as usize).map(|opener| opener.state);
-        let polled = self.transports.get_mut(key.0 as usize);
-        let Some(polled) = polled.filter(|_| waits == Some(State::Opening(key))) else { return };
-        if !made {
-            self.answer(opener, &FULL, now);
-            return self.remove(key, now);
-        }
-        polled.life = Life::Open;
-        // Neither name has anything that JSON escapes.
-        let body = format!("{{\"protocol\":\"{}\",\"transport\":\"{}\"}}", polled.protocol, polled.id);
-        let body = Cow::Owned(body.into_bytes());
-        self.answer(opener, &Answer { status: "200 OK", content_type: Some(JSON), headers: "", body }, now);
-        self.await_request(key, now);
     }
 
     /// Octets came from a shard.
@@ -291,6 +280,11 @@ impl LongPoll {
         into.append(&mut self.actions);
     }
 
+    /// Takes the origins of pages that were refused, one for each request.
+    pub fn foreign(&mut self, into: &mut Vec<String>) {
+        into.append(&mut self.foreign);
+    }
+
     /// How long the shell may sleep.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
@@ -365,6 +359,10 @@ impl LongPoll {
                 self.answer(key, &Answer { headers: PREFLIGHT, ..Answer::nothing() }, now);
             }
             Target::NotPost => self.answer(key, &NOT_POST, now),
+            Target::Foreign(claim) => {
+                self.foreign.push(claim.shown().to_owned());
+                self.answer(key, &FOREIGN, now);
+            }
             // It was left in the input, and there is nobody to give it to.
             Target::Elsewhere => self.answer_last(key, &FULL, now),
             Target::Unknown => self.answer(key, &UNKNOWN, now),
@@ -378,34 +376,6 @@ impl LongPoll {
                 },
             },
         }
-    }
-
-    fn on_open(&mut self, key: ConnectionKey, body: &[u8], now: Instant) {
-        let Some(connection) = self.connections.get_mut(key.0 as usize) else { return };
-        let Some(offered) = protocols(body) else {
-            return self.answer(key, &NO_PROTOCOLS, now);
-        };
-        let serializers = connection.settings.serializers;
-        let spoken = |name: &String| {
-            SUBPROTOCOLS.iter().find(|(known, of, _)| known == name && serializers[of.index()]).copied()
-        };
-        let Some(agreed) = offered.iter().find_map(spoken) else {
-            return self.answer(key, &NO_COMMON_PROTOCOL, now);
-        };
-        if self.draining || self.transports.len() >= self.limits.longpoll_transports_max {
-            return self.answer(key, &FULL, now);
-        }
-        let id = self.id();
-        let transport = TransportKey(self.transports.insert(Polled::new(id.clone(), agreed, now)) as u32);
-        self.ids.insert(id, transport);
-        self.wait(key, State::Opening(transport), now);
-        // Over HTTP a client cannot announce what it takes.
-        let link = Link {
-            serializer: agreed.1,
-            framing: Framing::RawSocket,
-            message_bytes_max: MESSAGE_BYTES_CEILING,
-        };
-        self.actions.push(Action::Open { transport, connection: key, link });
     }
 
     fn on_receive(&mut self, key: ConnectionKey, transport: TransportKey, now: Instant) {
@@ -689,12 +659,6 @@ impl LongPoll {
         let most = self.limits.longpoll_bytes_max;
         self.held > most && held > most / (self.connections.len() + self.transports.len()).max(1)
     }
-
-    /// 120 bits of chance in letters and digits that are hard to confuse.
-    fn id(&mut self) -> String {
-        const ALPHABET: &[u8; 32] = b"3479ACEFGHJKLMNPQRSTUVWXYabcdefh";
-        (0..24).map(|_| char::from(ALPHABET[(self.entropy.next_u32() >> 27) as usize])).collect()
-    }
 }
 
 /// Changes a deadline, of which each end has one at most.
@@ -733,6 +697,7 @@ mod tests {
             rawsocket: true,
             websocket: true,
             longpoll: Some("/lp".into()),
+            pages: Default::default(),
         })
     }
 
@@ -774,7 +739,9 @@ mod tests {
                 }
                 for action in actions {
                     match action {
-                        Action::Open { transport, connection, .. } => {
+                        Action::Open { transport, connection, request, .. } => {
+                            let path = request.read(|request| request.path.map(str::to_owned));
+                            assert_eq!(path.flatten().as_deref(), Some("/lp/open"));
                             self.core.opened(transport, connection, true, self.now);
                         }
                         Action::Shutdown(end) => self.shut.push(end),

@@ -47,6 +47,7 @@ impl Scramble {
             rawsocket: true,
             websocket: true,
             longpoll: Some("/lp".into()),
+            pages: Default::default(),
         };
         Scramble {
             core: LongPoll::new(limits, [3; 32]),

@@ -106,7 +106,7 @@ impl Check {
         let explained = match explained(&self.file, &question) {
             Ok(Ok(explained)) => explained,
             Ok(Err(error)) => return usage_error(format_args!("{}: {error}", self.file.display())),
-            Err(code) => return code,
+            Err(refused) => return refused.tell(),
         };
         let place = explained.line.map_or(String::new(), |line| format!("{}:{line}: ", self.file.display()));
         let _ = writeln!(io::stdout().lock(), "{place}{}", explained.text);

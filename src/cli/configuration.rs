@@ -1,7 +1,6 @@
 //! Configuration files for the subcommands: read with the files and variables they name, and every mistake told on
 //! standard error, one a line, as `file:line:column: key: what`.
 
-use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -45,35 +44,68 @@ pub fn read(path: &Path) -> io::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// Reads a configuration; tells what is wrong with it, and the exit code, if something is.
-pub fn loaded(path: &Path) -> Result<Loaded, ExitCode> {
+/// Why a configuration is not used.
+pub struct Refused {
+    /// What is wrong in the file, a line for each mistake.
+    pub mistakes: Vec<String>,
+    /// All of it in one sentence.
+    pub summary: String,
+}
+
+impl Refused {
+    /// Tells it on standard error; the exit code.
+    pub fn tell(&self) -> ExitCode {
+        let mut stderr = anstream::stderr().lock();
+        for mistake in &self.mistakes {
+            // Nobody is left to tell if stderr is closed.
+            let _ = writeln!(stderr, "{mistake}");
+        }
+        drop(stderr);
+        usage_error(&self.summary)
+    }
+}
+
+/// Reads a configuration.
+pub fn read_configuration(path: &Path) -> Result<Loaded, Refused> {
     understood(path, |text, base| load(text, base, &System))
 }
 
 /// Whether a role of a configuration may do something; a sentence if the question is about nothing in it.
-pub fn explained(path: &Path, question: &May<'_>) -> Result<Result<Explained, String>, ExitCode> {
+pub fn explained(path: &Path, question: &May<'_>) -> Result<Result<Explained, String>, Refused> {
     understood(path, |text, base| may(text, base, &System, question))
 }
 
 fn understood<T>(
     path: &Path,
     read_text: impl FnOnce(&str, &Path) -> Result<T, Vec<Mistake>>,
-) -> Result<T, ExitCode> {
-    let text =
-        read(path).map_err(|error| usage_error(format_args!("cannot read {}: {error}", path.display())))?;
+) -> Result<T, Refused> {
+    let text = read(path).map_err(|error| {
+        let summary = format!("cannot read {}: {error}", path.display());
+        Refused { mistakes: Vec::new(), summary }
+    })?;
     let base = path.parent().unwrap_or(Path::new(""));
-    read_text(&text, base).map_err(|mistakes| {
-        tell(path, &mistakes);
-        usage_error(format_args!("{} in {}", count(mistakes.len(), "mistake"), path.display()))
+    read_text(&text, base).map_err(|wrong| {
+        let summary = format!("{} in {}", count(wrong.len(), "mistake"), path.display());
+        Refused { mistakes: mistakes(path, &wrong), summary }
     })
 }
 
+/// Reads a configuration; tells what is wrong with it, and the exit code, if something is.
+pub fn loaded(path: &Path) -> Result<Loaded, ExitCode> {
+    read_configuration(path).map_err(|refused| refused.tell())
+}
+
+/// Mistakes as lines for people.
+pub fn mistakes(path: &Path, mistakes: &[Mistake]) -> Vec<String> {
+    mistakes.iter().map(|mistake| format!("{}:{}", path.display(), printable(&mistake.to_string()))).collect()
+}
+
 /// Tells mistakes on standard error.
-pub fn tell(path: &Path, mistakes: &[Mistake]) {
+pub fn tell(path: &Path, wrong: &[Mistake]) {
     let mut stderr = anstream::stderr().lock();
-    for mistake in mistakes {
+    for mistake in mistakes(path, wrong) {
         // Nobody is left to tell if stderr is closed.
-        let _ = writeln!(stderr, "{}:{}", path.display(), Printable(mistake));
+        let _ = writeln!(stderr, "{mistake}");
     }
 }
 
@@ -83,13 +115,7 @@ pub fn count(count: usize, noun: &str) -> String {
 }
 
 /// Text of a file on its way to a terminal: control characters are shown, not obeyed.
-struct Printable<'a>(&'a Mistake);
-
-impl fmt::Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        text.chars().try_for_each(|c| {
-            if c.is_control() { write!(f, "{}", c.escape_default()) } else { write!(f, "{c}") }
-        })
-    }
+pub fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
 }

@@ -13,7 +13,7 @@ use super::exit::Failure;
 use crate::auth::cryptosign::{PublicKey, SigningKey};
 use crate::auth::key;
 use crate::auth::{SECRET_FILE_BYTES_MAX, Secret};
-use crate::client::Credentials;
+use crate::client::{Credentials, TlsFiles};
 
 /// Who joins, and what proves it.
 #[derive(clap::Args, Debug)]
@@ -58,6 +58,14 @@ pub struct Identity {
     #[arg(long, value_name = "HEX", help_heading = "Authentication")]
     router_key: Option<PublicKey>,
 
+    /// Certificate for `tls`, a PEM file, for routers that ask for one
+    #[arg(long, value_name = "FILE", help_heading = "Authentication")]
+    certificate: Option<PathBuf>,
+
+    /// Private key of the certificate, if it is not in the same file
+    #[arg(long, value_name = "FILE", help_heading = "Authentication", requires = "certificate")]
+    certificate_key: Option<PathBuf>,
+
     /// Bind the proof to the TLS connection (tls-exporter), and join only a router that does
     #[arg(long, help_heading = "Authentication")]
     channel_binding: bool,
@@ -88,10 +96,18 @@ impl Identity {
             ticket,
             secret,
             key,
+            certificate: self.certificate.is_some(),
             router_key: self.router_key,
             channel_binding: self.channel_binding,
             authmethods: self.authmethod.clone(),
         })
+    }
+}
+
+impl Identity {
+    /// The files of TLS, with those authorities.
+    pub fn tls(&self, authorities: Option<PathBuf>) -> TlsFiles {
+        TlsFiles { authorities, certificate: self.certificate.clone(), key: self.certificate_key.clone() }
     }
 }
 

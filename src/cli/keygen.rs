@@ -73,9 +73,14 @@ impl Keygen {
 
     /// The public key, in the form that was asked for.
     fn public(&self) -> Result<String, String> {
-        let public = match read_key(&self.file) {
-            Ok(key) => key.public(),
-            Err(what) => self.read_public().ok_or(what)?,
+        // As hex both halves look the same; the name tells them apart.
+        let beside = self.file.extension().is_some_and(|extension| extension == "pub");
+        let public = match self.read_public().filter(|_| beside) {
+            Some(public) => public,
+            None => match read_key(&self.file) {
+                Ok(key) => key.public(),
+                Err(what) => self.read_public().ok_or(what)?,
+            },
         };
         Ok(key::write_public(&public, self.form.form(), &self.comment))
     }

@@ -21,6 +21,8 @@ mod options;
 mod output;
 mod publish;
 mod register;
+mod reload;
+mod reloading;
 mod serve;
 mod shown;
 mod subscribe;
@@ -56,6 +58,7 @@ enum Command {
     Hash(hash::Hash),
     Check(check::Check),
     Config(config::Config),
+    Reload(reload::Reload),
     ImportCrossbar(import_crossbar::ImportCrossbar),
 }
 
@@ -83,6 +86,7 @@ pub fn run() -> ExitCode {
         Command::Hash(hash) => hash.run(),
         Command::Check(check) => check.run(),
         Command::Config(config) => config.run(),
+        Command::Reload(reload) => reload.run(),
         Command::ImportCrossbar(import) => import.run(),
     }
 }

@@ -15,7 +15,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 
-use super::configuration::{count, loaded, tell};
+use super::reloading::{Reloading, Source};
 use super::usage_error;
 use crate::config::file::{File, LogFormat};
 use crate::config::{self, Config, Listen};
@@ -35,11 +35,11 @@ const LONGPOLL_OFF: &str = "off";
 ///
 /// Without options it listens on 127.0.0.1:8080 for WebSocket (every path) and RawSocket, told apart by the first
 /// byte, and serves realm1 to everybody. SIGINT or SIGTERM says goodbye to all sessions and ends it; a second one ends
-/// it at once.
-#[derive(Args, Debug)]
+/// it at once. SIGHUP reads the configuration file again, if there is one.
+#[derive(Args, Clone, Debug)]
 pub struct Serve {
     /// A configuration file. Options that are given too win over what it says, but for those of listeners and realms,
-    /// which then stand in the file only. `fanwire config example` prints one
+    /// which then stand in the file only. `fanwire config example` prints one [default: none]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -74,9 +74,15 @@ pub struct Serve {
     #[arg(long, value_name = "NETWORK")]
     proxy_protocol_from: Vec<Network>,
 
-    /// Proxies whose X-Forwarded-For names the client of a WebSocket. May be given again [default: none]
+    /// Proxies whose X-Forwarded-For names the client of a WebSocket or long-poll transport. May be given again
+    /// [default: none]
     #[arg(long, value_name = "NETWORK")]
     forwarded_from: Vec<Network>,
+
+    /// Pages that may open a WebSocket or a long-poll transport: https://*.example.com; stars stand for any text, null
+    /// for pages without an origin. Clients that are no pages always may. May be given again [default: all pages]
+    #[arg(long, value_name = "ORIGIN", value_parser = config::page_origin)]
+    origin: Vec<String>,
 
     /// Shards, each with a thread of its own: 1 to 64 [default: the cores there are]
     #[arg(long, value_name = "COUNT")]
@@ -193,6 +199,11 @@ pub struct Serve {
     #[arg(long, value_name = "COUNT", default_value_t = Limits::DEFAULT.connections_max)]
     connections_max: usize,
 
+    /// Make a Unix socket at which this user may ask for the configuration file to be read again, as `fanwire reload`
+    /// does. SIGHUP asks for it too [default: none]
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,fanwire::server=debug [default: the
     /// environment's FANWIRE_LOG, else info]
     #[arg(long, value_name = "LEVEL")]
@@ -220,9 +231,8 @@ enum Disclose {
 impl Serve {
     /// Serves until a signal ends it. `options` are what this was parsed from.
     pub fn run(self, options: &ArgMatches) -> ExitCode {
-        let given = |option: &str| options.value_source(option) == Some(ValueSource::CommandLine);
         match self.config.clone() {
-            Some(path) => self.run_file(&path, given),
+            Some(path) => self.run_file(&path, options),
             None => self.run_options(),
         }
     }
@@ -234,15 +244,20 @@ impl Serve {
         if self.tls_certificate.len() != self.tls_key.len() {
             return usage_error("each --tls-certificate needs its --tls-key");
         }
+        let control = self.control.clone();
         let config = self.config();
         let transports = config.listens.iter().map(Listen::transports).collect::<Vec<_>>();
         match config.server() {
-            Ok(server) => serve(server, &transports, "--listen"),
+            Ok(server) => {
+                let reloading = Reloading { source: None, file: None };
+                serve(server::Config { control, ..server }, &transports, "--listen", reloading)
+            }
             Err(error) => usage_error(error),
         }
     }
 
-    fn run_file(self, path: &Path, given: impl Fn(&str) -> bool) -> ExitCode {
+    fn run_file(self, path: &Path, options: &ArgMatches) -> ExitCode {
+        let given = |option: &str| options.value_source(option) == Some(ValueSource::CommandLine);
         if let Some((option, table)) = ONLY_WITHOUT_FILE.into_iter().find(|(option, _)| given(option)) {
             return usage_error(format_args!(
                 "--{} cannot be given with --config; write it under [[{table}]] in {}",
@@ -250,34 +265,35 @@ impl Serve {
                 path.display()
             ));
         }
-        let config::Loaded { mut file, refused } = match loaded(path) {
-            Ok(loaded) => loaded,
-            Err(code) => return code,
+        let source = Source { serve: &self, options, path };
+        let file = match source.read() {
+            Ok(file) => file,
+            Err(refused) => return refused.tell(),
         };
-        if !refused.is_empty() {
-            tell(path, &refused);
-            let keys = count(refused.len(), "setting");
-            return usage_error(format_args!("{} has {keys} that this version cannot serve", path.display()));
-        }
-        self.override_file(&mut file, given);
         if let Err(error) = start_log(file.log.as_deref(), file.log_format) {
             return usage_error(format_args!("the log filter cannot be read: {error}"));
         }
         let transports: Vec<_> =
             file.listeners.iter().map(|listener| listener.transports().join(", ")).collect();
         match file.server() {
-            Ok(server) => serve(server, &transports, "address in the configuration file"),
+            Ok(server) => {
+                let reloading = Reloading { source: Some(source), file: Some(file) };
+                serve(server, &transports, "address in the configuration file", reloading)
+            }
             Err(error) => usage_error(error),
         }
     }
 
     /// Puts what was given on the command line in place of what the file says.
-    fn override_file(self, file: &mut File, given: impl Fn(&str) -> bool) {
+    pub(super) fn override_file(self, file: &mut File, given: impl Fn(&str) -> bool) {
         if given("log") {
             file.log = self.log.clone();
         }
         if given("log_format") {
             file.log_format = self.log_format;
+        }
+        if given("control") {
+            file.control = self.control.clone();
         }
         let said = self.config();
         if given("shards") {
@@ -362,14 +378,16 @@ impl Serve {
             tls,
             proxy_protocol_from: self.proxy_protocol_from,
             forwarded_from: self.forwarded_from,
+            origins: self.origin,
             limits,
         }
     }
 }
 
 /// Options that say what stands in the tables of a file, of which there may be many, and which tables those are.
-const ONLY_WITHOUT_FILE: [(&str, &str); 15] = [
+const ONLY_WITHOUT_FILE: [(&str, &str); 16] = [
     ("listen", "listener"),
+    ("origin", "listener"),
     ("tls_certificate", "listener"),
     ("tls_key", "listener"),
     ("tls_client", "listener"),
@@ -410,17 +428,18 @@ const LIMITS: [(&str, TakeLimit); 12] = [
 
 /// Serves until a signal ends it. `transports` are those of each listener, for people; `place` is where its address
 /// may be changed.
-fn serve(server: server::Config, transports: &[String], place: &str) -> ExitCode {
+fn serve(server: server::Config, transports: &[String], place: &str, reloading: Reloading<'_>) -> ExitCode {
     let realms: Vec<_> = server.settings.realms.iter().map(|realm| realm.name.clone()).collect();
     let shards = server.shards;
     raise_open_files();
     abort_on_panic();
-    let server = match Server::start(server::Config { signals: true, ..server }) {
+    let mut server = match Server::start(server::Config { signals: true, ..server }) {
         Ok(server) => server,
         Err(error) => return usage_error(format_args!("{error}{}", advice(&error, place))),
     };
     // A closed stdout is no reason not to serve.
     let _ = announce(&server, transports, &realms, shards);
+    reloading.serve(&mut server);
     let counters = server.join();
     tracing::info!("ended; {counters}");
     ExitCode::SUCCESS
@@ -605,7 +624,8 @@ mod tests {
              --event-history b --call-timeout-seconds 6 --longpoll /a/b --longpoll-receive-seconds 6 \
              --longpoll-idle-seconds 11 --longpoll-max 12 --retained-max 13 --retained-bytes-max 14k \
              --tls-certificate a.pem --tls-key a.key --tls-certificate b.pem --tls-key b.key --tls-client optional \
-             --tls-client-authorities ca.pem --proxy-protocol-from 10.0.0.0/8 --forwarded-from unix",
+             --tls-client-authorities ca.pem --proxy-protocol-from 10.0.0.0/8 --forwarded-from unix \
+             --origin http://a --origin null",
         );
         let tls = config.tls.expect("there are certificates");
         let files = |name: &str| IdentityFiles::new(format!("{name}.pem"), format!("{name}.key"));
@@ -614,6 +634,7 @@ mod tests {
         assert_eq!(tls.client_authorities, Some("ca.pem".into()));
         assert_eq!(config.proxy_protocol_from, ["10.0.0.0/8".parse().unwrap()]);
         assert_eq!(config.forwarded_from, [Network::Unix]);
+        assert_eq!(config.origins, ["http://a", "null"]);
         assert_eq!(config.listens.len(), 2);
         assert_eq!((config.shards, config.realms), (3, vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!((config.uri_check, config.request_ids), (UriCheck::Strict, RequestIds::Any));

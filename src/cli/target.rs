@@ -58,7 +58,7 @@ impl Target {
             timeout: self.timeout,
             authid: self.identity.authid.clone(),
             credentials: self.identity.credentials()?,
-            authority_file: self.ca.clone(),
+            tls: self.identity.tls(self.ca.clone()),
         };
         Ok(Client::connect(&self.url, &options)?)
     }

@@ -32,6 +32,8 @@ pub struct Credentials {
     pub secret: Option<Secret>,
     /// Answers `cryptosign`.
     pub key: Option<SigningKey>,
+    /// TLS shows a certificate, which is what `tls` goes by.
+    pub certificate: bool,
     /// The router must prove that it has the private half of this key, which it does in `cryptosign`.
     pub router_key: Option<PublicKey>,
     /// The proof must hold for this TLS connection alone: `tls-exporter`, in `cryptosign` and `wamp-scram`.
@@ -63,6 +65,9 @@ impl Credentials {
             return self.authmethods.iter().map(String::as_str).collect();
         }
         let mut names = Vec::new();
+        if self.certificate {
+            names.push(Method::Tls.name());
+        }
         if self.key.is_some() {
             names.push(Method::Cryptosign.name());
         }

@@ -5,12 +5,12 @@
 //! otherwise wait for the client, and the client for the router.
 
 use std::io::{self, ErrorKind};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use mio::{Events, Poll, Token, Waker};
 
+use super::TlsFiles;
 use super::error::{ClientError, Tls};
 use super::framing::{Framing, Inbound};
 use super::handshake::Opening;
@@ -69,11 +69,11 @@ impl Connection {
     pub fn open(
         url: &Url,
         serializer: Serializer,
-        authority_file: Option<&Path>,
+        tls: &TlsFiles,
         deadline: Instant,
     ) -> Result<Connection, ClientError> {
         let (opening, request) = Opening::begin(url, serializer);
-        let mut stream = Stream::connect(url, authority_file, deadline)?;
+        let mut stream = Stream::connect(url, tls, deadline)?;
         let readiness = Readiness::new(&mut stream)
             .map_err(|error| ClientError::Connect(Box::new(url.clone()), error))?;
         let mut connection = Connection {

@@ -68,6 +68,10 @@ pub enum Tls {
     Authorities(io::Error),
     /// There is no certificate in it.
     NoAuthorities,
+    /// The file of the client's own certificate, or of its key, cannot be read.
+    Certificate(io::Error),
+    /// There is no certificate in it, or no key.
+    NoCertificate,
     /// The host of the URL is neither a name nor an address that a certificate can be issued for.
     HostName,
     /// The handshake failed.
@@ -155,6 +159,8 @@ impl fmt::Display for Tls {
         match self {
             Tls::Authorities(error) => write!(f, "the file of the authorities cannot be read: {error}"),
             Tls::NoAuthorities => f.write_str("the file of the authorities holds no certificate"),
+            Tls::Certificate(error) => write!(f, "the client's certificate or key cannot be read: {error}"),
+            Tls::NoCertificate => f.write_str("the client's certificate, or its key, is not in its file"),
             Tls::HostName => f.write_str("no certificate can be issued for this host"),
             Tls::Failed(error) => write!(f, "TLS failed: {error}"),
         }

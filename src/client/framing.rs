@@ -295,6 +295,7 @@ mod tests {
             rawsocket: true,
             websocket: true,
             longpoll: None,
+            pages: Default::default(),
         };
         let mut router = Transport::new(Arc::new(settings), false);
         let (opening, mut request) = Opening::begin(&url.parse().unwrap(), serializer);

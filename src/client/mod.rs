@@ -65,8 +65,19 @@ pub struct Options {
     pub authid: Option<String>,
     /// What proves it.
     pub credentials: Credentials,
-    /// A PEM file with certificates of authorities to be trusted besides those that the machine trusts.
-    pub authority_file: Option<PathBuf>,
+    /// What TLS needs to know, if it is spoken.
+    pub tls: TlsFiles,
+}
+
+/// The files of TLS, all of them PEM.
+#[derive(Clone, Debug, Default)]
+pub struct TlsFiles {
+    /// Certificates of authorities to be trusted besides those that the machine trusts.
+    pub authorities: Option<PathBuf>,
+    /// The client's own certificate, with those that sign it, for routers that ask for one.
+    pub certificate: Option<PathBuf>,
+    /// Its private key, if that is not in the same file.
+    pub key: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -77,7 +88,7 @@ impl Default for Options {
             timeout: Duration::from_secs(10),
             authid: None,
             credentials: Credentials::default(),
-            authority_file: None,
+            tls: TlsFiles::default(),
         }
     }
 }
@@ -118,8 +129,7 @@ impl Client {
     /// Connects, opens the transport and joins the realm. Looking up the host's name has the system's own time limit.
     pub fn connect(url: &Url, options: &Options) -> Result<Client, ClientError> {
         let deadline = Instant::now() + options.timeout;
-        let connection =
-            Connection::open(url, options.serializer, options.authority_file.as_deref(), deadline)?;
+        let connection = Connection::open(url, options.serializer, &options.tls, deadline)?;
         let mut client = Client {
             connection,
             session: SessionId(0),

@@ -11,15 +11,19 @@ use std::time::{Duration, Instant};
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, ProtocolVersion, RootCertStore, SignatureScheme,
 };
 use socket2::{SockRef, TcpKeepalive};
+use zeroize::Zeroizing;
 
+use super::TlsFiles;
 use super::error::{ClientError, Tls};
 use super::url::{Scheme, Url};
 use crate::auth::binding::BindingType;
@@ -46,11 +50,7 @@ enum Socket {
 
 impl Stream {
     /// Connects. For TLS the handshake is yet to come: it happens with the first reads and writes.
-    pub fn connect(
-        url: &Url,
-        authority_file: Option<&Path>,
-        deadline: Instant,
-    ) -> Result<Stream, ClientError> {
+    pub fn connect(url: &Url, files: &TlsFiles, deadline: Instant) -> Result<Stream, ClientError> {
         let refused = |error| ClientError::Connect(Box::new(url.clone()), error);
         if url.scheme == Scheme::Unix {
             let socket = UnixStream::connect(&url.path).map_err(refused)?;
@@ -58,11 +58,8 @@ impl Stream {
             return Ok(Stream { socket: Socket::Unix(mio::net::UnixStream::from_std(socket)), tls: None });
         }
         // Trust is settled first: a file that cannot be read should be told even if the router is down.
-        let tls = if url.scheme.is_tls() {
-            Some(tls_session(url, authority_file).map_err(ClientError::Tls)?)
-        } else {
-            None
-        };
+        let tls =
+            if url.scheme.is_tls() { Some(tls_session(url, files).map_err(ClientError::Tls)?) } else { None };
         let socket = match connect_tcp(url, deadline) {
             Err(error) if error.kind() == ErrorKind::TimedOut => return Err(ClientError::Timeout),
             connected => connected.map_err(refused)?,
@@ -197,8 +194,12 @@ fn connect_tcp(url: &Url, deadline: Instant) -> io::Result<TcpStream> {
     Err(failure)
 }
 
-fn tls_session(url: &Url, authority_file: Option<&Path>) -> Result<Box<ClientConnection>, Tls> {
-    let (config, host) = tls(url, Trust::Authorities(authority_file))?;
+fn tls_session(url: &Url, files: &TlsFiles) -> Result<Box<ClientConnection>, Tls> {
+    let (mut config, host) = tls(url, Trust::Authorities(files.authorities.as_deref()))?;
+    if let Some(certificate) = &files.certificate {
+        config.client_auth_cert_resolver =
+            own_certificate(&config, certificate, files.key.as_deref().unwrap_or(certificate))?;
+    }
     ClientConnection::new(Arc::new(config), host).map(Box::new).map_err(Tls::Failed)
 }
 
@@ -272,6 +273,21 @@ impl ServerCertVerifier for Anybody {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// What shows the certificate of a file to routers that ask for one.
+fn own_certificate(
+    config: &ClientConfig,
+    certificate: &Path,
+    key: &Path,
+) -> Result<Arc<dyn ResolvesClientCert>, Tls> {
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(&std::fs::read(certificate).map_err(Tls::Certificate)?).collect();
+    let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or(Tls::NoCertificate)?;
+    let pem = Zeroizing::new(std::fs::read(key).map_err(Tls::Certificate)?);
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| Tls::NoCertificate)?;
+    let certified = CertifiedKey::from_der(chain, key, config.crypto_provider()).map_err(Tls::Failed)?;
+    Ok(Arc::new(SingleCertAndKey::from(certified)))
 }
 
 fn add_authorities(roots: &mut RootCertStore, path: &Path) -> Result<(), Tls> {

@@ -4,7 +4,9 @@
 //! open where its operator thinks it closed.
 
 mod authentication;
+mod pages;
 pub(super) mod rules;
+mod template;
 
 use std::iter;
 use std::path::Path;
@@ -13,7 +15,6 @@ use std::sync::Arc;
 use super::file::{self, Certificate, File, Listener, Realm, Role, Tls};
 use super::reader::{Mistake, Surroundings};
 use super::{AGENT, check};
-use crate::auth::Method;
 use crate::limits::Limits;
 use crate::router::{self, ListenerSettings, RealmSettings, Settings};
 use crate::server::{self, Entrance, IdentityFiles, TlsSettings};
@@ -60,7 +61,8 @@ impl File {
         };
         let addresses = self.listeners.iter().filter_map(|listener| listener.address.clone()).collect();
         let entrances = self.listeners.iter().map(entrance).collect();
-        Ok(server::Config { addresses, entrances, shards: self.shards, settings, signals: false })
+        let (shards, control) = (self.shards, self.control.clone());
+        Ok(server::Config { addresses, entrances, shards, settings, signals: false, control })
     }
 
     fn listener(&self, listener: &Listener) -> ListenerSettings {
@@ -80,6 +82,7 @@ impl File {
                 rawsocket: listener.rawsocket,
                 websocket: listener.websocket,
                 longpoll: listener.longpoll.then(|| Arc::from(path)),
+                pages: pages::pages(listener),
             }),
             request_ids: listener.request_ids.unwrap_or(self.request_ids),
             forwarded_from: listener.forwarded_from.clone(),
@@ -115,6 +118,7 @@ fn realm(realm: &Realm) -> RealmSettings {
     let roles: Vec<_> = realm.roles.iter().map(|said| Arc::new(role(said))).collect();
     RealmSettings {
         name: realm.name.clone(),
+        template: template::template(realm),
         uri_check: realm.uri_check,
         disclosure: realm.disclosure,
         authentication: Arc::new(authentication::settings(realm, &roles, &|_, _| {})),
@@ -140,45 +144,19 @@ fn refuse(file: &File, refuse: &Refuse) {
     for (index, listener) in file.listeners.iter().enumerate() {
         refuse_of_listener(listener, &|key, text| refuse(&format!("listener[{index}].{key}"), text));
     }
-    for (index, realm) in file.realms.iter().enumerate() {
-        refuse_of_realm(realm, &|key, text| refuse(&format!("realm[{index}].{key}"), text));
-    }
 }
 
-const NO_COOKIES: &str = "this version gives no cookies; leave it out";
-
 fn refuse_of_listener(listener: &Listener, refuse: &Refuse) {
-    let any_origin = |origins: &Vec<String>| origins.iter().any(|origin| origin == "*");
-    if listener.origins.as_ref().is_some_and(|origins| !any_origin(origins)) {
-        refuse("origins", "this version does not look at origins; write [\"*\"]");
-    }
-    if !listener.allow_null_origin {
-        refuse("allow_null_origin", "this version does not look at origins; write true");
-    }
-    if listener.methods.as_ref().is_some_and(|methods| methods.contains(&Method::Cookie)) {
-        refuse("methods", NO_COOKIES);
-    }
-    for (index, network) in listener.networks.iter().enumerate() {
-        if network.methods.contains(&Method::Cookie) {
-            refuse(&format!("network[{index}].methods"), NO_COOKIES);
-        }
-    }
     if listener.longpoll && !listener.websocket {
         refuse(
             "transports",
             "this version speaks long-poll only where it speaks WebSocket; write \"websocket\" too",
         );
     }
-    if listener.cookie.is_some() {
-        refuse("cookie", NO_COOKIES);
-    }
-}
-
-fn refuse_of_realm(realm: &Realm, refuse: &Refuse) {
-    if realm.template {
-        refuse("template", "this version makes no realms when somebody joins; write each realm");
-    }
-    if realm.cookie.is_some() {
-        refuse("cookie", NO_COOKIES);
+    if pages::is_anybodys(listener) {
+        refuse(
+            "cookie.same_site",
+            "with \"none\" every page could join as who has the cookie; name the origins too",
+        );
     }
 }

@@ -9,9 +9,9 @@ mod listener;
 mod realm;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-pub use self::listener::{Certificate, Cookie, Listener, Network, SameSite, Tls};
+pub use self::listener::{Certificate, Cookie, Listener, Network, SameSite, Tls, origin};
 pub use self::realm::{
     Anonymous, Authorizer, CertificatePrincipal, Dynamic, Jwt, MethodSettings, Principal, Realm, Role, Rule,
     Scram, ScramKdf, VerdictCache, WampCra,
@@ -63,6 +63,8 @@ pub struct File {
     pub log: Option<String>,
     /// How it is logged.
     pub log_format: LogFormat,
+    /// Where a socket is made by which the file is read again, if one is wanted.
+    pub control: Option<PathBuf>,
     /// What holds for authentication everywhere.
     pub authentication: Authentication,
     /// The bounds.
@@ -142,6 +144,7 @@ impl File {
             log_format: table
                 .choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
                 .unwrap_or(LogFormat::Text),
+            control: table.file("control"),
             authentication: table.table("authentication", Authentication::read).unwrap_or_default(),
             limits: {
                 table.table("limits", |table| bounds(table, &mut limits));

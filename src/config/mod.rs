@@ -26,6 +26,7 @@ use crate::router::authentication::{self, Access, RouterSettings};
 use crate::router::{Disclosure, HistoryRule, ListenerSettings, RealmSettings, RequestIds, Role, Settings};
 use crate::server::{self, Address, Entrance, TlsSettings};
 use crate::transport;
+use crate::transport::pages::{Origins, Pages};
 use crate::wamp::{MatchPolicy, Serializer, UriCheck, uri};
 
 pub use self::caution::cautions;
@@ -45,6 +46,14 @@ pub const LONGPOLL: &str = "/lp";
 
 /// A configuration file with every key, and comments.
 pub const EXAMPLE: &str = include_str!("example.toml");
+
+/// What pages say that have no origin.
+const NULL_ORIGIN: &str = "null";
+
+/// Pages that may connect: their origin, in which stars stand for any text, or `null` for those without one.
+pub fn page_origin(text: &str) -> Result<String, String> {
+    if text == NULL_ORIGIN { Ok(text.to_owned()) } else { file::origin(text) }
+}
 
 /// What the router calls itself in WELCOME.
 const AGENT: &str = concat!("fanwire-", env!("CARGO_PKG_VERSION"));
@@ -87,6 +96,8 @@ pub struct Config {
     pub proxy_protocol_from: Vec<Network>,
     /// Proxies whose `X-Forwarded-For` names the client, on every listener.
     pub forwarded_from: Vec<Network>,
+    /// Pages that may connect, on every listener, as [`page_origin`] reads them; none: all.
+    pub origins: Vec<String>,
     /// The bounds.
     pub limits: Limits,
 }
@@ -189,6 +200,7 @@ impl Default for Config {
             tls: None,
             proxy_protocol_from: Vec::new(),
             forwarded_from: Vec::new(),
+            origins: Vec::new(),
             limits: Limits::DEFAULT,
         }
     }
@@ -198,6 +210,7 @@ impl Config {
     /// Checks everything. Signals are left alone; whoever owns the process may say otherwise.
     pub fn server(self) -> Result<server::Config, ConfigError> {
         self.check()?;
+        let pages = self.pages();
         let Config { listens, shards, realms, request_ids, .. } = self;
         let (longpoll, limits) = (self.longpoll.map(Arc::from), self.limits);
         let listeners = listens.iter().map(|listen| ListenerSettings {
@@ -208,6 +221,7 @@ impl Config {
                 rawsocket: listen.rawsocket,
                 websocket: listen.websocket,
                 longpoll: longpoll.clone().filter(|_| listen.websocket),
+                pages: pages.clone(),
             }),
             request_ids: listen.request_ids.unwrap_or(request_ids),
             forwarded_from: self.forwarded_from.clone(),
@@ -240,7 +254,13 @@ impl Config {
         });
         let entrances = entrances.collect();
         let addresses = listens.into_iter().map(|listen| listen.address).collect();
-        Ok(server::Config { addresses, entrances, shards, settings, signals: false })
+        Ok(server::Config { addresses, entrances, shards, settings, signals: false, control: None })
+    }
+
+    fn pages(&self) -> Pages {
+        let origins = Some(&*self.origins).filter(|origins| !origins.is_empty());
+        let null = |origins: &[String]| origins.iter().any(|origin| origin == NULL_ORIGIN);
+        Pages { origins: Origins::new(origins, origins.is_none_or(null)), cookie: None }
     }
 
     fn check(&self) -> Result<(), ConfigError> {

@@ -7,11 +7,13 @@
 pub mod forwarded;
 mod network;
 pub mod proxy_protocol;
+mod source;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 pub use self::network::{Network, NetworkError};
+pub use self::source::Source;
 
 /// What is known of a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,7 +29,8 @@ pub struct Origin {
 /// One end of a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum PeerAddress {
-    /// Address and port, as [`PeerAddress::tcp`] makes them. The port is 0 where only the address was told, as in `X-Forwarded-For`.
+    /// Address and port, as [`PeerAddress::tcp`] makes them. The port is 0 where only the address was told, as in
+    /// `X-Forwarded-For`.
     Tcp(SocketAddr),
     /// Peers on Unix sockets have no address.
     Unix,

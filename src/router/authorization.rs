@@ -19,11 +19,10 @@
 //!
 //! # Cost
 //!
-//! A role that may do everything is not asked about. The verdicts of rules about PUBLISH and CALL stand beside the
-//! match of the topic or procedure ([`Verdicts`]), which is looked up anyway: no further probe, lock or allocation.
-//! They carry the number of their rules, which no other rules ever have, so none is used for rules it was not made by,
-//! and changed rules need nobody to forget anything. Where a value of the session may decide, the verdict is that
-//! session's alone.
+//! A role that may do everything is not asked about. Verdicts of rules about PUBLISH and CALL stand beside the match
+//! of the topic or procedure ([`Verdicts`]), which is looked up anyway: no other probe, lock or allocation. They have
+//! the number of their rules, which no other rules ever have, so none is used for rules it was not made by, and rules
+//! that change need nobody to forget anything. Where a value of the session may decide, a verdict is that session's.
 
 mod denials;
 pub mod dynamic;

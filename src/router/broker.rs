@@ -58,6 +58,13 @@ impl Broker {
         }
     }
 
+    /// Other settings of the realm hold from now on. All that was found out by the old ones is forgotten.
+    pub fn configure(&mut self, realm: Arc<Realm>, match_cache_entries_max: usize) {
+        self.adds_particulars = realm.settings.adds_particulars();
+        self.realm = realm;
+        self.cache.clear(match_cache_entries_max);
+    }
+
     /// SUBSCRIBE. Who subscribes again gets the subscription it has.
     pub fn on_subscribe(
         &mut self,

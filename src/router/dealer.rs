@@ -132,6 +132,13 @@ impl Dealer {
         }
     }
 
+    /// Other settings of the realm hold from now on, for calls that come. All that was found out by the old ones is
+    /// forgotten.
+    pub fn configure(&mut self, realm: Arc<Realm>, match_cache_entries_max: usize) {
+        self.realm = realm;
+        self.cache.clear(match_cache_entries_max);
+    }
+
     // Leaving.
 
     /// Takes all of a leaving session's: its registrations, then the invocations it owes, then the calls it waits for.

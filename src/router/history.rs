@@ -107,6 +107,10 @@ pub trait HistoryStore: fmt::Debug + Send + Sync {
     /// Shows what is looked for to `visitor` until it has enough: what was there when this was called, as far as it
     /// does not go meanwhile.
     fn visit(&self, search: &Search<'_>, visitor: &mut dyn FnMut(&HistoricEvent) -> ControlFlow<()>);
+
+    /// The same store under other rules: what was kept under a rule for the same topics is kept on, within its bounds
+    /// when the next publication comes; the rest is not found any more.
+    fn with(&self, rules: &[HistoryRule]) -> Box<dyn HistoryStore>;
 }
 
 /// The history of a realm.
@@ -121,6 +125,16 @@ impl History {
     pub fn new(rules: &[HistoryRule]) -> Option<History> {
         let store = Box::new(MemoryStore::new(rules));
         (!rules.is_empty()).then(|| History { rules: rules.to_vec(), store })
+    }
+
+    /// The same history under other rules; `None` if nothing is to be kept any more.
+    pub fn with(&self, rules: &[HistoryRule]) -> Option<History> {
+        (!rules.is_empty()).then(|| History { rules: rules.to_vec(), store: self.store.with(rules) })
+    }
+
+    /// The rules, in their order.
+    pub fn rules(&self) -> &[HistoryRule] {
+        &self.rules
     }
 
     /// The rule that keeps publications to this topic. Tries them all.
@@ -140,8 +154,8 @@ impl History {
 /// first: each up to that one stands in its log by the time its lock can be taken.
 #[derive(Debug)]
 pub struct MemoryStore {
-    /// The last one given.
-    serial: AtomicU64,
+    /// The last one given. Stores that go on from this one go on with it.
+    serial: Arc<AtomicU64>,
     logs: Vec<Log>,
 }
 
@@ -149,7 +163,7 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Log {
     rule: HistoryRule,
-    kept: Mutex<Kept>,
+    kept: Arc<Mutex<Kept>>,
 }
 
 /// All of it oldest first. Notes are younger than the youngest publication that had to go: from an older one nobody
@@ -178,8 +192,8 @@ const EVENTS_PER_LOCK_MAX: usize = 64;
 impl MemoryStore {
     /// Empty logs.
     pub fn new(rules: &[HistoryRule]) -> MemoryStore {
-        let log = |rule: &HistoryRule| Log { rule: rule.clone(), kept: Mutex::new(Kept::default()) };
-        MemoryStore { serial: AtomicU64::new(0), logs: rules.iter().map(log).collect() }
+        let logs = rules.iter().map(|rule| Log::of(rule, Arc::new(Mutex::new(Kept::default()))));
+        MemoryStore { serial: Arc::new(AtomicU64::new(0)), logs: logs.collect() }
     }
 
     /// To be asked under the lock of a log.
@@ -237,6 +251,22 @@ impl HistoryStore for MemoryStore {
                 return;
             }
         }
+    }
+
+    fn with(&self, rules: &[HistoryRule]) -> Box<dyn HistoryStore> {
+        let same =
+            |rule: &HistoryRule, log: &&Log| log.rule.uri == rule.uri && log.rule.policy == rule.policy;
+        let log = |rule: &HistoryRule| match self.logs.iter().find(|log| same(rule, log)) {
+            Some(log) => Log::of(rule, log.kept.clone()),
+            None => Log::of(rule, Arc::new(Mutex::new(Kept::default()))),
+        };
+        Box::new(MemoryStore { serial: self.serial.clone(), logs: rules.iter().map(log).collect() })
+    }
+}
+
+impl Log {
+    fn of(rule: &HistoryRule, kept: Arc<Mutex<Kept>>) -> Log {
+        Log { rule: rule.clone(), kept }
     }
 }
 

@@ -21,6 +21,7 @@ use super::passthru;
 use super::publication::Publication;
 use super::session::Identity;
 use super::{PeerKey, RealmKey, ShardIndex};
+use crate::auth::Secret;
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::wamp::options::CancelMode;
@@ -124,6 +125,11 @@ pub enum Letter {
         /// The call.
         call: CallKey,
     },
+    /// A browser has logged out: all sessions with its cookie end.
+    LoggedOut {
+        /// The cookie.
+        cookie: Secret,
+    },
     /// From a shard that has begun its shutdown, to every other: no `Invoke` of its peers follows.
     Draining {
         /// Who has begun.
@@ -166,6 +172,11 @@ pub enum Letter {
     },
     /// From a shard to itself: a call of the router's own is over.
     Answered(Box<Answered>),
+    /// To every other shard: nobody is in the realm and nobody can join it any more, for it was idle.
+    RealmGone {
+        /// Which.
+        realm: RealmKey,
+    },
     /// To a shard that knows or does a part of what a meta procedure is asked for, or in the end to its caller's.
     Round(Box<Round>),
 }
@@ -176,6 +187,31 @@ const _: () = assert!(size_of::<Letter>() <= 64);
 const LETTER_BYTES: usize = 256;
 
 impl Letter {
+    /// Whose letter it is, if a realm's: one that is no more has nobody to take it.
+    pub fn realm(&self) -> Option<RealmKey> {
+        match self {
+            Letter::Deliver { realm, .. }
+            | Letter::Grant { realm, .. }
+            | Letter::Release { realm, .. }
+            | Letter::Desert { realm, .. }
+            | Letter::Revoke { realm, .. }
+            | Letter::TimeoutForwarded { realm, .. }
+            | Letter::Interrupt { realm, .. }
+            | Letter::RefuseYield { realm, .. }
+            | Letter::Meta { realm } => Some(*realm),
+            Letter::Invoke { invoke, .. } | Letter::Return { invoke, .. } => Some(invoke.realm),
+            Letter::Complete(complete) => Some(complete.realm),
+            Letter::Progress(progress) => Some(progress.realm),
+            Letter::Passthru(answer) => Some(answer.realm),
+            Letter::Round(round) => Some(round.realm),
+            Letter::Answered(_)
+            | Letter::LoggedOut { .. }
+            | Letter::Draining { .. }
+            | Letter::Bequeathed { .. }
+            | Letter::RealmGone { .. } => None,
+        }
+    }
+
     /// Octets it stands for: what it counts in a mailbox's byte bound and in a turn's share of letters.
     pub fn bytes(&self) -> usize {
         LETTER_BYTES
@@ -195,7 +231,9 @@ impl Letter {
                 Letter::Progress(progress) => carried(&progress.payload, &progress.attributes),
                 // Never in a mailbox.
                 Letter::Answered(_)
+                | Letter::LoggedOut { .. }
                 | Letter::Draining { .. }
+                | Letter::RealmGone { .. }
                 | Letter::Bequeathed { .. }
                 | Letter::Interrupt { .. }
                 | Letter::Passthru(_)

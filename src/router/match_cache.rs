@@ -35,6 +35,13 @@ impl MatchCache {
         MatchCache { topics: Answers::new(entries_max), procedures: Answers::new(entries_max) }
     }
 
+    /// Forgets everything, and remembers up to `entries_max` from now on. What was missed stays counted.
+    pub fn clear(&mut self, entries_max: usize) {
+        assert!(entries_max > 0, "a cache must hold one answer");
+        self.topics.clear(entries_max);
+        self.procedures.clear(entries_max);
+    }
+
     /// Where a topic stands, for the other questions about it; until the next one is asked about. One probe.
     pub fn topic_place(&mut self, directory: &Directory, topic: &str) -> usize {
         self.topics.place(topic, |topic| Topic::ask(directory, topic))
@@ -99,7 +106,8 @@ impl MatchCache {
 #[derive(Debug)]
 struct Topic {
     matched: Arc<Match>,
-    /// The rule of the event history that keeps its publications, once somebody has asked. It never changes.
+    /// The rule of the event history that keeps its publications, once somebody has asked. When rules change,
+    /// all is forgotten.
     rule: Option<Option<usize>>,
 }
 
@@ -133,6 +141,10 @@ struct Stamped<A> {
 impl<A> Answers<A> {
     fn new(entries_max: usize) -> Answers<A> {
         Answers { places: HashMap::default(), stamped: Vec::new(), entries_max, misses: 0 }
+    }
+
+    fn clear(&mut self, entries_max: usize) {
+        *self = Answers { misses: self.misses, ..Answers::new(entries_max) };
     }
 
     /// Where a URI stands, with an answer that may not be current.

@@ -5,7 +5,8 @@
 //! - [`shard`]: a [`Shard`], its input, output and questions, and the one switch over messages.
 //! - [`peer`]: the connections of a shard and the only way to queue bytes for one. [`queue`]: what is queued for each,
 //!   and the only place where octets are. [`session`]: what a joined peer has.
-//! - [`realm`]: what all shards share. [`directory`]: which shards care about a URI, behind short locks;
+//! - [`realm`]: what all shards share; [`realms`]: which realms there are, since they come and go.
+//! - [`directory`]: which shards care about a URI, behind short locks;
 //!   [`match_cache`]: how a shard reads it without them. [`pattern`]: exact, prefix and wildcard matching.
 //! - [`broker`] and [`dealer`]: one of each for a realm in a shard. [`roster`]: who here has which subscription.
 //!   [`publication`]: an event on its way. [`eligibility`]: whom it is for. [`retained`] and [`history`]: what is kept
@@ -13,7 +14,7 @@
 //!   small entries are made of.
 //! - [`transport_details`]: how a peer is connected, as other programs are told.
 //! - [`authentication`]: who may join. [`role`]: what sessions are; [`rules`]: what they may do; [`authorization`]:
-//!   where that is asked.
+//!   where that is asked; [`standing`]: whether they may stay.
 //! - [`features`]: what peers announce, and what the router does.
 //! - [`meta`]: what the router tells of itself, and its own procedures.
 //! - [`letter`]: what shards tell one another. [`timers`], [`clock`], [`entropy`]: time and chance, both from outside.
@@ -54,6 +55,8 @@
 //! | what one client sends is handled in its order; over long-poll, if it waits for each `send` or puts all in one batch | one stream from each; HTTP puts requests on several connections in no order, so any request ids are taken there |
 //! | nothing follows GOODBYE or ABORT | `Peers::send` sends only to a session, and the session ends first |
 //! | realms do not touch | broker and dealer belong to one realm; letters name it, and who has joined another one since is not whom they name |
+//! | nobody is in a realm that is no more | who joins enters under the lock that a realm is taken out under; sessions of a realm that is closed are told before their shard forgets it |
+//! | a change of settings loses nothing of a session that may stay | tables, queues and deadlines are not touched; what was asked by the old settings is answered by them |
 //!
 //! What would break them: moving a joined peer to another shard, a second path to a socket beside `Outbound`, and
 //! handling a peer's next message while an earlier one is held.
@@ -78,12 +81,14 @@ pub mod peer;
 pub mod publication;
 pub mod queue;
 pub mod realm;
+pub mod realms;
 pub mod retained;
 pub mod role;
 pub mod roster;
 pub mod rules;
 pub mod session;
 pub mod shard;
+pub mod standing;
 pub mod timers;
 pub mod transport_details;
 
@@ -103,9 +108,11 @@ use crate::wamp::{Dict, Message, RequestId, Serializer, Value};
 pub use clock::Clock;
 pub use history::HistoryRule;
 pub use letter::Letter;
-pub use realm::{Disclosure, ListenerSettings, RealmSettings, RequestIds, Router, Settings};
+pub use realm::{Disclosure, ListenerSettings, RealmSettings, RequestIds, Router, Settings, Template};
+pub use realms::RealmChanges;
 pub use role::{Authorizer, Permissions, Role, VerdictCache};
 pub use shard::{Closing, Shard};
+pub use transport_details::{HttpFacts, TransportFacts};
 
 /// Which shard; below the router's shard count, at most 63.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -132,9 +139,20 @@ pub struct PeerKey {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ListenerIndex(pub u32);
 
-/// Position of a realm in the router's list.
+/// A realm of the router. `index` is its place in the table, which is used again after the realm is no more; with
+/// `serial` the key is never used again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct RealmKey(pub u32);
+pub struct RealmKey {
+    /// Place in the table; small and dense.
+    pub index: u32,
+    /// How often the place was used before.
+    pub serial: u32,
+}
+
+impl RealmKey {
+    /// The first realm there is.
+    pub const FIRST: RealmKey = RealmKey { index: 0, serial: 0 };
+}
 
 /// What broker and dealer are lent for one message: everything of the shard that is not theirs.
 #[derive(Debug)]

@@ -29,6 +29,7 @@ use super::publication::{EventFrames, NoFrame, Publication};
 use super::queue::{Advanced, Cause, Pushed, Queues, Waiting};
 use super::session::{Pending, Session};
 use super::timers::{Timer, Timers};
+use super::transport_details::{HttpFacts, TransportFacts};
 use super::{Closing, ListenerIndex, PeerKey, RequestIds};
 use crate::codec;
 use crate::counters::Counters;
@@ -50,6 +51,10 @@ pub struct Peer {
     pub listener: ListenerIndex,
     /// Where it comes from, and what TLS has shown of it.
     pub origin: Arc<Origin>,
+    /// What else its connection has shown, if it began with HTTP.
+    pub http: Option<HttpFacts>,
+    /// Its client speaks the long-poll transport.
+    pub longpoll: bool,
     /// Cuts its bytes into messages. Absent while the shard has it in hand, and once nothing more is read.
     pub transport: Option<Box<Transport>>,
     /// What its handshake agreed on.
@@ -71,6 +76,19 @@ pub struct Peer {
     last_progress: Instant,
     deadline: Option<(Instant, Timer)>,
     stall: Option<Instant>,
+}
+
+impl Peer {
+    /// What is known of its connection, once something is agreed on.
+    pub fn transport_facts(&self) -> Option<TransportFacts<'_>> {
+        let Peer { origin, link, longpoll, http, .. } = self;
+        Some(TransportFacts { origin, link: (*link)?, longpoll: *longpoll, http: http.as_ref() })
+    }
+
+    /// Nobody will ask any more what HTTP has said, but for the cookie: the peer has joined.
+    pub fn forget_request(&mut self) {
+        self.http = self.http.take().and_then(HttpFacts::without_request);
+    }
 }
 
 /// About what stands around the payload of a message to one peer.
@@ -153,6 +171,12 @@ impl Peers {
         }
     }
 
+    /// Other bounds hold from now on; what is above them makes no peer slow before more is queued for it.
+    pub fn configure(&mut self, limits: Limits) {
+        self.queues.configure(&limits);
+        self.limits = limits;
+    }
+
     /// A new connection.
     pub fn open(
         &mut self,
@@ -173,6 +197,8 @@ impl Peers {
             request_ids,
             listener,
             origin,
+            http: None,
+            longpoll: false,
             transport: Some(Box::new(transport)),
             link: None,
             state: State::Opening,

@@ -146,6 +146,13 @@ impl Queues {
         }
     }
 
+    /// Other bounds hold from now on.
+    pub fn configure(&mut self, limits: &Limits) {
+        self.outbound_bytes_max = limits.outbound_bytes_max;
+        self.outbound_shard_bytes_max = limits.outbound_shard_bytes_max;
+        self.queued_bytes_per_turn = limits.queued_bytes_per_turn;
+    }
+
     /// A queue for a new peer, whose place is free.
     pub fn open(&mut self, key: PeerKey) {
         let queue = PeerQueue {

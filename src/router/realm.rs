@@ -1,14 +1,19 @@
 //! What all shards share: the router's settings and its realms, each with its directory and its list of sessions.
+//!
+//! Settings change while the router runs. A [`Router`] and a [`Realm`] are what was set at one moment, over what lives
+//! on: shards have them without a lock, and are given others when settings change (`shard/changing.rs`).
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::authentication::{self, Access, Failures, RouterSettings};
+use super::authentication::{self, Access, Cookies, Failures, RouterSettings};
 use super::directory::Directory;
 use super::history::{History, HistoryRule};
 use super::meta::sessions::{DetailChanges, Details, detail_bytes};
+use super::realms::{RealmChanges, Realms};
 use super::retained::RetainedEvents;
 use super::role::Role;
 use super::session::{Identity, Map};
@@ -17,13 +22,15 @@ use crate::error::Refusal;
 use crate::limits::{Limits, SHARDS_MAX};
 use crate::origin::Network;
 use crate::transport;
-use crate::wamp::{SessionId, UriCheck};
+use crate::wamp::{MatchPolicy, SessionId, UriCheck};
 
 /// What an operator sets for a realm.
 #[derive(Clone, Debug)]
 pub struct RealmSettings {
-    /// The URI clients name in HELLO.
+    /// The URI clients name in HELLO; of a template, a pattern of them.
     pub name: String,
+    /// It is none itself: such realms are made when somebody joins.
+    pub template: Option<Template>,
     /// Which URIs are valid in it.
     pub uri_check: UriCheck,
     /// Whether receivers are told who publishes and calls.
@@ -54,6 +61,7 @@ impl RealmSettings {
     pub fn open(name: impl Into<String>) -> RealmSettings {
         RealmSettings {
             name: name.into(),
+            template: None,
             uri_check: UriCheck::Loose,
             disclosure: Disclosure::default(),
             authentication: Arc::new(authentication::Settings::anonymous(Role {
@@ -66,6 +74,17 @@ impl RealmSettings {
             retained_bytes_max: RealmSettings::RETAINED_BYTES_MAX,
             call_timeout_ms: 0,
         }
+    }
+
+    /// True if a listener opens the realm, by its name or with all of its template.
+    pub fn is_opened_by(&self, access: &Access) -> bool {
+        let made = |template: &Template| access.opens_realm(&template.pattern);
+        access.opens_realm(&self.name) || self.template.as_ref().is_some_and(made)
+    }
+
+    /// The same for a realm of that name.
+    pub fn named(&self, name: &str) -> RealmSettings {
+        RealmSettings { name: name.to_owned(), ..self.clone() }
     }
 
     /// What those are who say nothing of themselves, if they may join.
@@ -83,6 +102,20 @@ impl RealmSettings {
     pub fn adds_particulars(&self) -> bool {
         self.disclosure == Disclosure::Always || self.has_trust_levels()
     }
+}
+
+/// When realms are made from settings, and when they go again. What such a realm retains and its event history go with
+/// it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Template {
+    /// What the names of its realms match. Listeners that open it, open them.
+    pub pattern: String,
+    /// How. Of several templates the first that matches is the one.
+    pub policy: MatchPolicy,
+    /// How many of its realms there may be at the same time.
+    pub realms_max: usize,
+    /// How long one stays when nobody is in it.
+    pub idle_ms: u64,
 }
 
 /// Whether the receivers of events and invocations are told who sent them (advanced profile, "Publisher
@@ -152,7 +185,7 @@ pub struct Settings {
     pub authentication: RouterSettings,
 }
 
-/// What all shards of one router share.
+/// What all shards of one router share: what was set at one moment, over what lives on.
 #[derive(Debug)]
 pub struct Router {
     /// As given.
@@ -160,37 +193,61 @@ pub struct Router {
     /// Shards, 1 to 64.
     pub shard_count: usize,
     /// The time it was made at, by which all times are known.
-    pub clock: Clock,
+    pub clock: Arc<Clock>,
     /// Who has failed to prove who it is.
-    pub failures: Failures,
-    realms: Vec<Arc<Realm>>,
+    pub failures: Arc<Failures>,
+    /// Browsers that are known again.
+    pub cookies: Arc<Cookies>,
+    realms: Arc<Realms>,
 }
 
 impl Router {
     /// A router without peers. `shard_count` is 1 to [`SHARDS_MAX`].
     pub fn new(settings: Settings, shard_count: usize, clock: Clock) -> Arc<Router> {
         assert!((1..=SHARDS_MAX).contains(&shard_count), "a router has 1 to {SHARDS_MAX} shards");
-        let realms = settings.realms.iter().enumerate();
-        let realms =
-            realms.map(|(index, realm)| Arc::new(Realm::new(index, realm, &settings.limits, shard_count)));
-        let realms = realms.collect();
-        Arc::new(Router { settings, shard_count, clock, failures: Failures::default(), realms })
+        let realms = Arc::new(Realms::new(&settings, shard_count));
+        let (clock, failures, cookies) = (Arc::new(clock), Arc::default(), Arc::default());
+        Arc::new(Router { settings, shard_count, clock, failures, cookies, realms })
     }
 
-    /// The realms, in the order of their keys.
-    pub fn realms(&self) -> &[Arc<Realm>] {
+    /// The same router with other settings, to be given to every shard. Who joins from now on joins by them; the shards
+    /// tell the sessions that are there. The listeners that were there must be there still, in their places: peers came
+    /// in by them.
+    pub fn changed(&self, mut settings: Settings) -> (Arc<Router>, RealmChanges) {
+        // Who stands in for a name that nobody has must not change with what others may see changing.
+        settings.authentication.stand_in_key = self.settings.authentication.stand_in_key.clone();
+        assert!(settings.listeners.len() >= self.settings.listeners.len(), "listeners keep their places");
+        let changes = self.realms.configure(&settings);
+        let router = Router {
+            settings,
+            shard_count: self.shard_count,
+            clock: self.clock.clone(),
+            failures: self.failures.clone(),
+            cookies: self.cookies.clone(),
+            realms: self.realms.clone(),
+        };
+        (Arc::new(router), changes)
+    }
+
+    /// Which realms there are, now.
+    pub fn realm_table(&self) -> &Realms {
         &self.realms
     }
 
-    /// The realm of that name.
-    pub fn realm(&self, name: &str) -> Option<&Arc<Realm>> {
-        self.realms.iter().find(|realm| realm.name == name)
+    /// The realms there are now, in the order of their places.
+    pub fn realms(&self) -> Vec<Arc<Realm>> {
+        self.realms.all()
+    }
+
+    /// The realm of that name, if it is there now.
+    pub fn realm(&self, name: &str) -> Option<Arc<Realm>> {
+        self.realms.find(name)
     }
 
     /// True if nobody has left anything behind: no session, subscription or registration in any realm. What is retained
     /// or kept as history is the realm's and stays.
     pub fn is_empty(&self) -> bool {
-        self.realms.iter().all(|realm| realm.is_empty())
+        self.realms.all().iter().all(|realm| realm.is_empty())
     }
 }
 
@@ -202,18 +259,18 @@ pub struct Realm {
     /// Its URI.
     pub name: String,
     /// As the operator has set it.
-    pub settings: RealmSettings,
+    pub settings: Arc<RealmSettings>,
     /// Which URIs are valid in it.
     pub uri_check: UriCheck,
     /// The shard that publishes what the directory records.
     pub home: ShardIndex,
     /// Who is interested in what.
-    pub directory: Directory,
+    pub directory: Arc<Directory>,
     /// What its topics retain.
-    pub retained: RetainedEvents,
+    pub retained: Arc<RetainedEvents>,
     /// What is kept of its publications, if anything is.
-    pub history: Option<History>,
-    sessions: Mutex<Sessions>,
+    pub history: Option<Arc<History>>,
+    sessions: Arc<Mutex<Sessions>>,
 }
 
 /// Who is in a realm.
@@ -222,6 +279,8 @@ struct Sessions {
     members: Map<SessionId, Member>,
     /// What was said about members by `wamp.session.modify_details`; nothing about most.
     details: Map<SessionId, Arc<Details>>,
+    /// When the last of them has left.
+    emptied: Option<Instant>,
 }
 
 /// A session, as all shards know it.
@@ -236,17 +295,45 @@ pub struct Member {
 }
 
 impl Realm {
-    fn new(index: usize, settings: &RealmSettings, limits: &Limits, shard_count: usize) -> Realm {
+    /// A realm without sessions.
+    pub(super) fn new(
+        key: RealmKey,
+        settings: RealmSettings,
+        pattern_shapes_max: usize,
+        shard_count: usize,
+    ) -> Realm {
         Realm {
-            key: RealmKey(index as u32),
+            key,
             name: settings.name.clone(),
-            settings: settings.clone(),
             uri_check: settings.uri_check,
-            home: ShardIndex((index % shard_count) as u8),
-            directory: Directory::new(limits.pattern_shapes_max),
-            retained: RetainedEvents::new(settings.retained_count_max, settings.retained_bytes_max),
-            history: History::new(&settings.event_history),
-            sessions: Mutex::default(),
+            home: ShardIndex((key.index as usize % shard_count) as u8),
+            directory: Arc::new(Directory::new(pattern_shapes_max)),
+            retained: Arc::new(RetainedEvents::new(settings.retained_count_max, settings.retained_bytes_max)),
+            history: History::new(&settings.event_history).map(Arc::new),
+            sessions: Arc::default(),
+            settings: Arc::new(settings),
+        }
+    }
+
+    /// The same realm with other settings. What it retains is cut down to them; of the event history the logs stay
+    /// whose topics are kept still. URIs that are there already are not checked again.
+    pub(super) fn with(&self, settings: RealmSettings) -> Realm {
+        self.retained.set_bounds(settings.retained_count_max, settings.retained_bytes_max);
+        let history = match &self.history {
+            Some(history) if history.rules() == settings.event_history => Some(history.clone()),
+            Some(history) => history.with(&settings.event_history).map(Arc::new),
+            None => History::new(&settings.event_history).map(Arc::new),
+        };
+        Realm {
+            key: self.key,
+            name: self.name.clone(),
+            uri_check: settings.uri_check,
+            home: self.home,
+            directory: self.directory.clone(),
+            retained: self.retained.clone(),
+            history,
+            sessions: self.sessions.clone(),
+            settings: Arc::new(settings),
         }
     }
 
@@ -307,7 +394,7 @@ impl Realm {
         changes: DetailChanges,
         bytes_max: usize,
     ) -> Result<(), Refusal> {
-        let Sessions { members, details } = &mut *self.sessions.lock();
+        let Sessions { members, details, .. } = &mut *self.sessions.lock();
         if !members.contains_key(&session) {
             return Err(Refusal::NoSuchSession);
         }
@@ -329,11 +416,34 @@ impl Realm {
         Ok(())
     }
 
-    /// Takes a session out.
-    pub fn leave(&self, session: SessionId) {
+    /// Says anew who a session is that is there.
+    pub fn identify(&self, identity: &Arc<Identity>) {
+        if let Some(member) = self.sessions.lock().members.get_mut(&identity.session) {
+            member.identity = identity.clone();
+        }
+    }
+
+    /// Takes a session out; true if it was the last.
+    pub fn leave(&self, session: SessionId, now: Instant) -> bool {
         let mut sessions = self.sessions.lock();
         sessions.members.remove(&session);
         sessions.details.remove(&session);
+        let emptied = sessions.members.is_empty();
+        if emptied {
+            sessions.emptied = Some(now);
+        }
+        emptied
+    }
+
+    /// True if nobody is in it.
+    pub fn is_idle(&self) -> bool {
+        self.sessions.lock().members.is_empty()
+    }
+
+    /// Since when nobody is in it, if nobody is, and somebody was.
+    pub fn idle_since(&self) -> Option<Instant> {
+        let sessions = self.sessions.lock();
+        sessions.emptied.filter(|_| sessions.members.is_empty())
     }
 
     /// How many sessions there are.

@@ -100,6 +100,13 @@ impl RetainedEvents {
         }
     }
 
+    /// Other bounds hold from now on. What is beyond them makes room.
+    pub fn set_bounds(&self, count_max: usize, bytes_max: usize) {
+        let mut store = self.store.lock();
+        (store.count_max, store.bytes_max) = (count_max, bytes_max);
+        store.make_room();
+    }
+
     /// A topic retains this from now on.
     pub fn retain(&self, publication: Arc<KeptPublication>, publisher: Option<&Identity>) -> Given {
         let mut store = self.store.lock();
@@ -232,12 +239,19 @@ impl Store {
             evicted += self.mark_oldest_restricted(&topic);
             evicted += self.forget_oldest_marks(&topic);
         }
+        evicted += self.make_room();
+        Given { evicted, too_large }
+    }
+
+    /// The oldest go until the rest is within its bounds.
+    fn make_room(&mut self) -> u64 {
+        let mut evicted = 0;
         while self.order.len() > self.count_max || self.bytes > self.bytes_max {
             let Some((&serial, topic)) = self.order.first_key_value() else { break };
             let topic = topic.clone();
             evicted += self.forget_up_to(&topic, serial);
         }
-        Given { evicted, too_large }
+        evicted
     }
 
     fn push(&mut self, topic: &Arc<str>, what: What) {

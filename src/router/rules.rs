@@ -127,7 +127,7 @@ pub fn harmless(procedure: &str) -> bool {
     }
 }
 
-/// True for the router's own procedures that change what is others', which only roles that administer may call, whatever
+/// True for the router's own procedures that change what is others'. Only roles that administer may call them, whatever
 /// their rules are.
 pub fn changes_others(procedure: &str) -> bool {
     matches!(

@@ -160,11 +160,11 @@ pub struct Session {
 
 impl Session {
     /// A session without promises.
-    pub fn new(identity: Arc<Identity>, admission: &Admission) -> Session {
+    pub fn new(identity: Arc<Identity>, realm: RealmKey, admission: &Admission) -> Session {
         Session {
             id: identity.session,
             identity,
-            realm: admission.realm,
+            realm,
             request: RequestId::NONE,
             invocation: RequestId::NONE,
             features: admission.features,
@@ -231,10 +231,10 @@ pub enum Admitted {
 }
 
 /// What a HELLO asks for that the router grants.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Admission {
-    /// The realm.
-    pub realm: RealmKey,
+    /// What holds in the realm, by which it is to prove who it is. It has the realm's name; there need be none yet.
+    pub realm: Arc<RealmSettings>,
     /// See [`Session::features`].
     pub features: Features,
     /// The client's library does not begin to count again when it joins again, so its first request may have any id:
@@ -282,11 +282,12 @@ pub fn admit(
     if hello.realm.len() > uri_bytes_max || !UriCheck::Loose.uri(&hello.realm) {
         return refusal(reason::INVALID_URI, "The realm is not a valid URI.");
     }
-    let Some(realm) = router.realm(&hello.realm).filter(|realm| access.opens_realm(&realm.name)) else {
+    let realm = router.realm_table().offered(&hello.realm).filter(|realm| realm.is_opened_by(access));
+    let Some(realm) = realm else {
         return refusal(reason::NO_SUCH_REALM, "The realm does not exist.");
     };
     let HelloDetails { features, counts_on, claim, .. } = details;
-    Ok(Ok((Admission { realm: realm.key, features, counts_on }, claim)))
+    Ok(Ok((Admission { realm, features, counts_on }, claim)))
 }
 
 /// What the router reads of `HELLO.Details`.
@@ -385,8 +386,9 @@ mod tests {
             authmethod: "anonymous",
             authprovider: "static",
         };
-        let admission = Admission { realm: RealmKey(0), features: Features::default(), counts_on };
-        Session::new(Arc::new(identity), &admission)
+        let realm = Arc::new(RealmSettings::open("realm"));
+        let admission = Admission { realm, features: Features::default(), counts_on };
+        Session::new(Arc::new(identity), RealmKey::FIRST, &admission)
     }
 
     #[test]
@@ -407,7 +409,7 @@ mod tests {
 
     #[test]
     fn an_idle_session_is_small() {
-        assert!(size_of::<Session>() <= 112, "{}", size_of::<Session>());
+        assert!(size_of::<Session>() <= 120, "{}", size_of::<Session>());
     }
 
     #[test]

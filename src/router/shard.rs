@@ -24,12 +24,17 @@
 mod authenticating;
 mod authenticators;
 mod authorizing;
+mod browsers;
+mod changing;
 mod deadlines;
 mod drain;
 mod held;
 mod joining;
 mod killing;
+mod learning;
 mod letters;
+mod realms;
+mod refusing;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,31 +42,31 @@ use std::time::Instant;
 use self::authenticating::Logins;
 use self::authorizing::Arrived;
 use self::drain::Drain;
+pub(super) use self::realms::LocalRealm;
+use self::realms::LocalRealms;
+pub(super) use self::refusing::count_silent;
+use self::refusing::refuse;
 use super::authorization::dynamic::Authorizers;
 use super::authorization::{Denial, Denials};
-use super::broker::Broker;
-use super::dealer::{self, Dealer};
+use super::dealer;
 use super::entropy::Entropy;
 use super::letter::Letters;
 use super::meta::procedures;
 use super::peer::{Peers, State};
 use super::queue::Waiting;
-use super::realm::Realm;
 use super::session::Admitted;
 use super::timers::{Timer, Timers};
 use super::{
-    Clock, Context, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmKey, RequestIds, Router,
-    ShardIndex,
+    Clock, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmKey, RequestIds, Router, ShardIndex,
 };
 use crate::codec::{self, DecodeError};
 use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
 use crate::limits::Limits;
 use crate::origin::Origin;
-use crate::transport::upgrade::{RequestHead, values};
+use crate::transport::upgrade::RequestHead;
 use crate::transport::{Inbound, Link, Transport};
-use crate::wamp::message::{Publish, code};
-use crate::wamp::{Message, Value, reason, uri};
+use crate::wamp::{Message, reason, uri};
 
 /// What must be done to a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,7 +84,7 @@ pub struct Shard {
     index: ShardIndex,
     router: Arc<Router>,
     peers: Peers,
-    realms: Vec<LocalRealm>,
+    realms: LocalRealms,
     letters: Letters,
     timers: Timers,
     entropy: Entropy,
@@ -89,6 +94,8 @@ pub struct Shard {
     rounds_open: usize,
     /// Letters of this shard to itself, while they are taken.
     own_letters: Vec<Letter>,
+    /// Whose pages were refused, until the shell takes them.
+    foreign: Vec<String>,
     /// Connections that are served elsewhere, until the shell takes them.
     handed_over: Vec<(PeerKey, Vec<u8>)>,
     /// Peers of whom more is known than when they were opened.
@@ -101,14 +108,6 @@ pub struct Shard {
     draining_shards: u64,
     /// Those that have published the testaments of their peers.
     bequeathed_shards: u64,
-}
-
-/// A realm, as far as it is here.
-#[derive(Debug)]
-pub(super) struct LocalRealm {
-    pub(super) shared: Arc<Realm>,
-    pub(super) broker: Broker,
-    pub(super) dealer: Dealer,
 }
 
 /// How the connection goes on after a message.
@@ -131,15 +130,9 @@ struct Unanswered;
 impl Shard {
     /// An empty shard. `seed` is its only source of chance: session ids (from a strong generator), publication ids.
     pub fn new(router: Arc<Router>, index: ShardIndex, seed: [u8; 32]) -> Shard {
-        let entries_max = router.settings.limits.match_cache_entries_max;
-        let realms = router.realms().iter().map(|realm| LocalRealm {
-            shared: realm.clone(),
-            broker: Broker::new(realm.clone(), entries_max),
-            dealer: Dealer::new(realm.clone(), entries_max),
-        });
-        Shard {
+        let mut shard = Shard {
             index,
-            realms: realms.collect(),
+            realms: LocalRealms::default(),
             peers: Peers::new(router.settings.limits.clone()),
             letters: Letters::new(router.shard_count),
             timers: Timers::default(),
@@ -148,16 +141,21 @@ impl Shard {
             invocations_open: 0,
             rounds_open: 0,
             own_letters: Vec::new(),
+            foreign: Vec::new(),
             handed_over: Vec::new(),
             learned: Vec::new(),
             logins: Logins::default(),
             drain: Drain::No,
             denials: Denials::default(),
-            authorizers: Authorizers::new(entries_max),
+            authorizers: Authorizers::new(router.settings.limits.match_cache_entries_max),
             draining_shards: 0,
             bequeathed_shards: 0,
             router,
+        };
+        for realm in shard.router.realms() {
+            shard.learn_of(&realm);
         }
+        shard
     }
 
     // Input.
@@ -174,18 +172,24 @@ impl Shard {
         self.now = now;
         let ListenerSettings { transport, request_ids, .. } =
             &self.router.settings.listeners[listener.0 as usize];
-        let transport = Transport::new(transport.clone(), full);
+        let gives_cookies = transport.pages.cookie.is_some();
+        let mut transport = Transport::new(transport.clone(), full);
+        if gives_cookies {
+            transport.offer_cookie(self.entropy.authid());
+        }
         let key = self.peers.open(listener, origin, transport, *request_ids, now);
         self.await_opening(key, now);
         key
     }
 
     /// A connection exists on which nothing is left to be agreed on: the router's own end of a long-poll transport, for
-    /// a client of that origin. Any request ids are taken from it, see [`RequestIds::Any`].
+    /// a client of that origin which has opened it with this request. Any request ids are taken from it, see
+    /// [`RequestIds::Any`].
     pub fn open_linked(
         &mut self,
         listener: ListenerIndex,
         link: Link,
+        request: RequestHead,
         origin: Arc<Origin>,
         now: Instant,
     ) -> PeerKey {
@@ -193,6 +197,7 @@ impl Shard {
         let settings = self.router.settings.listeners[listener.0 as usize].transport.clone();
         let key = self.peers.open(listener, origin, Transport::linked(settings, link), RequestIds::Any, now);
         self.peers.set_link(key, link);
+        self.learn_longpoll(key, request);
         self.await_opening(key, now);
         key
     }
@@ -221,9 +226,11 @@ impl Shard {
         let read = self.read(key, &mut transport, bytes, now);
         match read {
             Ok(Next::Read | Next::Hold) => {
-                self.peers.set_kept(key, transport.kept_bytes());
+                let kept_bytes = transport.kept_bytes();
                 if let Some(peer) = self.peers.peer_mut(key) {
                     peer.transport = Some(transport);
+                    let request_bytes = peer.http.as_ref().map_or(0, |http| http.bytes());
+                    self.peers.set_kept(key, kept_bytes + request_bytes);
                 }
             }
             Ok(Next::Finish(reason)) => self.finish(key, &mut transport, (1000, ""), reason, now),
@@ -277,8 +284,9 @@ impl Shard {
         let whole = Limits::ms(self.router.settings.limits.drain_ms_max);
         let (until, end) = (now + whole / 2, now + whole);
         self.drain = Drain::Calls { until, end, whole };
-        for realm in 0..self.realms.len() {
-            let (realm, mut cx) = self.lend(RealmKey(realm as u32));
+        for realm in self.realms.keys() {
+            let (realm, mut cx) = self.lend(realm);
+            realm.look_at(None, cx.timers);
             realm.dealer.refuse_waiting(&mut cx);
         }
         for shard in self.letters.others(self.index) {
@@ -305,16 +313,6 @@ impl Shard {
     /// The bytes to write; `None` for a dead key.
     pub fn outbound(&self, key: PeerKey) -> Option<Waiting<'_>> {
         self.peers.outbound(key)
-    }
-
-    /// Takes the peers of whose origin more is known than when they were opened.
-    pub fn learned(&mut self) -> impl Iterator<Item = (PeerKey, Arc<Origin>)> {
-        self.learned.drain(..)
-    }
-
-    /// Where a peer comes from, as far as it is known by now; `None` for a dead key.
-    pub fn origin(&self, key: PeerKey) -> Option<&Arc<Origin>> {
-        self.peers.peer(key).map(|peer| &peer.origin)
     }
 
     /// `bytes` octets were written; call it with 0 too if the socket took none, so that a stall is noticed.
@@ -385,9 +383,12 @@ impl Shard {
 
     /// What was counted so far.
     pub fn counters(&self) -> Counters {
-        let lookups =
-            |realm: &LocalRealm| realm.broker.directory_lookups() + realm.dealer.directory_lookups();
-        Counters { directory_lookups: self.realms.iter().map(lookups).sum(), ..self.peers.counters.clone() }
+        Counters {
+            directory_lookups: self.directory_lookups(),
+            // All shards share the table; one of them tells.
+            cookies_evicted: if self.index.0 == 0 { self.router.cookies.evicted() } else { 0 },
+            ..self.peers.counters.clone()
+        }
     }
 
     /// True if there is nothing: no peer, roster, registration, call, invocation, letter or deadline.
@@ -432,7 +433,9 @@ impl Shard {
                             return Ok(Next::Read);
                         }
                         Inbound::Opened(request) => {
-                            request.inspect(|request| self.learn(key, request));
+                            if let Some(request) = request {
+                                self.learn(key, request);
+                            }
                             Next::Read
                         }
                         Inbound::Message(message) => self.on_message(key, message, now)?,
@@ -457,24 +460,6 @@ impl Shard {
         }
     }
 
-    /// What the request for WebSocket says beyond that: the client, if it came through a proxy that is believed.
-    fn learn(&mut self, key: PeerKey, request: &RequestHead) {
-        let Some(peer) = self.peers.peer_mut(key) else { return };
-        let trusted = &self.router.settings.listeners[peer.listener.0 as usize].forwarded_from;
-        if trusted.is_empty() {
-            return;
-        }
-        let address = peer.origin.address;
-        let client =
-            request.read(|request| address.forwarded(values(request, "x-forwarded-for"), trusted)).flatten();
-        if let Some(client) = client {
-            let origin = Arc::make_mut(&mut peer.origin);
-            origin.proxy.get_or_insert(origin.address);
-            origin.address = client;
-            self.learned.push((key, Arc::clone(&peer.origin)));
-        }
-    }
-
     fn on_finished(&self, key: PeerKey) -> Next {
         match self.peers.peer(key).map(|peer| &peer.state) {
             Some(State::Opening) => Next::Finish(CloseReason::HttpAnswered),
@@ -484,6 +469,9 @@ impl Shard {
 
     /// The peer broke a rule: ABORT where WAMP is spoken, the transport's own close, and then the end.
     fn on_violation(&mut self, key: PeerKey, transport: &mut Transport, violation: Violation, now: Instant) {
+        if let Some(claim) = transport.foreign() {
+            self.on_foreign(claim);
+        }
         self.leave(key);
         // Nothing follows our GOODBYE, not even ABORT.
         let silent = self.peers.peer(key).is_some_and(|peer| matches!(peer.state, State::Leaving));
@@ -593,7 +581,7 @@ impl Shard {
             Message::Cancel(cancel) => dealer.on_cancel(&mut cx, key, cancel),
             Message::Yield(yielded) => return dealer.on_yield(&mut cx, key, yielded).map(|()| READ),
             Message::Error(error) => return dealer.on_error(&mut cx, key, error).map(|()| READ),
-            Message::Goodbye(_) => return Ok(Ok(self.on_goodbye(key, now))),
+            Message::Goodbye(goodbye) => return Ok(Ok(self.on_goodbye(key, goodbye, now))),
             Message::Abort(_) => return Ok(Ok(Next::Finish(CloseReason::Aborted))),
             Message::Hello(_) | Message::Authenticate(_) => return Err(Violation::OutOfSession),
             _ => return Err(Violation::UnexpectedMessage),
@@ -651,49 +639,6 @@ impl Shard {
             self.own_letters = letters;
         }
     }
-
-    /// One realm of the shard, and the rest of it as broker and dealer see it.
-    fn lend(&mut self, realm: RealmKey) -> (&mut LocalRealm, Context<'_>) {
-        let context = Context {
-            index: self.index,
-            router: &self.router,
-            peers: &mut self.peers,
-            letters: &mut self.letters,
-            timers: &mut self.timers,
-            now: self.now,
-            entropy: &mut self.entropy,
-            invocations_open: &mut self.invocations_open,
-            rounds_open: &mut self.rounds_open,
-            draining: self.drain != Drain::No,
-            denials: &mut self.denials,
-            authorizers: &mut self.authorizers,
-        };
-        (&mut self.realms[realm.0 as usize], context)
-    }
-}
-
-/// ERROR for a request that was not granted. A PUBLISH without `acknowledge` is not answered, only counted.
-fn refuse(cx: &mut Context<'_>, key: PeerKey, message: &Message<'_>, refusal: Refusal) {
-    match message {
-        Message::Publish(publish) if !wants_acknowledgement(publish, refusal) => {
-            count_silent(cx, refusal);
-        }
-        Message::Cancel(cancel) => cx.refuse(key, code::CANCEL, cancel.request, refusal),
-        message => {
-            if let Some(request) = message.counted_request() {
-                cx.refuse(key, message.code(), request, refusal);
-            }
-        }
-    }
-}
-
-/// Counts a publication that was refused, which nobody is told.
-pub(super) fn count_silent(cx: &mut Context<'_>, refusal: Refusal) {
-    let counters = &mut cx.peers.counters;
-    match refusal {
-        Refusal::NotAuthorized | Refusal::AuthorizationFailed => counters.publications_denied_silently += 1,
-        _ => counters.publications_refused_silently += 1,
-    }
 }
 
 /// What breaks the protocol in octets that are no message.
@@ -703,11 +648,4 @@ fn undecodable(error: DecodeError) -> Violation {
         DecodeError::BjData => Violation::BjData,
         _ => Violation::Undecodable,
     }
-}
-
-/// True if `acknowledge` is set, or is what could not be read.
-fn wants_acknowledgement(publish: &Publish<'_>, refusal: Refusal) -> bool {
-    refusal == Refusal::InvalidArgument("acknowledge")
-        || codec::entries(&publish.options)
-            .any(|(key, value)| key == "acknowledge" && matches!(value, Value::Bool(true)))
 }

@@ -25,6 +25,8 @@ pub enum Timer {
     DrainTestaments,
     /// The shutdown no longer waits for anybody.
     DrainEnd,
+    /// Nobody may have been in the realm for as long as it may be idle.
+    Idle(RealmKey),
     /// The peer's answer to our last words is late.
     Goodbye(PeerKey),
     /// The handshake, HELLO or the answer to a challenge is late.

@@ -3,34 +3,42 @@
 //! One thread accepts for all workers, since WAMP's connections are few, long and unequal: it can see which shard has
 //! the fewest, where the kernel would only hash. It holds no connection itself.
 //!
-//! Invariants: no `Adopt` of an accepted connection follows `Drain`; `Stop` is sent when neither a worker nor the
-//! bridge has a connection any more, or when the shutdown has taken too long; the thread ends after `Stop`. Without
-//! file descriptors it rests, it does not spin.
+//! Invariants: no `Adopt` of an accepted connection follows `Drain`, and each follows the `Change` that its listener
+//! came with; `Stop` is sent when neither a worker nor the bridge has a connection any more, or when the shutdown has
+//! taken too long; the thread ends after `Stop`. Without file descriptors it rests, it does not spin.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::Receiver;
-use mio::{Events, Poll, Token};
+use crossbeam::channel::{Receiver, Sender};
+use mio::net::UnixListener;
+use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
+use signal_hook::consts::SIGHUP;
 use signal_hook_mio::v1_0::Signals;
+use slab::Slab;
 use tracing::{debug, error, info, warn};
 
+use super::change::Opening;
 use super::connection::{Arrival, Stage};
-use super::listener::Listener;
+use super::listener::{Listener, SocketFile};
 use super::mailbox::{self, BridgeErrand, Errand, Errands, Mailboxes};
-use super::tls::Certificates;
+use super::tls::{Certificates, Expiry};
 use super::worker::Neighbours;
 use crate::limits::Limits;
 use crate::router::{ListenerIndex, ShardIndex};
 
-/// The token of the acceptor's waker; listeners use their position.
+/// The token of the acceptor's waker; listeners use their place.
 pub const WAKER: Token = Token(usize::MAX);
 
 /// The token of the signals.
 const SIGNALS: Token = Token(usize::MAX - 1);
+
+/// The token of the control socket.
+const CONTROL: Token = Token(usize::MAX - 2);
 
 /// Connections accepted from one listener before the others get their turn.
 const ACCEPT_BATCH: usize = 64;
@@ -48,22 +56,46 @@ const EXHAUSTED_LOG_INTERVAL: Duration = Duration::from_secs(10);
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
 /// What the server asks of the acceptor.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Command {
+#[derive(Debug)]
+pub(super) enum Command {
     /// Begin the shutdown.
     Drain,
+    /// Other settings hold from now on.
+    Change(Box<Opening>),
     /// Look now whether files of TLS have changed.
     Renew,
 }
 
+/// What the acceptor listens to beside clients.
+pub(super) struct Outside {
+    /// Signals, if they are to be taken.
+    pub signals: Option<Signals>,
+    /// The control socket, if there is one.
+    pub control: Option<(UnixListener, SocketFile)>,
+    /// What the server asks for.
+    pub commands: Receiver<Command>,
+    /// Where what is asked for from outside goes.
+    pub events: Sender<Event>,
+}
+
+/// What whoever waits for requests is told.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// SIGHUP.
+    Hangup,
+    /// Somebody has connected to the control socket.
+    Control(OwnedFd),
+    /// The server has ended.
+    Ended,
+}
+
 /// The control thread's state.
-pub struct Acceptor {
+pub(super) struct Acceptor {
     poll: Poll,
-    sources: Vec<Source>,
-    signals: Option<Signals>,
-    commands: Receiver<Command>,
+    sources: Slab<Source>,
+    outside: Outside,
     mailboxes: Mailboxes,
-    bridge: Option<Arc<Errands<BridgeErrand>>>,
+    bridge: Arc<Errands<BridgeErrand>>,
     limits: Limits,
     spare: Option<File>,
     /// Accepting rests until then.
@@ -81,6 +113,16 @@ struct Watch {
     listener: ListenerIndex,
     certificates: Certificates,
     due: Instant,
+    expiry: Expiry,
+}
+
+impl Watch {
+    fn new((listener, certificates): (ListenerIndex, Certificates), now: Instant) -> Watch {
+        let due = now + Limits::ms(certificates.settings().watch_ms);
+        let mut expiry = Expiry::default();
+        expiry.tell(&certificates, true, now);
+        Watch { listener, certificates, due, expiry }
+    }
 }
 
 /// A listener and what is known of it.
@@ -107,31 +149,28 @@ impl Acceptor {
     pub fn new(
         poll: Poll,
         listeners: Vec<(Listener, ListenerIndex)>,
-        mut signals: Option<Signals>,
-        commands: Receiver<Command>,
+        mut outside: Outside,
         neighbours: Neighbours,
         certificates: Vec<(ListenerIndex, Certificates)>,
         limits: Limits,
     ) -> io::Result<Acceptor> {
         let Neighbours { mailboxes, bridge, .. } = neighbours;
         let now = Instant::now();
-        let watches = certificates.into_iter().map(|(listener, certificates)| {
-            let due = now + Limits::ms(certificates.settings().watch_ms);
-            Watch { listener, certificates, due }
-        });
-        let mut sources = Vec::with_capacity(listeners.len());
-        for (place, (mut listener, index)) in listeners.into_iter().enumerate() {
-            listener.register(poll.registry(), Token(place))?;
-            sources.push(Source { listener, index, ready: false });
+        let watches = certificates.into_iter().map(|watched| Watch::new(watched, now));
+        let mut sources = Slab::with_capacity(listeners.len());
+        for listener in listeners {
+            open(&mut sources, &poll, listener)?;
         }
-        if let Some(signals) = &mut signals {
-            poll.registry().register(signals, SIGNALS, mio::Interest::READABLE)?;
+        if let Some(signals) = &mut outside.signals {
+            poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
+        }
+        if let Some((control, _)) = &mut outside.control {
+            poll.registry().register(control, CONTROL, Interest::READABLE)?;
         }
         Ok(Acceptor {
             poll,
             sources,
-            signals,
-            commands,
+            outside,
             mailboxes,
             bridge,
             limits,
@@ -154,9 +193,10 @@ impl Acceptor {
                 Err(error) => panic!("polling fails only if the descriptor is bad: {error}"),
             }
             now = Instant::now();
-            let mut signaled = false;
+            let (mut signaled, mut asked) = (false, false);
             for event in &events {
                 signaled |= event.token() == SIGNALS;
+                asked |= event.token() == CONTROL;
                 if let Some(source) = self.sources.get_mut(event.token().0) {
                     source.ready = true;
                 }
@@ -164,10 +204,14 @@ impl Acceptor {
             if signaled {
                 self.take_signals(now);
             }
+            if asked {
+                self.take_askers();
+            }
             let mut renewed = false;
-            while let Ok(command) = self.commands.try_recv() {
+            while let Ok(command) = self.outside.commands.try_recv() {
                 match command {
                     Command::Drain => self.drain(now),
+                    Command::Change(opening) => self.change(*opening, now),
                     Command::Renew => renewed = true,
                 }
             }
@@ -177,9 +221,13 @@ impl Acceptor {
         for mailbox in &*self.mailboxes {
             mailbox.errands().send(Errand::Stop);
         }
-        if let Some(bridge) = &self.bridge {
-            bridge.send(BridgeErrand::Stop);
-        }
+        self.bridge.send(BridgeErrand::Stop);
+        self.tell(Event::Ended);
+    }
+
+    /// If nobody waits for it, nobody wants to know.
+    fn tell(&self, event: Event) {
+        let _ = self.outside.events.send(event);
     }
 
     fn ended(&self, now: Instant) -> bool {
@@ -193,7 +241,8 @@ impl Acceptor {
 
     fn sleep_max(&self, now: Instant) -> Option<Duration> {
         let resting = self.resting_until.map(|until| until.saturating_duration_since(now));
-        let accepting = self.sources.iter().any(|source| source.ready).then(|| resting.unwrap_or_default());
+        let accepting =
+            self.sources.iter().any(|(_, source)| source.ready).then(|| resting.unwrap_or_default());
         let drain = self.drain_deadline.map(|deadline| deadline.saturating_duration_since(now));
         let watch = self.watches.iter().map(|watch| watch.due.saturating_duration_since(now));
         accepting.into_iter().chain(drain).chain(watch).min()
@@ -201,8 +250,12 @@ impl Acceptor {
 
     /// The first signal begins the shutdown; the second does not wait for its end.
     fn take_signals(&mut self, now: Instant) {
-        let Some(mut signals) = self.signals.take() else { return };
+        let Some(mut signals) = self.outside.signals.take() else { return };
         for signal in signals.pending() {
+            if signal == SIGHUP {
+                self.tell(Event::Hangup);
+                continue;
+            }
             if self.drain_deadline.is_some() {
                 warn!("a second signal: leaving at once");
                 // 128 and the signal's number, which is what shells make of a process killed by it. The sockets' files
@@ -212,7 +265,7 @@ impl Acceptor {
             info!("shutting down; a second signal ends the process at once");
             self.drain(now);
         }
-        self.signals = Some(signals);
+        self.outside.signals = Some(signals);
     }
 
     fn drain(&mut self, now: Instant) {
@@ -224,19 +277,48 @@ impl Acceptor {
         for mailbox in &*self.mailboxes {
             mailbox.errands().send(Errand::Drain);
         }
-        if let Some(bridge) = &self.bridge {
-            bridge.send(BridgeErrand::Drain);
+        self.bridge.send(BridgeErrand::Drain);
+    }
+
+    /// Tells everybody, and listens where it is to be listened from now on. In a shutdown nothing changes any more.
+    fn change(&mut self, opening: Opening, now: Instant) {
+        if self.drain_deadline.is_some() {
+            return;
+        }
+        let Opening { change, opened, closed, unwatched, watched } = opening;
+        self.limits = change.router.settings.limits.clone();
+        self.watches.retain(|watch| !unwatched.contains(&watch.listener));
+        self.watches.extend(watched.into_iter().map(|watched| Watch::new(watched, now)));
+        for mailbox in &*self.mailboxes {
+            mailbox.errands().send(Errand::Change(Arc::clone(&change)));
+        }
+        self.bridge.send(BridgeErrand::Change(change));
+        self.sources.retain(|_, source| !closed.contains(&source.index));
+        for listener in opened {
+            let index = listener.1;
+            if let Err(error) = open(&mut self.sources, &self.poll, listener) {
+                error!(listener = index.0, "the system does not tell of connections here: {error}");
+            }
+        }
+    }
+
+    fn take_askers(&mut self) {
+        let Some((control, _)) = &self.outside.control else { return };
+        while let Ok((asker, _)) = control.accept() {
+            self.tell(Event::Control(asker.into()));
         }
     }
 
     /// Looks at the files of those that are due, or of all, and hands the workers what has changed.
     fn renew(&mut self, all: bool, now: Instant) {
-        for Watch { listener, certificates, due } in &mut self.watches {
+        for Watch { listener, certificates, due, expiry } in &mut self.watches {
             if !all && *due > now {
                 continue;
             }
             *due = now + Limits::ms(certificates.settings().watch_ms);
-            match certificates.renew() {
+            let renewed = certificates.renew();
+            expiry.tell(certificates, matches!(renewed, Some(Ok(_))), now);
+            match renewed {
                 None => {}
                 Some(Ok(config)) => {
                     info!(
@@ -262,10 +344,8 @@ impl Acceptor {
             return;
         }
         self.resting_until = None;
-        for place in 0..self.sources.len() {
-            if !self.sources[place].ready {
-                continue;
-            }
+        let ready = self.sources.iter().filter(|(_, source)| source.ready);
+        for place in ready.map(|(place, _)| place).collect::<Vec<_>>() {
             match self.accept_batch(place) {
                 Batch::Drained => self.sources[place].ready = false,
                 Batch::Full => {}
@@ -347,8 +427,20 @@ impl Acceptor {
 
     /// Connections of all workers and the bridge.
     fn connections(&self) -> usize {
-        mailbox::connections(&self.mailboxes) + self.bridge.as_ref().map_or(0, |bridge| bridge.connections())
+        mailbox::connections(&self.mailboxes) + self.bridge.connections()
     }
+}
+
+/// Listens to one more.
+fn open(
+    sources: &mut Slab<Source>,
+    poll: &Poll,
+    (mut listener, index): (Listener, ListenerIndex),
+) -> io::Result<()> {
+    let place = sources.vacant_entry();
+    listener.register(poll.registry(), Token(place.key()))?;
+    place.insert(Source { listener, index, ready: false });
+    Ok(())
 }
 
 /// A descriptor to give up when there is none left.

@@ -21,12 +21,13 @@ use mio::{Events, Poll, Token, Waker};
 use tracing::debug;
 
 use super::connection::{Arrival, Connection, Connections, HandedOver, Input, Stage};
+use super::farewell::Foreigners;
 use super::mailbox::{self, BridgeErrand, Errands, Mailboxes};
 use super::socket::Socket;
 use crate::bridge::longpoll::{Action, ConnectionKey, End, LongPoll, TransportKey};
+use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::router::{ListenerSettings, PeerKey, Settings, ShardIndex};
-use crate::transport::Link;
 
 /// The token of the bridge's waker.
 pub const WAKER: Token = Token(usize::MAX);
@@ -57,6 +58,8 @@ pub struct Bridge {
     touched: Vec<End>,
     actions: Vec<Action>,
     draining: bool,
+    foreigners: Foreigners,
+    counters: Counters,
 }
 
 /// What an end is called here: those of clients have even numbers, those of shards odd ones.
@@ -101,6 +104,8 @@ impl Bridge {
             touched: Vec::new(),
             actions: Vec::new(),
             draining: false,
+            foreigners: Foreigners::default(),
+            counters: Counters::default(),
         }
     }
 
@@ -109,8 +114,8 @@ impl Bridge {
         Arc::clone(&self.errands)
     }
 
-    /// Takes turns until it is told to stop.
-    pub fn run(mut self) {
+    /// Takes turns until it is told to stop. Returns what it has counted.
+    pub fn run(mut self) -> Counters {
         let mut events = Events::with_capacity(EVENTS_MAX);
         let mut now = Instant::now();
         loop {
@@ -120,7 +125,7 @@ impl Bridge {
                 self.connections.note(event);
             }
             if !self.take_errands(now) {
-                return;
+                return self.counters;
             }
             self.read(now);
             self.core.expire(now);
@@ -148,6 +153,12 @@ impl Bridge {
         while let Some(errand) = self.errands.errand() {
             match errand {
                 BridgeErrand::Serve(handed_over) => self.serve(handed_over, now),
+                BridgeErrand::Change(change) => {
+                    let settings = &change.router.settings;
+                    self.core.limits = settings.limits.clone();
+                    self.limits = settings.limits.clone();
+                    self.listeners = settings.listeners.clone();
+                }
                 BridgeErrand::Drain => {
                     self.draining = true;
                     self.core.drain(now);
@@ -245,6 +256,8 @@ impl Bridge {
             self.core.actions(&mut actions);
         }
         self.actions = actions;
+        self.core.foreign(&mut self.foreigners.waiting);
+        self.counters.pages_refused += self.foreigners.tell();
         self.core.touched(&mut self.touched);
         for end in self.touched.drain(..) {
             self.connections.write_later(key(end));
@@ -254,8 +267,8 @@ impl Bridge {
 
     fn do_one(&mut self, action: Action, now: Instant) {
         match action {
-            Action::Open { transport, connection, link } => {
-                let made = self.open(transport, connection, link);
+            Action::Open { transport, connection, link, request } => {
+                let made = self.open(transport, connection, Stage::Linked(link, request));
                 self.core.opened(transport, connection, made.is_some(), now);
             }
             Action::Shutdown(end) => {
@@ -284,7 +297,7 @@ impl Bridge {
     }
 
     /// Makes the stream of a transport; `None` if there is no room for it.
-    fn open(&mut self, transport: TransportKey, client: ConnectionKey, link: Link) -> Option<()> {
+    fn open(&mut self, transport: TransportKey, client: ConnectionKey, stage: Stage) -> Option<()> {
         let open = mailbox::connections(&self.mailboxes) + self.errands.connections();
         if open >= self.limits.connections_max {
             return None;
@@ -298,7 +311,7 @@ impl Bridge {
         let mut ours = Socket::from(ours);
         ours.register(self.poll.registry(), Token(place.index as usize)).ok()?;
         self.connections.insert(Connection::new(place, listener, ours, Arc::clone(&origin)));
-        self.place(Arrival { socket: Socket::from(theirs), origin, listener, stage: Stage::Linked(link) });
+        self.place(Arrival { socket: Socket::from(theirs), origin, listener, stage });
         Some(())
     }
 

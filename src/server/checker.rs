@@ -58,3 +58,54 @@ impl Checker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crossbeam::utils::CachePadded;
+    use mio::{Poll, Token, Waker};
+
+    use super::super::mailbox::Mailbox;
+    use super::*;
+    use crate::auth::ticket::Stored;
+    use crate::limits::Limits;
+    use crate::router::PeerKey;
+    use crate::router::authentication::{Checked, Outcome};
+
+    fn check(index: u32, ticket: &str) -> Check {
+        let key = PeerKey { index, serial: 0 };
+        Check::new(key, ticket.into(), Stored::read("swordfish").unwrap())
+    }
+
+    fn results(mailboxes: &Mailboxes) -> Vec<Checked> {
+        let results = std::iter::from_fn(|| mailboxes[0].errands().errand()).map(|errand| match errand {
+            Errand::Checked(checked) => checked,
+            other => panic!("{other:?}"),
+        });
+        results.collect()
+    }
+
+    #[test]
+    fn what_is_handed_over_is_done_and_what_is_too_much_given_back() {
+        let poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
+        let mailboxes: Mailboxes = vec![CachePadded::new(Mailbox::new(&Limits::DEFAULT, waker))].into();
+        let (checks, checker) = checker(&mailboxes);
+        for index in 0..WAITING_MAX as u32 {
+            let ticket = if index % 2 == 0 { "swordfish" } else { "salmon" };
+            checks.hand_over(ShardIndex(0), check(index, ticket)).unwrap();
+        }
+        let back = checks.hand_over(ShardIndex(0), check(99, "swordfish")).unwrap_err();
+        assert_eq!((back.decline().outcome, results(&mailboxes)), (Outcome::Unavailable, vec![]));
+        let thread = std::thread::spawn(move || checker.run());
+        let mut done = Vec::new();
+        while done.len() < WAITING_MAX {
+            done.append(&mut results(&mailboxes));
+        }
+        for (index, checked) in done.into_iter().enumerate() {
+            let outcome = if index % 2 == 0 { Outcome::Right } else { Outcome::Wrong };
+            assert_eq!((checked.key.index as usize, checked.outcome), (index, outcome));
+        }
+        drop(checks);
+        thread.join().unwrap();
+    }
+}

@@ -18,6 +18,7 @@ use crate::origin::Origin;
 use crate::router::{ListenerIndex, PeerKey};
 use crate::tls::Received;
 use crate::transport::Link;
+use crate::transport::upgrade::RequestHead;
 
 /// Slices given to one `writev`.
 const SLICES_MAX: usize = 64;
@@ -51,8 +52,8 @@ pub enum Stage {
     Refused,
     /// These octets came behind requests for the long-poll transport, and are none for it.
     Returned(Vec<u8>),
-    /// It is the router's own end of a long-poll transport: all is agreed on.
-    Linked(Link),
+    /// It is the router's own end of a long-poll transport: all is agreed on, in this request.
+    Linked(Link, RequestHead),
 }
 
 /// A connection that speaks the long-poll transport, as a worker has found out.

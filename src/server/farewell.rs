@@ -4,12 +4,13 @@
 //! Ends are logged at debug, because they are the peers' daily business. Broken rules and slow consumers are what an
 //! operator wants to see; a peer that reconnects and offends in a loop must not fill the disk with it.
 
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use crate::error::CloseReason;
+use crate::error::{CloseReason, Violation};
 use crate::origin::Origin;
 use crate::router::authentication::Failed;
 use crate::router::authorization::Denial;
@@ -34,6 +35,10 @@ impl Farewells {
     /// Logs one end.
     pub fn tell(&mut self, origin: &Origin, reason: CloseReason, now: Instant) {
         match reason {
+            // Told by origin.
+            CloseReason::Violation(Violation::Origin) => {
+                debug!(peer = %origin.address, ?reason, "connection ended")
+            }
             CloseReason::Violation(violation) => {
                 if let Some(withheld) = self.admit(now) {
                     info!(peer = %origin.address, withheld, "connection closed, violation: {}", violation.text());
@@ -106,6 +111,39 @@ impl Farewells {
     }
 }
 
+/// Origins of pages that are told, over the life of a thread.
+const ORIGINS_MAX: usize = 100;
+
+/// Tells the origins of pages that were refused, each once: an operator who has forgotten one in the settings looks for
+/// it here, and a page that tries again and again must not fill the disk.
+#[derive(Debug, Default)]
+pub struct Foreigners {
+    told: HashSet<String>,
+    /// Those that wait to be told.
+    pub waiting: Vec<String>,
+}
+
+impl Foreigners {
+    /// Tells those that wait. Returns how many have waited.
+    pub fn tell(&mut self) -> u64 {
+        let count = self.waiting.len() as u64;
+        for origin in self.waiting.drain(..) {
+            if self.told.len() == ORIGINS_MAX || self.told.contains(&origin) {
+                continue;
+            }
+            info!(
+                origin,
+                "pages of this origin may not connect; if they should, name it among the listener's origins"
+            );
+            self.told.insert(origin);
+            if self.told.len() == ORIGINS_MAX {
+                info!("many origins were refused; no further one is told");
+            }
+        }
+        count
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,5 +159,15 @@ mod tests {
         assert_eq!(farewells.admit(start + WINDOW / 2), None);
         assert_eq!(farewells.admit(start + WINDOW), Some(2), "the next window tells what was withheld");
         assert_eq!(farewells.admit(start + WINDOW), Some(0));
+    }
+
+    #[test]
+    fn each_origin_is_told_once_and_not_all_are() {
+        let mut foreigners = Foreigners::default();
+        for number in 0..2 * ORIGINS_MAX {
+            foreigners.waiting.extend([format!("https://{number}"), format!("https://{number}")]);
+            assert_eq!(foreigners.tell(), 2);
+        }
+        assert_eq!((foreigners.told.len(), foreigners.tell()), (ORIGINS_MAX, 0));
     }
 }

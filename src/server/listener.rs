@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -106,8 +106,15 @@ pub fn bind(address: &Address) -> io::Result<Vec<Listener>> {
         Address::Everywhere(port) => Ok(vec![bind_everywhere(*port)?]),
         Address::Name(name) => bind_name(name),
         Address::Tcp(address) => Ok(vec![bind_tcp(*address, true)?]),
-        Address::Unix(path) => Ok(vec![bind_unix(path)?]),
+        Address::Unix(path) => {
+            bind_unix(path, false).map(|(listener, file)| vec![Listener::Unix(listener, file)])
+        }
     }
+}
+
+/// Binds a socket that only this user can connect to.
+pub fn bind_private(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    bind_unix(path, true)
 }
 
 /// One socket for both families where there is IPv6, else one for IPv4.
@@ -165,15 +172,19 @@ fn set_connection_options(listener: &socket2::Socket) {
     let _ = listener.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
 }
 
-fn bind_unix(path: &Path) -> io::Result<Listener> {
+fn bind_unix(path: &Path, private: bool) -> io::Result<(UnixListener, SocketFile)> {
     let address = SockAddr::unix(path)?;
     remove_stale(path, &address)?;
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address)?;
     let file = SocketFile::new(path)?;
+    if private {
+        // Nobody is let in before `listen`, so nobody has been.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    }
     socket.listen(BACKLOG)?;
-    Ok(Listener::Unix(UnixListener::from_std(socket.into()), file))
+    Ok((UnixListener::from_std(socket.into()), file))
 }
 
 /// Removes the file a dead process has left behind. A file of another kind, or a socket on which somebody answers,

@@ -22,6 +22,7 @@ use crossbeam::utils::CachePadded;
 use mio::Waker;
 use rustls::ServerConfig;
 
+use super::change::Change;
 use super::connection::{Arrival, HandedOver};
 use crate::limits::Limits;
 use crate::router::authentication::Checked;
@@ -38,6 +39,8 @@ pub enum Errand {
     Checked(Checked),
     /// TLS sessions of this listener begin with this from now on; those that are there go on.
     Renew(ListenerIndex, Arc<ServerConfig>),
+    /// Other settings hold from now on.
+    Change(Arc<Change>),
     /// Begin the shutdown. An `Adopt` that follows is the bridge's, and is turned away.
     Drain,
     /// End, whatever is open.
@@ -104,6 +107,8 @@ impl<E> Errands<E> {
 pub enum BridgeErrand {
     /// Serve this socket. It is counted in [`Errands::connections`] already.
     Serve(HandedOver),
+    /// Other settings hold from now on.
+    Change(Arc<Change>),
     /// Begin the shutdown.
     Drain,
     /// End, whatever is open.

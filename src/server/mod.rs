@@ -9,19 +9,20 @@
 //!                                      sockets of long-poll clients
 //! ```
 //!
-//! One thread accepts, one thread drives each shard, one compares hashed tickets, and one serves long-poll clients, if
-//! they are served at all.
+//! One thread accepts, one thread drives each shard, one compares hashed tickets, and one serves long-poll clients.
 //! [`Server::start`] binds every listener before it starts anything, so a server that cannot listen leaves no trace.
 //! What peers are told, when and how fast, is the router's business; the shell moves octets, letters and time.
 
 mod acceptor;
 mod bridge;
+pub mod change;
 mod checker;
 mod connection;
 mod entrance;
 mod farewell;
 mod listener;
 pub mod mailbox;
+mod request;
 mod socket;
 mod tls;
 mod worker;
@@ -29,22 +30,26 @@ mod worker;
 use std::fmt;
 use std::io;
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle, available_parallelism};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam::channel::{Sender, unbounded};
+use crossbeam::channel::{Receiver, Sender, unbounded};
 use crossbeam::utils::CachePadded;
 use mio::{Poll, Waker};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
+pub use self::change::Changes;
 pub use self::entrance::Entrance;
 pub use self::listener::Address;
+pub use self::request::{Request, ask_to_reload};
 pub use self::tls::{ClientCertificates, IdentityFiles, TlsError, TlsSettings};
 
-use self::acceptor::{Acceptor, Command};
+use self::acceptor::{Acceptor, Command, Event, Outside};
 use self::bridge::Bridge;
+use self::change::{Door, Running};
 use self::checker::checker;
 use self::entrance::Gate;
 use self::listener::Listener;
@@ -66,9 +71,11 @@ pub struct Config {
     pub shards: usize,
     /// What the router is told.
     pub settings: Settings,
-    /// SIGINT and SIGTERM drain this server, and a second one ends the process with 128 and its number. A process has
-    /// one such server at most.
+    /// SIGINT and SIGTERM drain this server, and a second one ends the process with 128 and its number; SIGHUP is a
+    /// [`Request`]. A process has one such server at most.
     pub signals: bool,
+    /// Where a socket is made for requests of this user, if one is wanted.
+    pub control: Option<PathBuf>,
 }
 
 /// Why a server did not start. Nothing of it is left.
@@ -86,7 +93,9 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Server {
     addresses: Vec<(ListenerIndex, Address)>,
+    running: Running,
     commands: Sender<Command>,
+    events: Receiver<Event>,
     waker: Arc<Waker>,
     threads: Vec<JoinHandle<Counters>>,
 }
@@ -94,13 +103,14 @@ pub struct Server {
 impl Server {
     /// Reads certificates and binds the listeners, then starts the threads. Peers are served when this returns.
     pub fn start(config: Config) -> Result<Server, StartError> {
-        let Config { addresses, entrances, shards, settings, signals } = config;
+        let Config { addresses, entrances, shards, settings, signals, control } = config;
         let counts = (addresses.len(), entrances.len());
         assert_eq!(counts, (settings.listeners.len(), addresses.len()), "each listener has one of each");
-        let (gates, certificates) = gates(entrances).map_err(StartError::Tls)?;
-        let signals =
-            signals.then(|| Signals::new([SIGINT, SIGTERM])).transpose().map_err(system("signals"))?;
+        let (gates, certificates) = gates(entrances.clone()).map_err(StartError::Tls)?;
         let listeners = bind(&addresses)?;
+        let (commands, received) = unbounded();
+        let (event, events) = unbounded();
+        let outside = outside(signals, control, received, event)?;
         let mut bound = Vec::with_capacity(listeners.len());
         for (listener, index) in &listeners {
             bound.push((*index, listener.address().map_err(system("the address of a listener"))?));
@@ -112,17 +122,19 @@ impl Server {
         let limits = settings.limits.clone();
         let (polls, mailboxes) = mailboxes(shards, &limits)?;
         let bridge = bridge(&settings, &mailboxes, &waker)?;
-        let errands = bridge.as_ref().map(Bridge::errands);
         let (checks, checker) = checker(&mailboxes);
-        let neighbours = Neighbours { mailboxes, acceptor: Arc::clone(&waker), bridge: errands, checks };
+        let (acceptor, errands) = (Arc::clone(&waker), bridge.errands());
+        let neighbours = Neighbours { mailboxes, acceptor, bridge: errands, checks };
         let router = Router::new(settings, shards, Clock::new(Instant::now(), since_epoch()));
         let workers = workers(&router, polls, &neighbours, &gates)?;
-        let (commands, received) = unbounded();
-        let acceptor = Acceptor::new(poll, listeners, signals, received, neighbours, certificates, limits)
+        let acceptor = Acceptor::new(poll, listeners, outside, neighbours, certificates, limits)
             .map_err(system("an event queue"))?;
 
-        let mut server =
-            Server { addresses: bound, commands, waker, threads: Vec::with_capacity(shards + 3) };
+        let doors = addresses.into_iter().zip(entrances);
+        let doors = doors.map(|(address, entrance)| Door { address, entrance, is_open: true }).collect();
+        let running = Running { router, doors, shards };
+        let threads = Vec::with_capacity(shards + 3);
+        let mut server = Server { addresses: bound, running, commands, events, waker, threads };
         // If a thread cannot be started, those before it must end: the acceptor goes first, since it stops the others.
         server.spawn("fanwire-accept".to_owned(), move || {
             acceptor.run();
@@ -135,12 +147,7 @@ impl Server {
             checker.run();
             Counters::default()
         })?;
-        if let Some(bridge) = bridge {
-            server.spawn("fanwire-bridge".to_owned(), move || {
-                bridge.run();
-                Counters::default()
-            })?;
-        }
+        server.spawn("fanwire-bridge".to_owned(), move || bridge.run())?;
         Ok(server)
     }
 
@@ -154,6 +161,22 @@ impl Server {
     /// that are there go on; what is of no use is logged and changes nothing.
     pub fn renew_certificates(&self) {
         self.command(Command::Renew);
+    }
+
+    /// Waits until somebody wants the configuration to be read again, by SIGHUP or at the control socket; `None` when
+    /// the server has ended.
+    pub fn request(&self) -> Option<Request> {
+        loop {
+            match self.events.recv() {
+                Ok(Event::Hangup) => return Some(Request::signaled()),
+                Ok(Event::Control(asker)) => {
+                    if let Some(request) = Request::read(asker) {
+                        return Some(request);
+                    }
+                }
+                Ok(Event::Ended) | Err(_) => return None,
+            }
+        }
     }
 
     fn command(&self, command: Command) {
@@ -240,21 +263,29 @@ fn mailboxes(count: usize, limits: &Limits) -> Result<(Vec<Poll>, Mailboxes), St
     Ok((polls, mailboxes.into()))
 }
 
-/// Who serves long-poll clients, if any listener takes them.
-fn bridge(
-    settings: &Settings,
-    mailboxes: &Mailboxes,
-    acceptor: &Arc<Waker>,
-) -> Result<Option<Bridge>, StartError> {
-    if settings.listeners.iter().all(|listener| listener.transport.longpoll.is_none()) {
-        return Ok(None);
-    }
+/// What the acceptor listens to beside clients.
+fn outside(
+    signals: bool,
+    control: Option<PathBuf>,
+    commands: Receiver<Command>,
+    events: Sender<Event>,
+) -> Result<Outside, StartError> {
+    let signals = signals.then(|| Signals::new([SIGINT, SIGTERM, SIGHUP]));
+    let signals = signals.transpose().map_err(system("signals"))?;
+    let bound = control.as_deref().map(listener::bind_private).transpose();
+    let control =
+        bound.map_err(|error| StartError::Listen(Address::Unix(control.unwrap_or_default()), error))?;
+    Ok(Outside { signals, control, commands, events })
+}
+
+/// Who serves long-poll clients, as soon as a listener takes them.
+fn bridge(settings: &Settings, mailboxes: &Mailboxes, acceptor: &Arc<Waker>) -> Result<Bridge, StartError> {
     let poll = Poll::new().map_err(system("an event queue"))?;
     let waker = Waker::new(poll.registry(), bridge::WAKER).map_err(system("a waker"))?;
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| system("random numbers")(error.into()))?;
     let (mailboxes, acceptor) = (Arc::clone(mailboxes), Arc::clone(acceptor));
-    Ok(Some(Bridge::new(settings, seed, mailboxes, acceptor, poll, waker)))
+    Ok(Bridge::new(settings, seed, mailboxes, acceptor, poll, waker))
 }
 
 /// A worker for each shard.

@@ -19,7 +19,7 @@ use mio::{Events, Poll, Registry, Token, Waker};
 use super::checker::Checks;
 use super::connection::{Arrival, Connection, Connections, HandedOver, Input, Stage};
 use super::entrance::{Entered, Gate, Newcomers, Refusal};
-use super::farewell::Farewells;
+use super::farewell::{Farewells, Foreigners};
 use super::mailbox::{BridgeErrand, Errand, Errands, Mailboxes};
 use super::since_epoch;
 use super::socket::Socket;
@@ -68,6 +68,7 @@ pub struct Worker {
     /// Peers whose input the shard had refused and wants again.
     resumed: Vec<PeerKey>,
     farewells: Farewells,
+    foreigners: Foreigners,
     congested: bool,
     draining: bool,
     /// A connection has failed, perhaps after the letters of this turn were posted: what that begot must not wait for
@@ -94,8 +95,8 @@ pub struct Neighbours {
     pub mailboxes: Mailboxes,
     /// Of the acceptor, who waits for the last connection when the router drains.
     pub acceptor: Arc<Waker>,
-    /// Who serves the connections of long-poll clients, if anybody does.
-    pub bridge: Option<Arc<Errands<BridgeErrand>>>,
+    /// Who serves the connections of long-poll clients.
+    pub bridge: Arc<Errands<BridgeErrand>>,
     /// Who does what takes a shard too long.
     pub checks: Checks,
 }
@@ -125,6 +126,7 @@ impl Worker {
             gathered: Vec::new(),
             resumed: Vec::new(),
             farewells: Farewells::default(),
+            foreigners: Foreigners::default(),
             congested: false,
             draining: false,
             unposted: false,
@@ -171,7 +173,7 @@ impl Worker {
         if !self.take_errands(now) {
             return false;
         }
-        self.newcomers.advance(self.poll.registry(), now, &mut self.entered);
+        self.newcomers.advance(self.poll.registry(), now, Instant::now, &mut self.entered);
         self.let_in(now);
         // What willing peers are still owed goes first: else a queue would grow only because more is read in a turn
         // than is written, and its peer would be taken for a slow one. Peers that take nothing are not waited for.
@@ -240,6 +242,11 @@ impl Worker {
                     Some(Entered::Refused(origin, refusal)) => self.refuse(&origin, &refusal, now),
                     None => {}
                 },
+                Errand::Change(change) => {
+                    self.limits = change.router.settings.limits.clone();
+                    self.newcomers.configure(&change.gates, Limits::ms(self.limits.handshake_ms_max));
+                    self.shard.configure(Arc::clone(&change.router), now);
+                }
                 Errand::Checked(checked) => self.shard.checked(checked, now),
                 Errand::Renew(listener, config) => self.newcomers.renew(listener, config),
                 Errand::Drain => {
@@ -285,10 +292,13 @@ impl Worker {
     ) {
         let Arrival { mut socket, origin, listener, stage } = arrival;
         let whose = Arc::clone(&origin);
-        let key = match stage {
-            Stage::Linked(link) => self.shard.open_linked(listener, link, whose, now),
-            Stage::Refused => self.shard.open(listener, true, whose, now),
-            Stage::New | Stage::Returned(_) => self.shard.open(listener, false, whose, now),
+        let (key, returned) = match stage {
+            Stage::Linked(link, request) => {
+                (self.shard.open_linked(listener, link, request, whose, now), None)
+            }
+            Stage::Refused => (self.shard.open(listener, true, whose, now), None),
+            Stage::New => (self.shard.open(listener, false, whose, now), None),
+            Stage::Returned(octets) => (self.shard.open(listener, false, whose, now), Some(octets)),
         };
         let registered = register(&mut socket, self.poll.registry(), Token(key.index as usize));
         let secured = matches!(socket, Socket::Tls(_));
@@ -302,7 +312,7 @@ impl Worker {
         if registered.is_err() {
             return self.fail(key, now);
         }
-        if let Stage::Returned(mut octets) = stage {
+        if let Some(mut octets) = returned {
             self.shard.receive(key, &mut octets, now);
         }
     }
@@ -483,12 +493,10 @@ impl Worker {
     fn hand_over(&mut self, key: PeerKey, octets: Vec<u8>) {
         let Some(mut connection) = self.connections.remove(key) else { return };
         let _ = connection.socket().deregister(self.poll.registry());
-        if let Some(bridge) = &self.neighbours.bridge {
-            let (origin, listener) = (Arc::clone(&connection.origin), connection.listener);
-            let socket = connection.into_socket();
-            bridge.connection_added();
-            bridge.send(BridgeErrand::Serve(HandedOver { socket, origin, listener, octets }));
-        }
+        let (origin, listener) = (Arc::clone(&connection.origin), connection.listener);
+        let (socket, bridge) = (connection.into_socket(), &self.neighbours.bridge);
+        bridge.connection_added();
+        bridge.send(BridgeErrand::Serve(HandedOver { socket, origin, listener, octets }));
         self.errands().connection_removed();
     }
 
@@ -526,6 +534,8 @@ impl Worker {
 
     /// What must be known before sleeping: who may be read again, and whether the shutdown has come to its end.
     fn look_ahead(&mut self) {
+        self.shard.foreign(&mut self.foreigners.waiting);
+        self.foreigners.tell();
         self.shard.resumed(&mut self.resumed);
         if self.draining && self.errands().connections() == 0 {
             self.neighbours

@@ -18,6 +18,7 @@
 pub mod arena;
 mod kept;
 pub mod outbound;
+pub mod pages;
 #[cfg(test)]
 mod random;
 pub mod rawsocket;
@@ -30,8 +31,9 @@ pub mod websocket;
 use std::sync::Arc;
 
 use self::kept::Kept;
+use self::pages::{Claim, Pages};
 use self::rawsocket::RawSocket;
-use self::upgrade::{Answered, RequestHead};
+use self::upgrade::{Answered, Asked, RequestHead};
 use self::websocket::WebSocket;
 use crate::error::Violation;
 use crate::wamp::Serializer;
@@ -52,6 +54,8 @@ pub struct Settings {
     /// Where HTTP requests for the long-poll transport go: a path that begins with `/` and does not end with one. None
     /// if it is not spoken.
     pub longpoll: Option<Arc<str>>,
+    /// Which pages may open WebSockets and long-poll transports, and the cookie that browsers are given.
+    pub pages: Pages,
 }
 
 /// How messages are put into frames.
@@ -136,6 +140,8 @@ enum State {
         full: bool,
         /// Octets of an HTTP request up to the end of its last whole line.
         lines_end: usize,
+        /// The cookie that a browser without one is given.
+        cookie: Option<Box<str>>,
     },
     RawSocket(RawSocket),
     /// Boxed, so that RawSocket peers do not pay for it.
@@ -144,13 +150,35 @@ enum State {
     Finished,
     /// A request for the long-poll transport has come; it is kept.
     LongPoll,
+    /// The page may not connect.
+    Foreign(Box<Claim>),
 }
 
 impl Transport {
     /// A connection of which nothing is known yet. If `full`, its handshake is refused because the router has too
     /// many connections: RawSocket error 4, HTTP 503.
     pub fn new(settings: Arc<Settings>, full: bool) -> Transport {
-        Transport { settings, kept: Kept::default(), state: State::Opening { full, lines_end: 0 } }
+        Transport {
+            settings,
+            kept: Kept::default(),
+            state: State::Opening { full, lines_end: 0, cookie: None },
+        }
+    }
+
+    /// A browser that has no cookie is given this one, if the listener gives any. It must be of
+    /// [`pages::COOKIE_CHARACTERS`] letters and digits, and not to be guessed.
+    pub fn offer_cookie(&mut self, value: String) {
+        if let State::Opening { cookie, .. } = &mut self.state {
+            *cookie = Some(value.into());
+        }
+    }
+
+    /// Whose page was refused, after [`Violation::Origin`].
+    pub fn foreign(&self) -> Option<&Claim> {
+        match &self.state {
+            State::Foreign(claim) => Some(claim),
+            _ => None,
+        }
     }
 
     /// The router's end of a stream whose other end is the router's as well: there is no handshake, and RawSocket is
@@ -181,7 +209,7 @@ impl Transport {
             State::Opening { .. } => self.open(input, reply),
             State::RawSocket(ref mut rawsocket) => rawsocket.next(&mut self.kept, input, reply),
             State::WebSocket(ref mut websocket) => websocket.next(&mut self.kept, input, reply),
-            State::Finished => Ok(Inbound::Finished),
+            State::Finished | State::Foreign(_) => Ok(Inbound::Finished),
             State::LongPoll => {
                 self.kept.keep(input);
                 *input = &mut [];
@@ -216,7 +244,7 @@ impl Transport {
         match &self.state {
             State::RawSocket(rawsocket) => Some(rawsocket.link()),
             State::WebSocket(websocket) => Some(websocket.link()),
-            State::Opening { .. } | State::Finished | State::LongPoll => None,
+            State::Opening { .. } | State::Finished | State::LongPoll | State::Foreign(_) => None,
         }
     }
 
@@ -225,7 +253,7 @@ impl Transport {
         match &self.state {
             State::RawSocket(rawsocket) => rawsocket.ping(reply),
             State::WebSocket(websocket) => websocket.ping(reply),
-            State::Opening { .. } | State::Finished | State::LongPoll => {}
+            State::Opening { .. } | State::Finished | State::LongPoll | State::Foreign(_) => {}
         }
     }
 
@@ -241,13 +269,13 @@ impl Transport {
         match &self.state {
             State::Opening { .. } | State::RawSocket(_) | State::LongPoll => false,
             State::WebSocket(websocket) => websocket.finished(),
-            State::Finished => true,
+            State::Finished | State::Foreign(_) => true,
         }
     }
 
     /// Tells the transport by its first octet and does its handshake.
     fn open<'a>(&'a mut self, input: &mut &mut [u8], reply: &mut Vec<u8>) -> Result<Inbound<'a>, Violation> {
-        let State::Opening { full, lines_end } = &mut self.state else {
+        let State::Opening { full, lines_end, cookie } = &mut self.state else {
             return Ok(Inbound::Incomplete);
         };
         let settings = &*self.settings;
@@ -263,13 +291,18 @@ impl Transport {
                 State::RawSocket(RawSocket::open(octets, settings, *full, reply)?)
             }
             Some(octet) if upgrade::begins_request(*octet) => {
-                match upgrade::answer(&mut self.kept, lines_end, input, settings, *full, reply)? {
+                let asked = Asked { settings, full: *full, cookie: cookie.as_deref() };
+                match upgrade::answer(&mut self.kept, lines_end, input, asked, reply)? {
                     Answered::Incomplete => return Ok(Inbound::Incomplete),
                     Answered::Page => State::Finished,
                     Answered::LongPoll => {
                         self.kept.keep(input);
                         *input = &mut [];
                         State::LongPoll
+                    }
+                    Answered::Foreign(claim) => {
+                        self.state = State::Foreign(Box::new(claim));
+                        return Err(Violation::Origin);
                     }
                     Answered::Upgraded(link, head) => {
                         request = Some(head);

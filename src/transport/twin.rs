@@ -27,6 +27,7 @@ pub(super) fn settings() -> Settings {
         rawsocket: true,
         websocket: true,
         longpoll: None,
+        pages: Default::default(),
     }
 }
 

@@ -9,11 +9,13 @@
 //! Spec: RFC 6455, section 4.2; basic profile, "WebSocket Transport".
 
 use std::borrow::Cow;
+use std::fmt;
 
 use httparse::{Request, Status};
 use sha1::{Digest, Sha1};
 
 use super::kept::Kept;
+use super::pages::Claim;
 use super::{Framing, Link, Settings};
 use crate::error::Violation;
 use crate::limits::{MESSAGE_BYTES_CEILING, UPGRADE_BYTES_MAX};
@@ -62,23 +64,78 @@ pub(super) enum Answered {
     Incomplete,
     /// WebSocket from here on.
     Upgraded(Link, RequestHead),
+    /// It was refused because of whose page it is.
+    Foreign(Claim),
     /// It was plain HTTP, and the connection ends.
     Page,
     /// It is for the long-poll transport, and was not taken from the input.
     LongPoll,
 }
 
-/// The head of an upgrade that was granted, for whoever asks what else the client has said.
-#[derive(Clone, Debug)]
-pub struct RequestHead(Box<[u8]>);
+/// Who asks, and what there is to answer with.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'s> {
+    pub settings: &'s Settings,
+    /// There are too many connections.
+    pub full: bool,
+    /// The cookie for a browser that has none.
+    pub cookie: Option<&'s str>,
+}
+
+/// The head of a request that was granted, for whoever asks what else the client has said. At most
+/// [`UPGRADE_BYTES_MAX`] octets.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct RequestHead(Box<Granted>);
+
+#[derive(Clone, PartialEq, Eq, Default)]
+struct Granted {
+    octets: Box<[u8]>,
+    /// The cookie that the browser has from now on.
+    cookie: Option<Box<str>>,
+    /// What it was given that cookie with.
+    set_cookie: Option<Box<str>>,
+}
+
+impl fmt::Debug for RequestHead {
+    /// Without the octets: cookies and tokens are among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestHead({} octets)", self.bytes())
+    }
+}
 
 impl RequestHead {
+    /// These octets, which should be those of a whole head; else [`RequestHead::read`] reads nothing.
+    pub fn of(octets: &[u8]) -> RequestHead {
+        RequestHead(Box::new(Granted { octets: octets.into(), cookie: None, set_cookie: None }))
+    }
+
+    /// Octets of it.
+    pub fn bytes(&self) -> usize {
+        self.0.octets.len()
+    }
+
+    /// The value of the cookie that the browser has, if the listener gives cookies.
+    pub fn cookie(&self) -> Option<&str> {
+        self.0.cookie.as_deref()
+    }
+
+    /// What the browser was given that cookie with, if it had none.
+    pub fn set_cookie(&self) -> Option<&str> {
+        self.0.set_cookie.as_deref()
+    }
+
+    /// Gives the memory back, but for the cookie. Nothing can be read any more.
+    pub fn forget(&mut self) {
+        self.0.octets = Box::default();
+        self.0.set_cookie = None;
+    }
+
     /// What `read` makes of it. It is parsed each time.
     pub fn read<T>(&self, read: impl FnOnce(&Request<'_, '_>) -> T) -> Option<T> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut request = Request::new(&mut headers);
-        request.parse(&self.0).ok()?;
-        Some(read(&request))
+        let status = request.parse(&self.0.octets).ok()?;
+        status.is_complete().then(|| read(&request))
     }
 }
 
@@ -87,8 +144,7 @@ pub(super) fn answer(
     kept: &mut Kept,
     lines_end: &mut usize,
     input: &mut &mut [u8],
-    settings: &Settings,
-    full: bool,
+    asked: Asked<'_>,
     reply: &mut Vec<u8>,
 ) -> Result<Answered, Violation> {
     if !kept.is_empty() {
@@ -102,16 +158,16 @@ pub(super) fn answer(
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut request = Request::new(&mut headers);
         match request.parse(&front[..end]) {
-            Ok(Status::Complete(_)) if !full && wants_longpoll(&request, settings) => {
+            Ok(Status::Complete(_)) if !asked.full && wants_longpoll(&request, asked.settings) => {
                 return Ok(Answered::LongPoll);
             }
             Ok(Status::Complete(head_bytes)) => {
-                let answered = answer_request(&request, settings, full, reply);
+                let mut answered = answer_request(&request, asked, reply);
                 let head = kept.take(head_bytes, input);
-                return Ok(match answered? {
-                    Some(link) => Answered::Upgraded(link, RequestHead(Box::from(&*head))),
-                    None => Answered::Page,
-                });
+                if let Ok(Answered::Upgraded(_, granted)) = &mut answered {
+                    granted.0.octets = Box::from(&*head);
+                }
+                return answered;
             }
             Ok(Status::Partial) => {}
             Err(httparse::Error::TooManyHeaders) => return HEAD_TOO_LARGE.refuse(reply),
@@ -153,6 +209,9 @@ const fn refusal(status: &'static str, text: &'static str) -> Response {
 const fn bad_request(text: &'static str) -> Response {
     refusal("400 Bad Request", text)
 }
+
+/// What a page is told that may not connect.
+pub(crate) const FOREIGN: &str = "Pages of this origin may not connect here.\n";
 
 const TEXT: &str = "Content-Type: text/plain; charset=utf-8\r\n";
 const HTML: &str = "Content-Type: text/html; charset=utf-8\r\n";
@@ -203,32 +262,44 @@ pub(crate) fn below<'p>(path: &'p str, base: &str) -> Option<&'p str> {
     path.strip_prefix(base).filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Answers a whole request; a link if it is granted.
+/// Answers a whole request; the head that is returned with a link has no octets yet.
 fn answer_request(
     request: &Request<'_, '_>,
-    settings: &Settings,
-    full: bool,
+    asked: Asked<'_>,
     reply: &mut Vec<u8>,
-) -> Result<Option<Link>, Violation> {
+) -> Result<Answered, Violation> {
+    let Asked { settings, full, cookie } = asked;
     if !wants_websocket(request) {
         if full && wants_longpoll(request, settings) {
-            return FULL.send(false, reply).map(|()| None);
+            return FULL.send(false, reply).map(|()| Answered::Page);
         }
-        return plain(request, settings).send(request.method == Some("HEAD"), reply).map(|()| None);
+        return plain(request, settings).send(request.method == Some("HEAD"), reply).map(|()| Answered::Page);
     }
-    match upgrade(request, settings, full) {
-        Ok(upgrade) => {
-            let Upgrade { accept, subprotocol, link } = upgrade;
-            let head = format!(
-                "HTTP/1.1 101 Switching Protocols\r\nServer: fanwire\r\nUpgrade: websocket\r\n\
-                 Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\
-                 Sec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
-            );
-            reply.extend_from_slice(head.as_bytes());
-            Ok(Some(link))
+    let Upgrade { accept, subprotocol, link } = match upgrade(request, settings, full) {
+        Ok(upgrade) => upgrade,
+        Err(response) => {
+            return match response.send(false, reply) {
+                Err(Violation::Origin) => Ok(Answered::Foreign(Claim::of(request))),
+                sent => sent.map(|()| Answered::Page),
+            };
         }
-        Err(response) => response.send(false, reply).map(|()| None),
+    };
+    let head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nServer: fanwire\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: {subprotocol}\r\n"
+    );
+    reply.extend_from_slice(head.as_bytes());
+    let mut granted = Granted::default();
+    if let Some(rule) = &settings.pages.cookie {
+        let brought = rule.value(request);
+        granted.cookie = brought.or(cookie).map(Box::from);
+        granted.set_cookie = cookie.filter(|_| brought.is_none()).map(|value| rule.set(value).into());
     }
+    if let Some(set_cookie) = &granted.set_cookie {
+        reply.extend_from_slice(format!("Set-Cookie: {set_cookie}\r\n").as_bytes());
+    }
+    reply.extend_from_slice(b"\r\n");
+    Ok(Answered::Upgraded(link, RequestHead(Box::new(granted))))
 }
 
 /// An upgrade that is granted.
@@ -242,6 +313,9 @@ struct Upgrade {
 fn upgrade(request: &Request<'_, '_>, settings: &Settings, full: bool) -> Result<Upgrade, Response> {
     if !settings.websocket {
         return Err(refusal("403 Forbidden", "WebSocket is not spoken here.\n"));
+    }
+    if !settings.pages.origins.allow(&Claim::of(request)) {
+        return Err(Response { violation: Some(Violation::Origin), ..refusal("403 Forbidden", FOREIGN) });
     }
     if request.method != Some("GET") || request.version != Some(1) {
         return Err(bad_request("A WebSocket upgrade is a GET of HTTP/1.1.\n"));
@@ -380,6 +454,7 @@ pub(crate) fn lists(request: &Request<'_, '_>, name: &str, token: &str) -> bool 
 
 #[cfg(test)]
 mod tests {
+    use super::super::pages::{CookieRule, Origins, Pages};
     use super::super::random::Random;
     use super::super::twin::{Outcome, run, run_all_cuts, settings};
     use super::super::{Inbound, Transport};
@@ -648,5 +723,55 @@ mod tests {
         assert!(matches!(transport.next(&mut input, &mut replied), Ok(Inbound::Finished)));
         assert!(input.is_empty());
         assert_eq!((replied.len(), transport.link()), (answered, None));
+    }
+
+    /// What becomes of a request where browsers are given a cookie: the answer, and the head that was granted.
+    fn with_cookie(request: &str, offered: Option<&str>) -> (String, RequestHead) {
+        let rule =
+            CookieRule { name: "fw".into(), attributes: "; Path=/; HttpOnly".into(), max_age_seconds: 9 };
+        let pages = Pages { cookie: Some(rule), ..Pages::default() };
+        let mut transport = Transport::new(Arc::new(Settings { pages, ..settings() }), false);
+        if let Some(offered) = offered {
+            transport.offer_cookie(offered.to_owned());
+        }
+        let (mut octets, mut reply) = (request.as_bytes().to_vec(), Vec::new());
+        match transport.next(&mut &mut octets[..], &mut reply) {
+            Ok(Inbound::Opened(Some(head))) => (String::from_utf8(reply).unwrap(), head),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_browser_without_our_cookie_is_given_one() {
+        let (fresh, old) = ("abcdefh3479ACEFGHJKLMNPQ", "QPNMLKJHGFECA9743hfedcba");
+        let (reply, mut head) = with_cookie(GOOD, Some(fresh));
+        assert!(reply.ends_with(&format!("\r\nSet-Cookie: fw={fresh}; Path=/; HttpOnly\r\n\r\n")), "{reply}");
+        assert_eq!(head.cookie(), Some(fresh));
+        assert_eq!(head.set_cookie(), Some(&*format!("fw={fresh}; Path=/; HttpOnly")));
+        head.forget();
+        assert_eq!((head.cookie(), head.set_cookie(), head.bytes()), (Some(fresh), None, 0));
+        assert!(head.read(|_| ()).is_none());
+
+        let (reply, head) =
+            with_cookie(&GOOD.replace("Host", &format!("Cookie: fw={old}\r\nHost")), Some(fresh));
+        assert!(!reply.contains("Set-Cookie"), "{reply}");
+        assert_eq!((head.cookie(), head.set_cookie()), (Some(old), None));
+        let (reply, head) = with_cookie(GOOD, None);
+        assert!(!reply.contains("Set-Cookie") && head.cookie().is_none());
+    }
+
+    #[test]
+    fn a_page_that_may_not_connect_is_refused() {
+        let origins = Origins::new(Some(&["https://a.example".to_owned()]), false);
+        let settings = Settings { pages: Pages { origins, cookie: None }, ..settings() };
+        let mut random = Random::new(5);
+        for (origin, allowed) in
+            [("", true), ("Origin: https://a.example\r\n", true), ("Origin: http://b\r\n", false)]
+        {
+            let request = GOOD.replace("Host", &format!("{origin}Host"));
+            let outcome = run_all_cuts(&settings, request.as_bytes(), &mut random);
+            assert_eq!(outcome.violation, (!allowed).then_some(Violation::Origin), "{origin}");
+            assert_eq!(reply(&outcome).starts_with("HTTP/1.1 403 "), !allowed);
+        }
     }
 }

@@ -4,6 +4,8 @@
 pub const CLOSE_REALM: &str = "wamp.close.close_realm";
 /// The answer to a GOODBYE.
 pub const GOODBYE_AND_OUT: &str = "wamp.close.goodbye_and_out";
+/// The peer wants to leave, and not to be known again by its cookie. It is Crossbar.io's and not the specification's.
+pub const LOGOUT: &str = "wamp.close.logout";
 /// Somebody has ended the session by the session meta API.
 pub const KILLED: &str = "wamp.close.killed";
 /// A reason like any other.

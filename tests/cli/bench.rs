@@ -13,7 +13,7 @@ use fanwire::wamp::{Dict, Payload, PublicationId, RegistrationId, RequestId, Sub
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::process::{Router, Running, command, ended, fanwire, with};
+use crate::process::{Directory, Router, Running, command, ended, fanwire, with};
 use crate::scripted::Peer;
 
 /// Short runs, and reports to read.
@@ -104,6 +104,33 @@ fn the_routers_process_is_measured() {
     let each = number(measured, "cpu_s") * 1e9 / number(measured, "cpu_ns_per_event");
     let events = number(&fanout, "events_per_s") * number(&fanout, "measured_s");
     assert!((each / events - 1.0).abs() < 0.05, "{fanout}");
+}
+
+#[test]
+fn a_load_is_compared_with_and_without_tls() {
+    let directory = Directory::new();
+    let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let path = |name: &str| directory.path.join(name).display().to_string();
+    std::fs::write(path("a.pem"), issued.cert.pem()).unwrap();
+    std::fs::write(path("a.key"), issued.signing_key.serialize_pem()).unwrap();
+    let (certificate, key) =
+        (format!("--tls-certificate={}", path("a.pem")), format!("--tls-key={}", path("a.key")));
+    let router = Router::start_with(&["--listen=127.0.0.1:0?tls=shared", &certificate, &key]);
+    let options = ["--url".to_owned(), router.tcp(), "--pid".to_owned(), text(router.process.id())];
+    let secure = router.tcp().replace("tcp://", "tcps://");
+    let arguments = ["fanout", "--subscribers", "30", "--compare", &secure, "--rounds", "2", "--insecure"];
+    let report = report(&arguments, &options);
+    assert_eq!((whole(&report, "rounds"), whole(&report, "subscribers")), (2, 30));
+    let sides = report["compared"].as_array().unwrap();
+    assert_eq!((&sides[0]["url"], &sides[1]["url"]), (&router.tcp().into(), &secure.clone().into()));
+    for side in sides {
+        assert!(number(side, "cpu_ns_per_event") > 0.0 && number(side, "events_per_s") > 0.0, "{side}");
+        assert!(number(side, "cpu_ns_per_event_least") <= number(side, "cpu_ns_per_event_most"), "{side}");
+    }
+    assert!(number(&sides[1], "resident_bytes_per_connection") > 0.0, "{report}");
+    assert!(number(&report, "cpu_ratio") > 0.0, "{report}");
+    let (_, code, told) = failed(&["bench", "fanout", "--compare", &secure]);
+    assert!(code == 2 && told.contains("--pid"), "{told}");
 }
 
 #[test]

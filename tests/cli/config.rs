@@ -149,12 +149,11 @@ fn check_shows_what_it_has_understood() {
         format!("{OPEN}[[realm.principal]]\nauthid = \"a\"\nrole = \"guest\"\nticket = \"swordfish\"\n");
     let path = written(&directory, "secret.toml", &secret);
     let (code, stdout, stderr) = fanwire(&["check", &path]);
-    assert_eq!(code, 2, "this version knows nobody");
+    assert_eq!((code, &*stderr), (0, ""));
     assert!(
         stdout.contains("ticket") && !format!("{stdout}{stderr}").contains("swordfish"),
         "{stdout}{stderr}"
     );
-    assert_eq!(fanwire(&["serve", "--config", &path]).0, 2);
 }
 
 #[test]

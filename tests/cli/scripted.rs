@@ -29,6 +29,7 @@ impl<S: Read + Write> Peer<S> {
             rawsocket: true,
             websocket: true,
             longpoll: None,
+            pages: Default::default(),
         };
         Peer { stream, transport: Transport::new(Arc::new(settings), false) }
     }

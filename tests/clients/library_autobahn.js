@@ -9,6 +9,7 @@
 require('./browser.js');
 const autobahn = require('autobahn');
 const serializers = require('autobahn/lib/serializer.js');
+const nacl = require('tweetnacl');
 
 const SERIALIZERS = {
   json: serializers.JSONSerializer,
@@ -16,23 +17,54 @@ const SERIALIZERS = {
   cbor: serializers.CBORSerializer,
 };
 
-exports.connect = (url, serializer, realm) => new Promise((resolve, reject) => {
+// With `credentials` that `joiner.js` describes, and a TLS identity of its own; without them as nobody in particular.
+exports.connect = (url, serializer, realm, credentials = {}, tls = undefined) => new Promise((resolve, reject) => {
   let closed;
+  const { onChallenge, ...login } = credentials;
   const connection = new autobahn.Connection({
-    transports: [transport(url, serializer)],
+    transports: [{ ...transport(url, serializer), tlsConfiguration: tls }],
     realm,
+    ...login,
+    onchallenge: onChallenge && ((session, method, extra) => onChallenge(method, extra)),
     max_retries: 0,
     // Errors that a callee raises on purpose are no news.
     on_user_error: () => {},
   });
-  connection.onopen = (session) => resolve(new Peer(connection, session, new Promise((done) => { closed = done; })));
+  connection.onopen = (session, welcome) => {
+    resolve(new Peer(connection, session, new Promise((done) => { closed = done; }), welcome));
+  };
   connection.onclose = (reason, details) => {
-    reject(new Error(`not joined: ${reason} ${details.reason} ${details.message}`));
+    const error = new Error(`not joined: ${reason} ${details.reason} ${details.message}`);
+    reject(Object.assign(error, { reason: details.reason ?? reason, text: details.message }));
     closed?.({ reason, details });
     return true;
   };
   connection.open();
 });
+
+// What answers the challenges of a method.
+exports.answering = async (method, secret) => {
+  if (method === 'cryptosign') {
+    const pair = keyPair(secret);
+    return (_, extra) => autobahn.auth_cryptosign.sign_challenge(pair, extra);
+  }
+  if (method !== 'wampcra') return () => secret;
+  const { sign, derive_key } = autobahn.auth_cra;
+  return (_, { challenge, salt, iterations, keylen }) => {
+    const key = salt === undefined ? secret : derive_key(secret, salt, iterations, keylen);
+    return sign(key, challenge);
+  };
+};
+
+// What HELLO says for a method besides.
+exports.authextra = ({ method, secret, authextra }) => {
+  if (method !== 'cryptosign') return authextra;
+  return { pubkey: autobahn.auth_cryptosign.public_key(keyPair(secret)), channel_binding: null, ...authextra };
+};
+
+function keyPair(seed) {
+  return nacl.sign.keyPair.fromSeed(Uint8Array.from(Buffer.from(seed, 'hex')));
+}
 
 function transport(url, serializer) {
   if (url.startsWith('http:')) return { type: 'longpoll', url };
@@ -40,10 +72,11 @@ function transport(url, serializer) {
 }
 
 class Peer {
-  constructor(connection, session, closed) {
+  constructor(connection, session, closed, welcome) {
     this.connection = connection;
     this.session = session;
     this.closed = closed;
+    this.welcome = welcome;
   }
 
   async publish(topic, { args, kwargs }, options) {

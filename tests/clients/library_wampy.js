@@ -2,7 +2,10 @@
 
 'use strict';
 
+const { pathToFileURL } = require('node:url');
+const nacl = require('tweetnacl');
 const { Wampy } = require('wampy');
+const cryptosign = require('wampy/cryptosign.js');
 const { JsonSerializer } = require('wampy/JsonSerializer.js');
 const { MsgpackSerializer } = require('wampy/MsgpackSerializer.js');
 const { CborSerializer } = require('wampy/CborSerializer.js');
@@ -10,20 +13,41 @@ const { w3cwebsocket } = require('websocket');
 
 const SERIALIZERS = { json: JsonSerializer, msgpack: MsgpackSerializer, cbor: CborSerializer };
 
-exports.connect = async (url, serializer, realm) => {
+exports.connect = async (url, serializer, realm, credentials = {}) => {
   const wampy = new Wampy(url, {
     ws: w3cwebsocket,
     realm,
     serializer: new SERIALIZERS[serializer](),
     autoReconnect: false,
+    ...credentials,
   });
-  await wampy.connect();
-  return new Peer(wampy);
+  try {
+    return new Peer(wampy, await wampy.connect());
+  } catch (error) {
+    throw Object.assign(error, { reason: error.errorUri, text: error.details?.message });
+  }
+};
+
+// What answers the challenges of a method: for wampcra and cryptosign the library's plugins.
+exports.answering = async (method, secret) => {
+  if (method === 'cryptosign') return cryptosign.sign(secret);
+  if (method !== 'wampcra') return () => secret;
+  // The package offers CommonJS a module that it cannot load in any other way.
+  const plugin = await import(pathToFileURL(require.resolve('wampy/wampcra.js')));
+  return plugin.sign(secret);
+};
+
+// What HELLO says for a method besides.
+exports.authextra = ({ method, secret, authextra }) => {
+  if (method !== 'cryptosign') return authextra ?? {};
+  const { publicKey } = nacl.sign.keyPair.fromSeed(cryptosign.hex2bytes(secret));
+  return { pubkey: cryptosign.bytes2hex(publicKey), ...authextra };
 };
 
 class Peer {
-  constructor(wampy) {
+  constructor(wampy, welcome) {
     this.wampy = wampy;
+    this.welcome = welcome;
   }
 
   async publish(topic, payload, options) {

@@ -1,6 +1,7 @@
 //! The router under test: the real binary on a free port of its own, or the one that `FANWIRE_TEST_URL` names.
 
 use std::env;
+use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, MutexGuard};
@@ -15,8 +16,8 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// A router that listens; its end is the end of this value.
 pub struct Router {
-    /// `host:port`, where WebSocket, RawSocket and long-poll are spoken.
-    address: String,
+    /// `host:port` of each listener; where there is no configuration, of the one for WebSocket, RawSocket and long-poll.
+    addresses: Vec<String>,
     /// Kept for its end only, as are the following.
     _process: Option<Process>,
     _output: Option<Receiver<Said>>,
@@ -31,30 +32,52 @@ impl Router {
         }
         let mut command = Command::new(env!("CARGO_BIN_EXE_fanwire"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--shards", &shards.to_string()]);
+        Router::listening(&mut command)
+    }
+
+    /// Starts one that does what a configuration file says, whatever `FANWIRE_TEST_URL` is.
+    pub fn configured(file: &Path) -> Router {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fanwire"));
+        Router::listening(command.arg("serve").arg("--config").arg(file))
+    }
+
+    fn listening(command: &mut Command) -> Router {
         let (speaker, listener) = channel();
-        let process = Process::start_hearing_both("fanwire", &mut command, speaker);
+        let process = Process::start_hearing_both("fanwire", command, speaker);
+        let mut addresses = Vec::new();
         let deadline = Instant::now() + START_PATIENCE;
         while let Some(Said { line: Some(line), .. }) = hear(&listener, deadline) {
-            if let Some(address) = listening_address(&line) {
-                return Router { address, _process: Some(process), _output: Some(listener), _turn: None };
+            if line == "ready" && !addresses.is_empty() {
+                return Router { addresses, _process: Some(process), _output: Some(listener), _turn: None };
             }
+            addresses.extend(listening_address(&line));
         }
         panic!("fanwire does not say where it listens\n{}", process.complaints());
     }
 
     /// Where it speaks WebSocket.
     pub fn websocket_url(&self) -> String {
-        format!("ws://{}/ws", self.address)
+        format!("ws://{}/ws", self.addresses[0])
     }
 
     /// Where it speaks RawSocket, in the form that autobahn-python uses.
     pub fn rawsocket_url(&self) -> String {
-        format!("rs://{}", self.address)
+        format!("rs://{}", self.addresses[0])
     }
 
     /// Where it speaks long-poll.
     pub fn longpoll_url(&self) -> String {
-        format!("http://{}/lp", self.address)
+        format!("http://{}/lp", self.addresses[0])
+    }
+
+    /// Where the listener of that place in the file speaks WebSocket over TLS.
+    pub fn secure_websocket_url(&self, listener: usize) -> String {
+        format!("wss://{}/ws", self.addresses[listener])
+    }
+
+    /// Where it speaks RawSocket over TLS, in the form that autobahn-python uses.
+    pub fn secure_rawsocket_url(&self, listener: usize) -> String {
+        format!("rss://{}", self.addresses[listener])
     }
 
     fn running(url: &str) -> Router {
@@ -62,7 +85,7 @@ impl Router {
         let address = address.split('/').next().unwrap_or(address).to_owned();
         // A test that failed in its turn has left nothing behind that the next one relies on.
         let turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        Router { address, _process: None, _output: None, _turn: Some(turn) }
+        Router { addresses: vec![address], _process: None, _output: None, _turn: Some(turn) }
     }
 }
 

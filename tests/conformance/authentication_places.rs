@@ -426,7 +426,7 @@ fn whoever_knows_principals_is_asked_where_it_is_there() {
     let mut wire = Wire::with(1, KINDS[0], |settings| set(settings, known));
     let client = wire.connect();
     let answer = said(&mut wire, client, r#""authmethods":["wampcra"],"authid":"carol""#);
-    aborted(&wire, client, &answer, UNAVAILABLE);
+    aborted(&wire, client, &answer, FAILED);
     wire.finish();
 }
 

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanwire::router::authentication;
+use fanwire::auth::ticket;
+use fanwire::router::authentication::{self, Principal, Principals};
 use fanwire::router::{Authorizer, Permissions, RealmSettings, Role, Settings, VerdictCache};
 use serde_json::{Value, json};
 
@@ -483,4 +484,98 @@ fn only_who_administers_purges() {
     wire.send(client, r#"[48,1,{},"wamp.authorization.purge"]"#);
     assert_eq!(error(&mut wire, client), denied(48, 1));
     wire.finish();
+}
+
+/// In `realm1` the authorizer is a client of `realm1`. Who says nothing of itself is `asked` about; `backend` has a
+/// ticket, and another authorizer.
+fn mutual(settings: &mut Settings) {
+    let role = |name: &str, procedure: &str| {
+        let authorizer =
+            Authorizer { procedure: procedure.into(), ..authorizer(None, VerdictCache::Session) };
+        Role { permissions: Permissions::Authorizer(Arc::new(authorizer)), ..Role::open(name) }
+    };
+    let backend = Principal {
+        authid: "backend".into(),
+        role: Some(Arc::new(role("backend", "com.example.of_backends"))),
+        ticket: Some(ticket::Stored::read("swordfish").unwrap()),
+        ..Principal::default()
+    };
+    let open = Principal {
+        authid: "open".into(),
+        role: Some(Arc::new(Role::open("open"))),
+        ticket: Some(ticket::Stored::read("swordfish").unwrap()),
+        ..Principal::default()
+    };
+    let anonymous = authentication::Settings::anonymous(role("asked", "com.example.authorize"));
+    let principals = Principals::new([backend, open]);
+    settings.realms[0].authentication = Arc::new(authentication::Settings { principals, ..anonymous });
+}
+
+fn join_with_ticket(wire: &mut Wire, authid: &str) -> Client {
+    let client = wire.connect();
+    let features = r#"{"features":{"call_canceling":true}}"#;
+    let roles = format!(r#"{{"publisher":{{}},"subscriber":{{}},"caller":{{}},"callee":{features}}}"#);
+    let hello = format!(r#"[1,"realm1",{{"roles":{roles},"authmethods":["ticket"],"authid":"{authid}"}}]"#);
+    assert_eq!(wire.ask(client, &hello)[0], 4);
+    assert_eq!(wire.ask(client, r#"[5,"swordfish",{}]"#)[0], 2);
+    client
+}
+
+#[test]
+fn nobody_answers_for_itself() {
+    everywhere_with(mutual, |mut wire| {
+        let open = join_with_ticket(&mut wire, "open");
+        let (client, _) = wire.join();
+        let register =
+            |request| format!(r#"[64,{request},{{"invoke":"roundrobin"}},"com.example.authorize"]"#);
+        assert_eq!(wire.ask(open, &register(1))[0], 65);
+        // It may become an authorizer of its own role, but is not asked about itself.
+        wire.send(client, &register(1));
+        say(&mut wire, open, "true");
+        assert_eq!(wire.receive_one(client)[0], 65);
+        for request in 2..6 {
+            wire.send(client, &format!(r#"[16,{request},{{"acknowledge":true}},"a"]"#));
+            say(&mut wire, open, "true");
+            assert_eq!(wire.receive_one(client)[0], 17);
+        }
+        wire.reset(open);
+        wire.send(client, r#"[16,6,{"acknowledge":true},"a"]"#);
+        wire.resume();
+        assert_eq!(error(&mut wire, client), failed(16, 6), "nobody else is there, and nothing waits");
+        wire.finish();
+    });
+}
+
+#[test]
+fn two_that_wait_for_each_other_go_on_when_the_time_is_over() {
+    everywhere_with(mutual, |mut wire| {
+        let open = join_with_ticket(&mut wire, "open");
+        assert_eq!(wire.ask(open, r#"[64,1,{"invoke":"last"},"com.example.of_backends"]"#)[0], 65);
+        assert_eq!(wire.ask(open, r#"[64,2,{"invoke":"last"},"com.example.authorize"]"#)[0], 65);
+        let backend = join_with_ticket(&mut wire, "backend");
+        let (client, _) = wire.join();
+        wire.send(backend, r#"[64,1,{"invoke":"last"},"com.example.authorize"]"#);
+        say(&mut wire, open, "true");
+        assert_eq!(wire.receive_one(backend)[0], 65);
+        wire.send(client, r#"[64,1,{"invoke":"last"},"com.example.of_backends"]"#);
+        say(&mut wire, backend, "true");
+        assert_eq!(wire.receive_one(client)[0], 65);
+        // Each is the authorizer of the other.
+        wire.send_without_letters(backend, r#"[16,2,{"acknowledge":true},"a"]"#);
+        wire.send_without_letters(client, r#"[16,2,{"acknowledge":true},"a"]"#);
+        wire.settle();
+        for other in [backend, client] {
+            let (request, _) = question(&mut wire, other);
+            wire.send(other, &format!("[70,{request},{{}},[true]]"));
+            assert!(wire.receive(other).is_empty(), "nothing is read of it");
+        }
+        wire.sleep(5 * SECOND);
+        wire.resume();
+        for other in [backend, client] {
+            let answers = wire.receive(other);
+            let answer = answers.iter().find(|answer| answer[0] == 8).expect("it was denied");
+            assert_eq!(head(answer, 5), failed(16, 2));
+        }
+        wire.finish();
+    });
 }

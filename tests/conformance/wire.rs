@@ -116,6 +116,7 @@ impl Wire {
                 rawsocket: true,
                 websocket: true,
                 longpoll: None,
+                pages: Default::default(),
             }),
             request_ids: RequestIds::Strict,
             forwarded_from: Vec::new(),
@@ -138,6 +139,18 @@ impl Wire {
         Wire { router, shards, now, kind, clients: HashMap::new(), ends: Vec::new() }
     }
 
+    /// Changes the settings of the running router, shard by shard.
+    pub fn configure(&mut self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self.router.settings.clone();
+        change(&mut settings);
+        let (router, _) = self.router.changed(settings);
+        self.router = router;
+        for shard in 0..self.shards.len() {
+            self.shards[shard].configure(self.router.clone(), self.now);
+            self.settle();
+        }
+    }
+
     /// A connection of this wire's kind, on the next shard in turn, with the handshake done.
     pub fn connect(&mut self) -> Client {
         self.connect_as(self.kind)
@@ -147,6 +160,17 @@ impl Wire {
         let client = self.open(kind, false);
         self.shake_hands(client, kind);
         client
+    }
+
+    /// A WebSocket of a browser with this header of its own, on the next shard in turn; the head of the answer.
+    pub fn connect_browser(&mut self, header: &str) -> (Client, String) {
+        let kind = Kind::WebSocket(Serializer::Json);
+        let client = self.open(kind, false);
+        let request = String::from_utf8(upgrade(Serializer::Json, "")).unwrap();
+        self.send_bytes(client, request.replace("Host", &format!("{header}Host")).as_bytes());
+        let answer = String::from_utf8(self.receive_bytes(client)).unwrap();
+        self.ends[client.0].open = true;
+        (client, answer)
     }
 
     /// The same at a listener, from somewhere.
@@ -450,13 +474,22 @@ impl Wire {
     }
 
     /// Everybody leaves; nothing may be left behind.
-    pub fn finish(mut self) {
+    pub fn finish(self) {
+        self.finish_after(Duration::ZERO);
+    }
+
+    /// The same when this time has passed: until then idle realms are there.
+    pub fn finish_after(mut self, idle: Duration) {
         for client in 0..self.ends.len() {
             if !self.ends[client].dropped {
                 self.reset(Client(client));
             }
         }
+        if !idle.is_zero() || self.router.realms().iter().any(|realm| realm.settings.template.is_some()) {
+            self.sleep(idle);
+        }
         assert!(self.router.is_empty());
+        assert!(self.router.realms().iter().all(|realm| realm.settings.template.is_none()));
         for shard in &self.shards {
             assert!(shard.is_empty(), "{shard:?}");
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fanwire::router::authentication;
 use fanwire::router::rules::{Action, Actions, Rule, Rules};
 use fanwire::router::{Permissions, RealmSettings, Role};
 use fanwire::wamp::MatchPolicy;
@@ -48,6 +49,8 @@ pub fn rule(index: usize, realm: RealmSettings) -> RealmSettings {
         rules.push(Rule::new(uri, MatchPolicy::Exact, others));
     }
     let rules = Rules::new(rules).expect("they are good");
-    let role = Role { permissions: Permissions::Rules(Arc::new(rules)), ..Role::clone(&realm.anonymous) };
-    RealmSettings { anonymous: Arc::new(role), ..realm }
+    let anonymous = realm.anonymous().expect("everybody may join");
+    let role = Arc::new(Role { permissions: Permissions::Rules(Arc::new(rules)), ..Role::clone(anonymous) });
+    let authentication = Arc::new(authentication::Settings::anonymous(role.clone()));
+    RealmSettings { authentication, roles: vec![role], ..realm }
 }

@@ -113,6 +113,8 @@ pub struct Log {
     pub entries: Vec<Entry>,
     /// `invocations_open_per_session_max` of the run, if it is one that can be reached.
     pub invocations_open_max: Option<usize>,
+    /// Realms may go, and come back as others.
+    pub realms_go: bool,
 }
 
 impl Log {

@@ -12,6 +12,7 @@
 mod allowed;
 mod broken;
 mod chance;
+mod changes;
 mod checkers;
 mod client;
 mod coverage;

@@ -181,6 +181,7 @@ impl Plan {
             rawsocket: true,
             websocket: true,
             longpoll: None,
+            pages: Default::default(),
         });
         let listener = |request_ids| ListenerSettings {
             transport: transport.clone(),

@@ -29,10 +29,14 @@ pub fn run(seed: u64) -> Outcome {
     let verdict = went.and_then(|()| finish(&mut world)).and_then(|()| check(&world.log));
     let counters: Vec<_> = world.shards.iter().map(Shard::counters).collect();
     let unasked: u64 = counters.iter().map(|counters| counters.results_unasked).sum();
+    let gone: u64 = counters.iter().map(|counters| counters.letters_too_late).sum();
     let late: u64 = counters.iter().map(|counters| counters.calls_too_late).sum();
+    let made = world.changes.idle_ms.is_some();
     let World { mut coverage, log, .. } = world;
     coverage.count_many("a progressive result was dropped", unasked as usize);
     coverage.count_many("a further part of a call came too late", late as usize);
+    coverage.count_many("a letter came for a realm that was no more", gone as usize);
+    coverage.count_many("realms were made and went", usize::from(made));
     coverage.read(&log);
     Outcome { coverage, log, verdict }
 }
@@ -57,6 +61,7 @@ fn steps(world: &mut World, count: usize) -> Result<(), String> {
     for _ in 0..count {
         let deed = Deed::ALL[world.chance.weighted(&world.plan.deeds)];
         step(world, deed);
+        world.may_change();
         failure(world)?;
     }
     Ok(())
@@ -387,13 +392,15 @@ fn finish(world: &mut World) -> Result<(), String> {
         let count = world.chance.below(60);
         steps(world, count)?;
     }
+    world.tell_changes();
     depart(world);
+    let made = world.changes.idle_ms.is_some();
     for _ in 0..ROUNDS_MAX {
         world.rest(false);
         failure(world)?;
         let gone = world.shards.iter().all(|shard| shard.peer_count() == 0);
-        // A shutdown has deadlines of its own, which belong to no connection.
-        if gone && !(world.plan.drain && world.next_deadline().is_some()) {
+        // A shutdown has deadlines of its own, which belong to no connection; so have realms that are idle.
+        if gone && !((world.plan.drain || made) && world.next_deadline().is_some()) {
             break;
         }
         if !gone && world.drained_by.is_some_and(|end| end < world.now) {
@@ -408,6 +415,10 @@ fn finish(world: &mut World) -> Result<(), String> {
     }
     if let Some(shard) = world.shards.iter().position(|shard| !shard.is_empty()) {
         return Err(format!("shard {shard} is not empty after all have left: {:#?}", world.shards[shard]));
+    }
+    let realms = world.router.realms();
+    if made && !world.plan.drain && !realms.is_empty() {
+        return Err(format!("realms are left after all have left: {realms:#?}"));
     }
     if !world.router.is_empty() {
         return Err(format!("the router is not empty after all have left: {:#?}", world.router));

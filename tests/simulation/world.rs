@@ -18,6 +18,7 @@ use fanwire::wamp::Serializer;
 use fanwire::wamp::message::code;
 
 use crate::chance::Chance;
+use crate::changes::Changes;
 use crate::client::{Client, Stage};
 use crate::coverage::Coverage;
 use crate::item::Message;
@@ -78,6 +79,7 @@ pub struct World {
     pub peers: Vec<Peer>,
     pub log: Log,
     pub coverage: Coverage,
+    pub changes: Changes,
     by_key: BTreeMap<(usize, PeerKey), usize>,
     letters: BTreeMap<(usize, usize), VecDeque<Letter>>,
     congested: BTreeSet<usize>,
@@ -96,7 +98,9 @@ impl World {
             [!seed, seed.rotate_left(23), seed.rotate_left(41)].map(Chance::new);
         let plan = Plan::draw(&mut chance, &mut rejoins, &mut meta, &mut revocations);
         let now = Instant::now();
-        let router = Router::new(plan.settings(), plan.shard_count, Clock::at_epoch(now));
+        let changes = Changes::draw(seed, plan.shard_count, !plan.calm && !plan.retention);
+        let settings = changes.settings(plan.settings());
+        let router = Router::new(settings, plan.shard_count, Clock::at_epoch(now));
         let shards = (0..plan.shard_count)
             .map(|index| Shard::new(router.clone(), ShardIndex(index as u8), chance.seed()))
             .collect();
@@ -112,8 +116,9 @@ impl World {
             router,
             shards,
             peers: Vec::new(),
-            log: Log { invocations_open_max, ..Log::default() },
+            log: Log { invocations_open_max, realms_go: changes.idle_ms.is_some(), ..Log::default() },
             coverage,
+            changes,
             by_key: BTreeMap::new(),
             letters: BTreeMap::new(),
             congested: BTreeSet::new(),
@@ -523,7 +528,7 @@ impl World {
     }
 
     /// After input the turn ends, or takes more.
-    fn turn_goes_on(&mut self, shard: usize) {
+    pub fn turn_goes_on(&mut self, shard: usize) {
         self.turning.insert(shard);
         if self.plan.calm || !self.chance.percent(self.plan.long_turns) {
             self.turn_ends(shard);

@@ -82,6 +82,7 @@ impl Shards {
             rawsocket: true,
             websocket: true,
             longpoll: None,
+            pages: Default::default(),
         };
         let authentication = Arc::new(authentication::Settings::anonymous(role));
         let settings = Settings {

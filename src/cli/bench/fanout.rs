@@ -1,5 +1,6 @@
 //! `fanwire bench fanout`: publishers to subscribers of one topic, as fast as the router delivers.
 
+use super::compared::{self, Compare};
 use super::options::{Common, LOAD};
 use super::report::Report;
 use crate::cli::exit::{EXIT_CODES, Failure};
@@ -21,6 +22,9 @@ pub struct Fanout {
 
     #[command(flatten)]
     window: Window,
+
+    #[command(flatten)]
+    comparison: Compare,
 
     #[command(flatten)]
     common: Common,
@@ -76,11 +80,17 @@ Fields of --json:
   stalled, interrupted, lost, out_of_order, sessions_ended
   latency: count, p50_ns, p90_ns, p99_ns, p99_9_ns, p99_99_ns, max_ns, mean_ns
   router (with --pid): cpu_s, cpu_ns_per_event, cores, busiest_thread, busiest_thread_cores, resident_bytes
-  generator_cores                                 near 1: the generator is the limit";
+  generator_cores                                 near 1: the generator is the limit
+With --compare: scenario to window as above, rounds, cpu_ratio and memory_ratio of the second URL to the first, and
+  compared: of each: url, cpu_ns_per_event (the median), cpu_ns_per_event_least, cpu_ns_per_event_most, events_per_s,
+    resident_bytes_per_connection";
 
 impl Fanout {
     /// Runs the scenario.
     pub fn run(&self) -> Result<(), Failure> {
+        if let Some(url) = &self.comparison.compare {
+            return compared::compare(&self.sessions, &self.window, &self.common, &self.comparison, url);
+        }
         let wanted = self.sessions.wanted();
         let mut prepared = self.common.prepare(self.sessions.ways(), MatchPolicy::Exact, wanted.len())?;
         prepared.open(&wanted)?;

@@ -3,6 +3,7 @@
 //! The load itself is [`crate::load`]'s. Here stand the options, what is refused before anything is connected, the
 //! progress bar, and the reports: for people, or with `--json` one object on standard output.
 
+mod compared;
 mod conns;
 mod fanout;
 mod latency;

@@ -108,6 +108,16 @@ pub struct Common {
 }
 
 impl Common {
+    /// The same at another URL.
+    pub fn at(&self, url: Url) -> Common {
+        Common { url, ..self.clone() }
+    }
+
+    /// Where.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// How long a run takes.
     pub fn schedule(&self) -> Schedule {
         Schedule { warm_up: self.warm_up, duration: self.duration, patience: self.timeout }

@@ -87,6 +87,7 @@ pub fn settings(realm: &Realm, roles: &[Arc<Role>], tell: &Tell) -> Settings {
             .jwt
             .as_ref()
             .map(|said| jwt(said, roles, said.default_role.as_ref().and_then(named), tell)),
+        cookies: realm.cookie.is_some(),
         ..Settings::default()
     };
     for (method, said) in methods(realm) {

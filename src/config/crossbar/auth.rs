@@ -7,9 +7,10 @@ use serde_json::{Map, Value, json};
 use super::access::Source;
 use super::object::Object;
 use super::realm::{PrincipalText, RealmText};
-use super::transport::{ListenerText, secret};
+use super::transport::{ListenerText, secret, variable};
 use super::{Node, Report};
-use crate::auth::Method;
+use crate::auth::wampcra::{self, Salting};
+use crate::auth::{Method, Secret};
 
 /// Who says nothing of themselves.
 const ANYBODY: &str = "anybody";
@@ -141,7 +142,7 @@ impl Reading<'_> {
             let role = principal.text("role").or_else(|| default_role.clone());
             let proof = match method {
                 Method::Ticket => read_ticket(&mut principal),
-                Method::WampCra => read_wampcra(&mut principal),
+                Method::WampCra => read_wampcra(&mut principal, self.report),
                 Method::Cryptosign => read_cryptosign(&mut principal),
                 Method::Scram => read_scram(&mut principal),
                 Method::Tls => read_certificate(&mut principal),
@@ -266,20 +267,46 @@ fn read_ticket(principal: &mut Object) -> Map<String, Value> {
     proof
 }
 
-fn read_wampcra(user: &mut Object) -> Map<String, Value> {
+fn read_wampcra(user: &mut Object, report: &Report) -> Map<String, Value> {
     let mut settings = Map::new();
+    let salting = user.text("salt").map(|salt| {
+        let number = |user: &mut Object, key, default| user.number(key).map_or(default, saturated);
+        let iterations = number(user, "iterations", Salting::ITERATIONS_DEFAULT);
+        Salting { salt, iterations, keylen: number(user, "keylen", Salting::KEYLEN_DEFAULT) }
+    });
     if let Some(text) = user.text("secret") {
-        secret(&mut settings, "secret", &text);
+        secret(&mut settings, "secret", &stored_secret(text, salting.clone(), user, report));
     }
-    if let Some(salt) = user.text("salt") {
-        settings.insert("salt".to_owned(), json!(salt));
-    }
-    for key in ["iterations", "keylen"] {
-        if let Some(number) = user.number(key) {
-            settings.insert(key.to_owned(), json!(number));
-        }
+    if let Some(Salting { salt, iterations, keylen }) = salting {
+        let said = [("salt", json!(salt)), ("iterations", json!(iterations)), ("keylen", json!(keylen))];
+        settings.extend(said.map(|(key, value)| (key.to_owned(), value)));
+    } else {
+        user.drop(&[("iterations", UNSALTED), ("keylen", UNSALTED)]);
     }
     Map::from_iter([("wampcra".to_owned(), Value::Object(settings))])
+}
+
+const UNSALTED: &str = "without salt nothing is derived";
+
+fn saturated(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// What is kept of a secret that may be a password, of which Crossbar.io derives what is kept here.
+fn stored_secret(text: String, salting: Option<Salting>, user: &Object, report: &Report) -> String {
+    let path = user.at("secret");
+    if salting.is_some() && variable(&text).is_some() {
+        report
+            .warn(&path, "the variable must hold what is derived of the password with this salt, in base64");
+        return text;
+    }
+    match wampcra::Stored::of_crossbar(Secret::from(&*text), salting) {
+        Ok(stored) => stored.secret.text().map_or(text, str::to_owned),
+        Err(_) => {
+            report.warn(&path, "nothing can be derived with such iterations or such a keylen");
+            text
+        }
+    }
 }
 
 fn read_cryptosign(principal: &mut Object) -> Map<String, Value> {
@@ -288,7 +315,8 @@ fn read_cryptosign(principal: &mut Object) -> Map<String, Value> {
 }
 
 fn read_scram(principal: &mut Object) -> Map<String, Value> {
-    let kdf = principal.text("kdf").map(|kdf| kdf.replace("argon2id-13", "argon2id13"));
+    // Its argon2id-13 goes on with other octets than argon2id13, so the name has to stay.
+    let kdf = principal.text("kdf");
     let mut settings = Map::from_iter([
         ("kdf".to_owned(), json!(kdf)),
         ("salt".to_owned(), json!(principal.text("salt").map(|salt| octets(&salt)))),

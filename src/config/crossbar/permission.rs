@@ -132,8 +132,8 @@ fn warn_of_meta_procedures(permission: &Permission, report: &Report) {
     let pattern = permission.policy != MatchPolicy::Exact && permission.uri.starts_with("wamp.");
     if pattern && permission.allow.contains(&"call") {
         let text = format!(
-            "Crossbar.io allows every procedure of the router that matches `{}`; here those that change what is others', \
-             and wamp.subscription.get_events, need a rule each, exact, and the first a role with administers = true",
+            "Crossbar.io allows every procedure of the router that matches `{}`; those that change what is others' \
+             and wamp.subscription.get_events need an exact rule each here, and the first administers = true",
             permission.uri
         );
         report.warn(&permission.path, text);

@@ -1,7 +1,7 @@
 //! The shapes that node configurations have, and what becomes of each key.
 
 use super::*;
-use crate::config::file::{self, File};
+use crate::config::file::{self, File, ScramKdf};
 use crate::config::load;
 use crate::server::ClientCertificates;
 use crate::wamp::Serializer;
@@ -73,8 +73,34 @@ fn everything_that_maps_is_kept() {
     let joe = &realm.principals[1];
     assert_eq!(joe.wampcra.as_ref().unwrap().salt.as_deref(), Some("salt"));
     assert!(import.text.contains("ticket_env = \"JOE\"") && import.text.contains("server_key_env = \"KIM\""));
-    assert_eq!(realm.principals[2].scram.as_ref().unwrap().salt, "AP8A/w==");
+    let scram = realm.principals[2].scram.as_ref().unwrap();
+    assert_eq!((&*scram.salt, scram.kdf), ("AP8A/w==", ScramKdf::Argon2id13Text));
     assert_eq!(realm.principals[0].cryptosign_keys.len(), 1);
+}
+
+/// Users of Crossbar.io have the derived secret, as it documents, or the password, as it takes it since 2025.
+#[test]
+fn salted_secrets_are_derived_if_they_are_not_yet() {
+    let user = |user: &str| {
+        let text = r#"{"version": 2, "workers": [{"type": "router",
+            "realms": [{"name": "main", "roles": [{"name": "user", "permissions": []}]}],
+            "transports": [{"type": "websocket", "endpoint": {"type": "tcp", "port": 8080}, "auth": {"wampcra":
+                {"type": "static", "users": {"amy": USER}}}}]}]}"#;
+        import(&text.replace("USER", user), Format::Json).unwrap()
+    };
+    let derived = "64xfzBvZhGDT7PB0bQwDeI8/WR1M9x6Cw5dt0yP9koc=";
+    for secret in ["secret1", derived] {
+        let import = user(&format!(r#"{{"secret": "{secret}", "salt": "salt123", "role": "user"}}"#));
+        let text = format!(
+            r#"wampcra = {{ secret = "{derived}", salt = "salt123", iterations = 1000, keylen = 32 }}"#
+        );
+        assert!(import.text.contains(&text), "{}", import.text);
+    }
+    let import = user(r#"{"secret": "secret1", "keylen": 32, "role": "user"}"#);
+    assert!(import.text.contains(r#"wampcra = { secret = "secret1" }"#), "{}", import.text);
+    let import = user(r#"{"secret": "$AMY", "salt": "salt123", "role": "user"}"#);
+    let path = "workers[0].transports[0].auth.wampcra.users.amy.secret";
+    assert!(has(&import.warnings, path, "must hold what is derived"), "{:#?}", import.warnings);
 }
 
 #[test]
@@ -160,7 +186,7 @@ fn permissions_become_rules_that_can_be() {
     let at = |index: usize| format!("workers[0].realms[0].roles[0].permissions[{index}]");
     assert!(has(&import.dropped, &format!("{}.allow.register", at(0)), "nobody may do that below wamp."));
     assert!(has(&import.dropped, &format!("{}.allow.publish", at(0)), "nobody may do that below wamp."));
-    assert!(has(&import.warnings, &at(0), "need a rule each"));
+    assert!(has(&import.warnings, &at(0), "need an exact rule each here"));
     assert!(has(&import.dropped, &at(2), "one whole component"));
     assert!(has(&import.dropped, &at(3), "empty component"));
     assert!(has(&import.dropped, &at(4), "an exact rule needs a URI"));

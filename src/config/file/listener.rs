@@ -237,8 +237,9 @@ fn methods(table: &mut Table) -> Option<Vec<Method>> {
     table.choices("methods", &names.collect::<Vec<_>>())
 }
 
-/// The origin of pages: scheme, host, and a port perhaps; stars stand for any text, and one alone for every origin.
-fn origin(text: &str) -> Result<String, String> {
+/// The origin of pages as an operator writes it: scheme, host, and a port perhaps; stars stand for any text, and one
+/// alone for every origin.
+pub fn origin(text: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._*:[]".contains(c);
     let valid = text == "*"
         || text.split_once("://").is_some_and(|(scheme, host)| {

@@ -8,6 +8,7 @@ use crate::auth::Method;
 use crate::config::{EXAMPLE, load};
 use crate::router::Permissions;
 use crate::server::ClientCertificates;
+use crate::transport::pages::Origins;
 
 /// Surroundings in which each file holds 64 zeros, but those with the keys of tokens; so do variables that are keys.
 struct Zeros;
@@ -258,17 +259,15 @@ fn what_is_not_served_is_refused_aloud_and_never_left_out() {
     assert_eq!(keys(&principal("ticket = \"x\"")), [""; 0]);
     let listener = "[[listener]]\naddress = \":1\"\n";
     for (said, key) in [
-        ("origins = [\"https://a.b\"]", "listener.origins"),
-        ("methods = [\"anonymous\", \"cookie\"]", "listener.methods"),
-        ("network = [{ from = [\"unix\"], methods = [\"cookie\"] }]", "listener.network.methods"),
-        ("cookie = {}", "listener.cookie"),
+        ("cookie = { same_site = \"none\" }", "listener.cookie.same_site"),
+        ("cookie = { same_site = \"none\" }\norigins = [\"*\"]", "listener.cookie.same_site"),
     ] {
         assert_eq!(keys(&format!("{listener}{said}")), [key], "{said}");
     }
-    let example: Vec<_> = keys(&uncommented());
-    for key in ["realm.template", "realm.cookie", "realm.anonymous.dynamic", "realm.wampcra.dynamic"] {
-        assert!(example.iter().any(|refused| refused == key), "{key}: {example:?}");
+    for said in ["cookie = {}", "cookie = { same_site = \"none\" }\norigins = [\"https://a.b\"]"] {
+        assert_eq!(keys(&format!("{listener}{said}")), [""; 0], "{said}");
     }
+    assert_eq!(keys(&uncommented()), [""; 0]);
 }
 
 #[test]
@@ -277,6 +276,7 @@ fn what_is_served_arrives() {
         "shards = 3\nmessage_bytes_max = \"2M\"\nlongpoll = \"/a\"\n[limits]\npattern_shapes_max = 9\n\
          [[listener]]\naddress = \"unix:/x\"\nserializers = [\"cbor\"]\ntransports = [\"rawsocket\"]\n\
          [[listener]]\naddress = \"[::1]:0\"\nmessage_bytes_max = 4096\nrequest_ids = \"any\"\n\
+         origins = [\"https://*.A.example\"]\nallow_null_origin = false\n\
          [[realm]]\nname = \"a\"\nuri = \"strict\"\ndisclose = \"never\"\ncall_timeout_seconds = 2\nretained_max = 5\n\
          event_history = [{ uri = \"t\", events = 3 }]\nanonymous = { role = \"r\" }\n\
          [[realm.role]]\nname = \"r\"\ntrust_level = 7\nadministers = true",
@@ -289,6 +289,11 @@ fn what_is_served_arrives() {
     assert_eq!((&first.transport.longpoll, first.transport.message_bytes_max), (&None, 2 << 20));
     assert_eq!((second.transport.longpoll.as_deref(), second.request_ids), (Some("/a"), RequestIds::Any));
     assert_eq!((second.transport.message_bytes_max, server.settings.limits.pattern_shapes_max), (4096, 9));
+    let origins = Origins::new(Some(&["https://*.a.example".to_owned()]), false);
+    assert_eq!(
+        (&first.transport.pages.origins, &second.transport.pages.origins),
+        (&Origins::default(), &origins)
+    );
     let realm = &server.settings.realms[0];
     assert_eq!((&*realm.name, realm.uri_check), ("a", crate::wamp::UriCheck::Strict));
     assert_eq!((realm.call_timeout_ms, realm.retained_count_max, realm.event_history.len()), (2_000, 5, 1));

@@ -444,6 +444,7 @@ mod tests {
                     rawsocket: true,
                     websocket: true,
                     longpoll: None,
+                    pages: Default::default(),
                 };
                 let mut router = Transport::new(Arc::new(settings), false);
                 let mut session = wamp.session(Role::Subscriber { first: 41, count: 2 }, 0);

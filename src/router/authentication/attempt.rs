@@ -7,46 +7,23 @@
 //! before the challenge, but for tickets, which it is told. What it says goes on with [`challenge`] or [`join`].
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::claim::Named;
-use super::failures::Source;
-use super::{Access, Check, Claim, Dynamic, Extra, Failures, Outcome, Principal, RouterSettings, Settings};
-use crate::auth::binding::{BindingType, ChannelBinding};
-use crate::auth::certificate::Certificate;
+use super::{Check, Claim, Dynamic, Extra, Outcome, Place, Principal, RouterSettings};
+use crate::auth::binding::ChannelBinding;
 use crate::auth::cryptosign::{self, PublicKey};
-use crate::auth::jwt::{self, TokenError};
+use crate::auth::jwt::TokenError;
 use crate::auth::scram::{self, Dialect, Exchange};
 use crate::auth::{Method, Secret, base64, wampcra};
 use crate::codec;
 use crate::error::JoinFailure;
-use crate::origin::Origin;
 use crate::router::entropy::Entropy;
 use crate::router::{Clock, PeerKey, Role};
 use crate::wamp::message::Authenticate;
 use crate::wamp::{Dict, SessionId, Value};
 
 /// Who vouches for principals out of the settings.
-const STATIC: &str = "static";
-
-/// Where an attempt is made, and what holds there.
-#[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
-    /// What holds everywhere.
-    pub router: &'a RouterSettings,
-    /// What holds in the realm.
-    pub realm: &'a Settings,
-    /// What the listener opens.
-    pub access: &'a Access,
-    /// Where the client is.
-    pub origin: &'a Origin,
-    /// Who has failed.
-    pub failures: &'a Failures,
-    /// The time.
-    pub now: Instant,
-    /// The world's time.
-    pub unix_ms: u64,
-}
+pub(super) const STATIC: &str = "static";
 
 /// How an attempt goes on after HELLO.
 #[derive(Debug)]
@@ -135,7 +112,7 @@ pub struct Who {
 }
 
 impl Who {
-    fn known(principal: &Arc<Principal>) -> Who {
+    pub(super) fn known(principal: &Arc<Principal>) -> Who {
         Who { principal: principal.clone(), known: true, authprovider: STATIC }
     }
 }
@@ -143,12 +120,12 @@ impl Who {
 /// An attempt that waits for the answer to a challenge.
 #[derive(Debug)]
 pub struct Attempt {
-    claim: Claim,
-    named: Named,
+    pub(super) claim: Claim,
+    pub(super) named: Named,
     /// None if there is nobody who could be meant or stand in: only a token can prove something.
-    who: Option<Who>,
+    pub(super) who: Option<Who>,
     role: Option<Arc<Role>>,
-    session: SessionId,
+    pub(super) session: SessionId,
     asked: Asked,
 }
 
@@ -177,91 +154,8 @@ enum Asked {
     },
 }
 
-impl Place<'_> {
-    fn opens(&self, method: Method) -> bool {
-        self.access.opens(method, &self.origin.address)
-    }
-
-    /// True if there were too many failures from there.
-    fn must_wait(&self) -> bool {
-        let RouterSettings { failures_max, failures_ms, .. } = *self.router;
-        let window = Duration::from_millis(failures_ms);
-        Source::of(&self.origin.address)
-            .is_some_and(|source| self.failures.must_wait(source, failures_max, window, self.now))
-    }
-
-    /// Counts a failure against the source, if it may have been a guess.
-    pub fn count(&self, failure: JoinFailure) {
-        let window = Duration::from_millis(self.router.failures_ms);
-        if failure.is_guess()
-            && let Some(source) = Source::of(&self.origin.address)
-        {
-            self.failures.add(source, window, self.now);
-        }
-    }
-
-    /// Who it says it is, or who stands in for that.
-    fn who(&self, claim: &Claim) -> Option<Who> {
-        let authid = claim.authid.as_deref()?;
-        let principals = &self.realm.principals;
-        principals.named(authid).map(Who::known).or_else(|| {
-            let stand_in = principals.stand_in(&self.router.stand_in_key, authid)?;
-            Some(Who { principal: stand_in.clone(), known: false, authprovider: STATIC })
-        })
-    }
-
-    /// Whose certificate the client has shown; none if that is not whom it says it is.
-    fn certified(&self, claim: &Claim) -> Option<Who> {
-        let shown = self.origin.tls.as_ref()?.client_certificate.as_ref()?;
-        let certificate = Certificate::read(&shown.der).ok()?;
-        let (principals, vouched) = (&self.realm.principals, shown.subject.is_some());
-        let principal = match claim.authid.as_deref() {
-            None => principals.with_certificate(&certificate, vouched),
-            Some(authid) => {
-                principals.named(authid).filter(|principal| principal.shows(&certificate, vouched))
-            }
-        };
-        principal.map(Who::known)
-    }
-
-    /// Who signs with the key that the client has shown, or is to fail at that; none if it has shown none, or nobody
-    /// here signs.
-    fn signer(&self, claim: &Claim) -> Option<Option<Who>> {
-        let key = claim.pubkey?;
-        if claim.authid.is_none() {
-            let signer = self.realm.principals.with_key(&key).map(Who::known);
-            return (signer.is_some() || self.realm.principals.have_keys()).then_some(signer);
-        }
-        let mut who = self.who(claim).filter(|who| who.principal.has(Method::Cryptosign))?;
-        who.known &= who.principal.keys.contains(&key);
-        Some(Some(who))
-    }
-
-    /// The procedure that knows those whom we do not.
-    fn dynamic(&self, method: Method, known: bool) -> Option<Arc<Dynamic>> {
-        self.realm.method(method).dynamic.clone().filter(|_| !known)
-    }
-
-    /// What the client's proof is to be bound to, if it wants that.
-    ///
-    /// The specification lets a router go on without, if it does not have what a signing client asks for. Such a client
-    /// would have to notice; it is refused, as it must be with SCRAM.
-    fn binding(&self, claim: &Claim) -> Result<Option<ChannelBinding>, JoinFailure> {
-        let Some(wanted) = claim.channel_binding.as_deref() else { return Ok(None) };
-        match (BindingType::from_name(wanted), &self.origin.tls) {
-            (Some(binding @ BindingType::TlsExporter), Some(tls)) => {
-                Ok(Some(ChannelBinding { binding, octets: tls.exporter.to_vec() }))
-            }
-            _ => Err(JoinFailure::ChannelBinding),
-        }
-    }
-}
-
 /// Tries the client's methods in its order.
 pub fn begin(claim: Claim, place: &Place<'_>, entropy: &mut Entropy) -> Step {
-    if claim.names_nobody {
-        return Step::Refuse(JoinFailure::UnknownPrincipal.into());
-    }
     let mut failure = JoinFailure::NoMethod;
     for index in 0..claim.methods().len() {
         let named = claim.methods()[index];
@@ -271,6 +165,15 @@ pub fn begin(claim: Claim, place: &Place<'_>, entropy: &mut Entropy) -> Step {
         if named.method == Method::Anonymous {
             match &place.realm.anonymous {
                 Some(_) => return anonymous(claim, named, place, entropy),
+                None => continue,
+            }
+        }
+        if claim.names_nobody {
+            return Step::Refuse(JoinFailure::UnknownPrincipal.into());
+        }
+        if named.method == Method::Cookie {
+            match place.known_again(&claim, named) {
+                Some(known) => return known.into(),
                 None => continue,
             }
         }
@@ -315,7 +218,6 @@ fn candidate(claim: &Claim, method: Method, place: &Place<'_>) -> Option<Candida
     let dynamic = |known| place.dynamic(method, known).map(Candidate::Dynamic);
     let is_known = named.as_ref().is_some_and(|who| who.known);
     match method {
-        // Those who have a cookie are known by whoever has given it to them.
         Method::Anonymous | Method::Cookie => None,
         Method::Tls => match place.certified(claim) {
             Some(who) => Some(Candidate::Who(Some(who))),
@@ -369,7 +271,7 @@ pub fn join(claim: &Claim, named: Named, who: &Who, place: &Place<'_>) -> Result
     wanted(claim, proved(named, who, role))
 }
 
-fn role(method: Method, who: &Who, place: &Place<'_>) -> Option<Arc<Role>> {
+pub(super) fn role(method: Method, who: &Who, place: &Place<'_>) -> Option<Arc<Role>> {
     who.principal.role.clone().or_else(|| place.realm.method(method).default_role.clone())
 }
 
@@ -386,7 +288,7 @@ fn proved(named: Named, who: &Who, role: Arc<Role>) -> Proved {
 }
 
 /// Refuses who wants to be something else than it is.
-fn wanted(claim: &Claim, proved: Proved) -> Result<Box<Proved>, Refused> {
+pub(super) fn wanted(claim: &Claim, proved: Proved) -> Result<Box<Proved>, Refused> {
     let other = claim.authrole.as_deref().is_some_and(|wanted| *wanted != *proved.role.name);
     if other { Err(JoinFailure::NoSuchRole.into()) } else { Ok(Box::new(proved)) }
 }
@@ -450,9 +352,11 @@ fn ask_wampcra(
     let (Some(who), Some(authid)) = (who, claim.authid.as_deref()) else { return Err(JoinFailure::NoMethod) };
     let mut stored = who.principal.wampcra.clone().ok_or(JoinFailure::NoMethod)?;
     let authrole = &*role.ok_or(JoinFailure::NoSuchRole)?.name;
+    let salted = stored.salting.as_ref().map(|salting| (salting.iterations, salting.keylen));
+    // Made in any case, so that it takes no longer for those who are not known.
+    let decoy = wampcra::Stored::decoy(&place.router.stand_in_key, authid, salted);
     if !who.known {
-        let salted = stored.salting.as_ref().map(|salting| (salting.iterations, salting.keylen));
-        stored = wampcra::Stored::decoy(&place.router.stand_in_key, authid, salted);
+        stored = decoy;
     }
     let (nonce, timestamp) = (base64(&entropy.octets::<24>()), Clock::utc(place.unix_ms));
     let challenge = wampcra::Challenge {
@@ -479,8 +383,9 @@ fn ask_scram(
         return Err(JoinFailure::NoMethod);
     };
     let mut stored = who.principal.scram.clone().ok_or(JoinFailure::NoMethod)?;
+    let decoy = scram::Stored::decoy(&place.router.stand_in_key, authid, stored.cost());
     if !who.known {
-        stored = scram::Stored::decoy(&place.router.stand_in_key, authid, stored.cost());
+        stored = decoy;
     }
     let dialect = Dialect::from_authmethod(named.name).unwrap_or(Dialect::Specified);
     let binding = place.binding(claim)?;
@@ -607,7 +512,7 @@ impl Attempt {
     }
 
     /// Whoever it is has proved it, or not.
-    fn proved(&self, proof: bool) -> Result<Box<Proved>, Refused> {
+    pub(super) fn proved(&self, proof: bool) -> Result<Box<Proved>, Refused> {
         let who = self.who.as_ref().filter(|who| who.known).ok_or(JoinFailure::UnknownPrincipal)?;
         if !proof {
             return Err(JoinFailure::WrongSecret.into());
@@ -615,67 +520,6 @@ impl Attempt {
         let role = self.role.clone().ok_or(JoinFailure::NoSuchRole)?;
         let session = Some(self.session);
         wanted(&self.claim, Proved { session, ..proved(self.named, who, role) })
-    }
-
-    fn on_ticket(
-        &self,
-        key: PeerKey,
-        ticket: &str,
-        dynamic: Option<&Arc<Dynamic>>,
-        place: &Place<'_>,
-    ) -> Answer {
-        if let Some(dynamic) = dynamic.cloned() {
-            let (named, session) = (self.named, self.session);
-            let (claim, ticket) = (self.claim.clone(), Some(Secret::from(ticket)));
-            return Answer::Ask(Box::new(Question { dynamic, named, claim, ticket, session }));
-        }
-        let token = match place.realm.jwt.as_ref().map(|settings| self.bearer(settings, ticket, place)) {
-            Some(Ok(proved)) => return wanted(&self.claim, proved).into(),
-            Some(Err(Refused { failure: JoinFailure::Token, token })) => token,
-            Some(Err(refused)) => return Answer::Refuse(refused),
-            None => None,
-        };
-        let stored = self.who.as_ref().and_then(|who| who.principal.ticket.as_ref());
-        let refused = match stored {
-            Some(stored) if stored.is_costly() => {
-                return Answer::Check(Check::new(key, Secret::from(ticket), stored.clone()));
-            }
-            stored => match self.proved(stored.is_some_and(|stored| stored.verify(ticket))) {
-                Ok(proved) => return Answer::Join(proved),
-                Err(refused) => refused,
-            },
-        };
-        match token {
-            Some(error) if error != TokenError::Malformed || stored.is_none() => {
-                Answer::Refuse(Refused { failure: JoinFailure::Token, token })
-            }
-            _ => Answer::Refuse(refused),
-        }
-    }
-
-    /// Whom a token was issued to, if it is a good one.
-    fn bearer(&self, settings: &super::Jwt, token: &str, place: &Place<'_>) -> Result<Proved, Refused> {
-        let refused = |error| Refused { failure: JoinFailure::Token, token: Some(error) };
-        let verified = jwt::verify(token, &settings.keys, &settings.expected, place.unix_ms / 1000);
-        let bearer = verified.map_err(refused)?;
-        if self.claim.authid.as_deref().is_some_and(|authid| *authid != *bearer.authid) {
-            return Err(refused(TokenError::Authid));
-        }
-        let known = place.realm.principals.named(&bearer.authid);
-        let role = match &bearer.role {
-            Some(name) => settings.roles.iter().find(|role| role.name == *name).cloned(),
-            None => known.and_then(|known| known.role.clone()).or_else(|| settings.default_role.clone()),
-        };
-        let claims = (!bearer.extra.is_empty()).then(|| serde_json::Value::Object(bearer.extra).to_string());
-        Ok(Proved {
-            authid: Some(bearer.authid.into()),
-            role: role.ok_or(JoinFailure::NoSuchRole)?,
-            authmethod: self.named.name,
-            authprovider: "jwt",
-            extra: claims.and_then(|claims| Extra::from_json(&claims)),
-            verifier: None,
-            session: Some(self.session),
-        })
     }
 }
 

@@ -15,6 +15,9 @@ use crate::wamp::{Dict, List, Value};
 /// Methods of a client that are looked at: twice as many as there are.
 pub const METHODS_MAX: usize = 16;
 
+/// Octets of the name of a role that are looked at.
+const AUTHROLE_BYTES_MAX: usize = 1024;
+
 /// Octets of the name of a type of channel binding; there is none that long.
 const BINDING_BYTES_MAX: usize = 64;
 
@@ -25,7 +28,7 @@ pub struct Claim {
     pub authid: Option<Box<str>>,
     /// `authrole`: what it wants to be.
     pub authrole: Option<Box<str>>,
-    /// A name is so long that nobody has it.
+    /// `authid` is so long that nobody has it.
     pub names_nobody: bool,
     /// `authextra`, for procedures that are asked; none if it is too long to be kept.
     pub extra: Option<Extra>,
@@ -71,8 +74,11 @@ impl Claim {
     /// Reads an entry of `HELLO.Details`. What is of another type than it should be is not there.
     pub fn read(&mut self, key: &str, value: &Value<'_>) {
         match (key, value) {
-            ("authid", Value::Text(authid)) => self.authid = self.name(authid),
-            ("authrole", Value::Text(authrole)) => self.authrole = self.name(authrole),
+            ("authid", Value::Text(authid)) => {
+                self.names_nobody = authid.len() > AUTHID_BYTES_MAX;
+                self.authid = bounded(authid, AUTHID_BYTES_MAX).filter(|_| !self.names_nobody);
+            }
+            ("authrole", Value::Text(authrole)) => self.authrole = bounded(authrole, AUTHROLE_BYTES_MAX),
             ("authmethods", Value::List(methods)) => self.read_methods(methods),
             ("authextra", Value::Dict(extra)) => {
                 self.extra = Extra::copy(extra);
@@ -80,11 +86,6 @@ impl Claim {
             }
             _ => {}
         }
-    }
-
-    fn name(&mut self, name: &str) -> Option<Box<str>> {
-        self.names_nobody |= name.len() > AUTHID_BYTES_MAX;
-        (1..=AUTHID_BYTES_MAX).contains(&name.len()).then(|| name.into())
     }
 
     fn read_methods(&mut self, methods: &List<'_>) {
@@ -102,15 +103,17 @@ impl Claim {
                 "pubkey" => self.pubkey = unhex(&text).map(|octets: [u8; 32]| octets.into()),
                 "challenge" => self.challenge = Challenge::read(&text),
                 "nonce" if scram::is_client_nonce(&text) => self.nonce = Some(text.into()),
-                "channel_binding" => {
-                    // One that is too long is as unknown as its beginning.
-                    let end = text.floor_char_boundary(BINDING_BYTES_MAX.min(text.len()));
-                    self.channel_binding = Some(text[..end].into());
-                }
+                "channel_binding" => self.channel_binding = bounded(&text, BINDING_BYTES_MAX),
                 _ => {}
             }
         }
     }
+}
+
+/// The beginning of a text, if it is not empty. One that is cut off is none that anybody knows.
+fn bounded(text: &str, bytes_max: usize) -> Option<Box<str>> {
+    let end = text.floor_char_boundary(bytes_max.min(text.len()));
+    (end > 0).then(|| text[..end].into())
 }
 
 #[cfg(test)]

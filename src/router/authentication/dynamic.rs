@@ -25,7 +25,6 @@ use crate::codec::payload::{self, OwnedPayload};
 use crate::router::authorization::dynamic::Cause;
 use crate::router::letter::Outcome;
 use crate::router::peer::Peer;
-use crate::router::transport_details;
 use crate::wamp::{Dict, Payload, Serializer, Value, reason};
 
 /// Octets of an error's text that a client is told.
@@ -63,7 +62,7 @@ pub fn arguments(peer: &Peer, realm: &str, question: &Question) -> Option<OwnedP
     let text = |text: &Option<Box<str>>| {
         text.as_deref().map_or(Value::Null, |text| Value::Text(text.to_owned().into()))
     };
-    transport_details::with(peer, |transport| {
+    peer.transport_facts()?.details(|transport| {
         let mut details = vec![
             ("transport", Value::Dict(transport)),
             ("session", Value::Unsigned(session.0)),

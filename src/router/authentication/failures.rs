@@ -4,20 +4,19 @@
 //! somebody is to prove something, and changed only when that fails: those who say nothing of themselves, and sessions
 //! that are there, touch no lock here.
 //!
-//! A source is an IPv4 address, or the first 64 bits of an IPv6 address, which one customer mostly has all of. Behind
-//! a proxy that is believed it is the client's. Peers on Unix sockets are no source: who may open the file is decided
-//! by its mode, and they have no address to tell them apart by, so one of them could shut out all the others.
+//! Behind a proxy that is believed, the source is the client's. Peers on Unix sockets are no source: who may open the
+//! file is decided by its mode, and they have no address to tell them apart by, so one of them could shut out all the
+//! others.
 //!
 //! A window begins with a source's first failure; when it is over, the source begins anew. Success does not end it:
 //! whoever has one right secret could go on guessing others'.
 //!
 //! Invariant: there are no more than [`SOURCES_MAX`] counts. When there is no room, the oldest window makes some.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::super::session::Map;
-use crate::origin::PeerAddress;
+use crate::origin::Source;
 use crate::sync::Mutex;
 
 /// Parts of the table, each with a lock of its own.
@@ -28,25 +27,6 @@ const SOURCES_PER_PART_MAX: usize = 1024;
 
 /// Sources that are counted at a time.
 pub const SOURCES_MAX: usize = PARTS * SOURCES_PER_PART_MAX;
-
-/// Who is counted as one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Source(u64, bool);
-
-impl Source {
-    /// The source that an address belongs to, if it is counted.
-    pub fn of(address: &PeerAddress) -> Option<Source> {
-        let PeerAddress::Tcp(address) = address else { return None };
-        Some(match address.ip().to_canonical() {
-            IpAddr::V4(ip) => Source(u32::from(ip).into(), false),
-            IpAddr::V6(ip) => Source((u128::from(ip) >> 64) as u64, true),
-        })
-    }
-
-    fn part(self) -> usize {
-        (self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60) as usize % PARTS
-    }
-}
 
 /// Failures since a moment.
 #[derive(Clone, Copy, Debug)]
@@ -70,14 +50,14 @@ impl Default for Failures {
 impl Failures {
     /// True if the source has failed so often in its window that it must wait.
     pub fn must_wait(&self, source: Source, count_max: u32, window: Duration, now: Instant) -> bool {
-        let part = self.parts[source.part()].lock();
+        let part = self.parts[part(source)].lock();
         let count = part.get(&source).filter(|seen| !seen.is_over(window, now)).map_or(0, |seen| seen.count);
         count_max > 0 && count >= count_max
     }
 
     /// Counts a failure.
     pub fn add(&self, source: Source, window: Duration, now: Instant) {
-        let mut part = self.parts[source.part()].lock();
+        let mut part = self.parts[part(source)].lock();
         if let Some(seen) = part.get_mut(&source).filter(|seen| !seen.is_over(window, now)) {
             seen.count = seen.count.saturating_add(1);
             return;
@@ -100,6 +80,15 @@ impl Failures {
     }
 }
 
+/// The part of the table that a source is in.
+fn part(source: Source) -> usize {
+    let octets = match source {
+        Source::V4(octets) => octets.into(),
+        Source::V6(octets) => octets,
+    };
+    (octets.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60) as usize % PARTS
+}
+
 impl Window {
     fn is_over(&self, window: Duration, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= window
@@ -112,25 +101,10 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn source(text: &str) -> Source {
-        Source::of(&PeerAddress::Tcp(text.parse().unwrap())).unwrap()
-    }
-
-    #[test]
-    fn a_source_is_an_address_or_a_network_of_64_bits() {
-        assert_eq!(source("192.0.2.1:1"), source("192.0.2.1:2"));
-        assert_eq!(source("192.0.2.1:1"), source("[::ffff:192.0.2.1]:2"));
-        assert_ne!(source("192.0.2.1:1"), source("192.0.2.2:1"));
-        assert_eq!(source("[2001:db8::1]:1"), source("[2001:db8::ffff:1]:1"));
-        assert_ne!(source("[2001:db8::1]:1"), source("[2001:db8:0:1::1]:1"));
-        assert_ne!(source("0.0.0.0:1"), source("[::]:1"));
-        assert_eq!(Source::of(&PeerAddress::Unix), None);
-    }
-
     #[test]
     fn who_has_failed_too_often_waits_for_the_end_of_the_window() {
         let (failures, start) = (Failures::default(), Instant::now());
-        let (one, other) = (source("192.0.2.1:1"), source("192.0.2.2:1"));
+        let (one, other) = (Source::V4(1), Source::V4(2));
         let waits =
             |source, seconds| failures.must_wait(source, 3, MINUTE, start + Duration::from_secs(seconds));
         for second in 0..3 {
@@ -147,7 +121,7 @@ mod tests {
     fn there_are_no_more_counts_than_there_is_room_for() {
         let (failures, start) = (Failures::default(), Instant::now());
         let at = |step: u64| start + Duration::from_millis(step);
-        let nth = |step: u64| Source(step.wrapping_mul(0x2545_F491_4F6C_DD1D), true);
+        let nth = |step: u64| Source::V6(step.wrapping_mul(0x2545_F491_4F6C_DD1D));
         let steps = 4 * SOURCES_MAX as u64;
         for step in 0..steps {
             failures.add(nth(step), 10 * MINUTE, at(step));

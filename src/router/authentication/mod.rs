@@ -10,7 +10,8 @@
 //! ```
 //!
 //! - [`claim`]: what HELLO says of the client. [`attempt`]: the methods, one after the other, and the answer to a
-//!   challenge. [`principals`]: who is known, and who stands in for those who are not.
+//!   challenge. [`place`]: where that is. [`principals`]: who is known, and who stands in for those who are not.
+//! - [`cookies`]: browsers that are known again.
 //! - [`failures`]: how often a source has failed; why somebody does not join is a [`JoinFailure`].
 //! - [`dynamic`]: procedures that know principals.
 //! - [`check`]: what costs so much that a shard leaves it to others.
@@ -29,9 +30,12 @@
 pub mod attempt;
 pub mod check;
 pub mod claim;
+pub mod cookies;
 pub mod dynamic;
 pub mod failures;
+pub mod place;
 pub mod principals;
+mod tickets;
 
 use std::sync::Arc;
 
@@ -47,10 +51,12 @@ use crate::origin::{Network, Origin, PeerAddress};
 use crate::wamp::message::Text;
 use crate::wamp::{Dict, List, Value};
 
-pub use self::attempt::{Answer, Attempt, Place, Proved, Question, Refused, Step, Who, begin};
+pub use self::attempt::{Answer, Attempt, Proved, Question, Refused, Step, Who, begin};
 pub use self::check::{Check, Checked, Outcome};
 pub use self::claim::{Claim, Named};
+pub use self::cookies::{Browser, Cookies, Remembered};
 pub use self::failures::Failures;
+pub use self::place::Place;
 pub use self::principals::{Principal, Principals};
 
 /// Octets of an authid. Longer ones are nobody's.
@@ -67,6 +73,8 @@ pub struct Settings {
     pub methods: [MethodSettings; Method::ALL.len()],
     /// Tokens that are taken as tickets.
     pub jwt: Option<Jwt>,
+    /// Browsers are known again by their cookie.
+    pub cookies: bool,
 }
 
 /// Those who say nothing of themselves.
@@ -213,6 +221,11 @@ impl Extra {
     /// Its entries.
     pub fn entries(&self) -> impl Iterator<Item = (Text<'_>, Value<'_>)> {
         codec::entries(&self.dict().unwrap_or(Dict::EMPTY))
+    }
+
+    /// Octets that it takes.
+    pub fn bytes(&self) -> usize {
+        self.0.borrow().bytes().len()
     }
 
     /// The dictionary.

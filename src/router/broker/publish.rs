@@ -116,7 +116,7 @@ impl Broker {
         let Broker { realm, cache, .. } = self;
         let realm = &**realm;
         let rule = |history| Some((history, cache.rule(history, place)?));
-        let mut recorded = realm.history.as_ref().and_then(rule);
+        let mut recorded = realm.history.as_deref().and_then(rule);
         let eligibility = particulars.as_ref().and_then(|particulars| particulars.eligibility.as_ref());
         if eligibility.is_some_and(Eligibility::names_sessions)
             && let Some((history, rule)) = recorded.take()

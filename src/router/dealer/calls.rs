@@ -95,12 +95,7 @@ impl Dealer {
     ) -> Result<(), Unchosen> {
         let limits = &cx.router.settings.limits;
         let procedure = &*message.procedure;
-        if procedure.len() > limits.uri_bytes_max || !self.realm.uri_check.uri(procedure) {
-            return Err(Refusal::InvalidUri.into());
-        }
-        let place = self.cache.procedure_place(&self.realm.directory, procedure);
-        let question = Question::exact(Action::Call, procedure);
-        let granted = cx.authorize(key, &self.realm, &question, Some(self.cache.call_verdicts(place)))?;
+        let (place, granted) = self.authorize(cx, key, procedure)?;
         self.check_options(message, options)?;
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
         if cx.draining || session.calls.count() >= limits.calls_open_per_session_max {
@@ -182,6 +177,24 @@ impl Dealer {
         self.begin_timeout(cx, call, time_ms);
         self.assign(cx, invoke);
         Ok(call)
+    }
+
+    /// Where the procedure stands in the cache, and what goes with the allowance to call it.
+    fn authorize(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: PeerKey,
+        procedure: &str,
+    ) -> Result<(usize, Granted), Refusal> {
+        let uri_bytes_max = cx.router.settings.limits.uri_bytes_max;
+        if procedure.len() > uri_bytes_max || !self.realm.uri_check.uri(procedure) {
+            return Err(Refusal::InvalidUri);
+        }
+        let place = self.cache.procedure_place(&self.realm.directory, procedure);
+        let question = Question::exact(Action::Call, procedure);
+        let verdicts = self.cache.call_verdicts(place);
+        let granted = cx.authorize(key, &self.realm, &question, Some(verdicts))?;
+        Ok((place, granted))
     }
 
     /// Refuses options that this realm does not grant.

@@ -158,7 +158,7 @@ impl Round {
 impl Errand {
     /// Does what is to be done in this shard. Killing is the shard's own: it ends sessions.
     pub(in crate::router) fn visit(&mut self, realm: &mut LocalRealm, cx: &mut Context<'_>) {
-        let LocalRealm { shared, broker, dealer } = realm;
+        let LocalRealm { shared, broker, dealer, .. } = realm;
         match self {
             Errand::Kill { .. } => {}
             Errand::ListSubscribers { subscription, sessions } => {
@@ -252,7 +252,7 @@ mod tests {
             request: RequestId(1),
         };
         let errand = Errand::CountSubscribers { subscription: SubscriptionId(1), count: 0 };
-        let mut round = Round { realm: RealmKey(0), caller, shards: 0b1011, errand };
+        let mut round = Round { realm: RealmKey::FIRST, caller, shards: 0b1011, errand };
         for shard in [0, 3, 1] {
             assert_eq!(round.next(), ShardIndex(shard));
             assert!(round.visits(ShardIndex(shard)) && !round.visits(ShardIndex(shard)));

@@ -7,18 +7,17 @@
 use std::time::Instant;
 
 use super::drain::Drain;
-use super::{Next, Shard};
+use super::{Next, Shard, browsers};
 use crate::error::{CloseReason, JoinFailure, Violation};
 use crate::limits::Limits;
 use crate::router::authentication::{
-    self, Answer, Check, Checked, Claim, Failed, Place, Proved, Refused, Step,
+    self, Answer, Browser, Check, Checked, Claim, Failed, Place, Proved, Refused, Step,
 };
 use crate::router::authorization::dynamic::Cause;
 use crate::router::peer::{Peer, Sent, State};
-use crate::router::realm::Realm;
-use crate::router::session::{Admission, Pending};
+use crate::router::session::{Admission, HelloRefusal, Pending};
 use crate::router::timers::Timer;
-use crate::router::{PeerKey, RealmKey, Router};
+use crate::router::{PeerKey, RealmSettings, Router};
 use crate::wamp::message::{Authenticate, Challenge};
 use crate::wamp::{Message, reason};
 
@@ -79,9 +78,9 @@ impl Shard {
         now: Instant,
     ) -> Next {
         let authid = claim.authid.clone();
-        let Shard { router, peers, realms, entropy, .. } = self;
+        let Shard { router, peers, entropy, .. } = self;
         let Some(peer) = peers.peer(key) else { return Next::Read };
-        let place = place(router, peer, &realms[admission.realm.0 as usize].shared, now);
+        let place = place(router, peer, &admission.realm, now);
         let step = authentication::begin(claim, &place, entropy);
         self.take_step(key, admission, authid, step, now)
     }
@@ -101,7 +100,7 @@ impl Shard {
                 self.challenge(key, Pending { admission, attempt, checking: false }, now)
             }
             Step::Ask(question) => self.ask_authenticator(key, admission, *question),
-            Step::Refuse(refused) => self.turn_away(key, admission.realm, authid, None, refused),
+            Step::Refuse(refused) => self.turn_away(key, &admission.realm, authid, None, refused),
         }
     }
 
@@ -150,7 +149,7 @@ impl Shard {
         if pending.checking {
             return Err(Violation::OutOfSession);
         }
-        let realm = &self.realms[pending.admission.realm.0 as usize].shared;
+        let realm = &pending.admission.realm;
         let answer = pending.attempt.answer(key, answer, &place(&self.router, peer, realm, now));
         Ok(self.conclude(key, answer, now))
     }
@@ -158,7 +157,7 @@ impl Shard {
     fn conclude(&mut self, key: PeerKey, answer: Answer, now: Instant) -> Next {
         let Some(peer) = self.peers.peer_mut(key) else { return Next::Read };
         let State::Authenticating(pending) = &mut peer.state else { return Next::Read };
-        let admission = pending.admission;
+        let admission = pending.admission.clone();
         let claimed = (pending.attempt.claim().authid.clone(), Some(pending.attempt.authmethod()));
         match answer {
             Answer::Join(proved) => self.let_in(key, &admission, &proved, now),
@@ -168,7 +167,7 @@ impl Shard {
                 Next::Read
             }
             Answer::Ask(question) => self.ask_authenticator(key, admission, *question),
-            Answer::Refuse(refused) => self.turn_away(key, admission.realm, claimed.0, claimed.1, refused),
+            Answer::Refuse(refused) => self.turn_away(key, &admission.realm, claimed.0, claimed.1, refused),
         }
     }
 
@@ -184,21 +183,27 @@ impl Shard {
             self.send_abort(key, reason::SYSTEM_SHUTDOWN, "The router is shutting down.");
             return Next::Finish(CloseReason::Aborted);
         }
-        if self.join(key, admission, proved) != Sent::Queued {
-            // A RawSocket peer may announce to take less than WELCOME is.
-            self.leave(key);
-            self.send_abort(key, reason::PAYLOAD_SIZE_EXCEEDED, "WELCOME is too large for this peer.");
-            return Next::Finish(CloseReason::Aborted);
+        match self.join(key, admission, proved) {
+            Ok(Sent::Queued) => {
+                self.remember_browser(key, &admission.realm, proved);
+                self.await_silence(key, now);
+                return Next::Read;
+            }
+            Ok(_) => {
+                // A RawSocket peer may announce to take less than WELCOME is.
+                self.leave(key);
+                self.send_abort(key, reason::PAYLOAD_SIZE_EXCEEDED, "WELCOME is too large for this peer.");
+            }
+            Err(HelloRefusal { reason, message }) => self.send_abort(key, reason, message),
         }
-        self.await_silence(key, now);
-        Next::Read
+        Next::Finish(CloseReason::Aborted)
     }
 
     /// ABORT. It is counted, told, and held against the source, if it may have been a guess.
     pub(super) fn turn_away(
         &mut self,
         key: PeerKey,
-        realm: RealmKey,
+        realm: &RealmSettings,
         authid: Option<Box<str>>,
         authmethod: Option<&'static str>,
         refused: Refused,
@@ -213,17 +218,16 @@ impl Shard {
     pub(super) fn note_failure(
         &mut self,
         key: PeerKey,
-        realm: RealmKey,
+        realm: &RealmSettings,
         (authid, authmethod): (Option<Box<str>>, Option<&'static str>),
         refused: Refused,
         cause: Option<Cause>,
     ) {
         let Refused { failure, token } = refused;
         let Some(peer) = self.peers.peer(key) else { return };
-        let shared = &self.realms[realm.0 as usize].shared;
-        place(&self.router, peer, shared, self.now).count(failure);
+        place(&self.router, peer, realm, self.now).count(failure);
         if self.logins.failed.len() < FAILED_MAX {
-            let (origin, realm) = (peer.origin.clone(), shared.name.clone());
+            let (origin, realm) = (peer.origin.clone(), realm.name.clone());
             self.logins.failed.push(Failed { origin, realm, authid, authmethod, failure, token, cause });
         }
         *self.peers.counters.authentications_failed.entry(failure).or_default() += 1;
@@ -235,21 +239,32 @@ impl Shard {
             return;
         };
         let failure = if pending.checking { JoinFailure::Unavailable } else { JoinFailure::Late };
-        let (realm, authid) = (pending.admission.realm, pending.attempt.claim().authid.clone());
+        let (realm, authid) = (pending.admission.realm.clone(), pending.attempt.claim().authid.clone());
         let authmethod = pending.attempt.authmethod();
-        self.turn_away(key, realm, authid, Some(authmethod), failure.into());
+        self.turn_away(key, &realm, authid, Some(authmethod), failure.into());
         self.finish_peer(key, (1000, ""), CloseReason::HandshakeTimeout, now);
     }
 }
 
 /// Where a peer tries to join.
-pub(super) fn place<'a>(router: &'a Router, peer: &'a Peer, realm: &'a Realm, now: Instant) -> Place<'a> {
+pub(super) fn place<'a>(
+    router: &'a Router,
+    peer: &'a Peer,
+    realm: &'a RealmSettings,
+    now: Instant,
+) -> Place<'a> {
     Place {
         router: &router.settings.authentication,
-        realm: &realm.settings.authentication,
+        realm: &realm.authentication,
         access: &router.settings.listeners[peer.listener.0 as usize].access,
         origin: &peer.origin,
         failures: &router.failures,
+        browser: browsers::cookie(peer).map(|cookie| Browser {
+            cookie,
+            cookies: &router.cookies,
+            realm: &realm.name,
+            roles: &realm.roles,
+        }),
         now,
         unix_ms: router.clock.unix_ms(now),
     }

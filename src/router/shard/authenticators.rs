@@ -15,7 +15,7 @@ use crate::router::authorization::dynamic::Cause;
 use crate::router::letter::Outcome;
 use crate::router::peer::{Held, HeldFor, HeldJoin};
 use crate::router::session::Admission;
-use crate::router::{PeerKey, RealmKey};
+use crate::router::{PeerKey, RealmSettings};
 
 /// Who vouches for those whom a procedure knows.
 const DYNAMIC: &str = "dynamic";
@@ -31,13 +31,11 @@ impl Shard {
     ) -> Next {
         let Some(peer) = self.peers.peer(key) else { return Next::Read };
         let dynamic = question.dynamic.clone();
-        let realm = &*self.realms[admission.realm.0 as usize].shared.name;
-        let payload = dynamic::arguments(peer, realm, &question);
+        let payload = dynamic::arguments(peer, &admission.realm.name, &question);
         let challenge_ms_max = self.router.settings.authentication.challenge_ms_max;
         let procedure = Procedure {
             uri: &dynamic.procedure,
-            realm: dynamic.realm.as_deref(),
-            home: admission.realm,
+            realm: dynamic.realm.as_deref().unwrap_or(&admission.realm.name),
             timeout_ms: dynamic.timeout_ms.min(challenge_ms_max).max(1),
         };
         match self.call_procedure(key, procedure, payload) {
@@ -47,7 +45,7 @@ impl Shard {
                 self.peers.hold(key, Held { call: Some(call), what: HeldFor::Join(Box::new(join)) });
                 Next::Hold
             }
-            Err(cause) => self.not_said(key, admission.realm, &question, NotSaid::Unanswered(cause)),
+            Err(cause) => self.not_said(key, &admission.realm, &question, NotSaid::Unanswered(cause)),
         }
     }
 
@@ -57,7 +55,7 @@ impl Shard {
         let outcome = outcome.unwrap_or(Outcome::Refused(crate::error::Refusal::Canceled));
         match dynamic::said(question.named.method, &outcome) {
             Ok(said) => self.on_said(key, admission, question, said, now),
-            Err(not_said) => self.not_said(key, admission.realm, &question, not_said),
+            Err(not_said) => self.not_said(key, &admission.realm, &question, not_said),
         }
     }
 
@@ -70,27 +68,28 @@ impl Shard {
         said: Said,
         now: Instant,
     ) -> Next {
-        let (admission, principal) = match self.principal(key, admission, &question, said) {
+        let (realm, principal) = match self.principal(key, &admission.realm, &question, said) {
             Ok(found) => found,
             Err(Unfit::Failure(failure)) => {
                 let authid = question.claim.authid.clone();
                 let name = Some(question.named.name);
-                return self.turn_away(key, admission.realm, authid, name, failure.into());
+                return self.turn_away(key, &admission.realm, authid, name, failure.into());
             }
             Err(Unfit::Result(wrong)) => {
                 let not_said = NotSaid::Unanswered(Cause::Result(wrong));
-                return self.not_said(key, admission.realm, &question, not_said);
+                return self.not_said(key, &admission.realm, &question, not_said);
             }
         };
+        let admission = Admission { realm, ..admission };
         let Question { named, claim, session, .. } = question;
         let claim = claimed(claim, &principal);
         let known = named.method != Method::Cryptosign
             || claim.pubkey.is_some_and(|key| principal.keys.contains(&key));
         let who = Who { principal: Arc::new(principal), known, authprovider: DYNAMIC };
         let authid = claim.authid.clone();
-        let Shard { router, peers, realms, entropy, .. } = self;
+        let Shard { router, peers, entropy, .. } = self;
         let Some(peer) = peers.peer(key) else { return Next::Read };
-        let place = place(router, peer, &realms[admission.realm.0 as usize].shared, now);
+        let place = place(router, peer, &admission.realm, now);
         let step = match named.method {
             Method::WampCra | Method::Scram | Method::Cryptosign => {
                 attempt::challenge(claim, named, Some(who), session, &place, entropy)
@@ -110,17 +109,16 @@ impl Shard {
     fn principal(
         &self,
         key: PeerKey,
-        mut admission: Admission,
+        asked: &Arc<RealmSettings>,
         question: &Question,
         said: Said,
-    ) -> Result<(Admission, Principal), Unfit> {
+    ) -> Result<(Arc<RealmSettings>, Principal), Unfit> {
         let Some(peer) = self.peers.peer(key) else { return Err(Unfit::Failure(JoinFailure::Unavailable)) };
-        let asked = &self.realms[admission.realm.0 as usize].shared.settings;
+        let mut realm = asked.clone();
         if let Some(name) = said.realm.as_deref() {
             let access = &self.router.settings.listeners[peer.listener.0 as usize].access;
-            let realm = self.router.realm(name).filter(|_| access.opens_realm(name));
-            admission.realm =
-                realm.ok_or(Unfit::Result("its realm does not exist, or is not open here"))?.key;
+            let offered = self.router.realm_table().offered(name).filter(|realm| realm.is_opened_by(access));
+            realm = offered.ok_or(Unfit::Result("its realm does not exist, or is not open here"))?;
         }
         let default_role = match question.named.method {
             Method::Anonymous => asked.anonymous(),
@@ -128,15 +126,20 @@ impl Shard {
         };
         let name = said.role.as_deref().or_else(|| default_role.map(|role| &*role.name));
         let name = name.ok_or(Unfit::Failure(JoinFailure::NoSuchRole))?;
-        let roles = &self.realms[admission.realm.0 as usize].shared.settings.roles;
-        let role = roles.iter().find(|role| role.name == name).cloned();
+        let role = realm.roles.iter().find(|role| role.name == name).cloned();
         let role = Some(role.ok_or(Unfit::Result("its role does not exist in the realm"))?);
         let principal = said.principal(question.claim.authid.as_deref(), role);
-        Ok((admission, principal.ok_or(Unfit::Result("it does not say who it is"))?))
+        Ok((realm, principal.ok_or(Unfit::Result("it does not say who it is"))?))
     }
 
     /// ABORT: with what the procedure has said, if it has, and else as for a wrong secret.
-    fn not_said(&mut self, key: PeerKey, realm: RealmKey, question: &Question, not_said: NotSaid) -> Next {
+    fn not_said(
+        &mut self,
+        key: PeerKey,
+        realm: &RealmSettings,
+        question: &Question,
+        not_said: NotSaid,
+    ) -> Next {
         let (failure, cause) = match &not_said {
             NotSaid::Refused(error, _) => (JoinFailure::TurnedDown, Cause::Error(error.clone())),
             NotSaid::Unanswered(cause) => (JoinFailure::Unanswered, cause.clone()),

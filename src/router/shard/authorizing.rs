@@ -104,13 +104,12 @@ impl Shard {
         };
         let Permissions::Authorizer(authorizer) = &identity.role.permissions else { return Err(gone) };
         let Some(peer) = self.peers.peer(key) else { return Err(gone) };
-        let realm = &*self.realms[arrived.realm.0 as usize].shared.name;
+        let realm = self.router.realm_table().realm(arrived.realm).ok_or(gone)?;
         let options = options(arrived.message);
-        let payload = dialogue::arguments((peer, &identity, realm), &question.borrow(), options);
+        let payload = dialogue::arguments((peer, &identity, &realm.name), &question.borrow(), options);
         let procedure = Procedure {
             uri: &authorizer.procedure,
-            realm: authorizer.realm.as_deref(),
-            home: arrived.realm,
+            realm: authorizer.realm.as_deref().unwrap_or(&realm.name),
             timeout_ms: authorizer.timeout_ms,
         };
         self.call_procedure(key, procedure, payload)
@@ -144,8 +143,9 @@ impl Shard {
             self.peers.counters.authorizer_timeouts += 1;
         }
         if let Some(session) = self.peers.session(key) {
-            let realm = &*self.realms[session.realm.0 as usize].shared.name;
-            self.authorizers.complain(&session.identity, realm, cause);
+            let (key, identity) = (session.realm, session.identity.clone());
+            let (realm, cx) = self.lend(key);
+            cx.authorizers.complain(&identity, &realm.shared.name, cause);
         }
     }
 }

@@ -28,6 +28,7 @@ impl Shard {
                 let (realm, mut cx) = self.lend(realm);
                 realm.dealer.on_timeout(&mut cx, call);
             }
+            Timer::Idle(realm) => self.on_idle(realm),
             Timer::Goodbye(key) => self.on_goodbye_late(key, now),
             Timer::Silence(key) => self.on_silence(key, now),
             Timer::Stall(key) => self.peers.on_stall(key, &mut self.timers, now),

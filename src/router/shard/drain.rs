@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::super::meta::testaments;
 use super::super::peer::{Sent, State};
 use super::super::timers::Timer;
-use super::super::{Letter, PeerKey, RealmKey};
+use super::super::{Letter, PeerKey};
 use super::Shard;
 use crate::error::CloseReason;
 use crate::limits::Limits;
@@ -55,8 +55,8 @@ impl Shard {
         let until = now + whole / 8;
         self.drain = Drain::Testaments { until, end };
         self.timers.set(until, Timer::DrainTestaments);
-        for realm in 0..self.realms.len() {
-            let (realm, mut cx) = self.lend(RealmKey(realm as u32));
+        for realm in self.realms.keys() {
+            let (realm, mut cx) = self.lend(realm);
             realm.dealer.cancel_all(&mut cx);
         }
         for key in self.peers.keys() {

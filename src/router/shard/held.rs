@@ -30,9 +30,8 @@ use crate::router::{PeerKey, RealmKey};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Procedure<'a> {
     pub(super) uri: &'a str,
-    /// The realm it is in, if not this one.
-    pub(super) realm: Option<&'a str>,
-    pub(super) home: RealmKey,
+    /// The realm it is in.
+    pub(super) realm: &'a str,
     pub(super) timeout_ms: u64,
 }
 
@@ -44,12 +43,11 @@ impl Shard {
         procedure: Procedure<'_>,
         payload: Option<OwnedPayload>,
     ) -> Result<(RealmKey, CallKey), Cause> {
-        let Procedure { uri, realm, home, timeout_ms } = procedure;
+        let Procedure { uri, realm, timeout_ms } = procedure;
         let own = OwnCall { about, procedure: uri, payload: payload.ok_or(Cause::Untellable)?, timeout_ms };
-        let at = match realm {
-            Some(name) => self.router.realm(name).map(|realm| realm.key).ok_or(Cause::NoSuchRealm)?,
-            None => home,
-        };
+        let realm = self.router.realm(realm).ok_or(Cause::NoSuchRealm)?;
+        self.learn_of(&realm);
+        let at = realm.key;
         let (realm, mut cx) = self.lend(at);
         realm.dealer.call_own(&mut cx, &own).map(|call| (at, call)).map_err(Cause::Refused)
     }
@@ -81,7 +79,10 @@ impl Shard {
     /// What is held of the peer is not handled any more.
     pub(super) fn let_go(&mut self, key: PeerKey) {
         let Some(held) = self.peers.take_held(key) else { return };
-        if let Some((realm, call)) = held.call {
+        // A realm that is no more has canceled the calls in it.
+        if let Some((realm, call)) = held.call
+            && self.knows(realm)
+        {
             let (realm, mut cx) = self.lend(realm);
             realm.dealer.cancel_own(&mut cx, call);
         }

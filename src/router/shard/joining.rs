@@ -11,7 +11,9 @@ use crate::router::features::{self, Announced};
 use crate::router::meta::{sessions, testaments};
 use crate::router::peer::{Sent, State};
 use crate::router::realm::Member;
+use crate::router::realms::Shut;
 use crate::router::session::{self, Admission, HelloRefusal, Identity, Session};
+use crate::router::standing::{Door, still_allowed};
 use crate::router::{PeerKey, RealmSettings};
 use crate::wamp::message::{Abort, Goodbye, Hello, Welcome};
 use crate::wamp::{Dict, Message, Payload, Value, reason};
@@ -34,36 +36,68 @@ impl Shard {
         }
     }
 
-    /// Enters the session, and sends WELCOME.
-    pub(super) fn join(&mut self, key: PeerKey, admission: &Admission, proved: &Proved) -> Sent {
-        let realm = self.realms[admission.realm.0 as usize].shared.clone();
+    /// Enters the session, in a realm that is made for it if need be, and sends WELCOME.
+    pub(super) fn join(
+        &mut self,
+        key: PeerKey,
+        admission: &Admission,
+        proved: &Proved,
+    ) -> Result<Sent, HelloRefusal> {
         let authid = proved.authid.clone().unwrap_or_else(|| self.entropy.authid().into());
         // The one that was promised is taken by somebody else once in a few thousand years of joining.
-        let mut promised = proved.session;
-        let identity = loop {
-            let identity = Arc::new(Identity {
-                session: promised.take().unwrap_or_else(|| self.entropy.session()),
-                authid: authid.clone(),
+        let session = proved.session.unwrap_or_else(|| self.entropy.session());
+        let Shard { router, peers, entropy, index, .. } = self;
+        let joined = router.realm_table().join(&admission.realm.name, |realm| {
+            let mut identity = Identity {
+                session,
+                authid,
                 role: proved.role.clone(),
                 authmethod: proved.authmethod,
                 authprovider: proved.authprovider,
-            });
-            if realm.enter(Member { shard: self.index, peer: key, identity: identity.clone() }) {
-                break identity;
+            };
+            // Settings may have changed since HELLO was held against them.
+            if !Arc::ptr_eq(&realm.settings, &admission.realm)
+                && let Some(peer) = peers.peer(key)
+            {
+                identity.role = still_allowed(&identity, &realm.settings, &Door::of(peer, router))?;
             }
-        };
+            loop {
+                let drawn = Arc::new(identity.clone());
+                if realm.enter(Member { shard: *index, peer: key, identity: drawn.clone() }) {
+                    return Ok(drawn);
+                }
+                identity.session = entropy.session();
+            }
+        });
+        let (realm, identity) = joined.map_err(|shut| self.shut(shut))?;
+        self.learn_of(&realm);
         if let Some(peer) = self.peers.peer_mut(key) {
-            peer.state = State::Joined(Box::new(Session::new(identity.clone(), admission)));
+            peer.state = State::Joined(Box::new(Session::new(identity.clone(), realm.key, admission)));
+            peer.forget_request();
         }
         self.peers.counters.sessions_joined += 1;
-        let (LocalRealm { shared, .. }, mut cx) = self.lend(admission.realm);
+        let (LocalRealm { shared, .. }, mut cx) = self.lend(realm.key);
         sessions::joined(shared, &mut cx, &identity);
         let announced = features::announced(&realm.settings);
-        match self.welcome(key, &realm.settings, &identity, proved, announced) {
+        Ok(match self.welcome(key, &realm.settings, &identity, proved, announced) {
             // A RawSocket peer may take so little that it must do without the names of the features.
             Sent::TooLarge => self.welcome(key, &realm.settings, &identity, proved, Announced::default()),
             sent => sent,
-        }
+        })
+    }
+
+    fn shut(&mut self, shut: Shut) -> HelloRefusal {
+        let message = match shut {
+            Shut::NotAllowed(dismissal) => {
+                return HelloRefusal { reason: reason::AUTHENTICATION_FAILED, message: dismissal.text() };
+            }
+            Shut::NoSuchRealm => "The realm does not exist.",
+            Shut::TooMany => {
+                self.peers.counters.realms_refused += 1;
+                "The realm does not exist, and there are too many of its kind for another."
+            }
+        };
+        HelloRefusal { reason: reason::NO_SUCH_REALM, message }
     }
 
     fn welcome(
@@ -86,7 +120,10 @@ impl Shard {
     }
 
     /// GOODBYE: all is given back before the answer, and the transport waits for another HELLO.
-    pub(super) fn on_goodbye(&mut self, key: PeerKey, now: Instant) -> Next {
+    pub(super) fn on_goodbye(&mut self, key: PeerKey, goodbye: &Goodbye<'_>, now: Instant) -> Next {
+        if goodbye.reason == reason::LOGOUT {
+            self.log_out_browser(key);
+        }
         self.leave(key);
         let goodbye = Goodbye { details: Dict::EMPTY, reason: reason::GOODBYE_AND_OUT.into() };
         self.peers.send_outside(key, &Message::Goodbye(goodbye));
@@ -105,12 +142,15 @@ impl Shard {
         testaments::publish(local, &mut cx, key);
         let Some(peer) = self.peers.peer_mut(key) else { return };
         let State::Joined(mut session) = std::mem::replace(&mut peer.state, State::Idle) else { return };
-        let (LocalRealm { shared, broker, dealer }, mut cx) = self.lend(session.realm);
+        let (LocalRealm { shared, broker, dealer, .. }, mut cx) = self.lend(realm);
         broker.leave(&mut cx, &mut session);
         dealer.leave(&mut cx, &mut session);
         *cx.rounds_open -= session.rounds_open as usize;
-        shared.leave(session.id);
+        let emptied = shared.leave(session.id, cx.now);
         cx.authorizers.forget(session.id);
         sessions::left(shared, &mut cx, &session.identity);
+        if emptied {
+            self.await_idle(realm);
+        }
     }
 }

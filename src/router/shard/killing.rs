@@ -28,6 +28,7 @@ impl Shard {
             if victim.shard != self.index || self.peers.session_id(victim.peer) != Some(session) {
                 continue;
             }
+            self.forget_browser(victim.peer);
             let message = farewell.message.as_deref().map(|message| [("message", Value::text(message))]);
             let details = Dict::Pairs(message.as_ref().map_or(&[], |pairs| &pairs[..]));
             self.say_goodbye(victim.peer, Goodbye { details, reason: (&*farewell.reason).into() }, self.now);

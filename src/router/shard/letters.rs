@@ -4,8 +4,12 @@ use super::Shard;
 use crate::router::Letter;
 
 impl Shard {
-    /// Does what it says.
+    /// Does what it says. A letter for a realm that is no more finds nobody to take it.
     pub(super) fn open_letter(&mut self, letter: Letter) {
+        if letter.realm().is_some_and(|realm| !self.knows(realm)) {
+            self.peers.counters.letters_too_late += 1;
+            return;
+        }
         match letter {
             Letter::Deliver { realm, publication } => {
                 let (realm, mut cx) = self.lend(realm);
@@ -59,8 +63,10 @@ impl Shard {
                 let (realm, mut cx) = self.lend(realm);
                 realm.dealer.refuse_yield(&mut cx, callee, request);
             }
+            Letter::LoggedOut { cookie } => self.on_logged_out(&cookie),
             Letter::Draining { shard } => self.draining_shards |= 1 << shard.0,
             Letter::Bequeathed { shard } => self.bequeathed_shards |= 1 << shard.0,
+            Letter::RealmGone { realm } => self.forget(realm),
             Letter::Meta { realm } => {
                 let (realm, mut cx) = self.lend(realm);
                 realm.broker.publish_records(&mut cx);

@@ -46,6 +46,7 @@ pub(in crate::server) struct Certificates {
     base: Base,
     authorities: Option<Vec<CertificateDer<'static>>>,
     stamps: Vec<Stamp>,
+    ends: Vec<(PathBuf, i64)>,
 }
 
 /// What tells a file from the one that was there before: device, inode, size, and when content and attributes changed.
@@ -57,6 +58,8 @@ type Stamp = Option<[i64; 7]>;
 pub(super) struct Loaded {
     pub(super) identities: Identities,
     pub(super) authorities: Option<Vec<CertificateDer<'static>>>,
+    /// When each certificate ends.
+    pub(super) ends: Vec<(PathBuf, i64)>,
 }
 
 /// The certificates of a listener, by host.
@@ -71,7 +74,8 @@ impl Certificates {
     /// Reads all files for the first time.
     pub fn load(settings: TlsSettings) -> Result<(Certificates, Arc<ServerConfig>), TlsError> {
         let base = Base::new()?;
-        let mut certificates = Certificates { stamps: stamps(&settings), settings, base, authorities: None };
+        let mut certificates =
+            Certificates { stamps: stamps(&settings), settings, base, authorities: None, ends: Vec::new() };
         let config = certificates.read()?;
         Ok((certificates, config))
     }
@@ -79,6 +83,11 @@ impl Certificates {
     /// The settings they are for.
     pub fn settings(&self) -> &TlsSettings {
         &self.settings
+    }
+
+    /// When the certificates that were read last end, in seconds since 1970.
+    pub fn ends(&self) -> impl Iterator<Item = (&Path, i64)> {
+        self.ends.iter().map(|(file, end)| (&**file, *end))
     }
 
     /// Reads the files again if one has changed since they were read last. If they are of no use, what was before
@@ -95,13 +104,14 @@ impl Certificates {
 
     fn read(&mut self) -> Result<Arc<ServerConfig>, TlsError> {
         let loaded = Loaded::read(&self.settings, &self.base.provider)?;
-        let authorities = loaded.authorities.clone();
+        let (authorities, ends) = (loaded.authorities.clone(), loaded.ends.clone());
         if authorities != self.authorities {
             // A session that goes on with a ticket is not verified again: nobody may whom others vouched for.
             self.base.tickets = tickets()?;
         }
         let config = self.base.config(loaded, &self.settings)?;
         self.authorities = authorities;
+        self.ends = ends;
         Ok(Arc::new(config))
     }
 }
@@ -128,9 +138,11 @@ impl Loaded {
         let authorities = settings.client_authorities.as_deref().map(certificates).transpose()?;
         let mut by_name = HashMap::new();
         let mut first = None;
+        let mut ends = Vec::with_capacity(settings.identities.len());
         for files in &settings.identities {
             let key = Arc::new(certified_key(files, provider)?);
             let names = names(files, &key)?;
+            ends.extend(end(&key).map(|end| (files.certificate.clone(), end)));
             if names.is_empty() && first.is_some() {
                 return Err(TlsError::NoName(files.certificate.clone()));
             }
@@ -140,7 +152,7 @@ impl Loaded {
             first.get_or_insert(key);
         }
         let first = first.ok_or(TlsError::NoIdentity)?;
-        Ok(Loaded { identities: Identities { first, by_name }, authorities })
+        Ok(Loaded { identities: Identities { first, by_name }, authorities, ends })
     }
 }
 
@@ -160,6 +172,12 @@ fn certified_key(files: &IdentityFiles, provider: &CryptoProvider) -> Result<Cer
     let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TlsError::NoKey(key.clone()))?;
     CertifiedKey::from_der(chain, private, provider)
         .map_err(|error| TlsError::Identity(certificate.clone(), key.clone(), error))
+}
+
+/// When a certificate ends, in seconds since 1970.
+fn end(key: &CertifiedKey) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(key.cert.first()?).ok()?;
+    Some(certificate.validity().not_after.timestamp())
 }
 
 /// The hosts that a certificate is for. The first of a listener may have none: it is taken for all others.
@@ -287,6 +305,24 @@ mod tests {
         assert!(certificates.renew().is_none());
         fs::remove_file(&settings.identities[0].certificate).unwrap();
         assert!(matches!(certificates.renew(), Some(Err(TlsError::Unreadable(..)))));
+    }
+
+    #[test]
+    fn the_ends_are_those_of_the_certificates_that_are_used() {
+        let folder = Folder::new();
+        let settings = folder.settings(&[&["a.example"], &["b.example"]]);
+        let file = settings.identities[1].certificate.clone();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut parameters = rcgen::CertificateParams::new(["b.example".to_owned()]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(2030, 1, 31);
+        fs::write(&file, parameters.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(&settings.identities[1].key, key.serialize_pem()).unwrap();
+        let (mut certificates, _) = Certificates::load(settings).unwrap();
+        let ends: Vec<_> = certificates.ends().collect();
+        assert_eq!((ends.len(), ends[1]), (2, (&*file, 1_896_048_000)));
+        fs::write(&file, "no certificate").unwrap();
+        assert!(certificates.renew().unwrap().is_err());
+        assert_eq!(certificates.ends().count(), 2, "those before go on");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 mod certificates;
 mod clients;
+mod expiry;
 
 use std::fmt;
 use std::io;
@@ -20,6 +21,7 @@ use rustls::{Connection, HandshakeKind, ProtocolVersion, ServerConfig};
 
 pub(super) use self::certificates::Certificates;
 pub use self::certificates::IdentityFiles;
+pub(super) use self::expiry::Expiry;
 use crate::auth::binding::BindingType;
 use crate::origin::{ClientCertificate, TlsOrigin};
 

@@ -13,7 +13,6 @@ use crate::router::authorization::Question;
 use crate::router::letter::Outcome;
 use crate::router::peer::Peer;
 use crate::router::session::Identity;
-use crate::router::transport_details;
 use crate::wamp::{Dict, Payload, Serializer, Value, reason};
 
 /// An answer that is one.
@@ -33,7 +32,7 @@ pub fn arguments(
     question: &Question<'_>,
     options: Dict<'_>,
 ) -> Option<OwnedPayload> {
-    transport_details::with(peer, |transport| {
+    peer.transport_facts()?.details(|transport| {
         let session = [
             ("realm", Value::text(realm)),
             ("session", Value::Unsigned(identity.session.0)),

@@ -1,0 +1,69 @@
+//! `fanwire reload`: asks a running router to read its configuration again, and tells how that went.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::configuration::{loaded, printable};
+use super::usage_error;
+use crate::server::ask_to_reload;
+
+/// The router could not be asked, or gave no answer.
+const EXIT_UNANSWERED: u8 = 1;
+
+/// Ask a running router to read its configuration file again.
+///
+/// What has changed is told, a line for each. A file with a mistake in it changes nothing, and every mistake is told.
+/// The router must have been started with `--control`, or with `control` in its file; SIGHUP does the same without an
+/// answer.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Exit codes:
+  0  the file was read again, and what it says holds
+  1  the router could not be asked, or did not answer
+  2  there is a mistake in the file, or its listeners or certificates cannot be had: nothing has changed")]
+#[group(required = true, multiple = false)]
+pub struct Reload {
+    /// The path of the router's control socket
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+
+    /// The router's configuration file, which says where that is
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Reload {
+    /// Asks, and prints the answer.
+    pub fn run(self) -> ExitCode {
+        let control = match (self.control, self.config) {
+            (Some(control), _) => control,
+            (None, None) => return usage_error("write --control or --config"),
+            (None, Some(file)) => match loaded(&file).map(|loaded| loaded.file.control) {
+                Ok(Some(control)) => control,
+                Ok(None) => {
+                    return usage_error(format_args!(
+                        "{} has no control socket; write one as control = \"path\", or send SIGHUP",
+                        file.display()
+                    ));
+                }
+                Err(code) => return code,
+            },
+        };
+        match ask_to_reload(&control) {
+            Ok((0, lines)) => {
+                lines.iter().for_each(|line| anstream::println!("{}", printable(line)));
+                ExitCode::SUCCESS
+            }
+            Ok((code, lines)) => {
+                lines.iter().for_each(|line| anstream::eprintln!("{}", printable(line)));
+                ExitCode::from(code)
+            }
+            Err(error) => {
+                let _ = usage_error(format_args!("no router answers at {}: {error}", control.display()));
+                ExitCode::from(EXIT_UNANSWERED)
+            }
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Browsers that are known again: for whom a cookie stands in a realm, and until when.
+//!
+//! A browser that connects is given a cookie (see [`pages`](crate::transport::pages)), which says nothing. Once
+//! somebody has proved who it is over such a connection, the cookie stands for that somebody in that realm, and the
+//! method `cookie` lets in whoever brings it, until its time is over. All shards share the table; it is touched when
+//! somebody joins by cookie, joins over a connection that has one, or logs out. It is in memory and does not survive a
+//! restart. Long-poll clients are given no cookies.
+//!
+//! What is not written down for a cookie: those who say nothing of themselves (there is nothing to know again), those
+//! whose certificate TLS shows each time anyway, and those with a token, which says itself for how long it is good.
+//! Who joins by cookie does not get a new time with it. A principal that is in the settings is looked up there when its
+//! cookie comes, so that whoever was taken out does not come back, and a changed role counts.
+//!
+//! Logging out (GOODBYE with `wamp.close.logout`), or being killed, ends the cookie in all realms, as in Crossbar.io.
+//!
+//! Invariants: the table knows digests of cookies and not cookies, so whoever reads the memory of the router, or times
+//! its answers, learns none; there are no more than [`COOKIES_MAX`] entries, and those whose time is over first make
+//! room.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::attempt::{self, Refused, Who};
+use super::tickets::TOKENS;
+use super::{Claim, Extra, Named, Place, Proved};
+use crate::auth::{Method, sha256};
+use crate::router::Role;
+use crate::sync::Mutex;
+
+/// Entries at a time: tens of megabytes.
+pub const COOKIES_MAX: usize = 65_536;
+
+/// The longest `authextra` that is kept, in octets of JSON. Who has a longer one is not known again.
+const EXTRA_BYTES_MAX: usize = 4096;
+
+/// What a cookie is known by.
+type Digest = [u8; 32];
+
+/// Whom a cookie stands for.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    /// Its name.
+    pub authid: Box<str>,
+    /// The role it had.
+    pub role: Box<str>,
+    /// How it has proved who it is.
+    pub method: Method,
+    /// Who has vouched for it.
+    pub authprovider: &'static str,
+    /// What WELCOME said besides.
+    pub extra: Option<Extra>,
+}
+
+/// A browser with a cookie, and where to look for whom that stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Browser<'a> {
+    /// The cookie.
+    pub cookie: &'a str,
+    /// Whom cookies stand for.
+    pub cookies: &'a Cookies,
+    /// The realm that the client wants to join.
+    pub realm: &'a str,
+    /// What sessions may be there.
+    pub roles: &'a [Arc<Role>],
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Cookies {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: BTreeMap<(Digest, Box<str>), (Instant, Remembered)>,
+    by_expiry: BTreeSet<(Instant, Digest, Box<str>)>,
+    /// Entries that made room before their time was over.
+    evicted: u64,
+}
+
+impl Default for Cookies {
+    fn default() -> Cookies {
+        Cookies { table: Mutex::new(Table::default()) }
+    }
+}
+
+impl Remembered {
+    /// Whom a cookie is to stand for after this proof, if anybody.
+    pub fn of(proved: &Proved) -> Option<Remembered> {
+        let method = Method::from_name(proved.authmethod)?;
+        let lasting = !matches!(method, Method::Anonymous | Method::Cookie | Method::Tls);
+        let small = proved.extra.as_ref().is_none_or(|extra| extra.bytes() <= EXTRA_BYTES_MAX);
+        if !lasting || !small || proved.authprovider == TOKENS {
+            return None;
+        }
+        Some(Remembered {
+            authid: proved.authid.clone()?,
+            role: proved.role.name.as_str().into(),
+            method,
+            authprovider: proved.authprovider,
+            extra: proved.extra.clone(),
+        })
+    }
+}
+
+impl Place<'_> {
+    /// Whom the browser's cookie stands for, if that is whom the client says it is.
+    pub(super) fn known_again(&self, claim: &Claim, named: Named) -> Option<Result<Box<Proved>, Refused>> {
+        let browser = self.browser.filter(|_| self.realm.cookies)?;
+        let whom = browser.cookies.find(browser.cookie, browser.realm, self.now)?;
+        if claim.authid.as_deref().is_some_and(|authid| *authid != *whom.authid) {
+            return None;
+        }
+        let (role, extra) = if whom.authprovider == attempt::STATIC {
+            // It may have been taken out, or be something else by now.
+            let known = self.realm.principals.named(&whom.authid)?;
+            let who = Some(Who::known(known)).filter(|who| who.principal.has(whom.method))?;
+            (attempt::role(whom.method, &who, self)?, known.extra.clone())
+        } else {
+            let role = browser.roles.iter().find(|role| *role.name == *whom.role)?;
+            (role.clone(), whom.extra)
+        };
+        let proved = Proved {
+            authid: Some(whom.authid),
+            role,
+            authmethod: named.name,
+            authprovider: whom.authprovider,
+            extra,
+            verifier: None,
+            session: None,
+        };
+        Some(attempt::wanted(claim, proved))
+    }
+}
+
+impl Cookies {
+    /// The cookie stands for this one in the realm for so long, whomever it stood for before.
+    pub fn remember(&self, cookie: &str, realm: &str, whom: Remembered, max_age: Duration, now: Instant) {
+        let Some(until) = now.checked_add(max_age) else { return };
+        let mut table = self.table.lock();
+        let key = (sha256(cookie.as_bytes()), Box::from(realm));
+        table.remove(&key);
+        while table.entries.len() >= COOKIES_MAX
+            && let Some((first, digest, realm)) = table.by_expiry.first().cloned()
+        {
+            table.evicted += u64::from(first > now);
+            table.remove(&(digest, realm));
+        }
+        table.by_expiry.insert((until, key.0, key.1.clone()));
+        table.entries.insert(key, (until, whom));
+    }
+
+    /// Whom the cookie stands for.
+    pub fn find(&self, cookie: &str, realm: &str, now: Instant) -> Option<Remembered> {
+        let mut table = self.table.lock();
+        table.expire(now);
+        let (_, whom) = table.entries.get(&(sha256(cookie.as_bytes()), Box::from(realm)))?;
+        Some(whom.clone())
+    }
+
+    /// The cookie stands for nobody any more, in any realm. False if it had not before.
+    pub fn forget(&self, cookie: &str) -> bool {
+        let digest = sha256(cookie.as_bytes());
+        let mut table = self.table.lock();
+        let from = (digest, Box::from(""));
+        let named = table.entries.range(from..).take_while(|((known, _), _)| *known == digest);
+        let keys: Vec<_> = named.map(|(key, _)| key.clone()).collect();
+        keys.iter().for_each(|key| table.remove(key));
+        !keys.is_empty()
+    }
+
+    /// Entries that made room for others before their time was over.
+    pub fn evicted(&self) -> u64 {
+        self.table.lock().evicted
+    }
+}
+
+impl Table {
+    fn remove(&mut self, key: &(Digest, Box<str>)) {
+        if let Some((until, _)) = self.entries.remove(key) {
+            self.by_expiry.remove(&(until, key.0, key.1.clone()));
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some((_, digest, realm)) =
+            self.by_expiry.first().filter(|(until, ..)| *until <= now).cloned()
+        {
+            self.remove(&(digest, realm));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whom(authid: &str) -> Remembered {
+        Remembered {
+            authid: authid.into(),
+            role: "r".into(),
+            method: Method::Ticket,
+            authprovider: "static",
+            extra: None,
+        }
+    }
+
+    fn name(found: Option<Remembered>) -> Option<String> {
+        found.map(|whom| whom.authid.into())
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_cookie_stands_for_one_in_each_realm_until_its_time_is_over() {
+        let (cookies, now) = (Cookies::default(), Instant::now());
+        cookies.remember("a", "one", whom("alice"), HOUR, now);
+        cookies.remember("a", "two", whom("bob"), 2 * HOUR, now);
+        cookies.remember("b", "one", whom("carol"), HOUR, now);
+        let found = |cookie, realm, now| name(cookies.find(cookie, realm, now));
+        assert_eq!(found("a", "one", now).as_deref(), Some("alice"));
+        assert_eq!(found("a", "two", now).as_deref(), Some("bob"));
+        assert_eq!((found("a", "three", now), found("c", "one", now)), (None, None));
+
+        cookies.remember("b", "one", whom("dave"), 3 * HOUR, now);
+        assert_eq!(
+            found("b", "one", now + HOUR).as_deref(),
+            Some("dave"),
+            "the time is that of the last proof"
+        );
+        assert_eq!((found("a", "one", now + HOUR), cookies.table.lock().entries.len()), (None, 2));
+        assert_eq!(found("a", "two", now + HOUR).as_deref(), Some("bob"));
+        assert!(cookies.forget("a") && !cookies.forget("a"));
+        assert!(found("a", "two", now).is_none() && found("b", "one", now).is_some());
+        assert!(!format!("{cookies:?}").contains("\"b\""), "the cookie itself is nowhere");
+    }
+
+    #[test]
+    fn those_whose_time_is_over_first_make_room() {
+        let (cookies, now) = (Cookies::default(), Instant::now());
+        for number in 0..COOKIES_MAX as u32 {
+            cookies.remember(
+                &number.to_string(),
+                "one",
+                whom("x"),
+                HOUR + Duration::from_secs(number.into()),
+                now,
+            );
+        }
+        assert_eq!(cookies.evicted(), 0);
+        cookies.remember("new", "one", whom("y"), HOUR, now);
+        assert_eq!(cookies.evicted(), 1);
+        assert!(cookies.find("0", "one", now).is_none() && cookies.find("1", "one", now).is_some());
+        // By now the next one's time would be over anyway.
+        cookies.remember("newer", "one", whom("y"), HOUR, now + 2 * HOUR);
+        let table = cookies.table.lock();
+        assert_eq!(
+            (table.evicted, table.entries.len(), table.by_expiry.len()),
+            (1, COOKIES_MAX, COOKIES_MAX)
+        );
+    }
+
+    #[test]
+    fn who_proves_nothing_lasting_is_not_remembered() {
+        let proved = |authmethod, authprovider| Proved {
+            authid: Some("alice".into()),
+            role: Arc::new(Role::anonymous()),
+            authmethod,
+            authprovider,
+            extra: None,
+            verifier: None,
+            session: None,
+        };
+        for method in ["ticket", "wampcra", "wamp-scram", "scram", "cryptosign"] {
+            assert!(Remembered::of(&proved(method, "static")).is_some(), "{method}");
+        }
+        for method in ["anonymous", "cookie", "tls"] {
+            assert!(Remembered::of(&proved(method, "static")).is_none(), "{method}");
+        }
+        assert!(Remembered::of(&proved("ticket", "jwt")).is_none(), "a token has a time of its own");
+        assert!(Remembered::of(&proved("ticket", "dynamic")).is_some());
+        assert!(Remembered::of(&Proved { authid: None, ..proved("ticket", "static") }).is_none());
+    }
+}

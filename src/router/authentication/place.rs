@@ -1,0 +1,113 @@
+//! Where an attempt is made, what holds there, and who is known there.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::attempt::Who;
+use super::{Access, Browser, Claim, Dynamic, Failures, RouterSettings, Settings};
+use crate::auth::Method;
+use crate::auth::binding::{BindingType, ChannelBinding};
+use crate::auth::certificate::Certificate;
+use crate::error::JoinFailure;
+use crate::origin::{Origin, Source};
+
+/// Where an attempt is made, and what holds there.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// What holds everywhere.
+    pub router: &'a RouterSettings,
+    /// What holds in the realm.
+    pub realm: &'a Settings,
+    /// What the listener opens.
+    pub access: &'a Access,
+    /// Where the client is.
+    pub origin: &'a Origin,
+    /// Who has failed.
+    pub failures: &'a Failures,
+    /// The browser that the client is in, if it has a cookie.
+    pub browser: Option<Browser<'a>>,
+    /// The time.
+    pub now: Instant,
+    /// The world's time.
+    pub unix_ms: u64,
+}
+
+impl Place<'_> {
+    pub(super) fn opens(&self, method: Method) -> bool {
+        self.access.opens(method, &self.origin.address)
+    }
+
+    /// True if there were too many failures from there.
+    pub(super) fn must_wait(&self) -> bool {
+        let RouterSettings { failures_max, failures_ms, .. } = *self.router;
+        let window = Duration::from_millis(failures_ms);
+        Source::of(&self.origin.address)
+            .is_some_and(|source| self.failures.must_wait(source, failures_max, window, self.now))
+    }
+
+    /// Counts a failure against the source, if it may have been a guess.
+    pub fn count(&self, failure: JoinFailure) {
+        let window = Duration::from_millis(self.router.failures_ms);
+        if failure.is_guess()
+            && let Some(source) = Source::of(&self.origin.address)
+        {
+            self.failures.add(source, window, self.now);
+        }
+    }
+
+    /// Who it says it is, or who stands in for that.
+    pub(super) fn who(&self, claim: &Claim) -> Option<Who> {
+        let authid = claim.authid.as_deref()?;
+        let principals = &self.realm.principals;
+        // Chosen in any case, so that it takes no longer for those who are not known.
+        let stand_in = principals.stand_in(&self.router.stand_in_key, authid)?;
+        let stand_in = Who { known: false, ..Who::known(stand_in) };
+        Some(principals.named(authid).map_or(stand_in, Who::known))
+    }
+
+    /// Whose certificate the client has shown; none if that is not whom it says it is.
+    pub(super) fn certified(&self, claim: &Claim) -> Option<Who> {
+        let shown = self.origin.tls.as_ref()?.client_certificate.as_ref()?;
+        let certificate = Certificate::read(&shown.der).ok()?;
+        let (principals, vouched) = (&self.realm.principals, shown.subject.is_some());
+        let principal = match claim.authid.as_deref() {
+            None => principals.with_certificate(&certificate, vouched),
+            Some(authid) => {
+                principals.named(authid).filter(|principal| principal.shows(&certificate, vouched))
+            }
+        };
+        principal.map(Who::known)
+    }
+
+    /// Who signs with the key that the client has shown, or is to fail at that; none if it has shown none, or nobody
+    /// here signs.
+    pub(super) fn signer(&self, claim: &Claim) -> Option<Option<Who>> {
+        let key = claim.pubkey?;
+        if claim.authid.is_none() {
+            let signer = self.realm.principals.with_key(&key).map(Who::known);
+            return (signer.is_some() || self.realm.principals.have_keys()).then_some(signer);
+        }
+        let mut who = self.who(claim).filter(|who| who.principal.has(Method::Cryptosign))?;
+        who.known &= who.principal.keys.contains(&key);
+        Some(Some(who))
+    }
+
+    /// The procedure that knows those whom we do not.
+    pub(super) fn dynamic(&self, method: Method, known: bool) -> Option<Arc<Dynamic>> {
+        self.realm.method(method).dynamic.clone().filter(|_| !known)
+    }
+
+    /// What the client's proof is to be bound to, if it wants that.
+    ///
+    /// The specification lets a router go on without, if it does not have what a signing client asks for. Such a client
+    /// would have to notice; it is refused, as it must be with SCRAM.
+    pub(super) fn binding(&self, claim: &Claim) -> Result<Option<ChannelBinding>, JoinFailure> {
+        let Some(wanted) = claim.channel_binding.as_deref() else { return Ok(None) };
+        match (BindingType::from_name(wanted), &self.origin.tls) {
+            (Some(binding @ BindingType::TlsExporter), Some(tls)) => {
+                Ok(Some(ChannelBinding { binding, octets: tls.exporter.to_vec() }))
+            }
+            _ => Err(JoinFailure::ChannelBinding),
+        }
+    }
+}

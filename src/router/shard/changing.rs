@@ -1,0 +1,97 @@
+//! Settings that change while there are sessions: what holds for the next message, whose session ends, and which realms
+//! are no more.
+//!
+//! Each shard changes by itself, in one call: between two messages of a session it goes from the old settings to the
+//! new ones, and nothing that waits for it is lost. Until the last shard has changed, sessions of one shard may be
+//! under the old settings while those of another are under the new ones.
+//!
+//! What has begun goes on as it began: connections keep the transport they have agreed on, deadlines that run are those
+//! of the old bounds, and what is there above a new bound stays, until it goes by itself.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Shard;
+use super::realms::LocalRealm;
+use crate::router::session::Identity;
+use crate::router::standing::{Door, still_allowed};
+use crate::router::{PeerKey, RealmKey, Router};
+use crate::wamp::message::Goodbye;
+use crate::wamp::{Dict, Value, reason};
+
+impl Shard {
+    /// Input: other settings hold from now on, those of `router`, which was made from the one before. Sessions that
+    /// could not have joined by them as what they are get GOODBYE, and so do those in realms that are no more.
+    pub fn configure(&mut self, router: Arc<Router>, now: Instant) {
+        self.now = now;
+        let before = std::mem::replace(&mut self.router, router);
+        self.peers.configure(self.router.settings.limits.clone());
+        let closed = self.configure_realms();
+        let silence = |router: &Router| {
+            let limits = &router.settings.limits;
+            (limits.silence_ms_max, limits.rawsocket_silence_ms_max)
+        };
+        let other_silence = silence(&before) != silence(&self.router);
+        for key in self.peers.keys() {
+            let Some(session) = self.peers.session(key) else { continue };
+            let (realm, identity) = (session.realm, session.identity.clone());
+            self.hold_against(key, realm, &identity, closed.contains(&realm));
+            if other_silence && self.peers.session_id(key).is_some() {
+                self.await_silence(key, now);
+            }
+        }
+        self.settle(now);
+        closed.into_iter().for_each(|realm| self.forget(realm));
+        // Calls of the router's own have ended with their realms, and whoever was held for them goes on.
+        self.settle(now);
+    }
+
+    /// Gives every realm here its new settings; those that are no more are returned.
+    fn configure_realms(&mut self) -> Vec<RealmKey> {
+        let entries_max = self.router.settings.limits.match_cache_entries_max;
+        let mut closed = Vec::new();
+        for local in self.realms.iter_mut() {
+            let Some(realm) = self.router.realm_table().realm(local.shared.key) else {
+                closed.push(local.shared.key);
+                continue;
+            };
+            if realm.settings.template.is_some() && realm.is_idle() {
+                // How long it may be idle may have changed, or that it may.
+                local.look_at(Some(self.now), &mut self.timers);
+            }
+            let LocalRealm { shared, broker, dealer, .. } = local;
+            broker.configure(realm.clone(), entries_max);
+            dealer.configure(realm.clone(), entries_max);
+            *shared = realm;
+        }
+        closed
+    }
+
+    /// Holds a session against the settings: it ends, or has the role that it has by them.
+    fn hold_against(&mut self, key: PeerKey, realm: RealmKey, identity: &Arc<Identity>, closed: bool) {
+        if closed {
+            return self.dismiss(key, reason::CLOSE_REALM, "The realm is no more.");
+        }
+        let router = Arc::clone(&self.router);
+        let (local, cx) = self.lend(realm);
+        let Some(peer) = cx.peers.peer(key) else { return };
+        match still_allowed(identity, &local.shared.settings, &Door::of(peer, &router)) {
+            Ok(role) if role == identity.role => {}
+            Ok(role) => {
+                let identity = Arc::new(Identity { role, ..Identity::clone(identity) });
+                local.shared.identify(&identity);
+                if let Some(session) = cx.peers.session(key) {
+                    session.identity = identity;
+                }
+            }
+            Err(dismissal) => self.dismiss(key, reason::KILLED, dismissal.text()),
+        }
+    }
+
+    fn dismiss(&mut self, key: PeerKey, reason: &'static str, text: &str) {
+        let details = [("message", Value::text(text))];
+        let goodbye = Goodbye { details: Dict::Pairs(&details), reason: reason.into() };
+        self.say_goodbye(key, goodbye, self.now);
+        self.peers.counters.sessions_dismissed += 1;
+    }
+}

@@ -1,0 +1,117 @@
+//! What comes from outside beside connections of clients: SIGHUP, and what is asked for at the control socket. The
+//! acceptor passes it on to whoever waits at [`Server::request`](super::Server::request).
+//!
+//! The control socket is a Unix socket that only the user of the process can connect to. One line is read from it, one
+//! word; the answer is lines of text and at last `exit` and a code. What may be asked for is what signals may do, so
+//! whoever may connect could do it anyway.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// The word that asks for the configuration to be read again.
+const RELOAD: &str = "reload";
+
+/// What the last line of an answer begins with.
+const EXIT: &str = "exit ";
+
+/// How long whoever asks may take to say it, and to take the answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long an answer may take: files are read, names looked up, and every shard is told.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// Octets of an answer beyond which it is none.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+
+/// Octets of a question beyond which it is none.
+const QUESTION_BYTES_MAX: u64 = 64;
+
+/// The configuration is to be read again.
+#[derive(Debug)]
+pub struct Request {
+    /// Who waits for the answer; nobody after a signal.
+    asker: Option<UnixStream>,
+}
+
+impl Request {
+    /// One that a signal makes.
+    pub(super) fn signaled() -> Request {
+        Request { asker: None }
+    }
+
+    /// Reads what is asked for at the control socket; `None` if it is nothing known, which is answered.
+    pub(super) fn read(asker: OwnedFd) -> Option<Request> {
+        let stream = UnixStream::from(asker);
+        let question = question(&stream).unwrap_or_default();
+        let request = Request { asker: Some(stream) };
+        if question.trim_end() == RELOAD {
+            return Some(request);
+        }
+        request.answer(2, &[format!("what is asked for is not known; `{RELOAD}` is")]);
+        None
+    }
+
+    /// Tells whoever asks how it went. An asker that does not listen is left.
+    pub fn answer(self, exit: u8, lines: &[String]) {
+        let Some(mut asker) = self.asker else { return };
+        let text: String = lines.iter().map(|line| line.replace('\n', " ") + "\n").collect();
+        let _ = writeln!(asker, "{text}{EXIT}{exit}");
+    }
+}
+
+fn question(stream: &UnixStream) -> io::Result<String> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut question = String::new();
+    BufReader::new(stream.take(QUESTION_BYTES_MAX)).read_line(&mut question)?;
+    Ok(question)
+}
+
+/// Asks a running server to read its configuration again: its exit code and the lines of its answer.
+pub fn ask_to_reload(control: &Path) -> io::Result<(u8, Vec<String>)> {
+    let mut stream = UnixStream::connect(control)?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    writeln!(stream, "{RELOAD}")?;
+    let mut answer = String::new();
+    (&stream).take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+    let mut lines: Vec<String> = answer.lines().map(str::to_owned).collect();
+    let exit = lines.pop().and_then(|last| last.strip_prefix(EXIT)?.parse().ok());
+    let exit = exit.ok_or_else(|| io::Error::other("the answer was cut off"))?;
+    Ok((exit, lines))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_question_is_answered_with_lines_and_a_code() {
+        let path = std::env::temp_dir().join(format!("fanwire-control-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        let asker = thread::spawn({
+            let path = path.clone();
+            move || ask_to_reload(&path)
+        });
+        let request = Request::read(listener.accept().unwrap().0.into()).unwrap();
+        request.answer(2, &["one\nline".to_owned(), "another".to_owned()]);
+        let (exit, lines) = asker.join().unwrap().unwrap();
+        assert_eq!((exit, lines), (2, vec!["one line".to_owned(), "another".to_owned()]));
+
+        let mut stranger = UnixStream::connect(&path).unwrap();
+        stranger.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+        assert!(Request::read(listener.accept().unwrap().0.into()).is_none());
+        let mut answer = String::new();
+        stranger.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("exit 2\n"), "{answer}");
+        std::fs::remove_file(&path).unwrap();
+    }
+}

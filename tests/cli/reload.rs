@@ -1,0 +1,159 @@
+//! A configuration that is read again while the real binary serves it: by SIGHUP, by `fanwire reload`, and with mistakes.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use super::process::{Directory, Running, command, fanwire};
+
+/// Realms and their names after the listener and what stands before it.
+fn file(top: &str, realms: &[&str]) -> String {
+    let mut text = format!("drain_seconds = 1\n{top}\n[[listener]]\naddress = \"127.0.0.1:0\"\n");
+    for realm in realms {
+        text += &format!(
+            "[[realm]]\nname = \"{realm}\"\nanonymous = {{ role = \"guest\" }}\n[[realm.role]]\nname = \"guest\"\n\
+             rule = [{{ uri = \"*\", allow = [\"call\", \"register\", \"publish\", \"subscribe\"] }}]\n"
+        );
+    }
+    text
+}
+
+struct Served {
+    router: Running,
+    url: String,
+    path: String,
+    control: String,
+    directory: Directory,
+}
+
+/// A router whose file has these realms, and a control socket.
+fn serve(realms: &[&str]) -> Served {
+    let directory = Directory::new();
+    let path = directory.path.join("fanwire.toml");
+    fs::write(&path, file("control = \"control\"", realms)).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    let control = directory.path.join("control").to_str().unwrap().to_owned();
+    let mut router = Running::start(command(&["serve", "--config", &path, "--shards", "2"]));
+    let mut url = String::new();
+    loop {
+        let line = router.line().expect("the router is ready before it ends");
+        if let Some(address) = line.strip_prefix("listening on tcp://") {
+            url = format!("ws://{}/", address.split(' ').next().unwrap());
+        }
+        if line == "ready" {
+            return Served { router, url, path, control, directory };
+        }
+    }
+}
+
+impl Served {
+    fn write(&self, text: &str) {
+        fs::write(&self.path, text).unwrap();
+    }
+
+    fn reload(&self) -> (i32, String, String) {
+        fanwire(&["reload", "--control", &self.control])
+    }
+
+    /// The exit code of a publication in a realm.
+    fn publish(&self, realm: &str) -> i32 {
+        fanwire(&["pub", "--url", &self.url, "--realm", realm, "com.example.topic", "1", "--ack"]).0
+    }
+
+    /// Waits for a line of the log with these words.
+    fn await_log(&mut self, words: &str) {
+        while !self.router.stderr_line().expect("the router goes on").contains(words) {}
+    }
+}
+
+const TOP: &str = "control = \"control\"";
+
+#[test]
+fn a_changed_file_holds_when_it_was_asked_for() {
+    let mut served = serve(&["com.first"]);
+    assert_eq!((served.publish("com.first"), served.publish("com.second")), (0, 4));
+    assert_eq!(served.reload(), (0, "nothing in the file has changed\n".to_owned(), String::new()));
+
+    served.write(&file(&format!("{TOP}\nshards = 7\nlog = \"debug\""), &["com.first", "com.second"]));
+    let (code, stdout, stderr) = fanwire(&["reload", "--config", &served.path]);
+    assert_eq!((code, &*stderr), (0, ""), "{stdout}");
+    let lines: Vec<_> = stdout.lines().collect();
+    let later = "log holds only when the router is started again";
+    assert_eq!(lines, ["realm com.second is there now", later], "--shards wins over the file");
+    assert_eq!((served.publish("com.first"), served.publish("com.second")), (0, 0));
+    served.await_log("realm com.second is there now");
+
+    served.write(&file(TOP, &["com.second"]));
+    served.router.signal(Signal::HUP);
+    served.await_log("realm com.first is no more");
+    assert_eq!((served.publish("com.first"), served.publish("com.second")), (4, 0));
+    assert_eq!(served.router.interrupt(), 0);
+    assert!(!fs::exists(&served.control).unwrap(), "the socket goes with the router");
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_every_mistake_is_told() {
+    let mut served = serve(&["com.first"]);
+    let text = file("stall_seconds = 0\ncolour = \"red\"", &["com.second"]);
+    served.write(&text.replace("uri = \"*\"", "uri = \"a b\""));
+    let (code, stdout, stderr) = served.reload();
+    assert_eq!((code, &*stdout), (2, ""));
+    for words in [":2:", ":3:", "colour", "stall_seconds", "a b", "3 mistakes in", "nothing has changed"] {
+        assert!(stderr.contains(words), "{words}: {stderr}");
+    }
+    served.await_log("nothing has changed");
+    served.write("[[listener");
+    assert_eq!(served.reload().0, 2);
+    fs::remove_file(&served.path).unwrap();
+    served.router.signal(Signal::HUP);
+    served.await_log("cannot read");
+    assert_eq!((served.publish("com.first"), served.publish("com.second")), (0, 4));
+
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("\n[[listener]]\naddress = \"{}\"\n", held.local_addr().unwrap());
+    served.write(&(file(TOP, &["com.second"]) + &taken));
+    let (code, _, stderr) = served.reload();
+    assert!(
+        code == 2 && stderr.contains("cannot listen on") && stderr.contains("nothing has changed"),
+        "{stderr}"
+    );
+    assert_eq!((served.publish("com.first"), served.publish("com.second")), (0, 4));
+    assert_eq!(served.router.interrupt(), 0);
+}
+
+#[test]
+fn without_a_file_or_a_router_there_is_nothing_to_be_read_again() {
+    let directory = Directory::new();
+    let control = directory.path.join("control").to_str().unwrap().to_owned();
+    let (code, _, stderr) = fanwire(&["reload", "--control", &control]);
+    assert!(code == 1 && stderr.contains("no router answers at"), "{code} {stderr}");
+    assert_eq!(fanwire(&["reload"]).0, 2);
+
+    let mut serve = command(&["serve", "--listen", "127.0.0.1:0", "--control", &control]);
+    serve.args(["--shards", "1", "--drain-seconds", "1"]);
+    let mut router = Running::start(serve);
+    while router.line().expect("it is ready before it ends") != "ready" {}
+    let (code, _, stderr) = fanwire(&["reload", "--control", &control]);
+    assert!(code == 2 && stderr.contains("started without --config"), "{code} {stderr}");
+    router.signal(Signal::HUP);
+    while !router.stderr_line().expect("it goes on").contains("started without --config") {}
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&control).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "nobody else may ask");
+    assert_eq!(router.interrupt(), 0);
+}
+
+#[test]
+fn a_session_stays_through_a_change_of_another_realm_and_goes_with_its_own() {
+    let mut served = serve(&["com.first", "com.second"]);
+    let subscribe =
+        |realm: &str| Running::ready(&["sub", "--url", &served.url, "--realm", realm, "com.example.topic"]);
+    let (mut first, mut second) = (subscribe("com.first"), subscribe("com.second"));
+    served.write(&file(TOP, &["com.first", "com.third"]));
+    assert_eq!(served.reload().0, 0);
+    assert_eq!(served.publish("com.first"), 0);
+    assert!(first.line().is_some_and(|line| line.contains('1')));
+    assert_eq!(second.end(), 3, "the router has ended the session");
+    assert_eq!(first.interrupt(), 0);
+    assert_eq!(served.router.interrupt(), 0);
+    drop(served.directory);
+}

@@ -1,0 +1,173 @@
+//! Browsers that are known again by their cookie: who is, for how long, and how it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fanwire::auth::ticket;
+use fanwire::router::Settings as RouterSettings;
+use fanwire::router::authentication::{Principal, Principals, Settings};
+use fanwire::transport::pages::CookieRule;
+use fanwire::wamp::Serializer;
+use serde_json::{Value, json};
+
+use crate::authentication::{NO_METHOD, authenticate, principal, role};
+use crate::wire::{Client, Kind, Wire};
+
+const KIND: Kind = Kind::WebSocket(Serializer::Json);
+
+const MAX_AGE: Duration = Duration::from_secs(3600);
+
+/// A realm in which alice and bob have tickets, behind a listener that gives cookies.
+fn settings(settings: &mut RouterSettings) {
+    let rule = CookieRule {
+        name: "fw".to_owned(),
+        attributes: "; Path=/".to_owned(),
+        max_age_seconds: MAX_AGE.as_secs(),
+    };
+    let mut transport = (*settings.listeners[0].transport).clone();
+    transport.pages.cookie = Some(rule);
+    settings.listeners[0].transport = Arc::new(transport);
+    let ticket = |authid: &str| Principal {
+        ticket: Some(ticket::Stored::read("swordfish").unwrap()),
+        ..principal(authid)
+    };
+    let principals = Principals::new([ticket("alice"), ticket("bob")]);
+    for realm in &mut settings.realms {
+        realm.roles = vec![role("user")];
+        realm.authentication =
+            Arc::new(Settings { principals: principals.clone(), cookies: true, ..Settings::default() });
+    }
+}
+
+/// The cookie that a browser without one is given.
+fn fresh(wire: &mut Wire) -> (Client, String) {
+    let (client, answer) = wire.connect_browser("");
+    let given = answer.split("Set-Cookie: ").nth(1).and_then(|rest| rest.split(';').next());
+    (client, given.expect("a cookie").to_owned())
+}
+
+fn browser(wire: &mut Wire, cookie: &str) -> Client {
+    let (client, answer) = wire.connect_browser(&format!("Cookie: other=1; {cookie}\r\n"));
+    assert!(answer.starts_with("HTTP/1.1 101 ") && !answer.contains("Set-Cookie"), "{answer}");
+    client
+}
+
+fn hello(details: &str) -> String {
+    format!(r#"[1,"realm1",{{"roles":{{"caller":{{}}}},"authmethods":["cookie","ticket"]{details}}}]"#)
+}
+
+/// Joins with a ticket.
+fn log_in(wire: &mut Wire, client: Client, authid: &str) {
+    let challenge = wire.ask(client, &hello(&format!(r#","authid":"{authid}""#)));
+    assert_eq!((&challenge[0], &challenge[1]), (&json!(4), &json!("ticket")), "{challenge}");
+    let welcome = wire.ask(client, &authenticate("swordfish"));
+    assert_eq!(who(&welcome), json!([authid, "user", "ticket", "static"]));
+}
+
+fn who(welcome: &Value) -> Value {
+    assert_eq!(welcome[0], 2, "{welcome}");
+    let said = |key: &str| welcome[2][key].clone();
+    json!([said("authid"), said("authrole"), said("authmethod"), said("authprovider")])
+}
+
+#[test]
+fn a_browser_is_known_again_on_every_shard_until_its_time_is_over() {
+    let mut wire = Wire::with(2, KIND, settings);
+    let (first, cookie) = fresh(&mut wire);
+    assert_eq!(cookie.len(), "fw=".len() + 24);
+    let (_, other) = fresh(&mut wire);
+    assert_ne!(cookie, other);
+    log_in(&mut wire, first, "alice");
+    for _ in 0..2 {
+        let again = browser(&mut wire, &cookie);
+        assert_eq!(who(&wire.ask(again, &hello(""))), json!(["alice", "user", "cookie", "static"]));
+        let named = browser(&mut wire, &cookie);
+        assert_eq!(who(&wire.ask(named, &hello(r#","authid":"alice""#)))[2], "cookie");
+    }
+    // Whoever says to be somebody else has to prove it, and the cookie stands for that one then.
+    let bob = browser(&mut wire, &cookie);
+    log_in(&mut wire, bob, "bob");
+    let again = browser(&mut wire, &cookie);
+    assert_eq!(who(&wire.ask(again, &hello("")))[0], "bob");
+
+    wire.sleep(MAX_AGE);
+    let late = browser(&mut wire, &cookie);
+    assert_eq!(wire.ask(late, &hello(""))[2], NO_METHOD, "joining by cookie gives no new time");
+    wire.finish();
+}
+
+#[test]
+fn a_cookie_opens_only_what_somebody_has_opened_with_it() {
+    let mut wire = Wire::with(1, KIND, settings);
+    let (first, cookie) = fresh(&mut wire);
+    log_in(&mut wire, first, "alice");
+    for (cookie, realm) in [(&*cookie, "strict"), ("fw=3479ACEFGHJKLMNPQRSTUVWX", "realm1")] {
+        let client = browser(&mut wire, cookie);
+        assert_eq!(wire.ask(client, &hello("").replace("realm1", realm))[2], NO_METHOD, "{realm}");
+    }
+    let (rawsocket, _) = (wire.connect_as(Kind::RawSocket(Serializer::Json)), ());
+    assert_eq!(wire.ask(rawsocket, &hello(""))[2], NO_METHOD);
+    wire.finish();
+}
+
+#[test]
+fn after_goodbye_the_connection_is_still_that_browsers() {
+    let mut wire = Wire::with(1, KIND, settings);
+    let (client, _) = fresh(&mut wire);
+    log_in(&mut wire, client, "alice");
+    wire.send(client, r#"[6,{},"wamp.close.close_realm"]"#);
+    assert_eq!(wire.receive_one(client)[0], 6);
+    assert_eq!(who(&wire.ask(client, &hello("")))[2], "cookie");
+    wire.finish();
+}
+
+#[test]
+fn logging_out_ends_all_sessions_of_the_browser_and_its_cookie() {
+    let mut wire = Wire::with(2, KIND, settings);
+    let (first, cookie) = fresh(&mut wire);
+    log_in(&mut wire, first, "alice");
+    let tabs: Vec<_> = (0..2).map(|_| browser(&mut wire, &cookie)).collect();
+    for tab in &tabs {
+        assert_eq!(who(&wire.ask(*tab, &hello("")))[2], "cookie");
+    }
+    let (other, _) = fresh(&mut wire);
+    log_in(&mut wire, other, "alice");
+
+    wire.send(tabs[0], r#"[6,{},"wamp.close.logout"]"#);
+    assert_eq!(wire.receive_one(tabs[0])[2], "wamp.close.goodbye_and_out");
+    wire.settle();
+    for closed in [first, tabs[1]] {
+        assert_eq!(wire.receive_one(closed)[2], "wamp.close.logout");
+    }
+    assert_eq!(wire.receive(other), [json!(null); 0], "another browser of the same person goes on");
+    let late = browser(&mut wire, &cookie);
+    assert_eq!(wire.ask(late, &hello(""))[2], NO_METHOD);
+    wire.finish();
+}
+
+#[test]
+fn who_is_killed_does_not_come_back_by_cookie() {
+    let administer = |router: &mut RouterSettings| {
+        settings(router);
+        let mut admin = fanwire::router::Role::clone(&role("user"));
+        admin.administers = true;
+        let mut known = (*router.realms[0].authentication).clone();
+        let principals = known
+            .principals
+            .iter()
+            .map(|known| Principal { role: Some(Arc::new(admin.clone())), ..Principal::clone(known) });
+        known.principals = Principals::new(principals.collect::<Vec<_>>());
+        router.realms[0].authentication = Arc::new(known);
+    };
+    let mut wire = Wire::with(2, KIND, administer);
+    let (killer, _) = fresh(&mut wire);
+    log_in(&mut wire, killer, "bob");
+    let (victim, cookie) = fresh(&mut wire);
+    log_in(&mut wire, victim, "alice");
+    let killed = wire.ask(killer, r#"[48,1,{},"wamp.session.kill_by_authid",["alice"]]"#);
+    assert_eq!(killed[0], 50, "{killed}");
+    assert_eq!(wire.receive_one(victim)[0], 6);
+    let again = browser(&mut wire, &cookie);
+    assert_eq!(wire.ask(again, &hello(""))[2], NO_METHOD);
+    wire.finish();
+}

@@ -1,0 +1,269 @@
+//! Settings that change while there are sessions: who stays, who is told to go, and that nothing is lost meanwhile.
+
+use std::sync::Arc;
+
+use fanwire::auth::{Method, ticket};
+use fanwire::router::authentication::{self, Principal, Principals};
+use fanwire::router::{HistoryRule, RealmSettings, Role, Settings, Template};
+use fanwire::wamp::MatchPolicy;
+use serde_json::{Value, json};
+
+use crate::authentication::{FAILED, challenged, hello, principal, set};
+use crate::wire::{Client, KINDS, Wire, everywhere};
+
+/// Settings by which everybody may join in this role.
+fn anonymous(role: Role) -> Arc<authentication::Settings> {
+    Arc::new(authentication::Settings::anonymous(role))
+}
+
+fn goodbye(wire: &mut Wire, client: Client) -> Value {
+    let goodbye = wire.receive_one(client);
+    assert_eq!(goodbye[0], 6, "{goodbye}");
+    goodbye[2].clone()
+}
+
+#[test]
+fn nothing_that_waits_is_lost_by_a_change_of_its_realm() {
+    everywhere(|mut wire| {
+        let [caller, callee, subscriber, publisher] = [(); 4].map(|()| wire.join().0);
+        assert_eq!(wire.ask(callee, r#"[64,1,{},"com.procedure"]"#)[0], 65);
+        let subscription = wire.ask(subscriber, r#"[32,1,{},"com.topic"]"#)[2].clone();
+        wire.send(caller, r#"[48,1,{},"com.procedure",[7]]"#);
+        let invocation = wire.receive_one(callee);
+        wire.send_without_letters(publisher, r#"[16,1,{},"com.topic",["under way"]]"#);
+        wire.configure(|settings| {
+            settings.realms[0].call_timeout_ms = 5_000;
+            settings.realms[0].retained_count_max = 0;
+        });
+        assert_eq!(wire.receive_one(subscriber)[4], json!(["under way"]));
+        wire.send(callee, &format!(r#"[70,{},{{}},["done"]]"#, invocation[1]));
+        assert_eq!(wire.receive_one(caller), json!([50, 1, {}, ["done"]]));
+        wire.send(publisher, r#"[16,2,{},"com.topic",["after"]]"#);
+        assert_eq!(wire.receive_one(subscriber)[4], json!(["after"]));
+        assert_eq!(wire.ask(subscriber, &format!("[34,2,{subscription}]"))[0], 35);
+        wire.send(caller, r#"[48,2,{},"com.procedure"]"#);
+        assert_eq!(wire.receive_one(callee)[0], 68);
+        wire.sleep(std::time::Duration::from_secs(6));
+        assert_eq!(wire.receive_one(caller)[4], "wamp.error.timeout", "new calls have the new timeout");
+        wire.receive(callee);
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_realm_that_is_no_more_says_goodbye_and_another_is_not_touched() {
+    everywhere(|mut wire| {
+        let (stays, _) = wire.join();
+        let goes = [(); 3].map(|()| wire.connect());
+        for client in goes {
+            wire.hello(client, "strict");
+        }
+        wire.configure(|settings| {
+            settings.realms.remove(1);
+            settings.realms.push(RealmSettings::open("another"));
+        });
+        for client in goes {
+            assert_eq!(goodbye(&mut wire, client), "wamp.close.close_realm");
+        }
+        assert_eq!(wire.receive(stays), Vec::<Value>::new());
+        let late = wire.connect();
+        let abort = wire.ask(late, r#"[1,"strict",{"roles":{"caller":{}}}]"#);
+        assert_eq!((&abort[0], &abort[2]), (&json!(3), &json!("wamp.error.no_such_realm")));
+        let new = wire.connect();
+        wire.hello(new, "another");
+        assert_eq!(wire.ask(new, r#"[32,1,{},"com.topic"]"#)[0], 33);
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_realm_that_comes_back_is_another_one() {
+    let mut wire = Wire::new(4, KINDS[0]);
+    let client = wire.connect();
+    wire.hello(client, "strict");
+    assert_eq!(wire.ask(client, r#"[32,1,{},"com.topic"]"#)[0], 33);
+    let strict = RealmSettings::open("strict");
+    for _ in 0..20 {
+        wire.configure(|settings| settings.realms.truncate(1));
+        wire.configure(|settings| settings.realms.push(strict.clone()));
+    }
+    assert_eq!(goodbye(&mut wire, client), "wamp.close.close_realm");
+    let again = wire.connect();
+    wire.hello(again, "strict");
+    wire.send(again, r#"[16,1,{},"com.topic"]"#);
+    assert_eq!(wire.router.realms().len(), 2);
+    assert!(wire.router.realm_table().places() <= 3, "places are used again");
+    wire.finish();
+}
+
+#[test]
+fn sessions_have_their_role_as_it_is_now_or_go() {
+    everywhere(|mut wire| {
+        let (client, session) = wire.join();
+        let trust = Role { trust_level: Some(3), administers: true, ..Role::anonymous() };
+        let kill = r#"[48,1,{},"wamp.session.count"]"#;
+        assert_eq!(wire.ask(client, kill)[0], 50);
+        let (subscriber, _) = wire.join();
+        wire.ask(subscriber, r#"[32,1,{},"com.topic"]"#);
+        wire.configure(|settings| settings.realms[0].authentication = anonymous(trust));
+        assert_eq!(wire.receive(client), Vec::<Value>::new());
+        wire.send(client, r#"[16,2,{},"com.topic"]"#);
+        assert_eq!(wire.receive_one(subscriber)[3]["trustlevel"], 3, "what it is now");
+        let list = wire.ask(client, &format!(r#"[48,3,{{}},"wamp.session.get",[{session}]]"#));
+        assert_eq!(list[3][0]["authrole"], "anonymous");
+        wire.configure(|settings| settings.realms[0].authentication = anonymous(Role::open("guest")));
+        for client in [client, subscriber] {
+            assert_eq!(goodbye(&mut wire, client), "wamp.close.killed");
+        }
+        let dismissed: u64 = wire.shards.iter().map(|shard| shard.counters().sessions_dismissed).sum();
+        assert_eq!(dismissed, 2);
+        let (guest, _) = wire.join();
+        assert_eq!(wire.ask(guest, kill)[0], 50);
+        wire.finish();
+    });
+}
+
+#[test]
+fn disclosure_and_bounds_hold_for_the_next_message() {
+    everywhere(|mut wire| {
+        let [publisher, subscriber] = [(); 2].map(|()| wire.join().0);
+        wire.ask(subscriber, r#"[32,1,{},"com.topic"]"#);
+        wire.send(publisher, r#"[16,1,{},"com.topic"]"#);
+        assert!(wire.receive_one(subscriber)[3].get("publisher").is_none());
+        wire.configure(|settings| {
+            settings.realms[0].disclosure = fanwire::router::Disclosure::Always;
+            settings.limits.subscriptions_per_session_max = 1;
+        });
+        wire.send(publisher, r#"[16,2,{},"com.topic"]"#);
+        assert!(wire.receive_one(subscriber)[3].get("publisher").is_some());
+        let refused = wire.ask(subscriber, r#"[32,2,{},"com.other"]"#);
+        assert_eq!((&refused[0], &refused[4]), (&json!(8), &json!("wamp.error.unavailable")));
+        wire.finish();
+    });
+}
+
+#[test]
+fn what_is_kept_follows_its_rules() {
+    let rule = |uri: &str| HistoryRule::new(uri, MatchPolicy::Exact);
+    let mut wire = Wire::with(2, KINDS[0], |settings: &mut Settings| {
+        settings.realms[0].event_history = vec![rule("com.a"), rule("com.b")];
+    });
+    let (client, _) = wire.join();
+    let mut request = 0;
+    let mut publish = |wire: &mut Wire, topic: &str| {
+        request += 1;
+        let options = r#"{"retain":true,"acknowledge":true}"#;
+        assert_eq!(wire.ask(client, &format!(r#"[16,{request},{options},"{topic}"]"#))[0], 17);
+    };
+    for topic in ["com.a", "com.b", "com.c"] {
+        publish(&mut wire, topic);
+    }
+    wire.configure(|settings| {
+        settings.realms[0].event_history = vec![rule("com.c"), rule("com.b")];
+        settings.realms[0].retained_count_max = 1;
+    });
+    for topic in ["com.a", "com.b", "com.c"] {
+        publish(&mut wire, topic);
+    }
+    assert_eq!(wire.router.realms()[0].retained.count(), 1);
+    let (reader, _) = wire.join();
+    let mut kept = |request: usize, topic: &str| {
+        let subscription = wire.ask(reader, &format!(r#"[32,{request},{{}},"{topic}"]"#))[2].clone();
+        let call = format!(r#"[48,{},{{}},"wamp.subscription.get_events",[{subscription}]]"#, request + 1);
+        let result = wire.ask(reader, &call);
+        assert_eq!(result[0], 50, "{result}");
+        result.get(3).map_or(0, |events| events.as_array().unwrap().len())
+    };
+    assert_eq!(kept(1, "com.a"), 0, "it has no rule any more");
+    assert_eq!(kept(3, "com.b"), 2, "its log went on");
+    assert_eq!(kept(5, "com.c"), 1);
+    wire.finish();
+}
+
+#[test]
+fn realms_of_a_template_follow_it() {
+    let (pattern, policy) = ("com.".to_owned(), MatchPolicy::Prefix);
+    let template = |idle_ms| Template { pattern: pattern.clone(), policy, realms_max: 5, idle_ms };
+    let mut wire = Wire::with(2, KINDS[0], |settings| {
+        let made = Some(template(3_600_000));
+        settings.realms.push(RealmSettings { template: made, ..RealmSettings::open("com.") });
+    });
+    let [first, second] = [(); 2].map(|()| wire.connect());
+    wire.hello(first, "com.first");
+    wire.hello(second, "com.second");
+    wire.ask(second, r#"[6,{},"wamp.close.close_realm"]"#);
+    wire.configure(|settings| settings.realms[2].call_timeout_ms = 77);
+    for name in ["com.first", "com.second"] {
+        assert_eq!(wire.router.realm(name).unwrap().settings.call_timeout_ms, 77);
+    }
+    wire.configure(|settings| settings.realms[2].template = Some(template(0)));
+    wire.sleep(std::time::Duration::ZERO);
+    assert!(wire.router.realm("com.second").is_none(), "it had been idle for longer than it may be now");
+    wire.configure(|settings| settings.realms.truncate(2));
+    assert_eq!(goodbye(&mut wire, first), "wamp.close.close_realm");
+    assert_eq!(wire.router.realms().len(), 2);
+    wire.finish();
+}
+
+const TICKET: &str = r#"[5,"swordfish",{}]"#;
+
+/// Who joins with a ticket in this role.
+fn with_ticket(authid: &str, role: &str) -> Principal {
+    let role = Some(Arc::new(Role { trust_level: Some(7), ..Role::open(role) }));
+    Principal { ticket: Some(ticket::Stored::read("swordfish").unwrap()), role, ..principal(authid) }
+}
+
+fn who_are_known(settings: &mut Settings, principals: Vec<Principal>) {
+    set(settings, authentication::Settings { principals: Principals::new(principals), ..Default::default() });
+}
+
+#[test]
+fn principals_stay_as_what_they_are_or_go() {
+    let known = |authid, role| move || with_ticket(authid, role);
+    let [alice, bob, carol] = [known("alice", "user"), known("bob", "user"), known("carol", "user")];
+    let mut wire = Wire::with(2, KINDS[0], |settings| who_are_known(settings, vec![alice(), bob(), carol()]));
+    let [stays, goes, changes, late] = ["alice", "bob", "carol", "bob"].map(|authid| {
+        let client = wire.connect();
+        let details = format!(r#""authmethods":["ticket"],"authid":"{authid}""#);
+        challenged(&mut wire, client, &details, "ticket");
+        client
+    });
+    for client in [stays, goes, changes] {
+        assert_eq!(wire.ask(client, TICKET)[0], 2);
+    }
+    wire.configure(|settings| who_are_known(settings, vec![alice(), with_ticket("carol", "admin")]));
+    assert_eq!(wire.receive(stays), Vec::<Value>::new());
+    assert_eq!(wire.ask(stays, r#"[32,1,{},"com.topic"]"#)[0], 33);
+    for client in [goes, changes] {
+        assert_eq!(goodbye(&mut wire, client), "wamp.close.killed");
+    }
+    let abort = wire.ask(late, TICKET);
+    assert_eq!(
+        (&abort[0], &abort[2]),
+        (&json!(3), &json!(FAILED)),
+        "who was asked before is let in by what holds now"
+    );
+
+    wire.configure(|settings| settings.listeners[0].access.methods = Some(vec![Method::WampCra]));
+    assert_eq!(goodbye(&mut wire, stays), "wamp.close.killed");
+    let shut = wire.connect();
+    assert_eq!(wire.ask(shut, &hello(r#""authmethods":["ticket"],"authid":"alice""#))[0], 3);
+    wire.finish();
+}
+
+#[test]
+fn a_listener_that_opens_a_template_opens_its_realms() {
+    let mut wire = Wire::with(1, KINDS[0], |settings| {
+        let (pattern, policy) = ("com.".to_owned(), MatchPolicy::Prefix);
+        let template = Some(Template { pattern, policy, realms_max: 5, idle_ms: 0 });
+        settings.realms.push(RealmSettings { template, ..RealmSettings::open("com.") });
+        settings.listeners[0].access.realms = Some(vec!["com.".to_owned()]);
+    });
+    let client = wire.connect();
+    wire.hello(client, "com.one");
+    let stray = wire.connect();
+    assert_eq!(wire.ask(stray, r#"[1,"realm1",{"roles":{"caller":{}}}]"#)[2], "wamp.error.no_such_realm");
+    wire.configure(|settings| settings.listeners[0].access.realms = Some(vec!["realm1".to_owned()]));
+    assert_eq!(goodbye(&mut wire, client), "wamp.close.killed");
+    wire.finish();
+}
