@@ -170,7 +170,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("tls.rs", &[]),
     ("router/", &["origin", "transport", "codec", "auth", "wamp"]),
     ("bridge/", &["transport", "codec", "wamp"]),
-    ("server/", &["bridge", "router", "origin", "tls", "transport", "codec", "wamp"]),
+    ("server/", &["bridge", "router", "origin", "tls", "transport", "codec", "auth", "wamp"]),
     ("client/", &["transport", "codec", "auth", "wamp"]),
     ("load/", &["tls", "transport", "codec", "wamp"]),
     ("config/", &["server", "router", "origin", "transport", "auth", "wamp"]),

@@ -100,9 +100,10 @@ impl DistinguishedName {
         }
     }
 
-    /// The attributes whose values are texts: the name, or the number where it has no name, and the value.
+    /// The names of attributes and their values, where those are texts, in the order of a certificate.
     pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.attributes().filter_map(|attribute| match &attribute.value {
+        let attributes = self.parts.iter().rev().flatten();
+        attributes.filter_map(|attribute| match &attribute.value {
             AttributeValue::Text(text) => Some((attribute.name(), &**text)),
             AttributeValue::Der(_) => None,
         })
@@ -122,6 +123,7 @@ impl DistinguishedName {
 }
 
 impl Attribute {
+    /// Its name, or its numbers if it has none.
     fn name(&self) -> &str {
         let known = NAMES.into_iter().find(|(_, numbers)| *numbers == self.numbers);
         known.map_or(&*self.numbers, |(name, _)| name)

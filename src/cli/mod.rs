@@ -24,6 +24,7 @@ mod register;
 mod reload;
 mod reloading;
 mod serve;
+mod shown;
 mod subscribe;
 mod target;
 

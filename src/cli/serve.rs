@@ -61,7 +61,7 @@ pub struct Serve {
     /// Whether clients must have a certificate: off, optional, required [default: required with
     /// --tls-client-authorities, else off]
     #[arg(long, value_name = "RULE", requires = "tls_certificate",
-        value_parser = PossibleValuesParser::new(["off", "optional", "required"]).map(client_certificates))]
+        value_parser = PossibleValuesParser::new(ClientCertificates::NAMED.map(|(name, _)| name)).map(client_certificates))]
     tls_client: Option<ClientCertificates>,
 
     /// PEM file with the authorities that must have issued those certificates [default: any certificate is taken, and
@@ -385,8 +385,9 @@ impl Serve {
 }
 
 /// Options that say what stands in the tables of a file, of which there may be many, and which tables those are.
-const ONLY_WITHOUT_FILE: [(&str, &str); 15] = [
+const ONLY_WITHOUT_FILE: [(&str, &str); 16] = [
     ("listen", "listener"),
+    ("origin", "listener"),
     ("tls_certificate", "listener"),
     ("tls_key", "listener"),
     ("tls_client", "listener"),
@@ -514,7 +515,8 @@ fn request_ids(rule: String) -> RequestIds {
 }
 
 fn client_certificates(rule: String) -> ClientCertificates {
-    ClientCertificates::from_name(&rule).expect("only these values are possible")
+    let known = ClientCertificates::NAMED.into_iter().find(|(name, _)| *name == rule);
+    known.expect("only these values are possible").1
 }
 
 fn log_format(name: String) -> LogFormat {

@@ -106,7 +106,7 @@ fn check_tls(file: &File, index: usize, listener: &Listener, tell: &Tell) {
         return;
     };
     if tls.client == ClientCertificates::Off {
-        let text = "no client is asked for a certificate; write client = \"optional\" or \"required\" under listener.tls";
+        let text = "no client is asked for a certificate; write client = \"optional\" or \"required\" in listener.tls";
         if listener.methods.iter().flatten().any(|method| *method == Method::Tls) {
             tell(&at("methods"), text.to_owned());
         }

@@ -2,7 +2,8 @@
 //! is lost on the way: every key that is dropped with the reason, and every permission that means something else here.
 //!
 //! One process takes the place of all router workers. Authentication moves from transports, where Crossbar.io has it,
-//! to realms; a listener keeps which methods and realms are open, and who may join where it was not so is told. Values `$NAME` of secrets become keys with `_env`.
+//! to realms; a listener keeps which methods and realms are open, and who may join where it was not so is told. Values
+//! `$NAME` of secrets become keys with `_env`.
 //!
 //! What comes out is read back, so that it is a file without mistakes or the mistakes are told.
 
@@ -112,7 +113,7 @@ pub fn import(text: &str, format: Format) -> Result<Import, String> {
 }
 
 /// Surroundings in which every file and variable is there: they are looked at where the result is used.
-struct Anything;
+pub(super) struct Anything;
 
 impl Surroundings for Anything {
     fn file(&self, _: &Path) -> io::Result<Secret> {

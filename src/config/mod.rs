@@ -7,6 +7,7 @@
 //! Beside the command line there is the configuration [`file`], which can say more: [`load`] reads and checks it.
 //! [`crossbar`] turns a Crossbar.io node configuration into one.
 
+mod caution;
 mod check;
 mod convert;
 pub mod crossbar;
@@ -28,6 +29,7 @@ use crate::transport;
 use crate::transport::pages::{Origins, Pages};
 use crate::wamp::{MatchPolicy, Serializer, UriCheck, uri};
 
+pub use self::caution::cautions;
 pub use self::check::methods;
 pub use self::convert::{Loaded, load};
 pub use self::may::{Explained, May, may};

@@ -66,7 +66,8 @@ impl Socket {
         }
     }
 
-    /// Reads what there is: if the buffer is not filled, nothing more is there. What is encrypted goes through `records`.
+    /// Reads what there is: if the buffer is not filled, nothing more is there. What is encrypted goes through
+    /// `records`.
     #[inline]
     pub fn read(&mut self, buffer: &mut [u8], records: &mut [u8]) -> io::Result<usize> {
         let Some(session) = &mut self.tls else { return self.stream.read(buffer) };

@@ -29,7 +29,8 @@ pub struct Origin {
 /// One end of a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum PeerAddress {
-    /// Address and port, as [`PeerAddress::tcp`] makes them. The port is 0 where only the address was told, as in `X-Forwarded-For`.
+    /// Address and port, as [`PeerAddress::tcp`] makes them. The port is 0 where only the address was told, as in
+    /// `X-Forwarded-For`.
     Tcp(SocketAddr),
     /// Peers on Unix sockets have no address.
     Unix,

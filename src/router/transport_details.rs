@@ -244,7 +244,8 @@ impl PeerCertificate {
             let name = if name == "E" { "emailaddress".to_owned() } else { name.to_ascii_lowercase() };
             (name, value.to_owned())
         });
-        PeerCertificate { sha1, sha256, subject: subject.collect() }
+        let subject = subject.collect();
+        PeerCertificate { sha1, sha256, subject }
     }
 
     fn subject(&self) -> Pairs<'_> {

@@ -8,8 +8,8 @@
 //! A shard gets a connection with all that is known of it, so this comes before. Octets are looked at and left in the
 //! socket until it is known whose they are: the peer's transport begins with the first that is its own.
 //!
-//! Invariants: each newcomer has one deadline, `handshake_ms_max` after it came, and is in one of the two queues at most
-//! once; a turn spends no more than [`TLS_HANDSHAKE_US_PER_TURN`] and one step on handshakes, in the order in which
+//! Invariants: each newcomer has one deadline, `handshake_ms_max` after it came, and is in one of the two queues once
+//! at most; a turn spends no more than [`TLS_HANDSHAKE_US_PER_TURN`] and one step on handshakes, in the order in which
 //! their records came, and nobody who only has a header to read waits for them; no more than
 //! [`TLS_HANDSHAKES_OPEN_MAX`] are under way, since what has come of one is kept here and not in the socket.
 
@@ -217,15 +217,21 @@ impl Newcomers {
     }
 
     /// Goes on with those that have something to go on with, a turn's share of handshakes at most, and ends those whose
-    /// time is over. Those whose way is over are moved into `entered`.
-    pub fn advance(&mut self, registry: &Registry, now: Instant, entered: &mut Vec<Entered>) {
+    /// time is over. Those whose way is over are moved into `entered`. `clock` is asked between handshakes.
+    pub fn advance(
+        &mut self,
+        registry: &Registry,
+        now: Instant,
+        clock: fn() -> Instant,
+        entered: &mut Vec<Entered>,
+    ) {
         for _ in 0..self.ready.len() {
             let Some((place, serial)) = self.ready.pop_front() else { break };
             self.advance_one(place, serial, registry, entered);
         }
         let mut share = Share::new(Duration::from_micros(TLS_HANDSHAKE_US_PER_TURN));
         for _ in 0..self.ready_to_shake.len() {
-            if share.is_spent(Instant::now) {
+            if share.is_spent(clock) {
                 break;
             }
             let Some((place, serial)) = self.ready_to_shake.pop_front() else { break };
@@ -247,10 +253,10 @@ impl Newcomers {
         let Some(newcomer) = self.slots.get_mut(place).filter(|newcomer| newcomer.serial == serial) else {
             return;
         };
-        let gate = &newcomer.gate.clone();
+        let gate = newcomer.gate.clone();
         newcomer.is_ready = false;
         let shook = newcomer.shakes();
-        match newcomer.advance(gate) {
+        match newcomer.advance(&gate) {
             Ok(Progress::Waits) => {}
             Ok(Progress::GoesOn) => {
                 newcomer.is_ready = true;
@@ -264,7 +270,7 @@ impl Newcomers {
             }
             Ok(Progress::Entered) => {
                 self.shaking_count -= usize::from(shook);
-                entered.push(self.slots.remove(place).entered(gate));
+                entered.push(self.slots.remove(place).entered(&gate));
             }
             Err(refusal) => entered.push(self.refuse(place, refusal, registry)),
         }
@@ -504,7 +510,7 @@ mod tests {
             for event in &events {
                 newcomers.note(event);
             }
-            newcomers.advance(poll.registry(), Instant::now(), entered);
+            newcomers.advance(poll.registry(), Instant::now(), Instant::now, entered);
             if events.is_empty() && !newcomers.is_busy() {
                 return;
             }

@@ -173,7 +173,7 @@ impl Worker {
         if !self.take_errands(now) {
             return false;
         }
-        self.newcomers.advance(self.poll.registry(), now, &mut self.entered);
+        self.newcomers.advance(self.poll.registry(), now, Instant::now, &mut self.entered);
         self.let_in(now);
         // What willing peers are still owed goes first: else a queue would grow only because more is read in a turn
         // than is written, and its peer would be taken for a slow one. Peers that take nothing are not waited for.

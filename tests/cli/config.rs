@@ -231,6 +231,57 @@ fn rules_of_a_file_are_obeyed_and_denials_are_logged() {
     assert_eq!(router.interrupt(), 0);
 }
 
+/// What `serve` would refuse, `check` refuses.
+#[test]
+fn check_reads_certificates_as_serve_does() {
+    let directory = Directory::new();
+    let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let tls = "[listener.tls]\ncertificate = \"a.pem\"\nkey_file = \"a.key\"\n";
+    let path =
+        written(&directory, "fanwire.toml", &OPEN.replacen("[[realm]]", &format!("{tls}[[realm]]"), 1));
+    written(&directory, "a.key", &issued.signing_key.serialize_pem());
+    for (certificate, code) in [("junk".to_owned(), 2), (issued.cert.pem(), 0)] {
+        written(&directory, "a.pem", &certificate);
+        let (checked, stdout, stderr) = fanwire(&["check", &path]);
+        assert_eq!(checked, code, "{stderr}");
+        assert_eq!(stderr.contains("a.pem holds no certificate in PEM"), code == 2, "{stderr}");
+        assert!(stdout.contains("a.pem"), "{stdout}");
+    }
+    written(&directory, "a.pem", "junk");
+    assert_eq!(fanwire(&["serve", "--config", &path]).0, 2);
+}
+
+#[test]
+fn check_shows_who_administers_who_decides_and_what_is_not_usual() {
+    let directory = Directory::new();
+    let text = "connections_max = 77\n[[listener]]\naddress = \":1\"\nforwarded_from = [\"10.0.0.0/8\"]\n\
+                network = [{ from = [\"unix\"], methods = [] }]\ncookie = { name = \"c00kie\" }\n\
+                [[realm]]\nname = \"a\"\nanonymous = { role = \"r\\u001B[2J\" }\ndisclose = \"never\"\n\
+                [realm.ticket]\ndynamic = { procedure = \"com.ask\" }\n\
+                [[realm.role]]\nname = \"r\\u001B[2J\"\nadministers = true\ntrust_level = 7\n\
+                rule = [{ uri = \"b\", allow = [\"call\"], disclose = { caller = true } }]\n";
+    let path = written(&directory, "fanwire.toml", text);
+    let (_, stdout, stderr) = fanwire(&["check", &path]);
+    for shown in [
+        "connections_max  77",
+        "unix: none",
+        "forwarded_from  10.0.0.0/8",
+        "c00kie, 604800 s, over TLS only",
+        "never",
+        "asks com.ask",
+        "yes          7",
+        "call; callees are told who calls",
+        "r\\u{1b}[2J",
+    ] {
+        assert!(stdout.contains(shown), "{shown}: {stdout}");
+    }
+    assert!(!format!("{stdout}{stderr}").contains('\u{1b}'), "{stdout}{stderr}");
+    assert!(
+        stderr.contains("look at  listener tcp://:1: browsers send its cookie over TLS only"),
+        "{stderr}"
+    );
+}
+
 #[test]
 fn the_example_is_printed() {
     let (code, stdout, _) = fanwire(&["config", "example"]);

@@ -10,13 +10,6 @@ use crate::router::RequestIds;
 use crate::server::{Address, ClientCertificates};
 use crate::wamp::Serializer;
 
-/// What `client` may say of certificates.
-const CLIENT_CERTIFICATES: [(&str, ClientCertificates); 3] = [
-    ("off", ClientCertificates::Off),
-    ("optional", ClientCertificates::Optional),
-    ("required", ClientCertificates::Required),
-];
-
 /// A listener.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Listener {
@@ -174,7 +167,7 @@ impl Tls {
         Tls {
             certificate: Certificate::read(table),
             shared: table.flag("shared", false),
-            client: table.choice("client", &CLIENT_CERTIFICATES).unwrap_or(
+            client: table.choice("client", &ClientCertificates::NAMED).unwrap_or(
                 if table.has("client_authorities") {
                     ClientCertificates::Required
                 } else {

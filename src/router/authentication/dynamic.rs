@@ -182,7 +182,9 @@ fn wampcra(proofs: Proofs) -> Result<wampcra::Stored, &'static str> {
         iterations: proofs.iterations.unwrap_or(SALTED.0),
         keylen: proofs.keylen.unwrap_or(SALTED.1),
     });
-    Ok(wampcra::Stored { secret, salting })
+    // Back ends of Crossbar.io answer with what is derived, or with the password: see there.
+    wampcra::Stored::of_crossbar(secret, salting)
+        .map_err(|_| "nothing can be derived with such iterations or such a keylen")
 }
 
 /// The salt is hexadecimal, or else base64.

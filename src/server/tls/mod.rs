@@ -88,15 +88,12 @@ pub enum ClientCertificates {
 }
 
 impl ClientCertificates {
-    /// `off`, `optional` or `required`.
-    pub fn from_name(name: &str) -> Option<ClientCertificates> {
-        match name {
-            "off" => Some(ClientCertificates::Off),
-            "optional" => Some(ClientCertificates::Optional),
-            "required" => Some(ClientCertificates::Required),
-            _ => None,
-        }
-    }
+    /// All of them, by their names.
+    pub const NAMED: [(&str, ClientCertificates); 3] = [
+        ("off", ClientCertificates::Off),
+        ("optional", ClientCertificates::Optional),
+        ("required", ClientCertificates::Required),
+    ];
 }
 
 /// Why TLS cannot be spoken with these files.
