@@ -648,8 +648,8 @@ mod tests {
         (policy == Exact, policy == Prefix, length, literal, written, refuses)
     }
 
-    /// Every URI of up to four components of a small alphabet: two that rules and patterns are made of, longer ones that
-    /// begin with them, an odd authid, and one more. The first may be the reserved one, or begin with it.
+    /// Every URI of up to four components of a small alphabet: two that rules and patterns are made of, longer ones
+    /// that begin with them, an odd authid, and one more. The first may be the reserved one, or begin with it.
     fn universe() -> Vec<String> {
         let components = ["a", "1", "az", "1z", "z", "{session}"];
         let mut uris: Vec<String> =

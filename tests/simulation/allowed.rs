@@ -8,6 +8,7 @@ use fanwire::router::{Permissions, RealmSettings, Role};
 use fanwire::wamp::MatchPolicy;
 use fanwire::wamp::message::code;
 
+use crate::checkers::{REMOVE_CALLEE, REMOVE_SUBSCRIBER};
 use crate::naive::matches;
 
 /// The realm with rules, by its number.
@@ -40,10 +41,10 @@ pub fn rule(index: usize, realm: RealmSettings) -> RealmSettings {
         return realm;
     }
     let telling = [Action::Call, Action::Subscribe].into_iter().collect();
-    let mut rules = vec![
-        Rule::new("", MatchPolicy::Prefix, Actions::ALL),
-        Rule::new("wamp.session.kill", MatchPolicy::Exact, telling),
-    ];
+    let mut rules = vec![Rule::new("", MatchPolicy::Prefix, Actions::ALL)];
+    for powerful in ["wamp.session.kill", REMOVE_CALLEE, REMOVE_SUBSCRIBER] {
+        rules.push(Rule::new(powerful, MatchPolicy::Exact, telling));
+    }
     for (_, refused, uri) in REFUSED {
         let others = Action::ALL.into_iter().filter(|action| *action != refused).collect();
         rules.push(Rule::new(uri, MatchPolicy::Exact, others));
