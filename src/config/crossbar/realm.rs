@@ -160,6 +160,13 @@ fn read_role(mut object: Object, realm: &mut RealmText, report: &Report) {
         permissions.clear();
     }
     permission::warn_of_quirks(&permissions, report);
+    if let Some(first) = permissions.iter().find(|permission| permission.administers()) {
+        let text = format!(
+            "role {name} administers here, since it may call `{}`; so it may also register with force_reregister",
+            first.uri
+        );
+        report.warn(&first.path, text);
+    }
     if object.flag("allow-by-default") == Some(true) {
         report.drop(
             &object.at("allow-by-default"),

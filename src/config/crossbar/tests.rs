@@ -187,6 +187,11 @@ fn permissions_become_rules_that_can_be() {
     assert!(has(&import.dropped, &format!("{}.allow.register", at(0)), "nobody may do that below wamp."));
     assert!(has(&import.dropped, &format!("{}.allow.publish", at(0)), "nobody may do that below wamp."));
     assert!(has(&import.warnings, &at(0), "need an exact rule each here"));
+    assert!(has(
+        &import.warnings,
+        &at(1),
+        "role boss administers here, since it may call `wamp.session.kill`"
+    ));
     assert!(has(&import.dropped, &at(2), "one whole component"));
     assert!(has(&import.dropped, &at(3), "empty component"));
     assert!(has(&import.dropped, &at(4), "an exact rule needs a URI"));
