@@ -51,7 +51,7 @@ fn feed(
     let mut input = piece;
     loop {
         match transport.next(&mut input, &mut outcome.reply) {
-            Ok(Inbound::Opened(_)) => {}
+            Ok(Inbound::Opened) => {}
             Ok(Inbound::LongPoll) => panic!("the settings do not have it"),
             Ok(Inbound::Message(message)) => outcome.messages.push(message.to_vec()),
             Ok(Inbound::Incomplete) => return assert!(input.is_empty()),

@@ -432,8 +432,8 @@ impl Shard {
                             self.handed_over.push((key, transport.take_octets()));
                             return Ok(Next::Read);
                         }
-                        Inbound::Opened(request) => {
-                            if let Some(request) = request {
+                        Inbound::Opened => {
+                            if let Some(request) = transport.take_request() {
                                 self.learn(key, request);
                             }
                             Next::Read

@@ -111,9 +111,9 @@ impl Link {
 /// What [`Transport::next`] found.
 #[derive(Debug)]
 pub enum Inbound<'a> {
-    /// The handshake is done; [`Transport::link`] is known from now on. With it comes the request, if WebSocket was asked
-    /// for.
-    Opened(Option<RequestHead>),
+    /// The handshake is done: [`Transport::link`] is known from now on, and [`Transport::take_request`] has what else
+    /// was asked, if WebSocket was.
+    Opened,
     /// One whole serialized message.
     Message(&'a [u8]),
     /// Nothing whole is left in the input; what there is has been kept.
@@ -170,6 +170,14 @@ impl Transport {
     pub fn offer_cookie(&mut self, value: String) {
         if let State::Opening { cookie, .. } = &mut self.state {
             *cookie = Some(value.into());
+        }
+    }
+
+    /// The request that WebSocket was asked for with; once.
+    pub fn take_request(&mut self) -> Option<RequestHead> {
+        match &mut self.state {
+            State::WebSocket(websocket) => websocket.take_request(),
+            _ => None,
         }
     }
 
@@ -279,7 +287,6 @@ impl Transport {
             return Ok(Inbound::Incomplete);
         };
         let settings = &*self.settings;
-        let mut request = None;
         let opened = match self.kept.front(input).first() {
             None => return Ok(Inbound::Incomplete),
             Some(&rawsocket::MAGIC) if settings.rawsocket => {
@@ -304,9 +311,8 @@ impl Transport {
                         self.state = State::Foreign(Box::new(claim));
                         return Err(Violation::Origin);
                     }
-                    Answered::Upgraded(link, head) => {
-                        request = Some(head);
-                        State::WebSocket(Box::new(WebSocket::new(link, settings.message_bytes_max)))
+                    Answered::Upgraded(link, request) => {
+                        State::WebSocket(Box::new(WebSocket::new(link, request, settings.message_bytes_max)))
                     }
                 }
             }
@@ -316,7 +322,7 @@ impl Transport {
         match self.state {
             State::Finished => Ok(Inbound::Finished),
             State::LongPoll => Ok(Inbound::LongPoll),
-            _ => Ok(Inbound::Opened(request)),
+            _ => Ok(Inbound::Opened),
         }
     }
 }

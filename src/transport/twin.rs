@@ -53,7 +53,7 @@ pub(super) fn run_keeping<'p>(
         let mut input = &mut octets[..];
         loop {
             match transport.next(&mut input, &mut outcome.reply) {
-                Ok(Inbound::Opened(_)) => {}
+                Ok(Inbound::Opened) => {}
                 Ok(Inbound::LongPoll) => panic!("the settings of these runs do not have it"),
                 Ok(Inbound::Message(message)) => outcome.messages.push(message.to_vec()),
                 Ok(Inbound::Incomplete) => {

@@ -736,9 +736,10 @@ mod tests {
         }
         let (mut octets, mut reply) = (request.as_bytes().to_vec(), Vec::new());
         match transport.next(&mut &mut octets[..], &mut reply) {
-            Ok(Inbound::Opened(Some(head))) => (String::from_utf8(reply).unwrap(), head),
+            Ok(Inbound::Opened) => {}
             other => panic!("{other:?}"),
         }
+        (String::from_utf8(reply).unwrap(), transport.take_request().unwrap())
     }
 
     #[test]

@@ -16,6 +16,7 @@
 
 use super::kept::{Kept, append};
 use super::text::{self, Text};
+use super::upgrade::RequestHead;
 use super::{Framing, Inbound, Link};
 use crate::error::Violation;
 use crate::wamp::Serializer;
@@ -182,6 +183,8 @@ pub fn mask(octets: &mut [u8], key: [u8; 4]) -> [u8; 4] {
 #[derive(Debug)]
 pub(super) struct WebSocket {
     link: Link,
+    /// The request that it was asked for with, until somebody takes it.
+    request: Option<RequestHead>,
     /// Octets of a message from the peer.
     message_bytes_max: usize,
     /// What has arrived of the message, where it is not handed out in place.
@@ -220,9 +223,10 @@ struct Payload {
 
 impl WebSocket {
     /// A connection whose upgrade has just been answered.
-    pub fn new(link: Link, message_bytes_max: usize) -> WebSocket {
+    pub fn new(link: Link, request: RequestHead, message_bytes_max: usize) -> WebSocket {
         WebSocket {
             link,
+            request: Some(request),
             message_bytes_max,
             message: Vec::new(),
             payload: None,
@@ -231,6 +235,11 @@ impl WebSocket {
             progress: Progress::Arriving,
             close_sent: false,
         }
+    }
+
+    /// See [`Transport::take_request`](super::Transport::take_request).
+    pub fn take_request(&mut self) -> Option<RequestHead> {
+        self.request.take()
     }
 
     /// The next message; handles control frames on the way.
@@ -590,7 +599,7 @@ mod tests {
         let mut octets = [request("wamp.2.cbor"), frame(BINARY, b"first"), frame(BINARY, b"second")].concat();
         let range = octets.as_ptr_range();
         let mut input = &mut octets[..];
-        assert!(matches!(transport.next(&mut input, &mut Vec::new()), Ok(Inbound::Opened(_))));
+        assert!(matches!(transport.next(&mut input, &mut Vec::new()), Ok(Inbound::Opened)));
         for expected in [&b"first"[..], b"second"] {
             let Ok(Inbound::Message(message)) = transport.next(&mut input, &mut Vec::new()) else {
                 panic!("no message");

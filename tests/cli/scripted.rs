@@ -48,7 +48,7 @@ impl<S: Read + Write> Peer<S> {
             let received = match self.transport.next(&mut input, &mut reply).unwrap() {
                 Inbound::Message(bytes) => Some(bytes.to_vec()),
                 Inbound::Finished | Inbound::LongPoll => return None,
-                Inbound::Opened(_) => Some(Vec::new()),
+                Inbound::Opened => Some(Vec::new()),
                 Inbound::Incomplete => None,
             };
             self.stream.write_all(&reply).unwrap();

@@ -406,7 +406,7 @@ mod tests {
         loop {
             let serializer = transport.link().map(|link| link.serializer);
             match transport.next(&mut input, &mut reply).unwrap() {
-                Inbound::Opened(_) => {}
+                Inbound::Opened => {}
                 Inbound::Message(bytes) => {
                     let message = codec::decode(serializer.unwrap(), bytes).unwrap();
                     names.push(match &message {
