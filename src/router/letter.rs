@@ -187,31 +187,6 @@ const _: () = assert!(size_of::<Letter>() <= 64);
 const LETTER_BYTES: usize = 256;
 
 impl Letter {
-    /// Whose letter it is, if a realm's: one that is no more has nobody to take it.
-    pub fn realm(&self) -> Option<RealmKey> {
-        match self {
-            Letter::Deliver { realm, .. }
-            | Letter::Grant { realm, .. }
-            | Letter::Release { realm, .. }
-            | Letter::Desert { realm, .. }
-            | Letter::Revoke { realm, .. }
-            | Letter::TimeoutForwarded { realm, .. }
-            | Letter::Interrupt { realm, .. }
-            | Letter::RefuseYield { realm, .. }
-            | Letter::Meta { realm } => Some(*realm),
-            Letter::Invoke { invoke, .. } | Letter::Return { invoke, .. } => Some(invoke.realm),
-            Letter::Complete(complete) => Some(complete.realm),
-            Letter::Progress(progress) => Some(progress.realm),
-            Letter::Passthru(answer) => Some(answer.realm),
-            Letter::Round(round) => Some(round.realm),
-            Letter::Answered(_)
-            | Letter::LoggedOut { .. }
-            | Letter::Draining { .. }
-            | Letter::Bequeathed { .. }
-            | Letter::RealmGone { .. } => None,
-        }
-    }
-
     /// Octets it stands for: what it counts in a mailbox's byte bound and in a turn's share of letters.
     pub fn bytes(&self) -> usize {
         LETTER_BYTES

@@ -181,6 +181,8 @@ pub struct Context<'a> {
     pub denials: &'a mut Denials,
     /// What authorizers have said.
     pub authorizers: &'a mut Authorizers,
+    /// The session whose message this is may do everything; false if that is not known.
+    pub unrestricted: bool,
 }
 
 impl Context<'_> {

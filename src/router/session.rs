@@ -12,7 +12,7 @@ use super::features::{Announced, Features};
 use super::letter::CallKey;
 use super::meta::testaments::Testaments;
 use super::roster::Places;
-use super::{RealmKey, RealmSettings, RequestIds, Role, Router};
+use super::{Permissions, RealmKey, RealmSettings, RequestIds, Role, Router};
 use crate::codec;
 use crate::error::Violation;
 use crate::wamp::message::Hello;
@@ -142,6 +142,8 @@ pub struct Session {
     pub rounds_open: u32,
     /// What is to be published when it ends.
     pub testaments: Option<Box<Testaments>>,
+    /// Its role may do everything: [`Permissions::Everything`], at hand for every message.
+    pub unrestricted: bool,
     /// Those were published: it is about to end, though a shutdown lets it speak a little longer.
     pub bequeathed: bool,
     /// It has sent a CALL of which it said that more would follow.
@@ -159,10 +161,17 @@ pub struct Session {
 }
 
 impl Session {
+    /// It is somebody else from now on, or may do something else.
+    pub fn set_identity(&mut self, identity: Arc<Identity>) {
+        self.unrestricted = identity.role.permissions == Permissions::Everything;
+        self.identity = identity;
+    }
+
     /// A session without promises.
     pub fn new(identity: Arc<Identity>, realm: RealmKey, admission: &Admission) -> Session {
         Session {
             id: identity.session,
+            unrestricted: identity.role.permissions == Permissions::Everything,
             identity,
             realm,
             request: RequestId::NONE,

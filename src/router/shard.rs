@@ -56,9 +56,7 @@ use super::peer::{Peers, State};
 use super::queue::Waiting;
 use super::session::Admitted;
 use super::timers::{Timer, Timers};
-use super::{
-    Clock, Letter, ListenerIndex, ListenerSettings, PeerKey, RealmKey, RequestIds, Router, ShardIndex,
-};
+use super::{Clock, Letter, ListenerIndex, ListenerSettings, PeerKey, RequestIds, Router, ShardIndex};
 use crate::codec::{self, DecodeError};
 use crate::counters::Counters;
 use crate::error::{CloseReason, Refusal, Violation};
@@ -420,26 +418,26 @@ impl Shard {
                 transport.keep(input);
                 return Ok(Next::Read);
             }
-            let next = match holds.then(|| self.peers.take_held(key)).flatten() {
-                Some(held) => self.on_held(key, held, now)?,
-                None => {
-                    let inbound = self.peers.reply_with(key, |reply| transport.next(&mut input, reply));
-                    match inbound? {
-                        Inbound::Incomplete => return Ok(Next::Read),
-                        Inbound::Finished => return Ok(self.on_finished(key)),
-                        Inbound::LongPoll => {
-                            self.peers.remove(key, CloseReason::LongPoll, &mut self.timers);
-                            self.handed_over.push((key, transport.take_octets()));
-                            return Ok(Next::Read);
-                        }
-                        Inbound::Opened => {
-                            if let Some(request) = transport.take_request() {
-                                self.learn(key, request);
-                            }
-                            Next::Read
-                        }
-                        Inbound::Message(message) => self.on_message(key, message, now)?,
+            let held = if holds { self.peers.take_held(key) } else { None };
+            let next = if let Some(held) = held {
+                self.on_held(key, held, now)?
+            } else {
+                let inbound = self.peers.reply_with(key, |reply| transport.next(&mut input, reply));
+                match inbound? {
+                    Inbound::Incomplete => return Ok(Next::Read),
+                    Inbound::Finished => return Ok(self.on_finished(key)),
+                    Inbound::LongPoll => {
+                        self.peers.remove(key, CloseReason::LongPoll, &mut self.timers);
+                        self.handed_over.push((key, transport.take_octets()));
+                        return Ok(Next::Read);
                     }
+                    Inbound::Opened => {
+                        if let Some(request) = transport.take_request() {
+                            self.learn(key, request);
+                        }
+                        Next::Read
+                    }
+                    Inbound::Message(message) => self.on_message(key, message, now)?,
                 }
             };
             if let Next::Finish(_) = next {
@@ -536,30 +534,30 @@ impl Shard {
             },
             State::Authenticating(_) => self.on_authenticating(key, &message?, now),
             State::Joined(session) => {
-                let realm = session.realm;
+                let (realm, unrestricted) = (session.realm, session.unrestricted);
                 self.peers.counters.messages_received += 1;
                 let message = &message?;
                 let admitted = self.admit(key, message)?;
-                match self.on_session_message(key, realm, message, admitted, now)? {
+                let arrived = Arrived { realm, unrestricted, message, bytes, admitted };
+                match self.on_session_message(key, arrived, now)? {
                     Ok(next) => Ok(next),
-                    Err(Unanswered) => {
-                        self.ask(key, Arrived { realm, message, bytes, admitted }, Vec::new(), now)
-                    }
+                    Err(Unanswered) => self.ask(key, arrived, Vec::new(), now),
                 }
             }
         }
     }
 
     /// The one switch over what a peer in a session may send.
+    // Also called for messages that were held, which must not cost the others a call.
+    #[inline(always)]
     fn on_session_message(
         &mut self,
         key: PeerKey,
-        realm: RealmKey,
-        message: &Message<'_>,
-        admitted: Admitted,
+        Arrived { realm, unrestricted, message, admitted, .. }: Arrived<'_>,
         now: Instant,
     ) -> Result<Result<Next, Unanswered>, Violation> {
         let (local, mut cx) = self.lend(realm);
+        cx.unrestricted = unrestricted;
         let LocalRealm { broker, dealer, .. } = local;
         let granted = match message {
             Message::Call(call) if admitted == Admitted::Again => {

@@ -18,6 +18,8 @@ use crate::wamp::{Dict, Message};
 #[derive(Clone, Copy)]
 pub(super) struct Arrived<'a> {
     pub(super) realm: RealmKey,
+    /// See [`Session::unrestricted`](crate::router::session::Session).
+    pub(super) unrestricted: bool,
     pub(super) message: &'a Message<'a>,
     /// What it was decoded from.
     pub(super) bytes: &'a [u8],
@@ -69,9 +71,8 @@ impl Shard {
         rulings: Vec<(OwnedQuestion, Ruling)>,
         now: Instant,
     ) -> Result<Next, Violation> {
-        let Arrived { realm, message, admitted, .. } = arrived;
         self.authorizers.put_at_hand(rulings);
-        let handled = self.on_session_message(key, realm, message, admitted, now);
+        let handled = self.on_session_message(key, arrived, now);
         let rulings = self.authorizers.take_at_hand();
         match handled? {
             Ok(next) => Ok(next),
@@ -86,10 +87,11 @@ impl Shard {
         now: Instant,
     ) -> Result<Next, Violation> {
         let Some(link) = self.peers.peer(key).and_then(|peer| peer.link) else { return Ok(Next::Read) };
-        let Some(realm) = self.peers.session(key).map(|session| session.realm) else { return Ok(Next::Read) };
+        let Some(session) = self.peers.session(key) else { return Ok(Next::Read) };
+        let (realm, unrestricted) = (session.realm, session.unrestricted);
         let HeldMessage { bytes, admitted, rulings, .. } = held;
         let message = &codec::decode(link.serializer, &bytes).map_err(undecodable)?;
-        self.go_on(key, Arrived { realm, message, bytes: &bytes, admitted }, rulings, now)
+        self.go_on(key, Arrived { realm, unrestricted, message, bytes: &bytes, admitted }, rulings, now)
     }
 
     fn call_authorizer(

@@ -81,7 +81,7 @@ impl Shard {
                 let identity = Arc::new(Identity { role, ..Identity::clone(identity) });
                 local.shared.identify(&identity);
                 if let Some(session) = cx.peers.session(key) {
-                    session.identity = identity;
+                    session.set_identity(identity);
                 }
             }
             Err(dismissal) => self.dismiss(key, reason::KILLED, dismissal.text()),

@@ -71,6 +71,7 @@ impl LocalRealm {
 
 impl Shard {
     /// One realm of the shard, which it knows, and the rest of it as broker and dealer see it.
+    #[inline]
     pub(super) fn lend(&mut self, realm: RealmKey) -> (&mut LocalRealm, Context<'_>) {
         let context = Context {
             index: self.index,
@@ -85,6 +86,7 @@ impl Shard {
             draining: self.drain != Drain::No,
             denials: &mut self.denials,
             authorizers: &mut self.authorizers,
+            unrestricted: false,
         };
         let local = self.realms.places[realm.index as usize].as_deref_mut();
         let local = local.expect("a shard knows the realms of its sessions, and of the letters it opens");
@@ -92,7 +94,18 @@ impl Shard {
         (local, context)
     }
 
+    /// The same for a letter. If the realm is no more, nobody is left to take it.
+    #[inline]
+    pub(super) fn lend_if_known(&mut self, realm: RealmKey) -> Option<(&mut LocalRealm, Context<'_>)> {
+        if self.realms.get(realm).is_none() && !self.knows(realm) {
+            self.peers.counters.letters_too_late += 1;
+            return None;
+        }
+        Some(self.lend(realm))
+    }
+
     /// True if there is somebody to take letters for that realm.
+    #[cold]
     pub(super) fn knows(&mut self, key: RealmKey) -> bool {
         if self.realms.get(key).is_some() {
             return true;
