@@ -1,8 +1,8 @@
 //! `fanwire import-crossbar`: a configuration file out of a Crossbar.io node configuration.
 //!
 //! The file goes to standard output or to `--output`; what was dropped and what means something else here is told on
-//! standard error. Exit codes: 0; 1 with `--strict` if anything was dropped or means something else; 2 if there is
-//! nothing to import.
+//! standard error. Exit codes: 0; 1 if something has to be put right before the file is served, and with `--strict` also
+//! if anything was dropped or means something else; 2 if there is nothing to import.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ use super::configuration::{count, read};
 use super::{output, usage_error};
 use crate::config::crossbar::{Format, import};
 
-/// The exit code of `--strict`.
+/// The exit code if that is not all.
 const EXIT_NOT_ALL: u8 = 1;
 
 /// Make a configuration file from a Crossbar.io node configuration.
@@ -60,9 +60,18 @@ impl ImportCrossbar {
         for dropped in &import.dropped {
             output::notice(&format!("dropped  {dropped}"));
         }
+        for mistake in &import.mistakes {
+            output::notice(&format!("mistake  {mistake}"));
+        }
         let (dropped, warnings) = (import.dropped.len(), import.warnings.len());
-        output::notice(&format!("{} dropped, {warnings} to look at", count(dropped, "key")));
-        if self.strict && dropped + warnings > 0 { ExitCode::from(EXIT_NOT_ALL) } else { ExitCode::SUCCESS }
+        let mut told = format!("{} dropped, {warnings} to look at", count(dropped, "key"));
+        if !import.mistakes.is_empty() {
+            told +=
+                &format!(", {} to put right before it is served", count(import.mistakes.len(), "mistake"));
+        }
+        output::notice(&told);
+        let is_all = import.mistakes.is_empty() && !(self.strict && dropped + warnings > 0);
+        if is_all { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NOT_ALL) }
     }
 
     fn write(&self, text: &str) -> io::Result<()> {

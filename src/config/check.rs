@@ -11,7 +11,7 @@ use super::file::{Dynamic, File, Listener, MethodSettings, Principal, Realm, Rol
 use super::reader::{nearest, quoted};
 use crate::auth::Method;
 use crate::limits::Limits;
-use crate::router::authentication::AUTHID_BYTES_MAX;
+use crate::router::authentication::{AUTHID_BYTES_MAX, AnonymousHere};
 use crate::server::ClientCertificates;
 use crate::wamp::{MatchPolicy, uri};
 
@@ -88,12 +88,34 @@ fn check_listener(file: &File, index: usize, listener: &Listener, repeated: bool
             let text = "no network is named; write one such as \"10.0.0.0/8\"".to_owned();
             tell(&at(&format!("network[{place}].from")), text);
         }
+        check_anonymous(file, listener, network.anonymous.as_ref(), &|key, text| {
+            tell(&at(&format!("network[{place}].{key}")), text)
+        });
     }
+    check_anonymous(file, listener, listener.anonymous.as_ref(), &|key, text| tell(&at(key), text));
     let cookie = listener.cookie.as_ref();
     if cookie.is_some_and(|cookie| cookie.same_site == SameSite::None && !cookie.secure) {
         tell(&at("cookie.same_site"), "browsers take \"none\" only with secure = true".to_owned());
     }
     check_tls(file, index, listener, tell);
+}
+
+/// What those who say nothing of themselves are at a listener, in each realm that lets them in.
+fn check_anonymous(file: &File, listener: &Listener, here: Option<&AnonymousHere>, tell: &Tell) {
+    let Some(AnonymousHere { role, .. }) = here.filter(|here| !here.role.is_empty()) else { return };
+    let open = |realm: &&Realm| {
+        realm.anonymous.is_some()
+            && listener.realms.as_ref().is_none_or(|realms| realms.contains(&realm.name))
+    };
+    let mut realms = file.realms.iter().filter(open).peekable();
+    if realms.peek().is_none() {
+        let text = "no realm that is open here lets in those who say nothing of themselves; write [realm.anonymous] there";
+        tell("anonymous", text.to_owned());
+    }
+    if let Some(realm) = realms.find(|realm| realm.role(role).is_none()) {
+        let text = unknown("role", role, realm.roles.iter().map(|role| role.name.as_str()));
+        tell("anonymous.role", format!("in realm {}, which is open here, {text}", realm.name));
+    }
 }
 
 fn check_tls(file: &File, index: usize, listener: &Listener, tell: &Tell) {

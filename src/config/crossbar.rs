@@ -8,6 +8,7 @@
 //! What comes out is read back, so that it is a file without mistakes or the mistakes are told.
 
 mod access;
+mod anonymous;
 mod auth;
 mod object;
 mod permission;
@@ -39,6 +40,8 @@ pub struct Import {
     pub dropped: Vec<Note>,
     /// What means something else here, or must be looked at.
     pub warnings: Vec<Note>,
+    /// What has to be put right before the file is served.
+    pub mistakes: Vec<Note>,
 }
 
 /// Something to say about a key.
@@ -64,6 +67,7 @@ pub enum Format {
 struct Report {
     dropped: RefCell<Vec<Note>>,
     warnings: RefCell<Vec<Note>>,
+    mistakes: RefCell<Vec<Note>>,
 }
 
 impl Report {
@@ -72,11 +76,20 @@ impl Report {
     }
 
     fn warn(&self, path: &str, text: impl Into<String>) {
-        let note = Note { path: path.to_owned(), text: text.into() };
-        let mut warnings = self.warnings.borrow_mut();
-        if !warnings.contains(&note) {
-            warnings.push(note);
-        }
+        note(&self.warnings, path, text.into());
+    }
+
+    fn mistake(&self, path: &str, text: impl Into<String>) {
+        note(&self.mistakes, path, text.into());
+    }
+}
+
+/// Notes what is not noted yet.
+fn note(notes: &RefCell<Vec<Note>>, path: &str, text: String) {
+    let note = Note { path: path.to_owned(), text };
+    let mut notes = notes.borrow_mut();
+    if !notes.contains(&note) {
+        notes.push(note);
     }
 }
 
@@ -109,7 +122,8 @@ pub fn import(text: &str, format: Format) -> Result<Import, String> {
             report.warn(&format!("line {} of the result, {}", mistake.line, mistake.key), mistake.text);
         }
     }
-    Ok(Import { text, dropped: report.dropped.take(), warnings: report.warnings.take() })
+    let (dropped, warnings) = (report.dropped.take(), report.warnings.take());
+    Ok(Import { text, dropped, warnings, mistakes: report.mistakes.take() })
 }
 
 /// Surroundings in which every file and variable is there: they are looked at where the result is used.
@@ -161,7 +175,9 @@ fn read_node(mut root: Object, report: &Report) -> Result<Node, String> {
     for transport in transports {
         transport::read(transport, &mut node, report);
     }
-    node.narrow(report);
+    node.narrow();
+    node.say_anonymous(report);
+    node.warn_of_others(report);
     Ok(node)
 }
 

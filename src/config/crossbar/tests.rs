@@ -1,6 +1,7 @@
 //! The shapes that node configurations have, and what becomes of each key.
 
 use super::*;
+use crate::auth::Method;
 use crate::config::file::{self, File, ScramKdf};
 use crate::config::load;
 use crate::server::ClientCertificates;
@@ -268,6 +269,7 @@ fn who_may_join_where_it_was_not_so_is_told_each_time() {
         "ticket": {"type": "dynamic", "authenticator": "com.auth", "authenticator-realm": "b"},
         "anonymous": {"role": "a"}});
     let import = import_transports(&[local, public]);
+    assert_eq!(import.mistakes, []);
     let at = |index| format!("workers[0].transports[{index}].auth");
     for (index, text) in [
         (
@@ -281,6 +283,60 @@ fn who_may_join_where_it_was_not_so_is_told_each_time() {
         assert!(has(&import.warnings, &at(index), text), "{text}: {:#?}", import.warnings);
     }
     assert_eq!(import.warnings.len(), 4, "{:#?}", import.warnings);
+}
+
+/// The role and the name of those who say nothing, at each listener and in realm `a`.
+fn anonymous_of(import: &Import) -> (Vec<Option<String>>, Option<String>) {
+    let loaded = load(&import.text, Path::new(""), &Anything).unwrap();
+    let here = |listener: &crate::config::file::Listener| {
+        let here = listener.anonymous.as_ref()?;
+        Some([&*here.role, here.authid.as_deref().unwrap_or_default()].concat())
+    };
+    let listeners = loaded.file.listeners.iter().map(here).collect();
+    (listeners, loaded.file.realms[0].anonymous.as_ref().map(|anonymous| anonymous.role.clone()))
+}
+
+#[test]
+fn who_says_nothing_is_what_the_transport_says() {
+    let open = |role: &str| serde_json::json!({"anonymous": {"type": "static", "role": role}});
+    let some = |text: &str| Some(text.to_owned());
+    let import = import_transports(&[open("a"), open("all"), open("a")]);
+    assert_eq!((&import.warnings[..], &import.mistakes[..]), (&[][..], &[][..]), "{}", import.text);
+    assert_eq!(anonymous_of(&import), (vec![None, some("all"), None], some("a")));
+    let named = serde_json::json!({"anonymous": {"role": "all", "authid": "+somebody"}});
+    let import = import_transports(&[open("all"), named]);
+    assert_eq!(anonymous_of(&import).0, [None, some("all+somebody")]);
+    // A procedure is for the realm to say, whichever transport comes first.
+    let asks = serde_json::json!({"anonymous": {"type": "dynamic", "authenticator": "com.who"}});
+    let import = import_transports(&[open("a"), asks.clone()]);
+    assert_eq!(anonymous_of(&import).0, [some("a"), None]);
+    assert!(file(&import).realms[0].anonymous.as_ref().unwrap().dynamic.is_some());
+}
+
+#[test]
+fn what_a_listener_cannot_say_of_who_says_nothing_lets_nobody_in() {
+    let ask = |procedure: &str| serde_json::json!({"type": "dynamic", "authenticator": procedure});
+    let known = serde_json::json!({"principals": {"x": {"ticket": "t", "role": "all"}}});
+    let both = |procedure| serde_json::json!({"anonymous": ask(procedure), "ticket": known.clone()});
+    let import = import_transports(&[both("com.first"), both("com.second")]);
+    let at = "workers[0].transports[1].auth.anonymous";
+    assert!(
+        has(&import.mistakes, at, "which the listener at 0.0.0.0:2 cannot say"),
+        "{:#?}",
+        import.mistakes
+    );
+    let listeners = file(&import).listeners;
+    let methods: Vec<_> = listeners.into_iter().map(|listener| listener.methods.unwrap()).collect();
+    assert_eq!(methods, [vec![Method::Anonymous, Method::Ticket], vec![Method::Ticket]]);
+    // Two paths of one address.
+    let path = |role: &str| serde_json::json!({"type": "websocket", "auth": {"anonymous": {"role": role}}});
+    let node = serde_json::json!({"workers": [{"type": "router",
+        "realms": [{"name": "a", "roles": [{"name": "in"}, {"name": "out"}]}],
+        "transports": [{"type": "web", "endpoint": {"type": "tcp", "port": 1}, "paths": {
+            "in": path("in"), "out": path("out")}}]}]});
+    let import = super::import(&node.to_string(), Format::Json).unwrap();
+    assert_eq!(import.mistakes.iter().filter(|note| note.text.contains("cannot say")).count(), 2);
+    assert!(import.text.contains("methods = []"), "{}", import.text);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Transports: their endpoints, options and paths, as listeners.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::anonymous::Anonymous;
 use super::object::Object;
 use super::write::Section;
 use super::{Node, Report, auth};
@@ -21,6 +22,10 @@ pub struct ListenerText {
     origins: Option<Vec<String>>,
     allow_null_origin: Option<bool>,
     pub methods: Vec<&'static str>,
+    /// What its transports make of those who say nothing.
+    pub anonymous: Vec<Anonymous>,
+    /// What the listener says of them.
+    pub anonymous_here: Option<Map<String, Value>>,
     pub realms: Option<Vec<String>>,
     tls: Option<Section>,
     cookie: Option<Section>,
@@ -37,6 +42,7 @@ impl ListenerText {
         section.optional("origins", self.origins);
         section.optional("allow_null_origin", self.allow_null_origin);
         section.set("methods", self.methods);
+        section.optional("anonymous", self.anonymous_here);
         section.optional("realms", self.realms);
         section.sections.extend(self.tls.into_iter().chain(self.cookie));
         section
@@ -345,7 +351,7 @@ pub fn variable(text: &str) -> Option<&str> {
 }
 
 /// Sets a secret: as it is, or from the variable it names.
-pub fn secret(map: &mut serde_json::Map<String, Value>, key: &str, value: &str) {
+pub fn secret(map: &mut Map<String, Value>, key: &str, value: &str) {
     match variable(value) {
         Some(name) => map.insert(format!("{key}_env"), json!(name)),
         None => map.insert(key.to_owned(), json!(value)),

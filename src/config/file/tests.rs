@@ -248,6 +248,37 @@ fn what_does_not_fit_together_is_refused() {
 }
 
 #[test]
+fn what_anonymous_clients_are_at_a_listener_is_something_in_its_realms() {
+    let realm = |name: &str, role: &str, anonymous: &str| {
+        format!(
+            "[[realm]]\nname = \"{name}\"\n{anonymous}[[realm.role]]\nname = \"{role}\"\n\
+                 [[realm.principal]]\nauthid = \"x\"\nrole = \"{role}\"\nticket = \"x\"\n"
+        )
+    };
+    let anybody = |role: &str| format!("anonymous = {{ role = \"{role}\" }}\n");
+    let (first, second) = (realm("a", "r", &anybody("r")), realm("b", "s", ""));
+    let third = realm("c", "s", &anybody("s"));
+    let said = |said: &str, realms: &str| format!("[[listener]]\naddress = \":1\"\n{said}\n{realms}");
+    let only = "realms = [\"a\"]\nanonymous = { role = \"r\" }";
+    good(&said("anonymous = { role = \"r\" }", &format!("{first}{second}")));
+    good(&said(only, &format!("{first}{third}")));
+    let network = "network = [{ from = [\"unix\"], methods = [], anonymous = { role = \"s\" } }]";
+    for (text, expected) in [
+        (said("anonymous = {}", &first), "3:1: listener.anonymous.role: it is missing"),
+        (said("anonymous = { role = \"r\", dynamic = {} }", &first), "listener.anonymous.dynamic: "),
+        (said("anonymous = { role = \"s\" }", &second), "listener.anonymous: no realm that is open here"),
+        (
+            said("anonymous = { role = \"r\" }", &format!("{first}{third}")),
+            "listener.anonymous.role: in realm c, which is open here, there is no role r",
+        ),
+        (said(network, &first), "listener.network.anonymous.role: in realm a, which is open here"),
+    ] {
+        let told = told(&text);
+        assert!(told.iter().any(|mistake| mistake.contains(expected)), "{expected}: {told:#?}");
+    }
+}
+
+#[test]
 fn what_is_not_served_is_refused_aloud_and_never_left_out() {
     let refused = |text: &str| load(text, Path::new("/etc"), &Zeros).unwrap().refused;
     assert_eq!(refused(""), []);
@@ -328,6 +359,10 @@ fn who_may_join_arrives() {
     let access =
         server.settings.listeners.iter().find(|listener| !listener.access.networks.is_empty()).unwrap();
     assert!(access.access.methods.is_some());
+    let here = access.access.anonymous(&crate::origin::PeerAddress::Unix).unwrap();
+    assert_eq!((&*here.role, here.authid.as_deref()), ("backend", Some("somebody")));
+    let here = access.access.networks[0].anonymous.as_ref().unwrap();
+    assert_eq!((&*here.role, here.authid.as_deref()), ("frontend", Some("neighbour")));
 }
 
 #[test]
