@@ -216,6 +216,10 @@ fn principals_prove_themselves_in_a_form_that_can_be_right() {
 fn what_does_not_fit_together_is_refused() {
     let realm = "[[realm]]\nname = \"a\"\nanonymous = { role = \"r\" }\n[[realm.role]]\nname = \"r\"\n";
     good(realm);
+    let listener = |address: &&str| format!("[[listener]]\naddress = \"{address}\"\n");
+    let addresses = |addresses: &[&str]| addresses.iter().map(listener).collect::<String>();
+    good(&addresses(&[":1", ":2", ":0", ":0", "unix:a", "unix:b", "[::]:3", "0.0.0.0:3"]));
+    good("log = \"info,fanwire::server=debug\"");
     let wrong = [
         ("[[realm]]\nname = \"a\"".to_owned(), "nobody may join"),
         (format!("{realm}{realm}"), "realm a is listed twice"),
@@ -230,6 +234,12 @@ fn what_does_not_fit_together_is_refused() {
         ("outbound_bytes_max = \"1M\"".to_owned(), "the queue is too short"),
         ("longpoll_receive_seconds = 30".to_owned(), "write more seconds than"),
         ("[[listener]]\naddress = \":1\"\n[[listener]]\naddress = \":1\"".to_owned(), "is listed twice"),
+        (addresses(&["127.0.0.1:1", ":1"]), "tcp://:1 is in use with tcp://127.0.0.1:1 already"),
+        (addresses(&["unix:a", "unix:./a"]), "leave one out"),
+        (format!("control = \"a\"\n{}", addresses(&["unix:./a"])), "control has this path already"),
+        (addresses(&[&format!("unix:{}", "x".repeat(120))]), "listener.address: /"),
+        (format!("control = \"{}\"", "x".repeat(120)), "is too long for the path of a Unix socket"),
+        ("log = \"foo=bar=baz\"".to_owned(), "1:1: log: write a level such as \"info\""),
         (
             "[[listener]]\naddress = \":1\"\ntls = { key_file = \"missing\" }".to_owned(),
             "tls.certificate: it is missing",
