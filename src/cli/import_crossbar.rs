@@ -7,7 +7,7 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -21,7 +21,8 @@ const EXIT_NOT_ALL: u8 = 1;
 
 /// Make a configuration file from a Crossbar.io node configuration.
 ///
-/// Every key that is dropped is told with the reason, and so is every permission that means something else here.
+/// Every key that is dropped is told with the reason, and so is every permission that means something else here. Relative
+/// paths stay so where the result stands beside it.
 #[derive(Args, Debug)]
 pub struct ImportCrossbar {
     /// config.json, or config.yaml
@@ -47,7 +48,13 @@ impl ImportCrossbar {
         };
         let extension = self.file.extension().and_then(|extension| extension.to_str());
         let format = if matches!(extension, Some("yaml" | "yml")) { Format::Yaml } else { Format::Json };
-        let import = match import(&text, format) {
+        let folder = match self.folder() {
+            Ok(folder) => folder,
+            Err(error) => {
+                return usage_error(format_args!("cannot find where {name} or its result stands: {error}"));
+            }
+        };
+        let import = match import(&text, format, &folder) {
             Ok(import) => import,
             Err(error) => return usage_error(format_args!("{name}: {error}")),
         };
@@ -72,6 +79,18 @@ impl ImportCrossbar {
         output::notice(&told);
         let is_all = import.mistakes.is_empty() && !(self.strict && dropped + warnings > 0);
         if is_all { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NOT_ALL) }
+    }
+
+    /// What paths start from that stand in the node configuration, if the result is not beside it.
+    fn folder(&self) -> io::Result<PathBuf> {
+        let folder = |file: &Path| match file.parent() {
+            Some(folder) if folder != Path::new("") => folder.canonicalize(),
+            _ => Path::new(".").canonicalize(),
+        };
+        let source = folder(&self.file)?;
+        let is_beside =
+            self.output.as_deref().map(folder).transpose()?.is_some_and(|output| output == source);
+        Ok(if is_beside { PathBuf::new() } else { source })
     }
 
     fn write(&self, text: &str) -> io::Result<()> {

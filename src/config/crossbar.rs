@@ -19,7 +19,7 @@ mod write;
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -65,12 +65,23 @@ pub enum Format {
 /// What is told while a configuration is read.
 #[derive(Default)]
 struct Report {
+    /// What goes before relative paths.
+    folder: PathBuf,
     dropped: RefCell<Vec<Note>>,
     warnings: RefCell<Vec<Note>>,
     mistakes: RefCell<Vec<Note>>,
 }
 
 impl Report {
+    /// A path of the node configuration as it is in the result.
+    fn moved(&self, path: String) -> String {
+        if path.is_empty() {
+            return path;
+        }
+        // What is written in neither is text.
+        self.folder.join(&path).into_os_string().into_string().unwrap_or(path)
+    }
+
     fn drop(&self, path: &str, reason: &str) {
         self.dropped.borrow_mut().push(Note { path: path.to_owned(), text: reason.to_owned() });
     }
@@ -105,22 +116,24 @@ struct Node {
     sources: Vec<Source>,
 }
 
-/// Reads a node configuration; a sentence if it is none.
-pub fn import(text: &str, format: Format) -> Result<Import, String> {
+/// Reads a node configuration; a sentence if it is none. `folder` is what its relative paths start from, if the result
+/// is not to stand there; empty if it is.
+pub fn import(text: &str, format: Format, folder: &Path) -> Result<Import, String> {
     let value: Value = match format {
         Format::Json => serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?,
         Format::Yaml => serde_saphyr::from_str(text).map_err(|error| format!("it is not YAML: {error}"))?,
     };
-    let report = Report::default();
+    let report = Report { folder: folder.to_owned(), ..Report::default() };
     let root = Object::root(&value, &report)
         .ok_or("it is not a Crossbar.io node configuration; that is an object with the key `workers`")?;
     let node = read_node(root, &report)?;
     let text = node.write();
-    if let Err(mistakes) = super::file::read(&text, Path::new(""), &Anything) {
-        for mistake in mistakes {
-            // The line itself may have a secret.
-            report.warn(&format!("line {} of the result, {}", mistake.line, mistake.key), mistake.text);
-        }
+    for mistake in match super::load(&text, Path::new(""), &Anything) {
+        Ok(loaded) => loaded.refused,
+        Err(mistakes) => mistakes,
+    } {
+        // The line itself may have a secret.
+        report.mistake(&format!("line {} of the result, {}", mistake.line, mistake.key), mistake.text);
     }
     let (dropped, warnings) = (report.dropped.take(), report.warnings.take());
     Ok(Import { text, dropped, warnings, mistakes: report.mistakes.take() })
@@ -129,13 +142,16 @@ pub fn import(text: &str, format: Format) -> Result<Import, String> {
 /// Surroundings in which every file and variable is there: they are looked at where the result is used.
 pub(super) struct Anything;
 
+/// What is in them, which is good for a ticket, a password and a derived key.
+const ANYTHING: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
 impl Surroundings for Anything {
     fn file(&self, _: &Path) -> io::Result<Secret> {
-        Ok(Secret::from("?"))
+        Ok(Secret::from(ANYTHING))
     }
 
     fn variable(&self, _: &str) -> Option<Secret> {
-        Some(Secret::from("?"))
+        Some(Secret::from(ANYTHING))
     }
 }
 

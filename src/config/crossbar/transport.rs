@@ -133,7 +133,8 @@ fn read_endpoint(mut object: Object, listener: &mut ListenerText, report: &Repor
             true
         }
         Some("unix") => {
-            listener.address = format!("unix:{}", object.text("path").unwrap_or_default());
+            let path = object.text("path").unwrap_or_default();
+            listener.address = format!("unix:{}", report.moved(path));
             object.drop(&[("backlog", tuning)]);
             true
         }
@@ -166,8 +167,9 @@ fn read_port(object: &mut Object, report: &Report) -> u64 {
 
 fn read_tls(mut object: Object, report: &Report) -> Section {
     let mut section = Section::new("[listener.tls]");
-    section.optional("certificate", object.text("certificate"));
-    section.optional("key_file", object.text("key"));
+    let file = |name: Option<String>| name.map(|name| report.moved(name));
+    section.optional("certificate", file(object.text("certificate")));
+    section.optional("key_file", file(object.text("key")));
     // One file has all of them here, and this makes no files.
     let chain = object.texts("chain_certificates").unwrap_or_default();
     if !chain.is_empty() {
@@ -176,7 +178,7 @@ fn read_tls(mut object: Object, report: &Report) -> Section {
     }
     if let Some([first, others @ ..]) = object.texts("ca_certificates").as_deref() {
         section.set("client", "required");
-        section.set("client_authorities", first.as_str());
+        section.set("client_authorities", report.moved(first.clone()));
         if !others.is_empty() {
             let text =
                 format!("write {} into {first}; until then their clients are refused", others.join(", "));
