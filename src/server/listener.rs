@@ -119,6 +119,16 @@ impl Address {
         }
     }
 
+    /// True if only programs on this machine can reach it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Address::Everywhere(_) => false,
+            Address::Tcp(address) => address.ip().is_loopback(),
+            Address::Name(_) => self.is_localhost(),
+            Address::Unix(_) => true,
+        }
+    }
+
     fn is_localhost(&self) -> bool {
         let Address::Name(name) = self else { return false };
         name.rsplit_once(':').is_some_and(|(host, _)| host.eq_ignore_ascii_case("localhost"))
