@@ -34,8 +34,8 @@ fuzz_target!(|input: &[u8]| {
             }
             return;
         }
-        1 => import(text, Format::Json),
-        _ => import(text, Format::Yaml),
+        1 => import(text, Format::Json, Path::new("")),
+        _ => import(text, Format::Yaml, Path::new("/srv")),
     };
     if let Ok(imported) = imported
         && let Err(mistakes) = load(&imported.text, Path::new("/"), &Same("x"))

@@ -1,13 +1,13 @@
 //! `fanwire import-crossbar`: a configuration file out of a Crossbar.io node configuration.
 //!
 //! The file goes to standard output or to `--output`; what was dropped and what means something else here is told on
-//! standard error. Exit codes: 0; 1 with `--strict` if anything was dropped or means something else; 2 if there is
-//! nothing to import.
+//! standard error. Exit codes: 0; 1 if something has to be put right before the file is served, and with `--strict` also
+//! if anything was dropped or means something else; 2 if there is nothing to import.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -16,12 +16,13 @@ use super::configuration::{count, read};
 use super::{output, usage_error};
 use crate::config::crossbar::{Format, import};
 
-/// The exit code of `--strict`.
+/// The exit code if that is not all.
 const EXIT_NOT_ALL: u8 = 1;
 
 /// Make a configuration file from a Crossbar.io node configuration.
 ///
-/// Every key that is dropped is told with the reason, and so is every permission that means something else here.
+/// Every key that is dropped is told with the reason, and so is every permission that means something else here. Relative
+/// paths stay so where the result stands beside it.
 #[derive(Args, Debug)]
 pub struct ImportCrossbar {
     /// config.json, or config.yaml
@@ -47,7 +48,13 @@ impl ImportCrossbar {
         };
         let extension = self.file.extension().and_then(|extension| extension.to_str());
         let format = if matches!(extension, Some("yaml" | "yml")) { Format::Yaml } else { Format::Json };
-        let import = match import(&text, format) {
+        let folder = match self.folder() {
+            Ok(folder) => folder,
+            Err(error) => {
+                return usage_error(format_args!("cannot find where {name} or its result stands: {error}"));
+            }
+        };
+        let import = match import(&text, format, &folder) {
             Ok(import) => import,
             Err(error) => return usage_error(format_args!("{name}: {error}")),
         };
@@ -60,9 +67,30 @@ impl ImportCrossbar {
         for dropped in &import.dropped {
             output::notice(&format!("dropped  {dropped}"));
         }
+        for mistake in &import.mistakes {
+            output::notice(&format!("mistake  {mistake}"));
+        }
         let (dropped, warnings) = (import.dropped.len(), import.warnings.len());
-        output::notice(&format!("{} dropped, {warnings} to look at", count(dropped, "key")));
-        if self.strict && dropped + warnings > 0 { ExitCode::from(EXIT_NOT_ALL) } else { ExitCode::SUCCESS }
+        let mut told = format!("{} dropped, {warnings} to look at", count(dropped, "key"));
+        if !import.mistakes.is_empty() {
+            told +=
+                &format!(", {} to put right before it is served", count(import.mistakes.len(), "mistake"));
+        }
+        output::notice(&told);
+        let is_all = import.mistakes.is_empty() && !(self.strict && dropped + warnings > 0);
+        if is_all { ExitCode::SUCCESS } else { ExitCode::from(EXIT_NOT_ALL) }
+    }
+
+    /// What paths start from that stand in the node configuration, if the result is not beside it.
+    fn folder(&self) -> io::Result<PathBuf> {
+        let folder = |file: &Path| match file.parent() {
+            Some(folder) if folder != Path::new("") => folder.canonicalize(),
+            _ => Path::new(".").canonicalize(),
+        };
+        let source = folder(&self.file)?;
+        let is_beside =
+            self.output.as_deref().map(folder).transpose()?.is_some_and(|output| output == source);
+        Ok(if is_beside { PathBuf::new() } else { source })
     }
 
     fn write(&self, text: &str) -> io::Result<()> {

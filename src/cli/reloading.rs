@@ -9,6 +9,7 @@ use clap::parser::ValueSource;
 use super::configuration::{Refused, count, mistakes, read_configuration};
 use super::serve::Serve;
 use crate::config::file::File;
+use crate::config::open_to_everybody;
 use crate::router::ListenerIndex;
 use crate::server::{Changes, Request, Server};
 
@@ -77,7 +78,9 @@ impl Reloading<'_> {
         };
         let file = source.read()?;
         let config = file.server().map_err(alone)?;
+        let cautions = open_to_everybody(&config);
         let changes = server.change(config).map_err(|error| alone(error.to_string()))?;
+        cautions.iter().for_each(|caution| tracing::warn!("configuration: {caution}"));
         let lines = told(&changes, self.file.as_ref(), &file);
         self.file = Some(file);
         Ok(lines)

@@ -430,6 +430,7 @@ const LIMITS: [(&str, TakeLimit); 12] = [
 /// may be changed.
 fn serve(server: server::Config, transports: &[String], place: &str, reloading: Reloading<'_>) -> ExitCode {
     let realms: Vec<_> = server.settings.realms.iter().map(|realm| realm.name.clone()).collect();
+    let cautions = config::open_to_everybody(&server);
     let shards = server.shards;
     raise_open_files();
     abort_on_panic();
@@ -437,6 +438,7 @@ fn serve(server: server::Config, transports: &[String], place: &str, reloading: 
         Ok(server) => server,
         Err(error) => return usage_error(format_args!("{error}{}", advice(&error, place))),
     };
+    cautions.iter().for_each(|caution| tracing::warn!("configuration: {caution}"));
     // A closed stdout is no reason not to serve.
     let _ = announce(&server, transports, &realms, shards);
     reloading.serve(&mut server);

@@ -89,8 +89,13 @@ fn listener(listener: &Listener) -> Vec<String> {
 fn listener_settings(listener: &Listener) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String| rows.push(vec![address(listener), name.to_owned(), value]);
+    if let Some(here) = &listener.anonymous {
+        row("anonymous", format!("role {}", here.role));
+    }
     for network in &listener.networks {
-        row("network", format!("{}: {}", joined(&network.from), names(&network.methods)));
+        let role = network.anonymous.as_ref().map(|here| format!("; role {} if anonymous", here.role));
+        let methods = names(&network.methods);
+        row("network", format!("{}: {methods}{}", joined(&network.from), role.unwrap_or_default()));
     }
     for (name, networks) in
         [("proxy_protocol_from", &listener.proxy_protocol_from), ("forwarded_from", &listener.forwarded_from)]

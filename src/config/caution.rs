@@ -4,6 +4,10 @@ use std::collections::HashSet;
 
 use super::check::methods;
 use super::file::{File, Listener};
+use crate::auth::Method;
+use crate::router::authentication::Access;
+use crate::router::{Permissions, RealmSettings};
+use crate::server::{self, ClientCertificates, Entrance};
 
 /// Sentences about what should be looked at again.
 pub fn cautions(file: &File) -> Vec<String> {
@@ -29,7 +33,45 @@ pub fn cautions(file: &File) -> Vec<String> {
             tell(&format!("two certificates are for {host}, and only the first of them is shown"));
         }
     }
+    // One that cannot be started is nobody's.
+    told.extend(file.server().map_or(Vec::new(), |server| open_to_everybody(&server)));
     told
+}
+
+/// Sentences about listeners that other machines reach, where those who say nothing of themselves may do everything and
+/// administer. A network that is let in by its name is known to be.
+pub fn open_to_everybody(server: &server::Config) -> Vec<String> {
+    let listeners = server.addresses.iter().zip(&server.entrances).zip(&server.settings.listeners);
+    let reached =
+        listeners.filter(|((address, entrance), _)| !address.is_local() && lets_in_strangers(entrance));
+    let told = reached.flat_map(|((address, _), listener)| {
+        let open = server.settings.realms.iter().filter(|realm| is_everybodys(realm, &listener.access));
+        open.map(move |realm| {
+            format!(
+                "listener {address}: whoever reaches it may do everything in realm {}, and administers it; say what anonymous clients may there, or listen at 127.0.0.1",
+                realm.name
+            )
+        })
+    });
+    told.collect()
+}
+
+fn lets_in_strangers(entrance: &Entrance) -> bool {
+    entrance.tls.as_ref().is_none_or(|tls| {
+        tls.shared || tls.client != ClientCertificates::Required || tls.client_authorities.is_none()
+    })
+}
+
+fn is_everybodys(realm: &RealmSettings, access: &Access) -> bool {
+    let methods = access.methods.as_ref();
+    let opens =
+        realm.is_opened_by(access) && methods.is_none_or(|methods| methods.contains(&Method::Anonymous));
+    let Some(anonymous) = realm.authentication.anonymous.as_ref().filter(|_| opens) else { return false };
+    let role = match &access.anonymous {
+        Some(here) => here.role_among(&realm.roles),
+        None => Some(anonymous.role.clone()).filter(|_| anonymous.dynamic.is_none()),
+    };
+    role.is_some_and(|role| role.administers && role.permissions == Permissions::Everything)
 }
 
 /// Hosts that two certificates are said to be for.
@@ -50,7 +92,7 @@ mod tests {
 
     #[test]
     fn what_is_probably_not_meant_is_told() {
-        let listener = "[[listener]]\naddress = \":1\"\n";
+        let listener = "[[listener]]\naddress = \"127.0.0.1:1\"\n";
         let sni = "[[listener.tls.sni]]\nnames = [\"a.b\", \"A.B\"]\ncertificate = \"a\"\nkey_file = \"b\"\n";
         for (said, expected) in [
             (String::new(), ""),
@@ -67,6 +109,42 @@ mod tests {
             let told = cautions(&file);
             assert_eq!(told.len(), usize::from(!expected.is_empty()), "{said}: {told:?}");
             assert!(told.iter().all(|told| told.contains(expected)), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn where_everybody_may_do_everything_is_told() {
+        let role = |name: &str, said: &str| format!("[[realm.role]]\nname = \"{name}\"\n{said}\n");
+        let realm = |said: &str| {
+            let realm = format!("[[realm]]\nname = \"a\"\nanonymous = {{ role = \"r\" }}\n");
+            format!("{realm}{}{}", role("r", said), role("all", "everything = true\nadministers = true"))
+        };
+        let all = realm("everything = true\nadministers = true");
+        let ticket = "[[realm.principal]]\nauthid = \"x\"\nrole = \"r\"\nticket = \"x\"\n";
+        let tls = "[listener.tls]\ncertificate = \"a\"\nkey_file = \"b\"\nclient_authorities = \"c\"\n";
+        let network =
+            "methods = [\"ticket\"]\nnetwork = [{ from = [\"10.0.0.0/8\"], methods = [\"anonymous\"] }]\n";
+        for (address, listener, realms, expected) in [
+            (":1", "", "", 1),
+            ("0.0.0.0:1", "", &*all, 1),
+            ("[::1]:1", "", "", 0),
+            ("localhost:1", "", "", 0),
+            ("example.com:1", "", "", 1),
+            ("unix:a", "", "", 0),
+            (":1", "", &realm("everything = true"), 0),
+            (":1", "", &realm("administers = true"), 0),
+            (":1", "anonymous = { role = \"all\" }\n", &realm(""), 1),
+            (":1", "anonymous = { role = \"r\" }\n", &realm(""), 0),
+            (":1", tls, &all, 0),
+            (":1", &tls.replace("[listener.tls]", "[listener.tls]\nshared = true"), &all, 1),
+            (":1", network, &format!("{all}{ticket}"), 0),
+        ] {
+            let text = format!("[[listener]]\naddress = \"{address}\"\n{listener}{realms}");
+            let file = file::read(&text, Path::new(""), &Anything)
+                .unwrap_or_else(|wrong| panic!("{text}: {wrong:?}"));
+            let told = cautions(&file);
+            assert_eq!(told.len(), expected, "{text}: {told:?}");
+            assert!(told.iter().all(|told| told.contains("whoever reaches it may do everything in realm")));
         }
     }
 }

@@ -4,15 +4,15 @@
 //! Whoever checks says where a mistake is by the path of its key, as `realm[0].role[1].name`; the reader knows the
 //! line.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use super::file::{Dynamic, File, Listener, MethodSettings, Principal, Realm, Role, SameSite};
 use super::reader::{nearest, quoted};
 use crate::auth::Method;
 use crate::limits::Limits;
-use crate::router::authentication::AUTHID_BYTES_MAX;
-use crate::server::ClientCertificates;
+use crate::router::authentication::{AUTHID_BYTES_MAX, AnonymousHere};
+use crate::server::{self, Address, ClientCertificates};
 use crate::wamp::{MatchPolicy, uri};
 
 /// Tells a mistake: the path of the key, and what is wrong.
@@ -20,9 +20,9 @@ type Tell<'a> = dyn Fn(&str, String) + 'a;
 
 /// Tells everything that does not fit together.
 pub fn check(file: &File, tell: &Tell) {
-    let addresses = repetitions(file.listeners.iter().map(|listener| &listener.address));
-    for ((index, listener), repeated) in file.listeners.iter().enumerate().zip(addresses) {
-        check_listener(file, index, listener, repeated, tell);
+    check_addresses(file, tell);
+    for (index, listener) in file.listeners.iter().enumerate() {
+        check_listener(file, index, listener, tell);
     }
     let realms = repetitions(file.realms.iter().map(|realm| (&realm.name, realm.policy)));
     for ((index, realm), repeated) in file.realms.iter().enumerate().zip(realms) {
@@ -53,15 +53,44 @@ pub(super) fn outbound(limits: &Limits) -> Option<String> {
         .then(|| format!("the queue is too short for the messages allowed; write {least} octets or more"))
 }
 
-fn check_listener(file: &File, index: usize, listener: &Listener, repeated: bool, tell: &Tell) {
-    let at = |key: &str| format!("listener[{index}].{key}");
-    match &listener.address {
-        None => tell(&at("address"), "it is missing; write one such as \"127.0.0.1:8080\"".to_owned()),
-        Some(address) if repeated && !address.is_any_port() => {
-            tell(&at("address"), format!("{address} is listed twice; leave one out"));
+/// Whether all sockets can be made.
+fn check_addresses(file: &File, tell: &Tell) {
+    let control = file.control.clone().map(Address::Unix);
+    let mut seen: HashMap<Option<u16>, Vec<&Address>> = HashMap::new();
+    for (index, listener) in file.listeners.iter().enumerate() {
+        let tell = |text| tell(&format!("listener[{index}].address"), text);
+        let Some(address) = &listener.address else {
+            tell("it is missing; write one such as \"127.0.0.1:8080\"".to_owned());
+            continue;
+        };
+        if let Some(text) = socket_path(address) {
+            tell(text);
         }
-        Some(_) => {}
+        if control.as_ref().is_some_and(|control| control.overlaps(address)) {
+            tell("control has this path already; write another".to_owned());
+        }
+        let others = seen.entry(address.port()).or_default();
+        match others.iter().find(|other| other.overlaps(address)) {
+            Some(other) if *other == address => tell(format!("{address} is listed twice; leave one out")),
+            Some(other) => tell(format!("{address} is in use with {other} already; leave one out")),
+            None if address.is_any_port() => {}
+            None => others.push(address),
+        }
     }
+    if let Some(text) = control.as_ref().and_then(socket_path) {
+        tell("control", text);
+    }
+}
+
+/// What is wrong with the path of a Unix socket, if it is one and something is.
+fn socket_path(address: &Address) -> Option<String> {
+    let Address::Unix(path) = address else { return None };
+    (!server::is_socket_path(path))
+        .then(|| format!("{} is too long for the path of a Unix socket; write a shorter one", path.display()))
+}
+
+fn check_listener(file: &File, index: usize, listener: &Listener, tell: &Tell) {
+    let at = |key: &str| format!("listener[{index}].{key}");
     if listener.transports().is_empty() {
         tell(&at("transports"), "nothing is spoken here; write one at least".to_owned());
     }
@@ -88,12 +117,34 @@ fn check_listener(file: &File, index: usize, listener: &Listener, repeated: bool
             let text = "no network is named; write one such as \"10.0.0.0/8\"".to_owned();
             tell(&at(&format!("network[{place}].from")), text);
         }
+        check_anonymous(file, listener, network.anonymous.as_ref(), &|key, text| {
+            tell(&at(&format!("network[{place}].{key}")), text)
+        });
     }
+    check_anonymous(file, listener, listener.anonymous.as_ref(), &|key, text| tell(&at(key), text));
     let cookie = listener.cookie.as_ref();
     if cookie.is_some_and(|cookie| cookie.same_site == SameSite::None && !cookie.secure) {
         tell(&at("cookie.same_site"), "browsers take \"none\" only with secure = true".to_owned());
     }
     check_tls(file, index, listener, tell);
+}
+
+/// What those who say nothing of themselves are at a listener, in each realm that lets them in.
+fn check_anonymous(file: &File, listener: &Listener, here: Option<&AnonymousHere>, tell: &Tell) {
+    let Some(AnonymousHere { role, .. }) = here.filter(|here| !here.role.is_empty()) else { return };
+    let open = |realm: &&Realm| {
+        realm.anonymous.is_some()
+            && listener.realms.as_ref().is_none_or(|realms| realms.contains(&realm.name))
+    };
+    let mut realms = file.realms.iter().filter(open).peekable();
+    if realms.peek().is_none() {
+        let text = "no realm that is open here lets in those who say nothing of themselves; write [realm.anonymous] there";
+        tell("anonymous", text.to_owned());
+    }
+    if let Some(realm) = realms.find(|realm| realm.role(role).is_none()) {
+        let text = unknown("role", role, realm.roles.iter().map(|role| role.name.as_str()));
+        tell("anonymous.role", format!("in realm {}, which is open here, {text}", realm.name));
+    }
 }
 
 fn check_tls(file: &File, index: usize, listener: &Listener, tell: &Tell) {

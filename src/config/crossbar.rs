@@ -8,6 +8,7 @@
 //! What comes out is read back, so that it is a file without mistakes or the mistakes are told.
 
 mod access;
+mod anonymous;
 mod auth;
 mod object;
 mod permission;
@@ -18,7 +19,7 @@ mod write;
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -39,6 +40,8 @@ pub struct Import {
     pub dropped: Vec<Note>,
     /// What means something else here, or must be looked at.
     pub warnings: Vec<Note>,
+    /// What has to be put right before the file is served.
+    pub mistakes: Vec<Note>,
 }
 
 /// Something to say about a key.
@@ -62,21 +65,42 @@ pub enum Format {
 /// What is told while a configuration is read.
 #[derive(Default)]
 struct Report {
+    /// What goes before relative paths.
+    folder: PathBuf,
     dropped: RefCell<Vec<Note>>,
     warnings: RefCell<Vec<Note>>,
+    mistakes: RefCell<Vec<Note>>,
 }
 
 impl Report {
+    /// A path of the node configuration as it is in the result.
+    fn moved(&self, path: String) -> String {
+        if path.is_empty() {
+            return path;
+        }
+        // What is written in neither is text.
+        self.folder.join(&path).into_os_string().into_string().unwrap_or(path)
+    }
+
     fn drop(&self, path: &str, reason: &str) {
         self.dropped.borrow_mut().push(Note { path: path.to_owned(), text: reason.to_owned() });
     }
 
     fn warn(&self, path: &str, text: impl Into<String>) {
-        let note = Note { path: path.to_owned(), text: text.into() };
-        let mut warnings = self.warnings.borrow_mut();
-        if !warnings.contains(&note) {
-            warnings.push(note);
-        }
+        note(&self.warnings, path, text.into());
+    }
+
+    fn mistake(&self, path: &str, text: impl Into<String>) {
+        note(&self.mistakes, path, text.into());
+    }
+}
+
+/// Notes what is not noted yet.
+fn note(notes: &RefCell<Vec<Note>>, path: &str, text: String) {
+    let note = Note { path: path.to_owned(), text };
+    let mut notes = notes.borrow_mut();
+    if !notes.contains(&note) {
+        notes.push(note);
     }
 }
 
@@ -92,36 +116,42 @@ struct Node {
     sources: Vec<Source>,
 }
 
-/// Reads a node configuration; a sentence if it is none.
-pub fn import(text: &str, format: Format) -> Result<Import, String> {
+/// Reads a node configuration; a sentence if it is none. `folder` is what its relative paths start from, if the result
+/// is not to stand there; empty if it is.
+pub fn import(text: &str, format: Format, folder: &Path) -> Result<Import, String> {
     let value: Value = match format {
         Format::Json => serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?,
         Format::Yaml => serde_saphyr::from_str(text).map_err(|error| format!("it is not YAML: {error}"))?,
     };
-    let report = Report::default();
+    let report = Report { folder: folder.to_owned(), ..Report::default() };
     let root = Object::root(&value, &report)
         .ok_or("it is not a Crossbar.io node configuration; that is an object with the key `workers`")?;
     let node = read_node(root, &report)?;
     let text = node.write();
-    if let Err(mistakes) = super::file::read(&text, Path::new(""), &Anything) {
-        for mistake in mistakes {
-            // The line itself may have a secret.
-            report.warn(&format!("line {} of the result, {}", mistake.line, mistake.key), mistake.text);
-        }
+    for mistake in match super::load(&text, Path::new(""), &Anything) {
+        Ok(loaded) => loaded.refused,
+        Err(mistakes) => mistakes,
+    } {
+        // The line itself may have a secret.
+        report.mistake(&format!("line {} of the result, {}", mistake.line, mistake.key), mistake.text);
     }
-    Ok(Import { text, dropped: report.dropped.take(), warnings: report.warnings.take() })
+    let (dropped, warnings) = (report.dropped.take(), report.warnings.take());
+    Ok(Import { text, dropped, warnings, mistakes: report.mistakes.take() })
 }
 
 /// Surroundings in which every file and variable is there: they are looked at where the result is used.
 pub(super) struct Anything;
 
+/// What is in them, which is good for a ticket, a password and a derived key.
+const ANYTHING: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
 impl Surroundings for Anything {
     fn file(&self, _: &Path) -> io::Result<Secret> {
-        Ok(Secret::from("?"))
+        Ok(Secret::from(ANYTHING))
     }
 
     fn variable(&self, _: &str) -> Option<Secret> {
-        Some(Secret::from("?"))
+        Some(Secret::from(ANYTHING))
     }
 }
 
@@ -161,7 +191,9 @@ fn read_node(mut root: Object, report: &Report) -> Result<Node, String> {
     for transport in transports {
         transport::read(transport, &mut node, report);
     }
-    node.narrow(report);
+    node.narrow();
+    node.say_anonymous(report);
+    node.warn_of_others(report);
     Ok(node)
 }
 

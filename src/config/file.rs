@@ -11,6 +11,8 @@ mod realm;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tracing_subscriber::EnvFilter;
+
 pub use self::listener::{Certificate, Cookie, Listener, Network, SameSite, Tls, origin};
 pub use self::realm::{
     Anonymous, Authorizer, CertificatePrincipal, Dynamic, Jwt, MethodSettings, Principal, Realm, Role, Rule,
@@ -140,7 +142,7 @@ impl File {
                 .octets("peer_message_bytes_min", octets)
                 .unwrap_or(MESSAGE_BYTES_MIN),
             longpoll: table.parsed("longpoll", longpoll_path).unwrap_or_else(|| super::LONGPOLL.to_owned()),
-            log: table.text("log"),
+            log: table.parsed("log", log_filter),
             log_format: table
                 .choice("log_format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
                 .unwrap_or(LogFormat::Text),
@@ -279,6 +281,11 @@ impl Surroundings for Nothing {
     fn variable(&self, _: &str) -> Option<Secret> {
         None
     }
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    let advice = |error| format!("write a level such as \"info\", or a filter; this is none: {error}");
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(advice)
 }
 
 fn longpoll_path(text: &str) -> Result<String, String> {

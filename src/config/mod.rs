@@ -29,7 +29,7 @@ use crate::transport;
 use crate::transport::pages::{Origins, Pages};
 use crate::wamp::{MatchPolicy, Serializer, UriCheck, uri};
 
-pub use self::caution::cautions;
+pub use self::caution::{cautions, open_to_everybody};
 pub use self::check::methods;
 pub use self::convert::{Loaded, load};
 pub use self::may::{Explained, May, may};

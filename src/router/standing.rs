@@ -76,7 +76,12 @@ pub fn still_allowed(
     if !door.access.opens(named.method, door.address) {
         return Err(Dismissal::MethodShut);
     }
+    let here = door.access.anonymous(door.address);
     let now = match identity.authprovider {
+        _ if named.method == Method::Anonymous && here.is_some() => {
+            realm.authentication.anonymous.as_ref().ok_or(Dismissal::MethodShut)?;
+            here.and_then(|here| here.role_among(&realm.roles)).ok_or(Dismissal::NoSuchRole)?
+        }
         "static" if named.method == Method::Anonymous => {
             let anonymous = realm.authentication.anonymous.as_ref().ok_or(Dismissal::MethodShut)?;
             anonymous.role.clone()
@@ -121,7 +126,7 @@ fn named_role(identity: &Identity, realm: &RealmSettings) -> Result<Arc<Role>, D
 mod tests {
     use super::*;
     use crate::auth::ticket::Stored;
-    use crate::router::authentication::{Jwt, Principal, Principals, Settings};
+    use crate::router::authentication::{AnonymousHere, Jwt, Principal, Principals, Settings};
     use crate::wamp::SessionId;
 
     fn identity(authmethod: &'static str, authprovider: &'static str, role: &str) -> Identity {
@@ -186,6 +191,24 @@ mod tests {
         let (alice, known) = (identity("ticket", "static", "user"), realm(|_| {}));
         let methods = Access { methods: Some(vec![Method::Anonymous]), ..Access::default() };
         assert_eq!(stands(&alice, &known, &methods), Err(Dismissal::MethodShut));
+        let here = |role: &str| {
+            let anonymous = Some(AnonymousHere { role: role.into(), authid: None });
+            Access { anonymous, ..Access::default() }
+        };
+        let stranger = identity("anonymous", "static", "anonymous");
+        for (who, role, stands_as) in [
+            (&stranger, "user", Err(Dismissal::AnotherRole)),
+            (&stranger, "lost", Err(Dismissal::NoSuchRole)),
+            (&identity("anonymous", "static", "user"), "user", Ok(Some(3))),
+            (&identity("anonymous", "dynamic", "user"), "user", Ok(Some(3))),
+            (&identity("anonymous", "dynamic", "admin"), "user", Err(Dismissal::AnotherRole)),
+            (&alice, "lost", Ok(Some(3))),
+        ] {
+            assert_eq!(stands(who, &known, &here(role)), stands_as, "{who:?} as {role}");
+        }
+        let shut = realm(|settings| settings.anonymous = None);
+        let stranger = identity("anonymous", "static", "user");
+        assert_eq!(stands(&stranger, &shut, &here("user")), Err(Dismissal::MethodShut));
         let realms = Access { realms: Some(vec!["other".to_owned()]), ..Access::default() };
         assert_eq!(stands(&alice, &known, &realms), Err(Dismissal::RealmShut));
     }

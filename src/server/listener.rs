@@ -6,9 +6,10 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::net;
+use std::path::{self, Path, PathBuf};
 use std::time::Duration;
 
 use mio::event::Source;
@@ -72,15 +73,76 @@ impl Address {
         (is_name && !is_number).then(|| Address::Name(text.to_owned()))
     }
 
-    /// True if the system chooses the port, so that the same address may be listened at again.
-    pub fn is_any_port(&self) -> bool {
+    /// The port.
+    pub fn port(&self) -> Option<u16> {
         match self {
-            Address::Everywhere(port) => *port == 0,
-            Address::Tcp(address) => address.port() == 0,
-            Address::Name(name) => name.ends_with(":0"),
-            Address::Unix(_) => false,
+            Address::Everywhere(port) => Some(*port),
+            Address::Tcp(address) => Some(address.port()),
+            Address::Name(name) => name.rsplit_once(':')?.1.parse().ok(),
+            Address::Unix(_) => None,
         }
     }
+
+    /// True if the system chooses the port, so that the same address may be listened at again.
+    pub fn is_any_port(&self) -> bool {
+        self.port() == Some(0)
+    }
+
+    /// True if not both can be listened at at the same time. What other names than `localhost` stand for is not asked,
+    /// so of them this may be true all the same.
+    pub fn overlaps(&self, other: &Address) -> bool {
+        if let (Address::Unix(path), Address::Unix(other)) = (self, other) {
+            let absolute = |path: &PathBuf| path::absolute(path).unwrap_or_else(|_| path.clone());
+            return absolute(path) == absolute(other);
+        }
+        if self.port() != other.port() || self.is_any_port() {
+            return false;
+        }
+        match (self, other) {
+            (Address::Everywhere(_), _) | (_, Address::Everywhere(_)) => true,
+            (Address::Name(name), Address::Name(other)) if name.eq_ignore_ascii_case(other) => true,
+            _ => {
+                let others = other.known_hosts();
+                self.known_hosts().iter().any(|host| others.iter().any(|other| share(host, other)))
+            }
+        }
+    }
+
+    /// The addresses that it stands for, as far as they are known.
+    fn known_hosts(&self) -> Vec<IpAddr> {
+        match self {
+            Address::Tcp(address) => vec![address.ip()],
+            Address::Name(name) if self.is_localhost() => {
+                name.to_socket_addrs().map_or(Vec::new(), |all| all.map(|address| address.ip()).collect())
+            }
+            Address::Everywhere(_) | Address::Name(_) | Address::Unix(_) => Vec::new(),
+        }
+    }
+
+    /// True if only programs on this machine can reach it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Address::Everywhere(_) => false,
+            Address::Tcp(address) => address.ip().is_loopback(),
+            Address::Name(_) => self.is_localhost(),
+            Address::Unix(_) => true,
+        }
+    }
+
+    fn is_localhost(&self) -> bool {
+        let Address::Name(name) = self else { return false };
+        name.rsplit_once(':').is_some_and(|(host, _)| host.eq_ignore_ascii_case("localhost"))
+    }
+}
+
+/// True if what comes in at one of these may come in at the other.
+fn share(one: &IpAddr, other: &IpAddr) -> bool {
+    one == other || one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified())
+}
+
+/// True if a socket can be made there, as far as its length goes.
+pub fn is_socket_path(path: &Path) -> bool {
+    net::SocketAddr::from_pathname(path).is_ok()
 }
 
 /// A bound socket.
@@ -272,7 +334,6 @@ impl fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
-    use std::os::unix::net;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use socket2::SockRef;
@@ -296,6 +357,37 @@ mod tests {
         std::net::TcpStream::connect(address).unwrap();
         let second = bind(&Address::Tcp(address)).unwrap_err();
         assert_eq!(second.kind(), ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn addresses_overlap_that_cannot_both_be_bound() {
+        let Address::Tcp(free) = bind(&Address::local(0)).unwrap()[0].address().unwrap() else {
+            panic!("TCP")
+        };
+        let port = free.port();
+        let read = |host: &str| Address::tcp(&format!("{host}:{port}")).unwrap();
+        let hosts = ["", "127.0.0.1", "127.0.0.2", "0.0.0.0", "[::1]", "[::]", "localhost", "LOCALHOST"];
+        for (one, other) in hosts.iter().flat_map(|one| hosts.iter().map(move |other| (one, other))) {
+            let (one, other) = (read(one), read(other));
+            let Ok(_first) = bind(&one) else { panic!("{one} is free") };
+            let in_use = bind(&other).is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
+            assert_eq!(one.overlaps(&other), in_use, "{one} and {other}");
+        }
+        assert!(!Address::Everywhere(0).overlaps(&Address::Everywhere(0)));
+        assert!(!Address::Everywhere(1).overlaps(&Address::Everywhere(2)));
+        let unix = |path: &str| Address::Unix(path.into());
+        assert!(unix("a").overlaps(&unix("./a")) && unix("/a/./b").overlaps(&unix("/a/b")));
+        assert!(!unix("a").overlaps(&unix("b")) && !unix("a").overlaps(&Address::Everywhere(0)));
+    }
+
+    #[test]
+    fn a_path_is_as_long_as_can_be_bound() {
+        for (octets, fits) in [(107, true), (108, false)] {
+            let path = PathBuf::from("/").join("x".repeat(octets - 1));
+            assert_eq!(is_socket_path(&path), fits, "{octets}");
+            let error = bind(&Address::Unix(path)).err().map(|error| error.kind());
+            assert_eq!(error == Some(ErrorKind::InvalidInput), !fits, "{octets}: {error:?}");
+        }
     }
 
     #[test]

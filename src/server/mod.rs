@@ -43,7 +43,7 @@ use signal_hook_mio::v1_0::Signals;
 
 pub use self::change::Changes;
 pub use self::entrance::Entrance;
-pub use self::listener::Address;
+pub use self::listener::{Address, is_socket_path};
 pub use self::request::{Request, ask_to_reload};
 pub use self::tls::{ClientCertificates, IdentityFiles, TlsError, TlsSettings};
 

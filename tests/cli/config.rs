@@ -313,3 +313,40 @@ fn a_crossbar_configuration_is_imported_and_served() {
     assert_eq!(publish(&format!("ws://{address}/ws"), "realm1", "1").0, 0);
     assert_eq!(router.interrupt(), 0);
 }
+
+#[test]
+fn an_import_that_cannot_be_served_ends_with_1_and_its_paths_stay_what_they_were() {
+    let directory = Directory::new();
+    let node = r#"{"version": 2, "workers": [{"type": "router",
+        "realms": [{"name": "r", "roles": [{"name": "u"}]}],
+        "transports": [{"type": "rawsocket", "endpoint": {"type": "unix", "path": "a.sock"}, "auth": {
+            "cryptosign": {"type": "function", "create": "a.py", "trustroots": []}}}]}]}"#;
+    let node = written(&directory, "config.json", node);
+    let (code, stdout, stderr) = fanwire(&["import-crossbar", &node]);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("mistake  line ") && stderr.contains("nobody may join"), "{stderr}");
+    let folder = directory.path.canonicalize().unwrap();
+    assert!(stdout.contains(&format!("\"unix:{}\"", folder.join("a.sock").display())), "{stdout}");
+    let other = Directory::new();
+    for (output, path) in [(&directory, Path::new("")), (&other, &*folder)] {
+        let output = output.path.join("f.toml");
+        assert_eq!(fanwire(&["import-crossbar", &node, "--output", output.to_str().unwrap()]).0, 1);
+        let text = fs::read_to_string(&output).unwrap();
+        assert!(text.contains(&format!("\"unix:{}\"", path.join("a.sock").display())), "{text}");
+    }
+}
+
+#[test]
+fn who_serves_everything_to_everybody_is_told() {
+    let directory = Directory::new();
+    let file = written(&directory, "f.toml", "shards = 1\n[[listener]]\naddress = \":0\"\n");
+    let told = "whoever reaches it may do everything in realm realm1";
+    let (code, _, stderr) = fanwire(&["check", &file]);
+    assert!(code == 0 && stderr.contains(told), "{stderr}");
+    for arguments in [["serve", "--listen", ":0"], ["serve", "--config", &file]] {
+        let (mut router, ..) = serve(&[&arguments[..], &["--log", "warn"]].concat());
+        let line = router.stderr_line().unwrap();
+        assert!(line.contains("WARN") && line.contains(told), "{line}");
+        assert_eq!(router.interrupt(), 0);
+    }
+}

@@ -9,7 +9,9 @@ use fanwire::auth::cryptosign::{Challenge, SigningKey};
 use fanwire::auth::jwt::{Expected, Keys};
 use fanwire::auth::{Method, base64, hmac_sha256, scram, ticket};
 use fanwire::origin::{ClientCertificate, Origin, PeerAddress, TlsOrigin};
-use fanwire::router::authentication::{Access, Anonymous, Dynamic, Jwt, Principal, Principals, Settings};
+use fanwire::router::authentication::{
+    Access, Anonymous, AnonymousHere, Dynamic, Jwt, Principal, Principals, Settings, Sources,
+};
 use fanwire::router::{ListenerSettings, Role, Settings as RouterSettings};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::{Value, json};
@@ -317,7 +319,12 @@ fn listeners_and_networks_open_methods_and_realms() {
         let network = |text: &str| text.parse().unwrap();
         let access = Access {
             methods: Some(vec![Method::Ticket]),
-            networks: vec![(vec![network("10.0.0.0/8")], vec![Method::Anonymous])],
+            networks: vec![Sources {
+                from: vec![network("10.0.0.0/8")],
+                methods: vec![Method::Anonymous],
+                anonymous: None,
+            }],
+            anonymous: None,
             realms: Some(vec!["realm1".to_owned()]),
         };
         let first = settings.listeners[0].clone();
@@ -348,6 +355,55 @@ fn listeners_and_networks_open_methods_and_realms() {
                 assert_eq!(answer, json!([3, message, "wamp.error.no_such_realm"]));
             }
         }
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_listener_says_what_anonymous_clients_are_there() {
+    let change = |settings: &mut RouterSettings| {
+        let procedure = "com.example.nobody".to_owned();
+        let dynamic = Some(Arc::new(Dynamic { procedure, realm: None, timeout_ms: 1_000 }));
+        let known = Settings {
+            anonymous: anonymous("backend").map(|backend| Anonymous { dynamic, ..backend }),
+            ..Settings::default()
+        };
+        set(settings, known);
+        settings.realms[0].roles = vec![role("public"), role("neighbour")];
+        let here = |role: &str, authid: Option<&str>| {
+            Some(AnonymousHere { role: role.into(), authid: authid.map(Box::from) })
+        };
+        let sources = Sources {
+            from: vec!["10.0.0.0/8".parse().unwrap()],
+            methods: vec![Method::Anonymous],
+            anonymous: here("neighbour", None),
+        };
+        let first = settings.listeners[0].clone();
+        for (anonymous, networks) in
+            [(here("public", Some("visitor")), vec![sources]), (here("lost", None), Vec::new())]
+        {
+            let access = Access { anonymous, networks, ..Access::default() };
+            settings.listeners.push(ListenerSettings { access, ..first.clone() });
+        }
+    };
+    everywhere_with(change, |mut wire| {
+        for (listener, address, expected) in
+            [(1, "192.0.2.1:1", "public"), (1, "10.9.9.9:1", "neighbour"), (2, "192.0.2.1:1", "")]
+        {
+            let client = wire.connect_from(listener, from(address));
+            let answer = said(&mut wire, client, r#""authmethods":["anonymous"]"#);
+            if expected.is_empty() {
+                aborted(&wire, client, &answer, "wamp.error.no_such_role");
+                continue;
+            }
+            let who = welcomed(&answer);
+            assert_eq!((&who[1], &who[2]), (&json!(expected), &json!("anonymous")), "{answer}");
+            assert_eq!(who[0] == "visitor", expected == "public", "{answer}");
+        }
+        // What the realm says holds where the listener says nothing: its procedure, which nobody has registered.
+        let client = wire.connect_from(0, from("192.0.2.1:1"));
+        let answer = said(&mut wire, client, r#""authmethods":["anonymous"]"#);
+        aborted(&wire, client, &answer, FAILED);
         wire.finish();
     });
 }

@@ -13,7 +13,7 @@ use crate::auth::wampcra::{self, Salting};
 use crate::auth::{Method, Secret, hmac_sha256, ticket, unhex};
 use crate::router::Role;
 use crate::router::authentication::{
-    self, Access, Anonymous, Extra, Principal, Principals, RouterSettings, Settings,
+    self, Access, Anonymous, Extra, Principal, Principals, RouterSettings, Settings, Sources,
 };
 
 /// Tells what cannot be taken: the path of the key, and why.
@@ -58,9 +58,14 @@ fn stand_in_key(file: &File) -> Secret {
 
 /// Who may come in at a listener, and how.
 pub fn access(listener: &Listener) -> Access {
-    let networks = listener.networks.iter().map(|network| (network.from.clone(), network.methods.clone()));
+    let networks = listener.networks.iter().map(|network| Sources {
+        from: network.from.clone(),
+        methods: network.methods.clone(),
+        anonymous: network.anonymous.clone(),
+    });
     Access {
         methods: listener.methods.clone(),
+        anonymous: listener.anonymous.clone(),
         networks: networks.collect(),
         realms: listener.realms.clone(),
     }

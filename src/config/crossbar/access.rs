@@ -38,8 +38,8 @@ impl Source {
 }
 
 impl Node {
-    /// Closes each listener to realms that nobody could join there, and tells who may join where it was not so.
-    pub fn narrow(&mut self, report: &Report) {
+    /// Closes each listener to realms that nobody could join there.
+    pub fn narrow(&mut self) {
         for place in 0..self.listeners.len() {
             let grants: Vec<_> = self.sources_of(place).flat_map(|source| &source.grants).collect();
             let open = |realm: &str| grants.iter().any(|grant| grant.realm == realm);
@@ -49,9 +49,11 @@ impl Node {
                 self.listeners[place].realms = Some(realms);
             }
         }
-        for source in &self.sources {
-            self.warn_of_others(source, report);
-        }
+    }
+
+    /// Tells who may join where it was not so.
+    pub fn warn_of_others(&self, report: &Report) {
+        self.sources.iter().for_each(|source| self.warn_of_others_at(source, report));
     }
 
     fn sources_of(&self, listener: usize) -> impl Iterator<Item = &Source> {
@@ -59,7 +61,7 @@ impl Node {
     }
 
     /// Tells whom other transports let in, and this one now too.
-    fn warn_of_others(&self, source: &Source, report: &Report) {
+    fn warn_of_others_at(&self, source: &Source, report: &Report) {
         let listener = &self.listeners[source.listener];
         let open = |realm: &String| listener.realms.as_ref().is_none_or(|realms| realms.contains(realm));
         for method in Method::ALL.into_iter().filter(|method| listener.methods.contains(&method.name())) {

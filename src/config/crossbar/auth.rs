@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use super::access::Source;
+use super::anonymous::Anonymous;
 use super::object::Object;
 use super::realm::{PrincipalText, RealmText};
 use super::transport::{ListenerText, secret, variable};
@@ -98,26 +99,19 @@ impl Reading<'_> {
 
     /// Lets in those who say nothing, to one realm or to all that have the role.
     fn add_anonymous(&mut self, path: &str, realm: Option<&str>, anonymous: Value) {
-        let Value::Object(anonymous) = anonymous else { return };
+        let Value::Object(mut anonymous) = anonymous else { return };
+        anonymous.retain(|_, value| !value.is_null());
         let role = anonymous.get("role").and_then(Value::as_str);
-        let open = |known: &&mut RealmText| {
+        let open = |known: &&RealmText| {
             realm.is_none_or(|realm| known.name == realm) && role.is_none_or(|role| known.has_role(role))
         };
         let mut count = 0;
-        for known in self.node.realms.iter_mut().filter(open) {
+        for known in self.node.realms.iter().filter(open) {
             count += 1;
             self.source.grant(Method::Anonymous, &known.name, ANYBODY);
-            match &known.anonymous {
-                Some(other) if *other != anonymous => {
-                    let text = format!(
-                        "realm {} lets in others as something else already; that remains",
-                        known.name
-                    );
-                    self.report.warn(path, text);
-                }
-                Some(_) => {}
-                None => known.anonymous = Some(anonymous.clone()),
-            }
+            let (realm, table) = (known.name.clone(), anonymous.clone());
+            let path = if path.is_empty() { &self.source.path } else { path }.to_owned();
+            self.listener.anonymous.push(Anonymous { path, realm, table });
         }
         if count == 0 && !path.is_empty() {
             self.report.warn(path, "no realm has the role, so nobody can join so");

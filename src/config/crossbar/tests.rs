@@ -1,6 +1,7 @@
 //! The shapes that node configurations have, and what becomes of each key.
 
 use super::*;
+use crate::auth::Method;
 use crate::config::file::{self, File, ScramKdf};
 use crate::config::load;
 use crate::server::ClientCertificates;
@@ -20,7 +21,7 @@ fn has(notes: &[Note], path: &str, text: &str) -> bool {
 
 #[test]
 fn the_default_configuration_is_served_as_it_is() {
-    let import = import(DEFAULT, Format::Json).unwrap();
+    let import = import(DEFAULT, Format::Json, Path::new("")).unwrap();
     let loaded = load(&import.text, Path::new(""), &Anything).unwrap();
     assert_eq!(loaded.refused, [], "{}", import.text);
     let addresses: Vec<_> =
@@ -43,7 +44,7 @@ fn the_default_configuration_is_served_as_it_is() {
 
 #[test]
 fn everything_that_maps_is_kept() {
-    let import = import(FULL, Format::Yaml).unwrap();
+    let import = import(FULL, Format::Yaml, Path::new("")).unwrap();
     let file = file(&import);
     let [universal, web, proxy] = &file.listeners[..] else { panic!("{}", import.text) };
     assert_eq!(universal.address.as_ref().unwrap().to_string(), "tcp://[::1]:9000");
@@ -74,7 +75,7 @@ fn everything_that_maps_is_kept() {
     assert_eq!(joe.wampcra.as_ref().unwrap().salt.as_deref(), Some("salt"));
     assert!(import.text.contains("ticket_env = \"JOE\"") && import.text.contains("server_key_env = \"KIM\""));
     let scram = realm.principals[2].scram.as_ref().unwrap();
-    assert_eq!((&*scram.salt, scram.kdf), ("AP8A/w==", ScramKdf::Argon2id13Text));
+    assert_eq!((&*scram.salt, scram.kdf), ("AP8A/wD/AP8=", ScramKdf::Argon2id13Text));
     assert_eq!(realm.principals[0].cryptosign_keys.len(), 1);
 }
 
@@ -86,7 +87,7 @@ fn salted_secrets_are_derived_if_they_are_not_yet() {
             "realms": [{"name": "main", "roles": [{"name": "user", "permissions": []}]}],
             "transports": [{"type": "websocket", "endpoint": {"type": "tcp", "port": 8080}, "auth": {"wampcra":
                 {"type": "static", "users": {"amy": USER}}}}]}]}"#;
-        import(&text.replace("USER", user), Format::Json).unwrap()
+        import(&text.replace("USER", user), Format::Json, Path::new("")).unwrap()
     };
     let derived = "64xfzBvZhGDT7PB0bQwDeI8/WR1M9x6Cw5dt0yP9koc=";
     for secret in ["secret1", derived] {
@@ -105,7 +106,7 @@ fn salted_secrets_are_derived_if_they_are_not_yet() {
 
 #[test]
 fn everything_that_does_not_is_told() {
-    let import = import(FULL, Format::Yaml).unwrap();
+    let import = import(FULL, Format::Yaml, Path::new("")).unwrap();
     let at = "workers[0].transports[0]";
     for (path, text) in [
         ("controller", "no controller"),
@@ -140,7 +141,7 @@ fn everything_that_does_not_is_told() {
 
 #[test]
 fn permissions_that_mean_something_else_here_are_flagged_with_their_uris() {
-    let import = import(FULL, Format::Yaml).unwrap();
+    let import = import(FULL, Format::Yaml, Path::new("")).unwrap();
     let at = |index| format!("workers[0].realms[0].roles[0].permissions[{index}]");
     assert!(has(&import.warnings, &at(1), "refuses other URIs that begin with `com.example.secret`"));
     assert!(has(&import.warnings, &at(2), "`com..get` and `com..set` both count"));
@@ -171,7 +172,7 @@ fn permissions_become_rules_that_can_be() {
         {"name": "user", "permissions": [{"uri": "*", "allow": allow(&["call"])}]}]}],
         "transports": [{"type": "rawsocket", "endpoint": {"type": "tcp", "port": 1}, "auth": {"anonymous": {
             "type": "static", "role": "user"}}}]}]});
-    let import = import(&node.to_string(), Format::Json).unwrap();
+    let import = import(&node.to_string(), Format::Json, Path::new("")).unwrap();
     let file = file(&import);
     let boss = file.realms[0].role("boss").unwrap();
     let rules: Vec<_> = boss.rules.iter().map(|rule| (rule.written().to_string(), rule.allow())).collect();
@@ -201,11 +202,12 @@ fn permissions_become_rules_that_can_be() {
 #[test]
 fn what_is_no_node_configuration_is_refused() {
     for text in ["", "{", "[]", "{}", "{\"version\": 2}"] {
-        assert!(import(text, Format::Json).is_err(), "{text}");
+        assert!(import(text, Format::Json, Path::new("")).is_err(), "{text}");
     }
-    assert!(import("workers: [", Format::Yaml).is_err());
+    assert!(import("workers: [", Format::Yaml, Path::new("")).is_err());
     let empty =
-        import("{\"workers\": [5, {}, {\"type\": \"router\", \"realms\": 1}]}", Format::Json).unwrap();
+        import("{\"workers\": [5, {}, {\"type\": \"router\", \"realms\": 1}]}", Format::Json, Path::new(""))
+            .unwrap();
     assert_eq!(empty.dropped.len(), 3, "{:#?}", empty.dropped);
 }
 
@@ -220,14 +222,48 @@ fn a_secret_is_quoted_so_that_it_is_the_same() {
 }
 
 #[test]
+fn what_check_refuses_is_a_mistake() {
+    let function = serde_json::json!({"type": "function", "create": "a.py", "trustroots": []});
+    let import = import_users(serde_json::json!({"cryptosign": function}));
+    assert!(
+        has(&import.mistakes, "line 9 of the result, realm.name", "nobody may join"),
+        "{:#?}",
+        import.mistakes
+    );
+    // Whoever has the cookie joins from any page, which is refused when it is served.
+    let node = serde_json::json!({"workers": [{"type": "router",
+        "realms": [{"name": "r", "roles": [{"name": "anonymous"}]}],
+        "transports": [{"type": "websocket", "endpoint": {"type": "tcp", "port": 1},
+            "cookie": {"same_site": "none", "secure": true}}]}]});
+    let import = super::import(&node.to_string(), Format::Json, Path::new("")).unwrap();
+    assert_eq!(import.mistakes.len(), 1, "{:#?}", import.mistakes);
+    assert!(import.mistakes[0].path.ends_with("listener.cookie.same_site"), "{:#?}", import.mistakes);
+    assert_eq!(super::import(FULL, Format::Yaml, Path::new("")).unwrap().mistakes, []);
+}
+
+#[test]
+fn paths_name_the_same_files_wherever_the_result_stands() {
+    let import = |folder: &str| import(FULL, Format::Yaml, Path::new(folder)).unwrap().text;
+    let (beside, elsewhere) = (import(""), import("/srv/node"));
+    for path in ["certificate = \"", "key_file = \"", "client_authorities = \"", "address = \"unix:"] {
+        let values = |text: &str| {
+            let lines = text.lines().filter_map(|line| line.strip_prefix(path).map(str::to_owned));
+            lines.collect::<Vec<_>>()
+        };
+        let moved: Vec<_> = values(&beside).iter().map(|value| format!("/srv/node/{value}")).collect();
+        assert!(!moved.is_empty() && moved == values(&elsewhere), "{path}: {beside}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_secret_is_told_without_it() {
     let import = import_users(serde_json::json!({
         "wampcra": {"users": {"joe": {"secret": "swordfish", "salt": "s", "keylen": 100_000, "role": "u"}}}
     }));
     let told =
-        has(&import.warnings, "line 17 of the result, realm.principal.wampcra.keylen", "write a number");
-    assert!(told, "{:#?}", import.warnings);
-    let notes = import.warnings.iter().chain(&import.dropped);
+        has(&import.mistakes, "line 17 of the result, realm.principal.wampcra.keylen", "write a number");
+    assert!(told, "{:#?}", import.mistakes);
+    let notes = import.mistakes.iter().chain(&import.warnings).chain(&import.dropped);
     assert!(notes.map(ToString::to_string).all(|note| !note.contains("swordfish")));
 }
 
@@ -236,7 +272,7 @@ fn import_users(auth: Value) -> Import {
     let node = serde_json::json!({"workers": [{"type": "router",
         "realms": [{"name": "r", "roles": [{"name": "u"}]}],
         "transports": [{"type": "rawsocket", "endpoint": {"type": "tcp", "port": 1}, "auth": auth}]}]});
-    import(&node.to_string(), Format::Json).unwrap()
+    import(&node.to_string(), Format::Json, Path::new("")).unwrap()
 }
 
 /// Realms `a` and `b`, each with a role of its name and the role `all`; transports at ports from 1 with these `auth`.
@@ -246,7 +282,7 @@ fn import_transports(auths: &[Value]) -> Import {
     let transports: Vec<_> = auths.iter().enumerate().map(transport).collect();
     let node = serde_json::json!({"workers": [{"type": "router",
         "realms": [realm("a"), realm("b")], "transports": transports}]});
-    import(&node.to_string(), Format::Json).unwrap()
+    import(&node.to_string(), Format::Json, Path::new("")).unwrap()
 }
 
 #[test]
@@ -268,6 +304,7 @@ fn who_may_join_where_it_was_not_so_is_told_each_time() {
         "ticket": {"type": "dynamic", "authenticator": "com.auth", "authenticator-realm": "b"},
         "anonymous": {"role": "a"}});
     let import = import_transports(&[local, public]);
+    assert_eq!(import.mistakes, []);
     let at = |index| format!("workers[0].transports[{index}].auth");
     for (index, text) in [
         (
@@ -281,6 +318,60 @@ fn who_may_join_where_it_was_not_so_is_told_each_time() {
         assert!(has(&import.warnings, &at(index), text), "{text}: {:#?}", import.warnings);
     }
     assert_eq!(import.warnings.len(), 4, "{:#?}", import.warnings);
+}
+
+/// The role and the name of those who say nothing, at each listener and in realm `a`.
+fn anonymous_of(import: &Import) -> (Vec<Option<String>>, Option<String>) {
+    let loaded = load(&import.text, Path::new(""), &Anything).unwrap();
+    let here = |listener: &crate::config::file::Listener| {
+        let here = listener.anonymous.as_ref()?;
+        Some([&*here.role, here.authid.as_deref().unwrap_or_default()].concat())
+    };
+    let listeners = loaded.file.listeners.iter().map(here).collect();
+    (listeners, loaded.file.realms[0].anonymous.as_ref().map(|anonymous| anonymous.role.clone()))
+}
+
+#[test]
+fn who_says_nothing_is_what_the_transport_says() {
+    let open = |role: &str| serde_json::json!({"anonymous": {"type": "static", "role": role}});
+    let some = |text: &str| Some(text.to_owned());
+    let import = import_transports(&[open("a"), open("all"), open("a")]);
+    assert_eq!((&import.warnings[..], &import.mistakes[..]), (&[][..], &[][..]), "{}", import.text);
+    assert_eq!(anonymous_of(&import), (vec![None, some("all"), None], some("a")));
+    let named = serde_json::json!({"anonymous": {"role": "all", "authid": "+somebody"}});
+    let import = import_transports(&[open("all"), named]);
+    assert_eq!(anonymous_of(&import).0, [None, some("all+somebody")]);
+    // A procedure is for the realm to say, whichever transport comes first.
+    let asks = serde_json::json!({"anonymous": {"type": "dynamic", "authenticator": "com.who"}});
+    let import = import_transports(&[open("a"), asks.clone()]);
+    assert_eq!(anonymous_of(&import).0, [some("a"), None]);
+    assert!(file(&import).realms[0].anonymous.as_ref().unwrap().dynamic.is_some());
+}
+
+#[test]
+fn what_a_listener_cannot_say_of_who_says_nothing_lets_nobody_in() {
+    let ask = |procedure: &str| serde_json::json!({"type": "dynamic", "authenticator": procedure});
+    let known = serde_json::json!({"principals": {"x": {"ticket": "t", "role": "all"}}});
+    let both = |procedure| serde_json::json!({"anonymous": ask(procedure), "ticket": known.clone()});
+    let import = import_transports(&[both("com.first"), both("com.second")]);
+    let at = "workers[0].transports[1].auth.anonymous";
+    assert!(
+        has(&import.mistakes, at, "which the listener at 0.0.0.0:2 cannot say"),
+        "{:#?}",
+        import.mistakes
+    );
+    let listeners = file(&import).listeners;
+    let methods: Vec<_> = listeners.into_iter().map(|listener| listener.methods.unwrap()).collect();
+    assert_eq!(methods, [vec![Method::Anonymous, Method::Ticket], vec![Method::Ticket]]);
+    // Two paths of one address.
+    let path = |role: &str| serde_json::json!({"type": "websocket", "auth": {"anonymous": {"role": role}}});
+    let node = serde_json::json!({"workers": [{"type": "router",
+        "realms": [{"name": "a", "roles": [{"name": "in"}, {"name": "out"}]}],
+        "transports": [{"type": "web", "endpoint": {"type": "tcp", "port": 1}, "paths": {
+            "in": path("in"), "out": path("out")}}]}]});
+    let import = super::import(&node.to_string(), Format::Json, Path::new("")).unwrap();
+    assert_eq!(import.mistakes.iter().filter(|note| note.text.contains("cannot say")).count(), 2);
+    assert!(import.text.contains("methods = []"), "{}", import.text);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Transports: their endpoints, options and paths, as listeners.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::anonymous::Anonymous;
 use super::object::Object;
 use super::write::Section;
 use super::{Node, Report, auth};
@@ -21,6 +22,10 @@ pub struct ListenerText {
     origins: Option<Vec<String>>,
     allow_null_origin: Option<bool>,
     pub methods: Vec<&'static str>,
+    /// What its transports make of those who say nothing.
+    pub anonymous: Vec<Anonymous>,
+    /// What the listener says of them.
+    pub anonymous_here: Option<Map<String, Value>>,
     pub realms: Option<Vec<String>>,
     tls: Option<Section>,
     cookie: Option<Section>,
@@ -37,6 +42,7 @@ impl ListenerText {
         section.optional("origins", self.origins);
         section.optional("allow_null_origin", self.allow_null_origin);
         section.set("methods", self.methods);
+        section.optional("anonymous", self.anonymous_here);
         section.optional("realms", self.realms);
         section.sections.extend(self.tls.into_iter().chain(self.cookie));
         section
@@ -127,7 +133,8 @@ fn read_endpoint(mut object: Object, listener: &mut ListenerText, report: &Repor
             true
         }
         Some("unix") => {
-            listener.address = format!("unix:{}", object.text("path").unwrap_or_default());
+            let path = object.text("path").unwrap_or_default();
+            listener.address = format!("unix:{}", report.moved(path));
             object.drop(&[("backlog", tuning)]);
             true
         }
@@ -160,8 +167,9 @@ fn read_port(object: &mut Object, report: &Report) -> u64 {
 
 fn read_tls(mut object: Object, report: &Report) -> Section {
     let mut section = Section::new("[listener.tls]");
-    section.optional("certificate", object.text("certificate"));
-    section.optional("key_file", object.text("key"));
+    let file = |name: Option<String>| name.map(|name| report.moved(name));
+    section.optional("certificate", file(object.text("certificate")));
+    section.optional("key_file", file(object.text("key")));
     // One file has all of them here, and this makes no files.
     let chain = object.texts("chain_certificates").unwrap_or_default();
     if !chain.is_empty() {
@@ -170,7 +178,7 @@ fn read_tls(mut object: Object, report: &Report) -> Section {
     }
     if let Some([first, others @ ..]) = object.texts("ca_certificates").as_deref() {
         section.set("client", "required");
-        section.set("client_authorities", first.as_str());
+        section.set("client_authorities", report.moved(first.clone()));
         if !others.is_empty() {
             let text =
                 format!("write {} into {first}; until then their clients are refused", others.join(", "));
@@ -345,7 +353,7 @@ pub fn variable(text: &str) -> Option<&str> {
 }
 
 /// Sets a secret: as it is, or from the variable it names.
-pub fn secret(map: &mut serde_json::Map<String, Value>, key: &str, value: &str) {
+pub fn secret(map: &mut Map<String, Value>, key: &str, value: &str) {
     match variable(value) {
         Some(name) => map.insert(format!("{key}_env"), json!(name)),
         None => map.insert(key.to_owned(), json!(value)),

@@ -7,6 +7,7 @@ use super::{DAY_SECONDS, MESSAGE_BYTES_CEILING, MESSAGE_BYTES_MIN, REQUEST_IDS, 
 use crate::auth::Method;
 use crate::origin;
 use crate::router::RequestIds;
+use crate::router::authentication::AnonymousHere;
 use crate::server::{Address, ClientCertificates};
 use crate::wamp::Serializer;
 
@@ -37,6 +38,8 @@ pub struct Listener {
     pub allow_null_origin: bool,
     /// Which authentication methods are open; none: all that a realm has.
     pub methods: Option<Vec<Method>>,
+    /// What those who say nothing of themselves are here, if not what the realm says.
+    pub anonymous: Option<AnonymousHere>,
     /// Which realms may be joined; none: all.
     pub realms: Option<Vec<String>>,
     /// What is different for some sources; the first that holds the address decides.
@@ -58,6 +61,8 @@ pub struct Network {
     pub from: Vec<origin::Network>,
     /// Which authentication methods are open to them.
     pub methods: Vec<Method>,
+    /// What those are who say nothing of themselves, if not what the listener or the realm says.
+    pub anonymous: Option<AnonymousHere>,
 }
 
 /// `[listener.tls]`.
@@ -132,6 +137,7 @@ impl Listener {
             origins: table.parsed_list("origins", origin),
             allow_null_origin: table.flag("allow_null_origin", true),
             methods: methods(table),
+            anonymous: table.table("anonymous", anonymous),
             realms: table.texts("realms"),
             networks: table.tables("network", Network::read),
             proxy_protocol_from: table.parsed_list("proxy_protocol_from", network).unwrap_or_default(),
@@ -158,8 +164,18 @@ impl Network {
         Network {
             from: table.parsed_list("from", network).unwrap_or_default(),
             methods: methods(table).unwrap_or_default(),
+            anonymous: table.table("anonymous", anonymous),
         }
     }
+}
+
+/// `anonymous` of a listener or network. That the role is not said is a mistake: that of the realm is what it replaces.
+fn anonymous(table: &mut Table) -> AnonymousHere {
+    if !table.has("role") {
+        table.mistake("role", "it is missing; write what those who say nothing of themselves are here");
+    }
+    let role = table.text("role").unwrap_or_default().into();
+    AnonymousHere { role, authid: table.text("authid").map(Box::from) }
 }
 
 impl Tls {

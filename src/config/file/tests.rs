@@ -216,6 +216,10 @@ fn principals_prove_themselves_in_a_form_that_can_be_right() {
 fn what_does_not_fit_together_is_refused() {
     let realm = "[[realm]]\nname = \"a\"\nanonymous = { role = \"r\" }\n[[realm.role]]\nname = \"r\"\n";
     good(realm);
+    let listener = |address: &&str| format!("[[listener]]\naddress = \"{address}\"\n");
+    let addresses = |addresses: &[&str]| addresses.iter().map(listener).collect::<String>();
+    good(&addresses(&[":1", ":2", ":0", ":0", "unix:a", "unix:b", "[::]:3", "0.0.0.0:3"]));
+    good("log = \"info,fanwire::server=debug\"");
     let wrong = [
         ("[[realm]]\nname = \"a\"".to_owned(), "nobody may join"),
         (format!("{realm}{realm}"), "realm a is listed twice"),
@@ -230,6 +234,12 @@ fn what_does_not_fit_together_is_refused() {
         ("outbound_bytes_max = \"1M\"".to_owned(), "the queue is too short"),
         ("longpoll_receive_seconds = 30".to_owned(), "write more seconds than"),
         ("[[listener]]\naddress = \":1\"\n[[listener]]\naddress = \":1\"".to_owned(), "is listed twice"),
+        (addresses(&["127.0.0.1:1", ":1"]), "tcp://:1 is in use with tcp://127.0.0.1:1 already"),
+        (addresses(&["unix:a", "unix:./a"]), "leave one out"),
+        (format!("control = \"a\"\n{}", addresses(&["unix:./a"])), "control has this path already"),
+        (addresses(&[&format!("unix:{}", "x".repeat(120))]), "listener.address: /"),
+        (format!("control = \"{}\"", "x".repeat(120)), "is too long for the path of a Unix socket"),
+        ("log = \"foo=bar=baz\"".to_owned(), "1:1: log: write a level such as \"info\""),
         (
             "[[listener]]\naddress = \":1\"\ntls = { key_file = \"missing\" }".to_owned(),
             "tls.certificate: it is missing",
@@ -242,6 +252,37 @@ fn what_does_not_fit_together_is_refused() {
         ("[[listener]]\naddress = \":1\"\norigins = [\"example.com\"]".to_owned(), "is no origin"),
     ];
     for (text, expected) in wrong {
+        let told = told(&text);
+        assert!(told.iter().any(|mistake| mistake.contains(expected)), "{expected}: {told:#?}");
+    }
+}
+
+#[test]
+fn what_anonymous_clients_are_at_a_listener_is_something_in_its_realms() {
+    let realm = |name: &str, role: &str, anonymous: &str| {
+        format!(
+            "[[realm]]\nname = \"{name}\"\n{anonymous}[[realm.role]]\nname = \"{role}\"\n\
+                 [[realm.principal]]\nauthid = \"x\"\nrole = \"{role}\"\nticket = \"x\"\n"
+        )
+    };
+    let anybody = |role: &str| format!("anonymous = {{ role = \"{role}\" }}\n");
+    let (first, second) = (realm("a", "r", &anybody("r")), realm("b", "s", ""));
+    let third = realm("c", "s", &anybody("s"));
+    let said = |said: &str, realms: &str| format!("[[listener]]\naddress = \":1\"\n{said}\n{realms}");
+    let only = "realms = [\"a\"]\nanonymous = { role = \"r\" }";
+    good(&said("anonymous = { role = \"r\" }", &format!("{first}{second}")));
+    good(&said(only, &format!("{first}{third}")));
+    let network = "network = [{ from = [\"unix\"], methods = [], anonymous = { role = \"s\" } }]";
+    for (text, expected) in [
+        (said("anonymous = {}", &first), "3:1: listener.anonymous.role: it is missing"),
+        (said("anonymous = { role = \"r\", dynamic = {} }", &first), "listener.anonymous.dynamic: "),
+        (said("anonymous = { role = \"s\" }", &second), "listener.anonymous: no realm that is open here"),
+        (
+            said("anonymous = { role = \"r\" }", &format!("{first}{third}")),
+            "listener.anonymous.role: in realm c, which is open here, there is no role r",
+        ),
+        (said(network, &first), "listener.network.anonymous.role: in realm a, which is open here"),
+    ] {
         let told = told(&text);
         assert!(told.iter().any(|mistake| mistake.contains(expected)), "{expected}: {told:#?}");
     }
@@ -328,6 +369,10 @@ fn who_may_join_arrives() {
     let access =
         server.settings.listeners.iter().find(|listener| !listener.access.networks.is_empty()).unwrap();
     assert!(access.access.methods.is_some());
+    let here = access.access.anonymous(&crate::origin::PeerAddress::Unix).unwrap();
+    assert_eq!((&*here.role, here.authid.as_deref()), ("backend", Some("somebody")));
+    let here = access.access.networks[0].anonymous.as_ref().unwrap();
+    assert_eq!((&*here.role, here.authid.as_deref()), ("frontend", Some("neighbour")));
 }
 
 #[test]

@@ -247,15 +247,21 @@ fn candidate(claim: &Claim, method: Method, place: &Place<'_>) -> Option<Candida
 
 fn anonymous(mut claim: Claim, named: Named, place: &Place<'_>, entropy: &mut Entropy) -> Step {
     let Some(anonymous) = &place.realm.anonymous else { return Step::Refuse(JoinFailure::NoMethod.into()) };
-    if let Some(dynamic) = anonymous.dynamic.clone() {
+    let here = place.access.anonymous(&place.origin.address);
+    if let Some(dynamic) = anonymous.dynamic.clone().filter(|_| here.is_none()) {
         // Whoever it is has a name when it is asked about.
         claim.authid.get_or_insert_with(|| entropy.authid().into());
         let session = entropy.session();
         return Step::Ask(Box::new(Question { dynamic, named, claim, ticket: None, session }));
     }
+    let (role, authid) = match here {
+        Some(here) => (here.role_among(place.roles), here.authid.clone()),
+        None => (Some(anonymous.role.clone()), anonymous.authid.clone()),
+    };
+    let Some(role) = role else { return Step::Refuse(JoinFailure::NoSuchRole.into()) };
     let proved = Proved {
-        authid: anonymous.authid.clone(),
-        role: anonymous.role.clone(),
+        authid,
+        role,
         authmethod: named.name,
         authprovider: STATIC,
         extra: None,

@@ -174,18 +174,56 @@ impl Default for RouterSettings {
 pub struct Access {
     /// The methods that are open.
     pub methods: Option<Vec<Method>>,
-    /// Those that are open to some sources instead; the first that holds the address decides.
-    pub networks: Vec<(Vec<Network>, Vec<Method>)>,
+    /// What those are who say nothing of themselves, if not what the realm says.
+    pub anonymous: Option<AnonymousHere>,
+    /// What holds for some sources instead; the first that holds the address decides.
+    pub networks: Vec<Sources>,
     /// The realms that may be joined.
     pub realms: Option<Vec<String>>,
+}
+
+/// What holds for some sources.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// Which.
+    pub from: Vec<Network>,
+    /// The methods that are open to them.
+    pub methods: Vec<Method>,
+    /// As in [`Access`]; what stands there, if nothing is said.
+    pub anonymous: Option<AnonymousHere>,
+}
+
+/// What those who say nothing of themselves are where they come in, in every realm that lets them join: no procedure is
+/// asked then. Who may join is for the realm to say, so where it has no such role they are refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AnonymousHere {
+    /// The name of their role.
+    pub role: Box<str>,
+    /// The name they join under; one is drawn for each if there is none.
+    pub authid: Option<Box<str>>,
+}
+
+impl AnonymousHere {
+    /// The role, if it is one of these.
+    pub fn role_among(&self, roles: &[Arc<Role>]) -> Option<Arc<Role>> {
+        roles.iter().find(|role| *role.name == *self.role).cloned()
+    }
 }
 
 impl Access {
     /// True if that method may be used from there.
     pub fn opens(&self, method: Method, from: &PeerAddress) -> bool {
-        let here = self.networks.iter().find(|(from_any, _)| from_any.iter().any(|any| any.contains(from)));
-        let methods = here.map(|(_, methods)| methods).or(self.methods.as_ref());
+        let methods = self.sources(from).map(|sources| &sources.methods).or(self.methods.as_ref());
         methods.is_none_or(|methods| methods.contains(&method))
+    }
+
+    /// What those are who say nothing of themselves and come from there, if not what the realm says.
+    pub fn anonymous(&self, from: &PeerAddress) -> Option<&AnonymousHere> {
+        self.sources(from).and_then(|sources| sources.anonymous.as_ref()).or(self.anonymous.as_ref())
+    }
+
+    fn sources(&self, from: &PeerAddress) -> Option<&Sources> {
+        self.networks.iter().find(|sources| sources.from.iter().any(|any| any.contains(from)))
     }
 
     /// True if that realm may be joined.
@@ -270,19 +308,30 @@ mod tests {
 
     #[test]
     fn the_first_network_that_holds_the_address_decides() {
-        let network = |text: &str| text.parse::<Network>().unwrap();
+        let here = |role: &str| Some(AnonymousHere { role: role.into(), authid: None });
+        let sources = |from: &[&str], methods, anonymous| {
+            let from = from.iter().map(|text| text.parse::<Network>().unwrap()).collect();
+            Sources { from, methods, anonymous }
+        };
         let access = Access {
             methods: Some(vec![Method::Ticket]),
+            anonymous: here("stranger"),
             networks: vec![
-                (vec![network("10.1.0.0/16")], vec![]),
-                (vec![network("10.0.0.0/8"), network("unix")], vec![Method::Anonymous]),
+                sources(&["10.1.0.0/16"], vec![], None),
+                sources(&["10.0.0.0/8", "unix"], vec![Method::Anonymous], here("neighbour")),
             ],
             realms: Some(vec!["open".to_owned()]),
         };
+        let address = |from: &str| from.parse().map_or(PeerAddress::Unix, PeerAddress::Tcp);
         let open = |from: &str| {
-            let from = from.parse().map_or(PeerAddress::Unix, PeerAddress::Tcp);
+            let from = address(from);
             Method::ALL.into_iter().filter(|method| access.opens(*method, &from)).collect::<Vec<_>>()
         };
+        for (from, role) in
+            [("10.1.2.3:4", "stranger"), ("10.2.2.3:4", "neighbour"), ("192.0.2.1:4", "stranger")]
+        {
+            assert_eq!(access.anonymous(&address(from)), here(role).as_ref(), "{from}");
+        }
         assert_eq!(open("10.1.2.3:4"), []);
         assert_eq!(open("10.2.2.3:4"), [Method::Anonymous]);
         assert_eq!(open("unix"), [Method::Anonymous]);

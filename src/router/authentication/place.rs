@@ -10,6 +10,7 @@ use crate::auth::binding::{BindingType, ChannelBinding};
 use crate::auth::certificate::Certificate;
 use crate::error::JoinFailure;
 use crate::origin::{Origin, Source};
+use crate::router::Role;
 
 /// Where an attempt is made, and what holds there.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +19,8 @@ pub struct Place<'a> {
     pub router: &'a RouterSettings,
     /// What holds in the realm.
     pub realm: &'a Settings,
+    /// What sessions may be in the realm.
+    pub roles: &'a [Arc<Role>],
     /// What the listener opens.
     pub access: &'a Access,
     /// Where the client is.

@@ -256,6 +256,7 @@ pub(super) fn place<'a>(
     Place {
         router: &router.settings.authentication,
         realm: &realm.authentication,
+        roles: &realm.roles,
         access: &router.settings.listeners[peer.listener.0 as usize].access,
         origin: &peer.origin,
         failures: &router.failures,
