@@ -275,8 +275,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::auth::Method;
     use crate::router::realm::Member;
-    use crate::router::session::Identity;
+    use crate::router::session::{Identity, Proof};
     use crate::router::{PeerKey, Role, ShardIndex, Template};
     use crate::wamp::{MatchPolicy, SessionId};
 
@@ -299,6 +300,7 @@ mod tests {
             role: Arc::new(Role::anonymous()),
             authmethod: "anonymous",
             authprovider: "static",
+            proof: Proof::by(Method::Anonymous),
         };
         let member = Member {
             shard: ShardIndex(0),

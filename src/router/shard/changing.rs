@@ -14,7 +14,7 @@ use std::time::Instant;
 use super::Shard;
 use super::realms::LocalRealm;
 use crate::router::session::Identity;
-use crate::router::standing::{Door, still_allowed};
+use crate::router::standing::{Door, asked, still_allowed};
 use crate::router::{PeerKey, RealmKey, Router};
 use crate::wamp::message::Goodbye;
 use crate::wamp::{Dict, Value, reason};
@@ -75,7 +75,8 @@ impl Shard {
         let router = Arc::clone(&self.router);
         let (local, cx) = self.lend(realm);
         let Some(peer) = cx.peers.peer(key) else { return };
-        match still_allowed(identity, &local.shared.settings, &Door::of(peer, &router)) {
+        let asked = asked(&identity.proof, &router);
+        match still_allowed(identity, &local.shared.settings, asked.as_deref(), &Door::of(peer, &router)) {
             Ok(role) if role == identity.role => {}
             Ok(role) => {
                 let identity = Arc::new(Identity { role, ..Identity::clone(identity) });
