@@ -242,6 +242,8 @@ pub enum JoinFailure {
     NoMethod,
     /// The role that it wants to be is not its own, or there is none for it.
     NoSuchRole,
+    /// By the settings that have come since it was asked, it may not.
+    NotAllowed,
     /// The token is refused.
     Token,
     /// There were too many failures from there: nothing was looked at.
@@ -268,6 +270,7 @@ impl JoinFailure {
         match self {
             JoinFailure::Certificate
             | JoinFailure::Late
+            | JoinFailure::NotAllowed
             | JoinFailure::Token
             | JoinFailure::TurnedDown
             | JoinFailure::Unanswered
@@ -289,6 +292,7 @@ impl JoinFailure {
             | JoinFailure::Unanswered
             | JoinFailure::UnknownPrincipal
             | JoinFailure::WrongSecret => "Authentication failed.",
+            JoinFailure::NotAllowed => "By the settings as they are now it may not join.",
             JoinFailure::Late => "The answer to the challenge is late.",
             JoinFailure::ChannelBinding => {
                 "This channel binding cannot be had here: only tls-exporter, over TLS that ends at the router."
@@ -322,6 +326,7 @@ impl fmt::Display for JoinFailure {
             JoinFailure::Late => "late answer",
             JoinFailure::NoMethod => "no matching method",
             JoinFailure::NoSuchRole => "no such role",
+            JoinFailure::NotAllowed => "not allowed any more",
             JoinFailure::Token => "refused token",
             JoinFailure::TooMany => "too many failures",
             JoinFailure::TurnedDown => "refused by the authenticator",

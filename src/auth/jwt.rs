@@ -58,17 +58,17 @@ impl Algorithm {
 }
 
 /// The keys of those who may issue tokens.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Keys(Vec<Key>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 struct Key {
     /// Its name, if it has one.
     kid: Option<String>,
     material: Material,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum Material {
     /// HS256.
     Secret(Secret),
@@ -302,7 +302,7 @@ impl Material {
 }
 
 /// What a token must say, and what its claims are taken for.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Expected {
     /// Who issued it is one of these; whoever it was if there are none.
     pub issuers: Vec<String>,

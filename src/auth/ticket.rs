@@ -31,7 +31,7 @@ const SALT_BYTES: usize = 16;
 const WORK_KIB_MAX: u64 = 1 << 18;
 
 /// What the router keeps of a ticket.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Stored {
     /// The ticket.
     Plain(Secret),

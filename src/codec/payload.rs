@@ -38,8 +38,8 @@ use super::{DecodeError, TranscodeError, decode};
 use crate::wamp::message::Text;
 use crate::wamp::{Dict, List, Payload, Serializer, Value};
 
-/// Payload with its bytes. A clone shares them.
-#[derive(Clone, Debug)]
+/// Payload with its bytes. A clone shares them. Equal is what is written in the same octets.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OwnedPayload {
     serializer: Serializer,
     elements: u8,

@@ -13,6 +13,12 @@ use crate::server::{self, ClientCertificates, Entrance};
 pub fn cautions(file: &File) -> Vec<String> {
     let joins: Vec<_> = file.realms.iter().map(|realm| (&realm.name, methods(realm))).collect();
     let mut told = Vec::new();
+    for (name, _) in joins.iter().filter(|(_, joins)| joins.iter().all(|method| *method == Method::Cookie)) {
+        told.push(format!(
+            "realm {name}: nobody may join it, but whom a procedure of another realm sends there; if that is not meant, \
+             write [realm.anonymous], principals, or a method with dynamic"
+        ));
+    }
     for listener in &file.listeners {
         let address = listener.address.as_ref().map(ToString::to_string).unwrap_or_default();
         let mut tell = |text: &str| told.push(format!("listener {address}: {text}"));
@@ -93,12 +99,14 @@ mod tests {
     #[test]
     fn what_is_probably_not_meant_is_told() {
         let listener = "[[listener]]\naddress = \"127.0.0.1:1\"\n";
+        let realm = "[[realm]]\nname = \"a\"\nanonymous = { role = \"r\" }\n[[realm.role]]\nname = \"r\"\n";
         let sni = "[[listener.tls.sni]]\nnames = [\"a.b\", \"A.B\"]\ncertificate = \"a\"\nkey_file = \"b\"\n";
         for (said, expected) in [
             (String::new(), ""),
             ("[listener.cookie]\n".to_owned(), "over TLS only"),
             ("[listener.cookie]\nsecure = false\n".to_owned(), ""),
             ("methods = [\"ticket\"]\n".to_owned(), "nobody can join here"),
+            (format!("{realm}[[realm]]\nname = \"b\"\n"), "realm b: nobody may join it"),
             (
                 format!("[listener.tls]\ncertificate = \"a\"\nkey_file = \"b\"\n{sni}"),
                 "two certificates are for A.B",

@@ -364,13 +364,6 @@ pub fn methods(realm: &Realm) -> Vec<Method> {
 }
 
 fn check_methods(file: &File, realm: &Realm, tell: &Tell) {
-    let joins = methods(realm);
-    if joins.iter().all(|method| *method == Method::Cookie) {
-        let text =
-            "nobody may join this realm; write [realm.anonymous], principals, or a method with dynamic"
-                .to_owned();
-        tell("name", text);
-    }
     if let Some(anonymous) = &realm.anonymous {
         match &anonymous.dynamic {
             None => check_role_name(realm, "anonymous.role", &anonymous.role, tell),

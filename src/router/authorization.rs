@@ -226,12 +226,14 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::auth::Method;
     use crate::limits::Limits;
     use crate::router::authentication::RouterSettings;
     use crate::router::directory::Directory;
     use crate::router::match_cache::MatchCache;
     use crate::router::pattern::tests::Random;
     use crate::router::rules::{Actions, Rule};
+    use crate::router::session::Proof;
     use crate::router::{Clock, RealmSettings, Role, Router, Settings};
 
     fn drawn(random: &mut Random, name: &str) -> Arc<Role> {
@@ -269,6 +271,7 @@ mod tests {
             role: role.clone(),
             authmethod: "anonymous",
             authprovider: "static",
+            proof: Proof::by(Method::Anonymous),
         }
     }
 

@@ -128,7 +128,9 @@ mod tests {
 
     use super::super::Role;
     use super::super::pattern::tests::Random;
+    use super::super::session::Proof;
     use super::*;
+    use crate::auth::Method;
     use crate::wamp::Serializer;
 
     fn read(json: &str) -> Result<Eligibility, WrongOption> {
@@ -143,6 +145,7 @@ mod tests {
             role: Arc::new(role),
             authmethod: "anonymous",
             authprovider: "static",
+            proof: Proof::by(Method::Anonymous),
         }
     }
 

@@ -91,6 +91,7 @@ pub mod shard;
 pub mod standing;
 pub mod timers;
 pub mod transport_details;
+mod unchanged;
 
 use std::time::Instant;
 

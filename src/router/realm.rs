@@ -298,7 +298,7 @@ impl Realm {
     /// A realm without sessions.
     pub(super) fn new(
         key: RealmKey,
-        settings: RealmSettings,
+        settings: Arc<RealmSettings>,
         pattern_shapes_max: usize,
         shard_count: usize,
     ) -> Realm {
@@ -311,13 +311,13 @@ impl Realm {
             retained: Arc::new(RetainedEvents::new(settings.retained_count_max, settings.retained_bytes_max)),
             history: History::new(&settings.event_history).map(Arc::new),
             sessions: Arc::default(),
-            settings: Arc::new(settings),
+            settings,
         }
     }
 
     /// The same realm with other settings. What it retains is cut down to them; of the event history the logs stay
     /// whose topics are kept still. URIs that are there already are not checked again.
-    pub(super) fn with(&self, settings: RealmSettings) -> Realm {
+    pub(super) fn with(&self, settings: Arc<RealmSettings>) -> Realm {
         self.retained.set_bounds(settings.retained_count_max, settings.retained_bytes_max);
         let history = match &self.history {
             Some(history) if history.rules() == settings.event_history => Some(history.clone()),
@@ -333,7 +333,7 @@ impl Realm {
             retained: self.retained.clone(),
             history,
             sessions: self.sessions.clone(),
-            settings: Arc::new(settings),
+            settings,
         }
     }
 

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use super::realm::Realm;
 use super::session::Map;
 use super::standing::Dismissal;
-use super::{RealmKey, RealmSettings, Settings, pattern};
+use super::{RealmKey, RealmSettings, Settings, pattern, unchanged};
 use crate::limits::Limits;
 
 /// The table.
@@ -37,6 +37,8 @@ struct Table {
     /// Realms that are no more, but whose sessions have not all been told yet.
     closed: Vec<Arc<Realm>>,
     templates: Vec<Made>,
+    /// Realms and templates as they were set last.
+    configured: Vec<Arc<RealmSettings>>,
     pattern_shapes_max: usize,
 }
 
@@ -94,17 +96,18 @@ impl Realms {
 
     /// The realms that are set are there from now on. Those that were there and are set still go on, with the new
     /// settings; so do those that a template is there for, with its settings, if they were made from one or somebody is
-    /// in them. The others are closed.
+    /// in them. The others are closed. Those whose settings are as they were stay the same objects.
     pub fn configure(&self, settings: &Settings) -> RealmChanges {
         let mut changes = RealmChanges::default();
         let table = &mut *self.table.lock();
         table.pattern_shapes_max = settings.limits.pattern_shapes_max;
-        let templates = settings.realms.iter().filter(|realm| realm.template.is_some());
-        table.templates =
-            templates.map(|realm| Made { settings: Arc::new(realm.clone()), count: 0 }).collect();
-        let is_set = |realm: &&RealmSettings| realm.template.is_none();
-        let set: Map<&str, &RealmSettings> =
-            settings.realms.iter().filter(is_set).map(|realm| (&*realm.name, realm)).collect();
+        let configured: Vec<_> =
+            settings.realms.iter().map(|realm| unchanged::kept(realm, &table.configured)).collect();
+        let templates = configured.iter().filter(|realm| realm.template.is_some());
+        table.templates = templates.map(|realm| Made { settings: realm.clone(), count: 0 }).collect();
+        let is_set = |realm: &&Arc<RealmSettings>| realm.template.is_none();
+        let set: Map<&str, &Arc<RealmSettings>> =
+            configured.iter().filter(is_set).map(|realm| (&*realm.name, realm)).collect();
         for index in 0..table.places.len() {
             let Some(realm) = table.places[index].realm.clone() else { continue };
             let stays = realm.settings.template.is_some() || !realm.is_idle();
@@ -113,11 +116,12 @@ impl Realms {
                 (Some(settings), _) => Some((*settings).clone()),
                 (None, Some(made)) => {
                     table.templates[made].count += 1;
-                    Some(table.templates[made].settings.named(&realm.name))
+                    Some(Arc::new(table.templates[made].settings.named(&realm.name)))
                 }
                 (None, None) => None,
             };
             match settings {
+                Some(settings) if unchanged::is_same(&realm.settings, &settings) => {}
                 Some(settings) => table.places[index].realm = Some(Arc::new(realm.with(settings))),
                 None => {
                     changes.closed.push(realm.name.clone());
@@ -125,12 +129,13 @@ impl Realms {
                 }
             }
         }
-        for realm in settings.realms.iter().filter(is_set) {
+        for realm in configured.iter().filter(is_set) {
             if !table.by_name.contains_key(&*realm.name) {
                 changes.opened.push(realm.name.clone());
                 table.make(realm.clone(), self.shard_count);
             }
         }
+        table.configured = configured;
         changes
     }
 
@@ -162,7 +167,7 @@ impl Realms {
             return Err(Shut::TooMany);
         }
         let settings = settings.named(name);
-        let realm = table.make(settings, self.shard_count);
+        let realm = table.make(Arc::new(settings), self.shard_count);
         match enter(&realm) {
             Ok(entered) => {
                 table.templates[made].count += 1;
@@ -235,7 +240,7 @@ impl Table {
     }
 
     /// A realm that is not there yet.
-    fn make(&mut self, settings: RealmSettings, shard_count: usize) -> Arc<Realm> {
+    fn make(&mut self, settings: Arc<RealmSettings>, shard_count: usize) -> Arc<Realm> {
         let Table { free, closed, .. } = self;
         closed.retain(|realm| {
             let in_use = !realm.is_idle();
@@ -275,8 +280,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::auth::Method;
+    use crate::router::authentication::{self, Principal, Principals};
     use crate::router::realm::Member;
-    use crate::router::session::Identity;
+    use crate::router::session::{Identity, Proof};
     use crate::router::{PeerKey, Role, ShardIndex, Template};
     use crate::wamp::{MatchPolicy, SessionId};
 
@@ -299,6 +306,7 @@ mod tests {
             role: Arc::new(Role::anonymous()),
             authmethod: "anonymous",
             authprovider: "static",
+            proof: Proof::by(Method::Anonymous),
         };
         let member = Member {
             shard: ShardIndex(0),
@@ -339,6 +347,48 @@ mod tests {
         realms.configure(&settings(vec![RealmSettings::open("b"), RealmSettings::open("c")]));
         assert_eq!(realms.find("c").unwrap().key, RealmKey { index: 0, serial: 1 });
         assert!(realms.realm(before.key).is_none());
+    }
+
+    /// Compiled anew from a file that says the same, but for what is changed.
+    fn anew(change: impl FnOnce(&mut [RealmSettings])) -> Settings {
+        let realm = |mut realm: RealmSettings| {
+            let mut authentication = authentication::Settings::anonymous(Role::anonymous());
+            authentication.principals = Principals::new([Principal {
+                authid: "alice".into(),
+                role: Some(Arc::new(Role::open("user"))),
+                ..Principal::default()
+            }]);
+            (realm.authentication, realm.roles) =
+                (Arc::new(authentication), vec![Arc::new(Role::open("user"))]);
+            realm
+        };
+        let mut listed = vec![realm(RealmSettings::open("a")), realm(template("com.", 9, 0))];
+        change(&mut listed);
+        settings(listed)
+    }
+
+    #[test]
+    fn what_is_as_it_was_stays_the_same() {
+        let realms = Realms::new(&anew(|_| {}), 1);
+        join(&realms, "com.x").unwrap();
+        let now = |change: fn(&mut [RealmSettings])| {
+            let before = realms.all();
+            realms.configure(&anew(change));
+            let same = |(before, now): (&Arc<Realm>, &Arc<Realm>)| Arc::ptr_eq(before, now);
+            before.iter().zip(&realms.all()).map(same).collect::<Vec<_>>()
+        };
+        assert_eq!(now(|_| {}), [true, true]);
+        assert_eq!(now(|realms| realms[0].call_timeout_ms = 7), [false, true]);
+        assert_eq!(
+            now(|realms| realms[1].call_timeout_ms = 7),
+            [false, false],
+            "the first is as it was first"
+        );
+        let role = |realms: &Realms| realms.find("a").unwrap().settings.roles[0].clone();
+        let before = role(&realms);
+        assert_eq!(now(|realms| realms[0].authentication = Arc::default()), [false, false]);
+        assert!(Arc::ptr_eq(&before, &role(&realms)), "roles are the same by themselves");
+        assert_eq!(now(|realms| realms[0].roles = vec![Arc::new(Role::anonymous())]), [false, true]);
     }
 
     #[test]

@@ -334,7 +334,9 @@ fn all(events: &[Retained]) -> impl Iterator<Item = What> {
 mod tests {
     use super::super::Role;
     use super::super::pattern::tests::Random;
+    use super::super::session::Proof;
     use super::*;
+    use crate::auth::Method;
     use crate::codec;
     use crate::codec::payload::OwnedPayload;
     use crate::wamp::{Dict, PublicationId, Serializer};
@@ -347,6 +349,7 @@ mod tests {
             role: Arc::new(role),
             authmethod: "anonymous",
             authprovider: "static",
+            proof: Proof::by(Method::Anonymous),
         }
     }
 

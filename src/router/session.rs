@@ -13,6 +13,7 @@ use super::letter::CallKey;
 use super::meta::testaments::Testaments;
 use super::roster::Places;
 use super::{Permissions, RealmKey, RealmSettings, RequestIds, Role, Router};
+use crate::auth::Method;
 use crate::codec;
 use crate::error::Violation;
 use crate::wamp::message::Hello;
@@ -81,6 +82,24 @@ pub struct Identity {
     pub authmethod: &'static str,
     /// Who has vouched for it.
     pub authprovider: &'static str,
+    /// What settings that change are held against.
+    pub proof: Proof,
+}
+
+/// What has let a session in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Proof {
+    /// How it has proved who it is; with a cookie, what that was given for.
+    pub method: Method,
+    /// The realm whose procedure was asked about it, if that has sent it to another.
+    pub asked: Option<Arc<str>>,
+}
+
+impl Proof {
+    /// In the realm that was joined.
+    pub fn by(method: Method) -> Proof {
+        Proof { method, asked: None }
+    }
 }
 
 /// What a callee has asked for with REGISTER, about every call of the registration that comes to it.
@@ -244,6 +263,8 @@ pub enum Admitted {
 pub struct Admission {
     /// What holds in the realm, by which it is to prove who it is. It has the realm's name; there need be none yet.
     pub realm: Arc<RealmSettings>,
+    /// The realm that HELLO names, if a procedure there has sent it to another.
+    pub asked: Option<Arc<str>>,
     /// See [`Session::features`].
     pub features: Features,
     /// The client's library does not begin to count again when it joins again, so its first request may have any id:
@@ -296,7 +317,7 @@ pub fn admit(
         return refusal(reason::NO_SUCH_REALM, "The realm does not exist.");
     };
     let HelloDetails { features, counts_on, claim, .. } = details;
-    Ok(Ok((Admission { realm, features, counts_on }, claim)))
+    Ok(Ok((Admission { realm, asked: None, features, counts_on }, claim)))
 }
 
 /// What the router reads of `HELLO.Details`.
@@ -394,9 +415,10 @@ mod tests {
             role: Arc::new(role),
             authmethod: "anonymous",
             authprovider: "static",
+            proof: Proof::by(Method::Anonymous),
         };
         let realm = Arc::new(RealmSettings::open("realm"));
-        let admission = Admission { realm, features: Features::default(), counts_on };
+        let admission = Admission { realm, asked: None, features: Features::default(), counts_on };
         Session::new(Arc::new(identity), RealmKey::FIRST, &admission)
     }
 

@@ -4,15 +4,16 @@
 //! A session stays if whoever it is could join again, so far as that can be told without proof: it has joined with a
 //! method that is open where it has come in, as somebody who is known still, could prove itself so, and has the same
 //! role. What a role may do is looked at anew. That a secret or a key is another one now ends no session that was
-//! opened with the one before: who wants that takes the principal out, or kills its sessions. So it is with tokens,
-//! cookies and procedures, whose word has been taken once; but the role must be there, and the keys or the procedure
-//! set.
+//! opened with the one before: who wants that takes the principal out, or kills its sessions. So it is with tokens and
+//! procedures, whose word has been taken once; but the role must be there, and the keys or the procedure set, in the
+//! realm that was asked. Who was known again by a cookie is whom that was given to, and stays as that one would join by
+//! it again.
 
 use std::sync::Arc;
 
 use super::authentication::{Access, Dynamic, Named};
 use super::peer::Peer;
-use super::session::Identity;
+use super::session::{Identity, Proof};
 use super::{RealmSettings, Role, Router};
 use crate::auth::Method;
 use crate::origin::PeerAddress;
@@ -63,10 +64,17 @@ impl<'a> Door<'a> {
     }
 }
 
-/// The role that a session has by these settings of its realm, if it may stay.
+/// The settings of the realm whose procedure was asked about a session, if that is another than its own and is there.
+/// Locks the table of realms.
+pub fn asked(proof: &Proof, router: &Router) -> Option<Arc<RealmSettings>> {
+    router.realm_table().offered(proof.asked.as_ref()?)
+}
+
+/// The role that a session has by these settings of its realm, if it may stay. `asked` is from [`asked`].
 pub fn still_allowed(
     identity: &Identity,
     realm: &RealmSettings,
+    asked: Option<&RealmSettings>,
     door: &Door<'_>,
 ) -> Result<Arc<Role>, Dismissal> {
     if !realm.is_opened_by(door.access) {
@@ -74,6 +82,11 @@ pub fn still_allowed(
     }
     let named = Named::from_name(identity.authmethod).ok_or(Dismissal::MethodShut)?;
     if !door.access.opens(named.method, door.address) {
+        return Err(Dismissal::MethodShut);
+    }
+    let proof = &identity.proof;
+    let by_cookie = named.method == Method::Cookie;
+    if by_cookie && !realm.authentication.cookies {
         return Err(Dismissal::MethodShut);
     }
     let here = door.access.anonymous(door.address);
@@ -86,14 +99,18 @@ pub fn still_allowed(
             let anonymous = realm.authentication.anonymous.as_ref().ok_or(Dismissal::MethodShut)?;
             anonymous.role.clone()
         }
-        "static" => of_principal(identity, named.method, realm)?,
+        "static" => of_principal(identity, proof.method, realm)?,
         "jwt" => {
             realm.authentication.jwt.as_ref().ok_or(Dismissal::MethodShut)?;
             return named_role(identity, realm);
         }
-        _ if named.method == Method::Cookie => return named_role(identity, realm),
+        _ if by_cookie => return named_role(identity, realm),
         _ => {
-            procedure(named.method, realm).ok_or(Dismissal::MethodShut)?;
+            let asked = if proof.asked.is_some() { asked.ok_or(Dismissal::RealmShut)? } else { realm };
+            if !asked.is_opened_by(door.access) {
+                return Err(Dismissal::RealmShut);
+            }
+            procedure(proof.method, asked).ok_or(Dismissal::MethodShut)?;
             return named_role(identity, realm);
         }
     };
@@ -131,7 +148,13 @@ mod tests {
 
     fn identity(authmethod: &'static str, authprovider: &'static str, role: &str) -> Identity {
         let (session, authid) = (SessionId(1), "alice".into());
-        Identity { session, authid, role: Arc::new(Role::open(role)), authmethod, authprovider }
+        let proof = Proof::by(Method::from_name(authmethod).unwrap());
+        Identity { session, authid, role: Arc::new(Role::open(role)), authmethod, authprovider, proof }
+    }
+
+    /// Who was known again by a cookie, which it was given for this.
+    fn known_again(method: Method, authprovider: &'static str, role: &str) -> Identity {
+        Identity { proof: Proof::by(method), ..identity("cookie", authprovider, role) }
     }
 
     fn realm(change: impl FnOnce(&mut Settings)) -> RealmSettings {
@@ -148,7 +171,50 @@ mod tests {
 
     fn stands(identity: &Identity, realm: &RealmSettings, access: &Access) -> Result<Option<u64>, Dismissal> {
         let door = Door { access, address: &PeerAddress::Unix };
-        still_allowed(identity, realm, &door).map(|role| role.trust_level)
+        still_allowed(identity, realm, None, &door).map(|role| role.trust_level)
+    }
+
+    #[test]
+    fn who_was_known_again_stays_as_whom_the_cookie_stands_for() {
+        let all = Access::default();
+        let (known, shut) = (realm(|settings| settings.cookies = true), realm(|_| {}));
+        let nobody = realm(|settings| {
+            settings.cookies = true;
+            settings.principals = Principals::default();
+        });
+        let alice = known_again(Method::Ticket, "static", "user");
+        assert_eq!(stands(&alice, &known, &all), Ok(Some(3)));
+        assert_eq!(stands(&alice, &shut, &all), Err(Dismissal::MethodShut));
+        assert_eq!(stands(&alice, &nobody, &all), Err(Dismissal::NoSuchPrincipal));
+        let other = known_again(Method::WampCra, "static", "user");
+        assert_eq!(
+            stands(&other, &known, &all),
+            Err(Dismissal::NoSuchPrincipal),
+            "she has no such secret now"
+        );
+        let asked = known_again(Method::WampCra, "dynamic", "user");
+        assert_eq!(stands(&asked, &nobody, &all), Ok(Some(3)));
+        let admin = known_again(Method::WampCra, "dynamic", "admin");
+        assert_eq!(stands(&admin, &known, &all), Err(Dismissal::NoSuchRole));
+    }
+
+    #[test]
+    fn the_procedure_is_looked_for_in_the_realm_that_was_asked() {
+        let dynamic = || Some(Arc::new(Dynamic { procedure: "p".to_owned(), realm: None, timeout_ms: 1 }));
+        let asks = realm(|settings| settings.method_mut(Method::Ticket).dynamic = dynamic());
+        let (sent, plain) = (RealmSettings { name: "sent".to_owned(), ..realm(|_| {}) }, realm(|_| {}));
+        let proof = Proof { asked: Some("realm".into()), ..Proof::by(Method::Ticket) };
+        let alice = Identity { proof, ..identity("ticket", "dynamic", "user") };
+        let all = Access::default();
+        let only = Access { realms: Some(vec!["sent".to_owned()]), ..Access::default() };
+        let stands = |asked, access| {
+            let door = Door { access, address: &PeerAddress::Unix };
+            still_allowed(&alice, &sent, asked, &door).map(|role| role.trust_level)
+        };
+        assert_eq!(stands(Some(&asks), &all), Ok(Some(3)));
+        assert_eq!(stands(Some(&plain), &all), Err(Dismissal::MethodShut), "nobody is asked any more");
+        assert_eq!(stands(None, &all), Err(Dismissal::RealmShut));
+        assert_eq!(stands(Some(&asks), &only), Err(Dismissal::RealmShut));
     }
 
     #[test]
@@ -163,7 +229,6 @@ mod tests {
             (identity("wampcra", "static", "user"), Dismissal::NoSuchPrincipal),
             (identity("ticket", "jwt", "user"), Dismissal::MethodShut),
             (identity("wampcra", "dynamic", "user"), Dismissal::MethodShut),
-            (identity("cookie", "cookie", "admin"), Dismissal::NoSuchRole),
         ] {
             assert_eq!(stands(&who, &known, &all), Err(why), "{who:?}");
         }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use fanwire::auth::cryptosign::SigningKey;
 use fanwire::auth::scram::{Dialect, Exchange};
 use fanwire::auth::{Method, scram, wampcra};
+use fanwire::error::JoinFailure::NotAllowed;
 use fanwire::router::authentication::{Anonymous, Dynamic, Settings};
-use fanwire::router::{RealmSettings, Role, Settings as RouterSettings};
+use fanwire::router::{RealmSettings, Role, Settings as RouterSettings, Shard, Template};
+use fanwire::wamp::MatchPolicy;
 use serde_json::{Value, json};
 
 use crate::authentication::{FAILED, PBKDF2};
@@ -275,6 +277,56 @@ fn the_procedure_may_send_it_to_another_realm() {
         say(&mut wire, authenticator, r#"{"role":"user","realm":"nowhere"}"#);
         assert_eq!(aborted(&mut wire, client).0, FAILED);
         wire.finish();
+    });
+}
+
+/// The procedure sends everybody to realms that are made for them.
+fn sends_elsewhere(settings: &mut RouterSettings) {
+    asked(settings);
+    let (pattern, policy) = ("made".to_owned(), MatchPolicy::Prefix);
+    let template = Some(Template { pattern, policy, realms_max: 2, idle_ms: 0 });
+    settings.realms.last_mut().unwrap().template = template;
+}
+
+#[test]
+fn who_was_sent_to_another_realm_stays_as_long_as_the_procedure_is_asked_where_it_came_in() {
+    everywhere_with(sends_elsewhere, |mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let client = hello(&mut wire, r#""authid":"alice""#);
+        say(&mut wire, authenticator, r#"{"role":"user","realm":"made.one"}"#);
+        assert_eq!(welcomed(&mut wire, client)[0], "made.one", "the first one in it");
+        wire.configure(|_| {});
+        wire.configure(|settings| settings.realms[0].call_timeout_ms += 1);
+        assert!(wire.receive(client).is_empty());
+        wire.configure(|settings| {
+            settings.realms[0].authentication = Arc::new(Settings::anonymous(Role::anonymous()));
+        });
+        assert_eq!(wire.receive_one(client)[2], "wamp.close.killed");
+        wire.receive(authenticator);
+        wire.finish_after(Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn who_may_not_join_any_more_when_the_answer_comes_is_counted_and_told() {
+    everywhere_with(sends_elsewhere, |mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let client = hello(&mut wire, r#""authmethods":["wampcra"],"authid":"alice""#);
+        say(&mut wire, authenticator, r#"{"role":"user","realm":"made.one","secret":"secret"}"#);
+        let challenge = wire.receive_one(client);
+        wire.configure(|settings| {
+            settings.realms[0].authentication = Arc::new(Settings::anonymous(Role::anonymous()));
+        });
+        let challenge = challenge[2]["challenge"].as_str().unwrap();
+        wire.send(client, &authenticate(&wampcra::sign(&"secret".into(), challenge)));
+        assert_eq!(aborted(&mut wire, client).0, FAILED);
+        let count = |shard: &Shard| shard.counters().authentications_failed.get(&NotAllowed).copied();
+        assert_eq!(wire.shards.iter().filter_map(count).sum::<u64>(), 1);
+        let mut failed = Vec::new();
+        wire.shards.iter_mut().for_each(|shard| shard.failed(&mut failed));
+        assert_eq!((failed.len(), failed[0].failure), (1, NotAllowed));
+        wire.receive(authenticator);
+        wire.finish_after(Duration::from_secs(1));
     });
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fanwire::auth::ticket;
-use fanwire::router::Settings as RouterSettings;
 use fanwire::router::authentication::{Principal, Principals, Settings};
+use fanwire::router::{Settings as RouterSettings, Template};
 use fanwire::transport::pages::CookieRule;
-use fanwire::wamp::Serializer;
+use fanwire::wamp::{MatchPolicy, Serializer};
 use serde_json::{Value, json};
 
 use crate::authentication::{NO_METHOD, authenticate, principal, role};
@@ -170,4 +170,53 @@ fn who_is_killed_does_not_come_back_by_cookie() {
     let again = browser(&mut wire, &cookie);
     assert_eq!(wire.ask(again, &hello(""))[2], NO_METHOD);
     wire.finish();
+}
+
+/// A realm of a template that is like the one it is made from.
+fn with_template(router: &mut RouterSettings) {
+    settings(router);
+    let (pattern, policy) = ("realm".to_owned(), MatchPolicy::Prefix);
+    let template = Some(Template { pattern, policy, realms_max: 2, idle_ms: 0 });
+    router.realms[0].template = template;
+}
+
+#[test]
+fn a_change_of_settings_ends_only_who_could_not_be_known_again() {
+    for how in [settings, with_template] {
+        let mut wire = Wire::with(2, KIND, how);
+        let (first, cookie) = fresh(&mut wire);
+        log_in(&mut wire, first, "alice");
+        let tab = browser(&mut wire, &cookie);
+        assert_eq!(who(&wire.ask(tab, &hello("")))[2], "cookie");
+        wire.configure(|_| {});
+        wire.configure(|settings| settings.realms[0].call_timeout_ms += 1);
+        assert!(wire.receive(tab).is_empty(), "she could join again");
+        let change = |wire: &mut Wire, change: fn(&mut Settings)| {
+            wire.configure(|settings| {
+                let mut authentication = (*settings.realms[0].authentication).clone();
+                change(&mut authentication);
+                settings.realms[0].authentication = Arc::new(authentication);
+            });
+        };
+        change(&mut wire, |authentication| authentication.cookies = false);
+        assert_eq!(wire.receive_one(tab)[2], "wamp.close.killed");
+        assert!(wire.receive(first).is_empty());
+        change(&mut wire, |authentication| authentication.principals = Principals::default());
+        assert_eq!(wire.receive_one(first)[2], "wamp.close.killed");
+        wire.finish();
+    }
+}
+
+#[test]
+fn a_cookie_may_be_the_first_in_a_realm_that_is_made_for_it() {
+    let mut wire = Wire::with(2, KIND, with_template);
+    let (first, cookie) = fresh(&mut wire);
+    log_in(&mut wire, first, "alice");
+    wire.reset(first);
+    wire.sleep(Duration::from_secs(1));
+    assert!(wire.router.realm("realm1").is_none(), "it was idle");
+    let tab = browser(&mut wire, &cookie);
+    assert_eq!(who(&wire.ask(tab, &hello("")))[2], "cookie");
+    wire.reset(tab);
+    wire.finish_after(Duration::from_secs(1));
 }

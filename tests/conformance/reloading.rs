@@ -267,3 +267,36 @@ fn a_listener_that_opens_a_template_opens_its_realms() {
     assert_eq!(goodbye(&mut wire, client), "wamp.close.killed");
     wire.finish();
 }
+
+#[test]
+fn a_realm_that_is_as_it_was_forgets_nothing() {
+    everywhere(|mut wire| {
+        let (publisher, _) = wire.join();
+        let publish = |wire: &mut Wire, number: u64| {
+            wire.send(publisher, &format!(r#"[16,{number},{{}},"com.topic"]"#));
+            wire.settle();
+            wire.shards.iter().map(|shard| shard.counters().directory_lookups).sum::<u64>()
+        };
+        let before = publish(&mut wire, 1);
+        // All is compiled anew, and one other realm is different.
+        wire.configure(|settings| {
+            let role = Role::clone(settings.realms[0].anonymous().unwrap());
+            settings.realms[0].authentication = anonymous(role);
+            settings.realms[1].call_timeout_ms += 1;
+        });
+        assert_eq!(publish(&mut wire, 2), before);
+        wire.configure(|settings| settings.realms[0].call_timeout_ms += 1);
+        assert!(publish(&mut wire, 3) > before);
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_listener_that_opens_less_ends_sessions_of_realms_that_are_as_they_were() {
+    everywhere(|mut wire| {
+        let (client, _) = wire.join();
+        wire.configure(|settings| settings.listeners[0].access.methods = Some(vec![Method::Ticket]));
+        assert_eq!(goodbye(&mut wire, client), "wamp.close.killed");
+        wire.finish();
+    });
+}

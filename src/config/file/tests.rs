@@ -221,7 +221,6 @@ fn what_does_not_fit_together_is_refused() {
     good(&addresses(&[":1", ":2", ":0", ":0", "unix:a", "unix:b", "[::]:3", "0.0.0.0:3"]));
     good("log = \"info,fanwire::server=debug\"");
     let wrong = [
-        ("[[realm]]\nname = \"a\"".to_owned(), "nobody may join"),
         (format!("{realm}{realm}"), "realm a is listed twice"),
         (format!("{realm}[[realm.role]]\nname = \"r\""), "role r is listed twice"),
         (realm.replace("\"a\"", "\"wamp.a\""), "cannot be a realm"),

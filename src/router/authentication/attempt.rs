@@ -77,6 +77,8 @@ pub struct Proved {
     pub authmethod: &'static str,
     /// Who has vouched for it.
     pub authprovider: &'static str,
+    /// How it has proved who it is, and not only that it is there again: with a cookie, what that was given for.
+    pub proof: Method,
     /// What WELCOME says besides.
     pub extra: Option<Extra>,
     /// The proof of the router, and what it is called.
@@ -264,6 +266,7 @@ fn anonymous(mut claim: Claim, named: Named, place: &Place<'_>, entropy: &mut En
         role,
         authmethod: named.name,
         authprovider: STATIC,
+        proof: named.method,
         extra: None,
         verifier: None,
         session: None,
@@ -287,6 +290,7 @@ fn proved(named: Named, who: &Who, role: Arc<Role>) -> Proved {
         role,
         authmethod: named.name,
         authprovider: who.authprovider,
+        proof: named.method,
         extra: who.principal.extra.clone(),
         verifier: None,
         session: None,

@@ -63,7 +63,7 @@ pub use self::principals::{Principal, Principals};
 pub const AUTHID_BYTES_MAX: usize = 255;
 
 /// Who may join a realm.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Settings {
     /// Those who say nothing of themselves, if they may join.
     pub anonymous: Option<Anonymous>,
@@ -78,7 +78,7 @@ pub struct Settings {
 }
 
 /// Those who say nothing of themselves.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Anonymous {
     /// What they are.
     pub role: Arc<Role>,
@@ -89,7 +89,7 @@ pub struct Anonymous {
 }
 
 /// What holds for a method in a realm.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct MethodSettings {
     /// The role of principals that have none.
     pub default_role: Option<Arc<Role>>,
@@ -110,7 +110,7 @@ pub struct Dynamic {
 
 /// Tokens that are taken as tickets, from whoever presents them: who it is stands in the token. A session goes on when
 /// its token expires: the token has opened the door, and no client expects to be put out in the middle of its work.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Jwt {
     /// The keys that sign them.
     pub keys: Keys,
@@ -170,7 +170,7 @@ impl Default for RouterSettings {
 }
 
 /// Who may come in where, and how; all that the realms have, if nothing is said.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Access {
     /// The methods that are open.
     pub methods: Option<Vec<Method>>,
@@ -183,7 +183,7 @@ pub struct Access {
 }
 
 /// What holds for some sources.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sources {
     /// Which.
     pub from: Vec<Network>,
@@ -236,7 +236,7 @@ impl Access {
 pub const EXTRA_BYTES_MAX: usize = 16 << 10;
 
 /// A dictionary that WELCOME says in `authextra`, or HELLO.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Extra(OwnedPayload);
 
 impl Extra {

@@ -13,7 +13,7 @@ use crate::auth::cryptosign::PublicKey;
 use crate::auth::{Method, Secret, hmac_sha256, scram, ticket, wampcra};
 
 /// Somebody who is known.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Principal {
     /// Its name.
     pub authid: Box<str>,
@@ -63,6 +63,15 @@ pub struct Principals {
     by_key: Map<PublicKey, Arc<Principal>>,
     by_certificate: Vec<Arc<Principal>>,
 }
+
+impl PartialEq for Principals {
+    fn eq(&self, other: &Principals) -> bool {
+        // The rest is made of that.
+        self.all == other.all
+    }
+}
+
+impl Eq for Principals {}
 
 impl Principals {
     /// These. Of two with the same name or key the first counts.

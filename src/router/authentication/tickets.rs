@@ -70,6 +70,7 @@ impl Attempt {
             role: role.ok_or(JoinFailure::NoSuchRole)?,
             authmethod: self.named.name,
             authprovider: TOKENS,
+            proof: self.named.method,
             extra: claims.and_then(|claims| Extra::from_json(&claims)),
             verifier: None,
             session: Some(self.session),

@@ -15,7 +15,7 @@ use crate::router::authentication::{
 };
 use crate::router::authorization::dynamic::Cause;
 use crate::router::peer::{Peer, Sent, State};
-use crate::router::session::{Admission, HelloRefusal, Pending};
+use crate::router::session::{Admission, Pending};
 use crate::router::timers::Timer;
 use crate::router::{PeerKey, RealmSettings, Router};
 use crate::wamp::message::{Authenticate, Challenge};
@@ -194,7 +194,7 @@ impl Shard {
                 self.leave(key);
                 self.send_abort(key, reason::PAYLOAD_SIZE_EXCEEDED, "WELCOME is too large for this peer.");
             }
-            Err(HelloRefusal { reason, message }) => self.send_abort(key, reason, message),
+            Err(shut) => self.shut_out(key, &admission.realm, proved, shut),
         }
         Next::Finish(CloseReason::Aborted)
     }

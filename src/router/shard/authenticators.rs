@@ -80,7 +80,8 @@ impl Shard {
                 return self.not_said(key, &admission.realm, &question, not_said);
             }
         };
-        let admission = Admission { realm, ..admission };
+        let sent = (realm.name != admission.realm.name).then(|| admission.realm.name.as_str().into());
+        let admission = Admission { realm, asked: sent, ..admission };
         let Question { named, claim, session, .. } = question;
         let claim = claimed(claim, &principal);
         let known = named.method != Method::Cryptosign

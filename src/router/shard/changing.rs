@@ -8,16 +8,34 @@
 //! What has begun goes on as it began: connections keep the transport they have agreed on, deadlines that run are those
 //! of the old bounds, and what is there above a new bound stays, until it goes by itself.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Shard;
 use super::realms::LocalRealm;
 use crate::router::session::Identity;
-use crate::router::standing::{Door, still_allowed};
+use crate::router::standing::{Door, asked, still_allowed};
+use crate::router::unchanged::Compared;
 use crate::router::{PeerKey, RealmKey, Router};
 use crate::wamp::message::Goodbye;
 use crate::wamp::{Dict, Value, reason};
+
+/// What new settings have done to the realms here.
+#[derive(Default)]
+struct RealmsChanged {
+    /// They have other settings.
+    changed: BTreeSet<RealmKey>,
+    /// They are no more.
+    closed: BTreeSet<RealmKey>,
+}
+
+/// Of each listener by its index: whether other settings say who may come in.
+fn other_doors(before: &Router, now: &Router) -> Vec<bool> {
+    let mut before = before.settings.listeners.iter();
+    let listeners = now.settings.listeners.iter();
+    listeners.map(|now| before.next().is_none_or(|before| before.access != now.access)).collect()
+}
 
 impl Shard {
     /// Input: other settings hold from now on, those of `router`, which was made from the one before. Sessions that
@@ -26,16 +44,26 @@ impl Shard {
         self.now = now;
         let before = std::mem::replace(&mut self.router, router);
         self.peers.configure(self.router.settings.limits.clone());
-        let closed = self.configure_realms();
+        let RealmsChanged { changed, closed } = self.configure_realms(&before);
         let silence = |router: &Router| {
             let limits = &router.settings.limits;
             (limits.silence_ms_max, limits.rawsocket_silence_ms_max)
         };
         let other_silence = silence(&before) != silence(&self.router);
+        let other_doors = other_doors(&before, &self.router);
+        let mut compared = Compared::default();
         for key in self.peers.keys() {
+            let Some(listener) = self.peers.peer(key).map(|peer| peer.listener) else { continue };
             let Some(session) = self.peers.session(key) else { continue };
-            let (realm, identity) = (session.realm, session.identity.clone());
-            self.hold_against(key, realm, &identity, closed.contains(&realm));
+            let realm = session.realm;
+            // What another realm's procedure has said is held against that one, which may have changed.
+            let sent = session.identity.proof.asked.is_some();
+            if closed.contains(&realm) {
+                self.dismiss(key, reason::CLOSE_REALM, "The realm is no more.");
+            } else if sent || changed.contains(&realm) || other_doors[listener.0 as usize] {
+                let identity = session.identity.clone();
+                self.hold_against(key, realm, &identity, &mut compared);
+            }
             if other_silence && self.peers.session_id(key).is_some() {
                 self.await_silence(key, now);
             }
@@ -46,15 +74,20 @@ impl Shard {
         self.settle(now);
     }
 
-    /// Gives every realm here its new settings; those that are no more are returned.
-    fn configure_realms(&mut self) -> Vec<RealmKey> {
+    /// Gives every realm here its new settings. Those that are as they were keep all that was found out by them.
+    fn configure_realms(&mut self, before: &Router) -> RealmsChanged {
         let entries_max = self.router.settings.limits.match_cache_entries_max;
-        let mut closed = Vec::new();
+        let same_room = entries_max == before.settings.limits.match_cache_entries_max;
+        let mut realms = RealmsChanged::default();
         for local in self.realms.iter_mut() {
             let Some(realm) = self.router.realm_table().realm(local.shared.key) else {
-                closed.push(local.shared.key);
+                realms.closed.insert(local.shared.key);
                 continue;
             };
+            if Arc::ptr_eq(&realm, &local.shared) && same_room {
+                continue;
+            }
+            realms.changed.insert(realm.key);
             if realm.settings.template.is_some() && realm.is_idle() {
                 // How long it may be idle may have changed, or that it may.
                 local.look_at(Some(self.now), &mut self.timers);
@@ -64,19 +97,23 @@ impl Shard {
             dealer.configure(realm.clone(), entries_max);
             *shared = realm;
         }
-        closed
+        realms
     }
 
     /// Holds a session against the settings: it ends, or has the role that it has by them.
-    fn hold_against(&mut self, key: PeerKey, realm: RealmKey, identity: &Arc<Identity>, closed: bool) {
-        if closed {
-            return self.dismiss(key, reason::CLOSE_REALM, "The realm is no more.");
-        }
+    fn hold_against(
+        &mut self,
+        key: PeerKey,
+        realm: RealmKey,
+        identity: &Arc<Identity>,
+        compared: &mut Compared,
+    ) {
         let router = Arc::clone(&self.router);
         let (local, cx) = self.lend(realm);
         let Some(peer) = cx.peers.peer(key) else { return };
-        match still_allowed(identity, &local.shared.settings, &Door::of(peer, &router)) {
-            Ok(role) if role == identity.role => {}
+        let asked = asked(&identity.proof, &router);
+        match still_allowed(identity, &local.shared.settings, asked.as_deref(), &Door::of(peer, &router)) {
+            Ok(role) if compared.are_equal(&identity.role, &role) => {}
             Ok(role) => {
                 let identity = Arc::new(Identity { role, ..Identity::clone(identity) });
                 local.shared.identify(&identity);

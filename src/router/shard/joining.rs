@@ -5,15 +5,15 @@ use std::time::Instant;
 
 use super::drain::Drain;
 use super::{LocalRealm, Next, Shard};
-use crate::error::{CloseReason, Violation};
+use crate::error::{CloseReason, JoinFailure, Violation};
 use crate::router::authentication::Proved;
 use crate::router::features::{self, Announced};
 use crate::router::meta::{sessions, testaments};
 use crate::router::peer::{Sent, State};
 use crate::router::realm::Member;
 use crate::router::realms::Shut;
-use crate::router::session::{self, Admission, HelloRefusal, Identity, Session};
-use crate::router::standing::{Door, still_allowed};
+use crate::router::session::{self, Admission, HelloRefusal, Identity, Proof, Session};
+use crate::router::standing::{self, Dismissal, Door, still_allowed};
 use crate::router::{PeerKey, RealmSettings};
 use crate::wamp::message::{Abort, Goodbye, Hello, Welcome};
 use crate::wamp::{Dict, Message, Payload, Value, reason};
@@ -42,11 +42,13 @@ impl Shard {
         key: PeerKey,
         admission: &Admission,
         proved: &Proved,
-    ) -> Result<Sent, HelloRefusal> {
+    ) -> Result<Sent, Shut> {
         let authid = proved.authid.clone().unwrap_or_else(|| self.entropy.authid().into());
         // The one that was promised is taken by somebody else once in a few thousand years of joining.
         let session = proved.session.unwrap_or_else(|| self.entropy.session());
         let Shard { router, peers, entropy, index, .. } = self;
+        let proof = Proof { method: proved.proof, asked: admission.asked.clone() };
+        let asked = standing::asked(&proof, router);
         let joined = router.realm_table().join(&admission.realm.name, |realm| {
             let mut identity = Identity {
                 session,
@@ -54,12 +56,14 @@ impl Shard {
                 role: proved.role.clone(),
                 authmethod: proved.authmethod,
                 authprovider: proved.authprovider,
+                proof,
             };
             // Settings may have changed since HELLO was held against them.
             if !Arc::ptr_eq(&realm.settings, &admission.realm)
                 && let Some(peer) = peers.peer(key)
             {
-                identity.role = still_allowed(&identity, &realm.settings, &Door::of(peer, router))?;
+                let door = Door::of(peer, router);
+                identity.role = still_allowed(&identity, &realm.settings, asked.as_deref(), &door)?;
             }
             loop {
                 let drawn = Arc::new(identity.clone());
@@ -69,7 +73,7 @@ impl Shard {
                 identity.session = entropy.session();
             }
         });
-        let (realm, identity) = joined.map_err(|shut| self.shut(shut))?;
+        let (realm, identity) = joined?;
         self.learn_of(&realm);
         if let Some(peer) = self.peers.peer_mut(key) {
             peer.state = State::Joined(Box::new(Session::new(identity.clone(), realm.key, admission)));
@@ -86,18 +90,23 @@ impl Shard {
         })
     }
 
-    fn shut(&mut self, shut: Shut) -> HelloRefusal {
+    /// ABORT for who has proved who it is, and cannot be let in.
+    pub(super) fn shut_out(&mut self, key: PeerKey, realm: &RealmSettings, proved: &Proved, shut: Shut) {
         let message = match shut {
-            Shut::NotAllowed(dismissal) => {
-                return HelloRefusal { reason: reason::AUTHENTICATION_FAILED, message: dismissal.text() };
-            }
+            Shut::NotAllowed(dismissal) => return self.not_allowed(key, realm, proved, dismissal),
             Shut::NoSuchRealm => "The realm does not exist.",
             Shut::TooMany => {
                 self.peers.counters.realms_refused += 1;
                 "The realm does not exist, and there are too many of its kind for another."
             }
         };
-        HelloRefusal { reason: reason::NO_SUCH_REALM, message }
+        self.send_abort(key, reason::NO_SUCH_REALM, message);
+    }
+
+    fn not_allowed(&mut self, key: PeerKey, realm: &RealmSettings, proved: &Proved, dismissal: Dismissal) {
+        let (failure, whom) = (JoinFailure::NotAllowed, (proved.authid.clone(), Some(proved.authmethod)));
+        self.note_failure(key, realm, whom, failure.into(), None);
+        self.send_abort(key, failure.reason(), dismissal.text());
     }
 
     fn welcome(
