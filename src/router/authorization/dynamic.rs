@@ -24,36 +24,37 @@ use self::dialogue::Said;
 use self::kept::KeptVerdicts;
 pub use self::kept::Purge;
 use super::{Granted, Question};
+use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::router::realm::Realm;
 use crate::router::role::{Authorizer, Permissions};
 use crate::router::rules::Action;
 use crate::router::session::Identity;
 use crate::router::{Context, PeerKey, RealmKey};
-use crate::wamp::{MatchPolicy, SessionId};
+use crate::wamp::{MatchPolicy, Serializer, SessionId, Value};
 
-/// A question with its own text.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A question with its own text. Its message has no other about the same action and URI, so its options tell it from
+/// none.
+#[derive(Clone, Debug)]
 pub struct OwnedQuestion {
     action: Action,
     policy: MatchPolicy,
     uri: Box<str>,
+    /// The one argument of it. None if they have no form in the router's serializer.
+    options: Option<OwnedPayload>,
 }
 
 impl OwnedQuestion {
-    /// As it was asked.
-    pub fn borrow(&self) -> Question<'_> {
-        Question { action: self.action, uri: &self.uri, policy: self.policy }
-    }
-
     fn is(&self, question: &Question<'_>) -> bool {
-        self.borrow() == *question
+        self.action == question.action && self.policy == question.policy && *self.uri == *question.uri
     }
 }
 
 impl From<&Question<'_>> for OwnedQuestion {
     fn from(question: &Question<'_>) -> OwnedQuestion {
-        OwnedQuestion { action: question.action, policy: question.policy, uri: question.uri.into() }
+        let &Question { action, uri, policy, options } = question;
+        let options = OwnedPayload::from_values(Serializer::MessagePack, &[Value::Dict(*options)], &[]).ok();
+        OwnedQuestion { action, policy, uri: uri.into(), options }
     }
 }
 

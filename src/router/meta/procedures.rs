@@ -65,7 +65,7 @@ pub(in crate::router) fn on_call(
     key: PeerKey,
     message: &Call<'_>,
 ) -> Result<(), Refusal> {
-    let question = Question::exact(Action::Call, &message.procedure);
+    let question = Question::exact(Action::Call, &message.procedure, &message.options);
     cx.authorize(key, &realm.shared, &question, None)?;
     // The router cannot answer what it must not look into.
     if passthru::used(&message.options)? {

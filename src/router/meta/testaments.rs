@@ -65,7 +65,12 @@ pub(super) fn authorize(
     arguments: &Arguments<'_>,
 ) -> Result<(), Refusal> {
     let topic = topic(realm, &cx.router.settings.limits, arguments)?;
-    cx.authorize(key, realm, &Question::exact(Action::Publish, topic), None).map(drop)
+    let options = match arguments.keyword("publish_options") {
+        None => Dict::EMPTY,
+        Some(Value::Dict(options)) => options,
+        Some(_) => return Err(Refusal::InvalidArgument("publish_options")),
+    };
+    cx.authorize(key, realm, &Question::exact(Action::Publish, topic, &options), None).map(drop)
 }
 
 /// The topic of a testament, if one may publish there.
@@ -177,7 +182,7 @@ pub(in crate::router) fn publish(realm: &mut LocalRealm, cx: &mut Context<'_>, k
             topic: (&**topic).into(),
             payload: payload.borrow(),
         };
-        cx.vouch(key, &Question::exact(Action::Publish, topic));
+        cx.vouch(key, &Question::exact(Action::Publish, topic, &options));
         match realm.broker.on_publish(cx, key, &publish) {
             Ok(Ok(())) => {}
             Ok(Err(refusal)) => count_silent(cx, refusal),

@@ -12,7 +12,7 @@ use crate::router::peer::{Held, HeldFor, HeldMessage};
 use crate::router::role::Permissions;
 use crate::router::session::Admitted;
 use crate::router::{PeerKey, RealmKey};
-use crate::wamp::{Dict, Message};
+use crate::wamp::Message;
 
 /// A message of a session, found to follow the one before.
 #[derive(Clone, Copy)]
@@ -105,8 +105,7 @@ impl Shard {
         let Permissions::Authorizer(authorizer) = &identity.role.permissions else { return Err(gone) };
         let Some(peer) = self.peers.peer(key) else { return Err(gone) };
         let realm = self.router.realm_table().realm(arrived.realm).ok_or(gone)?;
-        let options = options(arrived.message);
-        let payload = dialogue::arguments((peer, &identity, &realm.name), &question.borrow(), options);
+        let payload = dialogue::arguments((peer, &identity, &realm.name), question);
         let procedure = Procedure {
             uri: &authorizer.procedure,
             realm: authorizer.realm.as_deref().unwrap_or(&realm.name),
@@ -147,16 +146,5 @@ impl Shard {
             let (realm, cx) = self.lend(key);
             cx.authorizers.complain(&identity, &realm.shared.name, cause);
         }
-    }
-}
-
-/// The options of what may be asked about.
-fn options<'a>(message: &Message<'a>) -> Dict<'a> {
-    match message {
-        Message::Call(call) => call.options,
-        Message::Register(register) => register.options,
-        Message::Publish(publish) => publish.options,
-        Message::Subscribe(subscribe) => subscribe.options,
-        _ => Dict::EMPTY,
     }
 }
