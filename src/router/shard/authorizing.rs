@@ -1,5 +1,6 @@
 //! Messages of sessions whose role has an authorizer: it is asked first, about each question that such a message poses.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::held::Procedure;
@@ -9,7 +10,7 @@ use crate::error::{Refusal, Violation};
 use crate::router::authorization::dynamic::{Cause, Complaint, OwnedQuestion, Ruling, dialogue};
 use crate::router::letter::{CallKey, Outcome};
 use crate::router::peer::{Held, HeldFor, HeldMessage};
-use crate::router::role::Permissions;
+use crate::router::role::{Permissions, Role};
 use crate::router::session::Admitted;
 use crate::router::{PeerKey, RealmKey};
 use crate::wamp::Message;
@@ -22,6 +23,14 @@ pub(super) struct Arrived<'a> {
     /// What it was decoded from.
     pub(super) bytes: &'a [u8],
     pub(super) admitted: Admitted,
+}
+
+/// A question that was put to somebody; see [`HeldMessage`].
+#[derive(Debug)]
+pub(super) struct Put {
+    pub(super) question: OwnedQuestion,
+    pub(super) role: Arc<Role>,
+    pub(super) purges: u64,
 }
 
 impl Shard {
@@ -41,12 +50,16 @@ impl Shard {
         now: Instant,
     ) -> Result<Next, Violation> {
         let Some(question) = self.authorizers.take_open() else { return Ok(Next::Read) };
+        let Some(role) = self.peers.session(key).map(|session| session.identity.role.clone()) else {
+            return Ok(Next::Read);
+        };
         match self.call_authorizer(key, &arrived, &question) {
             Ok(call) => {
                 let message = HeldMessage {
                     bytes: arrived.bytes.into(),
                     admitted: arrived.admitted,
                     question,
+                    role,
                     purges: self.authorizers.purges(),
                     rulings,
                 };
@@ -87,7 +100,10 @@ impl Shard {
     ) -> Result<Next, Violation> {
         let Some(link) = self.peers.peer(key).and_then(|peer| peer.link) else { return Ok(Next::Read) };
         let Some(realm) = self.peers.session(key).map(|session| session.realm) else { return Ok(Next::Read) };
-        let HeldMessage { bytes, admitted, rulings, .. } = held;
+        let HeldMessage { bytes, admitted, mut rulings, role, .. } = held;
+        if !self.has_role(key, &role) {
+            rulings.clear();
+        }
         let message = &codec::decode(link.serializer, &bytes).map_err(undecodable)?;
         self.go_on(key, Arrived { realm, message, bytes: &bytes, admitted }, rulings, now)
     }
@@ -114,24 +130,33 @@ impl Shard {
         self.call_procedure(key, procedure, payload)
     }
 
-    /// An authorizer in `realm` has answered, or not.
+    /// True if the session still has the very role that somebody was asked about.
+    fn has_role(&mut self, key: PeerKey, role: &Arc<Role>) -> bool {
+        self.peers.session(key).is_some_and(|session| Arc::ptr_eq(&session.identity.role, role))
+    }
+
+    /// An authorizer in `realm` has answered, or not. None if the role has changed meanwhile: nobody was asked yet who
+    /// is to be asked now.
     pub(super) fn on_ruling(
         &mut self,
         key: PeerKey,
         realm: RealmKey,
-        (question, purges): &(OwnedQuestion, u64),
+        Put { question, role, purges }: &Put,
         outcome: &Outcome,
-    ) -> Ruling {
-        let Some(session) = self.peers.session(key) else { return Ruling::Failed };
+    ) -> Option<Ruling> {
+        if !self.has_role(key, role) {
+            return None;
+        }
+        let session = self.peers.session(key)?;
         let (identity, home) = (session.identity.clone(), session.realm);
         match dialogue::said(outcome) {
             Ok(said) => {
                 self.peers.counters.authorizer_answers += 1;
-                self.authorizers.learn((&identity, [home, realm]), question, said, (*purges, self.now))
+                Some(self.authorizers.learn((&identity, [home, realm]), question, said, (*purges, self.now)))
             }
             Err(cause) => {
                 self.on_no_answer(key, cause);
-                Ruling::Failed
+                Some(Ruling::Failed)
             }
         }
     }
