@@ -38,10 +38,10 @@ use super::rules::{Action, Rules, Subject};
 use super::session::Identity;
 use super::{Context, PeerKey};
 use crate::error::Refusal;
-use crate::wamp::{MatchPolicy, SessionId};
+use crate::wamp::{Dict, MatchPolicy, SessionId};
 
 /// What somebody wants to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// What it is.
     pub action: Action,
@@ -49,12 +49,14 @@ pub struct Question<'a> {
     pub uri: &'a str,
     /// How that is matched.
     pub policy: MatchPolicy,
+    /// With which options: those of the message that does just this, and of no other. Only authorizers are told.
+    pub options: &'a Dict<'a>,
 }
 
 impl<'a> Question<'a> {
     /// About the URI itself.
-    pub fn exact(action: Action, uri: &'a str) -> Question<'a> {
-        Question { action, uri, policy: MatchPolicy::Exact }
+    pub fn exact(action: Action, uri: &'a str, options: &'a Dict<'a>) -> Question<'a> {
+        Question { action, uri, policy: MatchPolicy::Exact, options }
     }
 }
 
@@ -309,7 +311,7 @@ mod tests {
             let identity = identity(session, authid, &roles[random.below(roles.len())]);
             let (action, uri) =
                 ([Action::Publish, Action::Call][random.below(2)], uris[random.below(uris.len())]);
-            let question = Question::exact(action, uri);
+            let question = Question::exact(action, uri, &Dict::EMPTY);
             let verdicts = match action {
                 Action::Publish => {
                     let place = cache.topic_place(&directory, uri);
@@ -348,7 +350,7 @@ mod tests {
                 answer(
                     &identity,
                     &router.realms()[0],
-                    &Question::exact(Action::Call, uri),
+                    &Question::exact(Action::Call, uri, &Dict::EMPTY),
                     Some(&mut verdicts),
                 );
             }

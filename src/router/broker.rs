@@ -78,7 +78,8 @@ impl Broker {
         {
             return Err(Refusal::InvalidUri);
         }
-        let question = Question { action: Action::Subscribe, uri: &message.topic, policy };
+        let (uri, options) = (&*message.topic, &message.options);
+        let question = Question { action: Action::Subscribe, uri, policy, options };
         cx.authorize(key, &self.realm, &question, None)?;
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
         let directory = &self.realm.directory;

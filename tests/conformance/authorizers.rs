@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use crate::wire::{Client, KINDS, Wire, everywhere_with, head};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub const SECOND: Duration = Duration::from_secs(1);
 
-fn authorizer(realm: Option<&str>, cache: VerdictCache) -> Authorizer {
+pub fn authorizer(realm: Option<&str>, cache: VerdictCache) -> Authorizer {
     Authorizer {
         procedure: "com.example.authorize".into(),
         realm: realm.map(str::to_owned),
@@ -24,7 +24,7 @@ fn authorizer(realm: Option<&str>, cache: VerdictCache) -> Authorizer {
 }
 
 /// In `realm1` an authorizer of the realm `auth` is asked about everybody.
-fn asked(cache: VerdictCache) -> impl Fn(&mut Settings) {
+pub fn asked(cache: VerdictCache) -> impl Fn(&mut Settings) {
     move |settings| {
         let permissions = Permissions::Authorizer(Arc::new(authorizer(Some("auth"), cache)));
         settings.realms[0].authentication = Arc::new(authentication::Settings::anonymous(Arc::new(Role {
@@ -36,12 +36,12 @@ fn asked(cache: VerdictCache) -> impl Fn(&mut Settings) {
     }
 }
 
-fn everywhere(test: impl Fn(Wire)) {
+pub fn everywhere(test: impl Fn(Wire)) {
     everywhere_with(asked(VerdictCache::Session), test);
 }
 
 /// The authorizer: it answers by hand.
-fn join_authorizer(wire: &mut Wire) -> Client {
+pub fn join_authorizer(wire: &mut Wire) -> Client {
     let client = wire.connect();
     wire.hello(client, "auth");
     assert_eq!(wire.ask(client, r#"[64,1,{},"com.example.authorize"]"#)[0], 65);
@@ -49,7 +49,7 @@ fn join_authorizer(wire: &mut Wire) -> Client {
 }
 
 /// The request id of the one question that has come, and what it asks: URI, action and options.
-fn question(wire: &mut Wire, authorizer: Client) -> (u64, Value) {
+pub fn question(wire: &mut Wire, authorizer: Client) -> (u64, Value) {
     let invocation = wire.receive_one(authorizer);
     assert_eq!((&invocation[0], &invocation[3]), (&json!(68), &json!({})), "{invocation}");
     let arguments = invocation[4].as_array().expect("there are arguments");
@@ -57,23 +57,23 @@ fn question(wire: &mut Wire, authorizer: Client) -> (u64, Value) {
 }
 
 /// The authorizer says this to the one question that has come.
-fn say(wire: &mut Wire, authorizer: Client, said: &str) -> Value {
+pub fn say(wire: &mut Wire, authorizer: Client, said: &str) -> Value {
     let (request, question) = question(wire, authorizer);
     wire.send(authorizer, &format!("[70,{request},{{}},[{said}]]"));
     wire.resume();
     question
 }
 
-fn denied(kind: u64, request: u64) -> Value {
+pub fn denied(kind: u64, request: u64) -> Value {
     json!([8, kind, request, {}, "wamp.error.not_authorized"])
 }
 
-fn failed(kind: u64, request: u64) -> Value {
+pub fn failed(kind: u64, request: u64) -> Value {
     json!([8, kind, request, {}, "wamp.error.authorization_failed"])
 }
 
 /// The one ERROR that has come, without its text for people.
-fn error(wire: &mut Wire, client: Client) -> Value {
+pub fn error(wire: &mut Wire, client: Client) -> Value {
     head(&wire.receive_one(client), 5)
 }
 

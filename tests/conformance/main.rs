@@ -7,6 +7,7 @@ mod authentication_places;
 mod authenticators;
 mod authorization;
 mod authorizers;
+mod authorizers_asked;
 mod canceling;
 mod chaos;
 mod cookies;

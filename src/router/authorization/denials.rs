@@ -57,7 +57,7 @@ impl Denials {
         if self.told.len() == TOLD_MAX {
             self.told.clear();
         }
-        let &Question { action, uri, policy } = question;
+        let &Question { action, uri, policy, .. } = question;
         if !self.told.insert((identity.session, action, uri.into())) {
             return;
         }

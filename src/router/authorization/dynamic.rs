@@ -10,12 +10,13 @@
 //! counted, and told the log once for each cause.
 //!
 //! A testament is asked about when it is added. When it is published its session is going and waits for nobody: it goes
-//! by what is kept, and else by that answer.
+//! by what is kept, and else by that answer, if it was the same authorizer's.
 
 mod complaints;
 pub mod dialogue;
 mod kept;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use self::complaints::Complaints;
@@ -24,36 +25,37 @@ use self::dialogue::Said;
 use self::kept::KeptVerdicts;
 pub use self::kept::Purge;
 use super::{Granted, Question};
+use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::router::realm::Realm;
-use crate::router::role::{Authorizer, Permissions};
+use crate::router::role::{Authorizer, Permissions, Role};
 use crate::router::rules::Action;
 use crate::router::session::Identity;
 use crate::router::{Context, PeerKey, RealmKey};
-use crate::wamp::{MatchPolicy, SessionId};
+use crate::wamp::{MatchPolicy, Serializer, SessionId, Value};
 
-/// A question with its own text.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A question with its own text. Its message has no other about the same action and URI, so its options tell it from
+/// none.
+#[derive(Clone, Debug)]
 pub struct OwnedQuestion {
     action: Action,
     policy: MatchPolicy,
     uri: Box<str>,
+    /// The one argument of it. None if they have no form in the router's serializer.
+    options: Option<OwnedPayload>,
 }
 
 impl OwnedQuestion {
-    /// As it was asked.
-    pub fn borrow(&self) -> Question<'_> {
-        Question { action: self.action, uri: &self.uri, policy: self.policy }
-    }
-
     fn is(&self, question: &Question<'_>) -> bool {
-        self.borrow() == *question
+        self.action == question.action && self.policy == question.policy && *self.uri == *question.uri
     }
 }
 
 impl From<&Question<'_>> for OwnedQuestion {
     fn from(question: &Question<'_>) -> OwnedQuestion {
-        OwnedQuestion { action: question.action, policy: question.policy, uri: question.uri.into() }
+        let &Question { action, uri, policy, options } = question;
+        let options = OwnedPayload::from_values(Serializer::MessagePack, &[Value::Dict(*options)], &[]).ok();
+        OwnedQuestion { action, policy, uri: uri.into(), options }
     }
 }
 
@@ -188,14 +190,17 @@ impl Context<'_> {
         }
     }
 
-    /// The session was allowed this before, and cannot be asked about any more: that is at hand, unless something else
-    /// is kept.
-    pub fn vouch(&mut self, key: PeerKey, question: &Question<'_>) {
+    /// The session was allowed this before, as that role, and cannot be asked about any more: that is at hand, unless
+    /// something else is kept. Where somebody else decides by now nobody has allowed it.
+    pub fn vouch(&mut self, key: PeerKey, question: &Question<'_>, (granted, role): (Granted, &Arc<Role>)) {
         let Some(session) = self.peers.session(key) else { return };
         let Permissions::Authorizer(authorizer) = &session.identity.role.permissions else { return };
         if self.authorizers.kept.find(&session.identity, authorizer, question, self.now).is_none() {
-            let granted = Ruling::Allowed(Granted::default());
-            self.authorizers.at_hand.push((question.into(), granted));
+            let ruling = match role.permissions == session.identity.role.permissions {
+                true => Ruling::Allowed(granted),
+                false => Ruling::Failed,
+            };
+            self.authorizers.at_hand.push((question.into(), ruling));
         }
     }
 }

@@ -54,7 +54,7 @@ impl Broker {
             return Err(Refusal::InvalidUri);
         }
         let place = self.cache.topic_place(&self.realm.directory, topic);
-        let question = Question::exact(Action::Publish, topic);
+        let question = Question::exact(Action::Publish, topic, &message.options);
         let verdicts = self.cache.publish_verdicts(place);
         let Granted { disclosed } = cx.authorize(key, &self.realm, &question, Some(verdicts))?;
         let mut particulars = None;

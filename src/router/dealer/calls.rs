@@ -94,8 +94,7 @@ impl Dealer {
         options: &CallOptions,
     ) -> Result<(), Unchosen> {
         let limits = &cx.router.settings.limits;
-        let procedure = &*message.procedure;
-        let (place, granted) = self.authorize(cx, key, procedure)?;
+        let (place, granted) = self.authorize(cx, key, message)?;
         self.check_options(message, options)?;
         let Some(session) = cx.peers.session(key) else { return Ok(()) };
         if cx.draining || session.calls.count() >= limits.calls_open_per_session_max {
@@ -184,14 +183,15 @@ impl Dealer {
         &mut self,
         cx: &mut Context<'_>,
         key: PeerKey,
-        procedure: &str,
+        message: &Call<'_>,
     ) -> Result<(usize, Granted), Refusal> {
+        let procedure = &*message.procedure;
         let uri_bytes_max = cx.router.settings.limits.uri_bytes_max;
         if procedure.len() > uri_bytes_max || !self.realm.uri_check.uri(procedure) {
             return Err(Refusal::InvalidUri);
         }
         let place = self.cache.procedure_place(&self.realm.directory, procedure);
-        let question = Question::exact(Action::Call, procedure);
+        let question = Question::exact(Action::Call, procedure, &message.options);
         let verdicts = self.cache.call_verdicts(place);
         let granted = cx.authorize(key, &self.realm, &question, Some(verdicts))?;
         Ok((place, granted))

@@ -6,6 +6,9 @@
 //! The answer is a letter of this shard to itself, [`Answered`], so that whoever asks goes on when the dealer is done
 //! with what it does. A shutdown refuses it at once, as it refuses every new call.
 //!
+//! Only who has registered that very procedure is asked. Whoever may register patterns below it would be the authority
+//! otherwise, as soon as the one that is meant has gone.
+//!
 //! Callees are told no caller, since none has a session. The time is kept here and never left to the callee.
 
 use super::calls::NewCall;
@@ -15,6 +18,7 @@ use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::router::letter::{CallKey, CallTerms, Caller, Outcome};
 use crate::router::{Context, PeerKey, RealmKey};
+use crate::wamp::MatchPolicy;
 use crate::wamp::options::CancelMode;
 
 /// A call of the router's own.
@@ -62,6 +66,11 @@ impl Dealer {
 
     fn try_call_own(&mut self, cx: &mut Context<'_>, own: &OwnCall<'_>) -> Result<CallKey, Unchosen> {
         let place = self.cache.procedure_place(&self.realm.directory, own.procedure);
+        let registration =
+            self.cache.called(&self.realm.directory, place).map(|(_, registration)| registration);
+        if registration.is_none_or(|registration| registration.policy != MatchPolicy::Exact) {
+            return Err(Refusal::NoSuchProcedure.into());
+        }
         let terms = CallTerms {
             caller: Caller::Router(own.about),
             disclosed: false,

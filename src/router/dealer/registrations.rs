@@ -37,7 +37,9 @@ impl Dealer {
         if !valid || uri::reserved(procedure) {
             return Err(Refusal::InvalidUri);
         }
-        cx.authorize(key, &self.realm, &Question { action: Action::Register, uri: procedure, policy }, None)?;
+        let asked = &message.options;
+        let question = Question { action: Action::Register, uri: procedure, policy, options: asked };
+        cx.authorize(key, &self.realm, &question, None)?;
         if disclose_caller && self.realm.settings.disclosure == Disclosure::Never {
             return Err(Refusal::DiscloseMe);
         }

@@ -46,7 +46,10 @@ pub(in crate::router) fn on_call(
     let listing = realm.shared.directory.subscription_by_id(subscription);
     let listing = listing.ok_or(Refusal::NoSuchSubscription)?;
     let policy = listing.policy;
-    let question = Question { action: Action::Subscribe, uri: &listing.topic, policy };
+    // Those of a SUBSCRIBE of it; the options of this CALL are the caller's own to write.
+    let options = [("match", Value::text(policy.name()))];
+    let options = Dict::Pairs(&options);
+    let question = Question { action: Action::Subscribe, uri: &listing.topic, policy, options: &options };
     cx.authorize(key, &realm.shared, &question, None)?;
     let unix_ms = cx.router.clock.unix_ms(cx.now);
     let search = query.search((&listing.topic, policy), history, unix_ms)?;

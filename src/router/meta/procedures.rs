@@ -65,7 +65,7 @@ pub(in crate::router) fn on_call(
     key: PeerKey,
     message: &Call<'_>,
 ) -> Result<(), Refusal> {
-    let question = Question::exact(Action::Call, &message.procedure);
+    let question = Question::exact(Action::Call, &message.procedure, &message.options);
     cx.authorize(key, &realm.shared, &question, None)?;
     // The router cannot answer what it must not look into.
     if passthru::used(&message.options)? {
@@ -77,7 +77,12 @@ pub(in crate::router) fn on_call(
     }
     let arguments = Arguments::of(message);
     if message.procedure == "wamp.session.add_testament" {
-        testaments::authorize(&realm.shared, cx, key, &arguments)?;
+        let allowed = testaments::authorize(&realm.shared, cx, key, &arguments)?;
+        let Some(session) = cx.peers.session(key) else { return Ok(()) };
+        let limits = &cx.router.settings.limits;
+        testaments::add(&realm.shared, session, limits, &arguments, allowed)?;
+        answer(cx, key, message.request, &OwnedPayload::EMPTY);
+        return Ok(());
     }
     let Some(session) = cx.peers.session(key) else { return Ok(()) };
     match reply(realm, session, &cx.router.settings.limits, &message.procedure, &arguments)? {
@@ -109,7 +114,6 @@ fn reply(
         "wamp.session.kill_by_authrole" => sessions::kill_by_authrole(shared, session, limits, arguments),
         "wamp.session.kill_all" => sessions::kill_all(shared, session, limits, arguments),
         "wamp.session.modify_details" => sessions::modify_details(shared, session, limits, arguments),
-        "wamp.session.add_testament" => testaments::add(shared, session, limits, arguments),
         "wamp.session.flush_testaments" => testaments::flush(session, arguments),
         "wamp.subscription.list" => subscriptions::list(shared),
         "wamp.subscription.lookup" => subscriptions::lookup(shared, arguments),

@@ -12,18 +12,20 @@
 //! A testament goes to others only: by the time it is delivered its session stands in no roster. It is not ordered with
 //! the meta events about its session's leaving, which come by way of the realm's home shard.
 
+use std::sync::Arc;
+
 use super::procedures::{Arguments, Reply};
 use crate::codec;
 use crate::codec::payload::{self, OwnedPayload};
 use crate::error::Refusal;
 use crate::limits::Limits;
-use crate::router::authorization::Question;
+use crate::router::authorization::{Granted, Question};
 use crate::router::features::Feature;
 use crate::router::realm::Realm;
 use crate::router::rules::Action;
 use crate::router::session::Session;
 use crate::router::shard::{LocalRealm, count_silent};
-use crate::router::{Context, PeerKey, broker, passthru};
+use crate::router::{Context, PeerKey, Role, broker, passthru};
 use crate::wamp::message::Publish;
 use crate::wamp::{Dict, List, RequestId, Value, uri};
 
@@ -39,6 +41,15 @@ struct Testament {
     /// As keyword arguments, for the sake of having them owned; without `acknowledge`, which nobody waits for.
     options: OwnedPayload,
     payload: OwnedPayload,
+    allowed: Allowed,
+}
+
+/// That a testament was allowed, and what goes with it.
+#[derive(Debug)]
+pub(super) struct Allowed {
+    granted: Granted,
+    /// As what the session was allowed it.
+    role: Arc<Role>,
 }
 
 impl Testaments {
@@ -63,9 +74,17 @@ pub(super) fn authorize(
     cx: &mut Context<'_>,
     key: PeerKey,
     arguments: &Arguments<'_>,
-) -> Result<(), Refusal> {
+) -> Result<Allowed, Refusal> {
     let topic = topic(realm, &cx.router.settings.limits, arguments)?;
-    cx.authorize(key, realm, &Question::exact(Action::Publish, topic), None).map(drop)
+    let options = match arguments.keyword("publish_options") {
+        None => Dict::EMPTY,
+        Some(Value::Dict(options)) => options,
+        Some(_) => return Err(Refusal::InvalidArgument("publish_options")),
+    };
+    let role = cx.peers.session(key).map(|session| session.identity.role.clone());
+    let role = role.ok_or(Refusal::NotAuthorized)?;
+    let granted = cx.authorize(key, realm, &Question::exact(Action::Publish, topic, &options), None)?;
+    Ok(Allowed { granted, role })
 }
 
 /// The topic of a testament, if one may publish there.
@@ -81,7 +100,8 @@ pub(super) fn add(
     session: &mut Session,
     limits: &Limits,
     arguments: &Arguments<'_>,
-) -> Result<Reply, Refusal> {
+    allowed: Allowed,
+) -> Result<(), Refusal> {
     if session.bequeathed {
         return Err(Refusal::Unavailable);
     }
@@ -96,7 +116,7 @@ pub(super) fn add(
     let scope = scope(arguments)?;
     let payload = OwnedPayload::from_parts(arguments.serializer, &args, kwargs.as_ref())
         .expect("values have a form in their own serializer");
-    let testament = Testament { topic: topic.into(), options, payload };
+    let testament = Testament { topic: topic.into(), options, payload, allowed };
     let testaments = session.testaments.get_or_insert_default();
     if testaments.count() >= limits.testaments_per_session_max
         || testaments.bytes() + testament.bytes() > limits.testament_bytes_per_session_max
@@ -104,7 +124,7 @@ pub(super) fn add(
         return Err(Refusal::Unavailable);
     }
     testaments.scopes[scope].push(testament);
-    Ok(Reply::Now(OwnedPayload::EMPTY))
+    Ok(())
 }
 
 /// The options of the publication. Payload passthru mode that was not announced is refused, where a PUBLISH would break
@@ -166,7 +186,7 @@ pub(in crate::router) fn publish(realm: &mut LocalRealm, cx: &mut Context<'_>, k
     let Some(session) = cx.peers.session(key) else { return };
     session.bequeathed = true;
     let Some(testaments) = session.testaments.take() else { return };
-    for Testament { topic, options, payload } in testaments.scopes.iter().flatten() {
+    for Testament { topic, options, payload, allowed } in testaments.scopes.iter().flatten() {
         let options = match payload::values(options.borrow()) {
             (_, options @ Dict::Raw(_)) => options,
             _ => Dict::EMPTY,
@@ -177,12 +197,13 @@ pub(in crate::router) fn publish(realm: &mut LocalRealm, cx: &mut Context<'_>, k
             topic: (&**topic).into(),
             payload: payload.borrow(),
         };
-        cx.vouch(key, &Question::exact(Action::Publish, topic));
+        let Allowed { granted, role } = allowed;
+        cx.vouch(key, &Question::exact(Action::Publish, topic, &publish.options), (*granted, role));
         match realm.broker.on_publish(cx, key, &publish) {
             Ok(Ok(())) => {}
             Ok(Err(refusal)) => count_silent(cx, refusal),
             Err(_) => cx.peers.counters.publications_refused_silently += 1,
         }
+        cx.authorizers.take_at_hand();
     }
-    cx.authorizers.take_at_hand();
 }

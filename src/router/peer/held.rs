@@ -1,10 +1,13 @@
 //! A message that waits until somebody else has answered: what its peer has sent after it stays where it is, so that
 //! order is kept.
 
+use std::sync::Arc;
+
 use super::{Peer, Peers};
 use crate::router::authentication::Question;
 use crate::router::authorization::dynamic::{OwnedQuestion, Ruling};
 use crate::router::letter::{CallKey, Outcome};
+use crate::router::role::Role;
 use crate::router::session::{Admission, Admitted};
 use crate::router::{PeerKey, RealmKey};
 
@@ -35,6 +38,8 @@ pub struct HeldMessage {
     pub admitted: Admitted,
     /// What was asked.
     pub question: OwnedQuestion,
+    /// The role whose authorizer was asked. If the session has another one now, nothing that was answered holds.
+    pub role: Arc<Role>,
     /// How often verdicts were purged before it was asked.
     pub purges: u64,
     /// What was answered already.

@@ -1,5 +1,6 @@
 //! Messages of sessions whose role has an authorizer: it is asked first, about each question that such a message poses.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::held::Procedure;
@@ -9,10 +10,10 @@ use crate::error::{Refusal, Violation};
 use crate::router::authorization::dynamic::{Cause, Complaint, OwnedQuestion, Ruling, dialogue};
 use crate::router::letter::{CallKey, Outcome};
 use crate::router::peer::{Held, HeldFor, HeldMessage};
-use crate::router::role::Permissions;
+use crate::router::role::{Permissions, Role};
 use crate::router::session::Admitted;
 use crate::router::{PeerKey, RealmKey};
-use crate::wamp::{Dict, Message};
+use crate::wamp::Message;
 
 /// A message of a session, found to follow the one before.
 #[derive(Clone, Copy)]
@@ -24,6 +25,14 @@ pub(super) struct Arrived<'a> {
     /// What it was decoded from.
     pub(super) bytes: &'a [u8],
     pub(super) admitted: Admitted,
+}
+
+/// A question that was put to somebody; see [`HeldMessage`].
+#[derive(Debug)]
+pub(super) struct Put {
+    pub(super) question: OwnedQuestion,
+    pub(super) role: Arc<Role>,
+    pub(super) purges: u64,
 }
 
 impl Shard {
@@ -43,12 +52,16 @@ impl Shard {
         now: Instant,
     ) -> Result<Next, Violation> {
         let Some(question) = self.authorizers.take_open() else { return Ok(Next::Read) };
+        let Some(role) = self.peers.session(key).map(|session| session.identity.role.clone()) else {
+            return Ok(Next::Read);
+        };
         match self.call_authorizer(key, &arrived, &question) {
             Ok(call) => {
                 let message = HeldMessage {
                     bytes: arrived.bytes.into(),
                     admitted: arrived.admitted,
                     question,
+                    role,
                     purges: self.authorizers.purges(),
                     rulings,
                 };
@@ -89,7 +102,10 @@ impl Shard {
         let Some(link) = self.peers.peer(key).and_then(|peer| peer.link) else { return Ok(Next::Read) };
         let Some(session) = self.peers.session(key) else { return Ok(Next::Read) };
         let (realm, unrestricted) = (session.realm, session.unrestricted);
-        let HeldMessage { bytes, admitted, rulings, .. } = held;
+        let HeldMessage { bytes, admitted, mut rulings, role, .. } = held;
+        if !self.has_role(key, &role) {
+            rulings.clear();
+        }
         let message = &codec::decode(link.serializer, &bytes).map_err(undecodable)?;
         self.go_on(key, Arrived { realm, unrestricted, message, bytes: &bytes, admitted }, rulings, now)
     }
@@ -107,8 +123,7 @@ impl Shard {
         let Permissions::Authorizer(authorizer) = &identity.role.permissions else { return Err(gone) };
         let Some(peer) = self.peers.peer(key) else { return Err(gone) };
         let realm = self.router.realm_table().realm(arrived.realm).ok_or(gone)?;
-        let options = options(arrived.message);
-        let payload = dialogue::arguments((peer, &identity, &realm.name), &question.borrow(), options);
+        let payload = dialogue::arguments((peer, &identity, &realm.name), question);
         let procedure = Procedure {
             uri: &authorizer.procedure,
             realm: authorizer.realm.as_deref().unwrap_or(&realm.name),
@@ -117,24 +132,33 @@ impl Shard {
         self.call_procedure(key, procedure, payload)
     }
 
-    /// An authorizer in `realm` has answered, or not.
+    /// True if the session still has the very role that somebody was asked about.
+    fn has_role(&mut self, key: PeerKey, role: &Arc<Role>) -> bool {
+        self.peers.session(key).is_some_and(|session| Arc::ptr_eq(&session.identity.role, role))
+    }
+
+    /// An authorizer in `realm` has answered, or not. None if the role has changed meanwhile: nobody was asked yet who
+    /// is to be asked now.
     pub(super) fn on_ruling(
         &mut self,
         key: PeerKey,
         realm: RealmKey,
-        (question, purges): &(OwnedQuestion, u64),
+        Put { question, role, purges }: &Put,
         outcome: &Outcome,
-    ) -> Ruling {
-        let Some(session) = self.peers.session(key) else { return Ruling::Failed };
+    ) -> Option<Ruling> {
+        if !self.has_role(key, role) {
+            return None;
+        }
+        let session = self.peers.session(key)?;
         let (identity, home) = (session.identity.clone(), session.realm);
         match dialogue::said(outcome) {
             Ok(said) => {
                 self.peers.counters.authorizer_answers += 1;
-                self.authorizers.learn((&identity, [home, realm]), question, said, (*purges, self.now))
+                Some(self.authorizers.learn((&identity, [home, realm]), question, said, (*purges, self.now)))
             }
             Err(cause) => {
                 self.on_no_answer(key, cause);
-                Ruling::Failed
+                Some(Ruling::Failed)
             }
         }
     }
@@ -149,16 +173,5 @@ impl Shard {
             let (realm, cx) = self.lend(key);
             cx.authorizers.complain(&identity, &realm.shared.name, cause);
         }
-    }
-}
-
-/// The options of what may be asked about.
-fn options<'a>(message: &Message<'a>) -> Dict<'a> {
-    match message {
-        Message::Call(call) => call.options,
-        Message::Register(register) => register.options,
-        Message::Publish(publish) => publish.options,
-        Message::Subscribe(subscribe) => subscribe.options,
-        _ => Dict::EMPTY,
     }
 }

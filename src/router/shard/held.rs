@@ -17,13 +17,14 @@
 
 use std::time::Instant;
 
+use super::authorizing::Put;
 use super::{Next, Shard};
 use crate::codec::payload::OwnedPayload;
 use crate::error::Violation;
 use crate::router::authorization::dynamic::Cause;
 use crate::router::dealer::{Answered, OwnCall};
 use crate::router::letter::CallKey;
-use crate::router::peer::{Held, HeldFor};
+use crate::router::peer::{Held, HeldFor, HeldMessage};
 use crate::router::{PeerKey, RealmKey};
 
 /// A procedure that the router is to call.
@@ -60,9 +61,11 @@ impl Shard {
             None => return,
             Some(HeldFor::Join(join)) => join.outcome = Some(outcome),
             Some(HeldFor::Message(message)) => {
-                let asked = (message.question.clone(), message.purges);
-                let ruling = self.on_ruling(key, realm, &asked, &outcome);
-                self.peers.at_hand(key, asked.0, ruling);
+                let HeldMessage { question, role, purges, .. } = message;
+                let put = Put { question: question.clone(), role: role.clone(), purges: *purges };
+                if let Some(ruling) = self.on_ruling(key, realm, &put, &outcome) {
+                    self.peers.at_hand(key, put.question, ruling);
+                }
             }
         }
         self.peers.released(key);

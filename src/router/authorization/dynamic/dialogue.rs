@@ -1,15 +1,15 @@
 //! What an authorizer is asked and what it may answer: the arguments and results of Crossbar.io.
 //!
 //! It is called with `(session, uri, action, options)`: who it is (as Crossbar.io has it, and `realm`), the URI or
-//! pattern, the name of the action, and the options of the message as they came. Its result is one argument: true or
+//! pattern, the name of the action, and the options of what it wants to do: those of the message as they came;
+//! `publish_options` of a testament; and, where it asks for the history of a subscription, the `match` of that. Its result is one argument: true or
 //! false, or a dictionary with `allow` and, if it likes, `disclose`, `cache` (both false if they are left out) and
 //! `validate`, which is not done here: a dictionary that asks for validation is not understood, as is one with any
 //! other key. What is not understood allows nothing.
 
-use super::Cause;
+use super::{Cause, OwnedQuestion};
 use crate::codec;
 use crate::codec::payload::{self, OwnedPayload};
-use crate::router::authorization::Question;
 use crate::router::letter::Outcome;
 use crate::router::peer::Peer;
 use crate::router::session::Identity;
@@ -29,9 +29,11 @@ pub struct Said {
 /// The arguments of the call. None if the options have no form in the router's serializer.
 pub fn arguments(
     (peer, identity, realm): (&Peer, &Identity, &str),
-    question: &Question<'_>,
-    options: Dict<'_>,
+    question: &OwnedQuestion,
 ) -> Option<OwnedPayload> {
+    let options = payload::values(question.options.as_ref()?.borrow()).0;
+    let Value::List(options) = &options else { return None };
+    let options = codec::items(options).next()?;
     peer.transport_facts()?.details(|transport| {
         let session = [
             ("realm", Value::text(realm)),
@@ -45,9 +47,9 @@ pub fn arguments(
         ];
         let arguments = [
             Value::Dict(Dict::Pairs(&session)),
-            Value::text(question.uri),
+            Value::text(&question.uri),
             Value::text(question.action.name()),
-            Value::Dict(options),
+            options.clone(),
         ];
         OwnedPayload::from_values(Serializer::MessagePack, &arguments, &[]).ok()
     })

@@ -59,8 +59,8 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn answers(&self, question: &Question<'_>) -> bool {
-        self.action == question.action && self.policy == question.policy
+    fn answers(&self, action: Action, policy: MatchPolicy) -> bool {
+        self.action == action && self.policy == policy
     }
 }
 
@@ -87,7 +87,7 @@ impl KeptVerdicts {
         };
         let verdicts = verdicts.filter(|known| Arc::ptr_eq(&known.role, &identity.role))?;
         let verdicts = verdicts.by_uri.get(question.uri)?;
-        let verdict = verdicts.iter().find(|verdict| verdict.answers(question))?;
+        let verdict = verdicts.iter().find(|verdict| verdict.answers(question.action, question.policy))?;
         (verdict.until > now).then_some(verdict.ruling)
     }
 
@@ -110,7 +110,7 @@ impl KeptVerdicts {
         let verdicts = self.verdicts(identity, realms, authorizer.cache);
         let verdicts = verdicts.by_uri.entry(question.uri.clone()).or_default();
         let verdict = Verdict { action: question.action, policy: question.policy, ruling, until };
-        match verdicts.iter_mut().find(|known| known.answers(&question.borrow())) {
+        match verdicts.iter_mut().find(|known| known.answers(question.action, question.policy)) {
             Some(known) => *known = verdict,
             None => {
                 verdicts.push(verdict);

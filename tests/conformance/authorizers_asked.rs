@@ -1,0 +1,174 @@
+//! What authorizers are asked and when: about questions that follow from a message, and when settings have changed.
+
+use std::sync::Arc;
+
+use fanwire::router::authentication;
+use fanwire::router::rules::{Actions, Rule, Rules};
+use fanwire::router::{Authorizer, HistoryRule, Permissions, RealmSettings, Role, Settings, VerdictCache};
+use fanwire::wamp::MatchPolicy;
+use serde_json::json;
+
+use crate::authorizers::{
+    asked, authorizer, denied, error, everywhere, failed, join_authorizer, question, say,
+};
+use crate::wire::{KINDS, Wire, everywhere_with, head};
+
+#[test]
+fn the_history_of_a_pattern_is_asked_about_as_the_pattern() {
+    let history = |settings: &mut Settings| {
+        asked(VerdictCache::Session)(settings);
+        settings.realms[0].event_history = vec![HistoryRule::new("com.user", MatchPolicy::Prefix)];
+    };
+    everywhere_with(history, |mut wire| {
+        let authorizer = join_authorizer(&mut wire);
+        let (owner, _) = wire.join();
+        let (client, _) = wire.join();
+        wire.send(owner, r#"[32,1,{"match":"prefix"},"com.user"]"#);
+        say(&mut wire, authorizer, "true");
+        let subscription = wire.receive_one(owner)[2].clone();
+        wire.send(client, r#"[32,1,{"match":"prefix"},"com.user"]"#);
+        say(&mut wire, authorizer, "false");
+        assert_eq!(error(&mut wire, client), denied(32, 1));
+        // What the caller writes into its CALL is about the CALL.
+        let call = r#"[48,2,{"match":"exact"},"wamp.subscription.get_events""#;
+        wire.send(client, &format!("{call},[{subscription}]]"));
+        let about_call = say(&mut wire, authorizer, "true");
+        assert_eq!(about_call, json!(["wamp.subscription.get_events", "call", {"match": "exact"}]));
+        let about_pattern = say(&mut wire, authorizer, "false");
+        assert_eq!(about_pattern, json!(["com.user", "subscribe", {"match": "prefix"}]));
+        assert_eq!(error(&mut wire, client), denied(48, 2));
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_testament_is_asked_about_with_the_options_it_is_published_with() {
+    everywhere(|mut wire| {
+        let authorizer = join_authorizer(&mut wire);
+        let (client, _) = wire.join();
+        let keywords = r#"{"publish_options":{"retain":true},"scope":"detached"}"#;
+        wire.send(client, &format!(r#"[48,1,{{}},"wamp.session.add_testament",["a",[],{{}}],{keywords}]"#));
+        assert_eq!(say(&mut wire, authorizer, "true")[1], "call");
+        assert_eq!(say(&mut wire, authorizer, "true"), json!(["a", "publish", {"retain": true}]));
+        assert_eq!(wire.receive_one(client)[0], 50);
+        wire.finish();
+    });
+}
+
+/// Everybody's authorizer in `realm1` is another one from now on.
+fn asks_another(settings: &mut Settings) {
+    let other =
+        Authorizer { procedure: "com.example.other".into(), ..authorizer(Some("auth"), VerdictCache::Role) };
+    anonymous_has(settings, Permissions::Authorizer(Arc::new(other)));
+}
+
+fn anonymous_has(settings: &mut Settings, permissions: Permissions) {
+    let role = Arc::new(Role { permissions, ..Role::anonymous() });
+    settings.realms[0].authentication = Arc::new(authentication::Settings::anonymous(role));
+}
+
+#[test]
+fn the_word_of_an_authorizer_that_was_replaced_meanwhile_is_none() {
+    for cache in [VerdictCache::Session, VerdictCache::Role] {
+        everywhere_with(asked(cache), |mut wire| {
+            let before = join_authorizer(&mut wire);
+            let (client, _) = wire.join();
+            wire.send(client, r#"[16,1,{"acknowledge":true},"a"]"#);
+            let (request, _) = question(&mut wire, before);
+            wire.configure(asks_another);
+            let now = wire.connect();
+            wire.hello(now, "auth");
+            assert_eq!(wire.ask(now, r#"[64,1,{},"com.example.other"]"#)[0], 65);
+            wire.send(before, &format!(r#"[70,{request},{{}},[{{"allow":true,"cache":true}}]]"#));
+            wire.resume();
+            assert!(wire.receive(client).is_empty(), "who decides now was not asked yet");
+            say(&mut wire, now, "false");
+            assert_eq!(error(&mut wire, client), denied(16, 1));
+            wire.send(client, r#"[16,2,{"acknowledge":true},"a"]"#);
+            say(&mut wire, now, "false");
+            assert_eq!(error(&mut wire, client), denied(16, 2), "nothing was kept");
+            wire.finish();
+        });
+    }
+}
+
+#[test]
+fn what_was_answered_before_settings_changed_is_asked_again_before_it_counts() {
+    let mut wire = Wire::with(1, KINDS[0], asked(VerdictCache::Session));
+    let before = join_authorizer(&mut wire);
+    let (client, _) = wire.join();
+    wire.send(client, r#"[16,1,{"acknowledge":true},"a"]"#);
+    let (request, _) = question(&mut wire, before);
+    wire.send(before, &format!(r#"[70,{request},{{}},[true]]"#));
+    // It was answered, and is not handled yet.
+    wire.configure(|settings| {
+        anonymous_has(settings, Permissions::Rules(Arc::new(Rules::new(vec![]).unwrap())))
+    });
+    wire.resume();
+    assert_eq!(error(&mut wire, client), denied(16, 1));
+    wire.finish();
+}
+
+#[test]
+fn who_registers_a_pattern_is_no_authorizer() {
+    everywhere(|mut wire| {
+        let client = wire.connect();
+        wire.hello(client, "auth");
+        assert_eq!(wire.ask(client, r#"[64,1,{"match":"prefix"},"com.example"]"#)[0], 65);
+        assert_eq!(wire.ask(client, r#"[64,2,{"match":"wildcard"},"com..authorize"]"#)[0], 65);
+        let (asked, _) = wire.join();
+        wire.send(asked, r#"[16,1,{"acknowledge":true},"a"]"#);
+        assert_eq!(error(&mut wire, asked), failed(16, 1));
+        assert!(wire.receive(client).is_empty());
+        let authorizer = join_authorizer(&mut wire);
+        wire.send(asked, r#"[16,2,{"acknowledge":true},"a"]"#);
+        say(&mut wire, authorizer, "true");
+        assert_eq!(wire.receive_one(asked)[0], 17);
+        wire.finish();
+    });
+}
+
+const TESTAMENT: &str = r#"[48,1,{},"wamp.session.add_testament",["a",["gone"],{}]]"#;
+
+#[test]
+fn a_testament_discloses_what_was_granted_with_it() {
+    everywhere(|mut wire| {
+        let authorizer = join_authorizer(&mut wire);
+        let (subscriber, _) = wire.join();
+        wire.send(subscriber, r#"[32,1,{},"a"]"#);
+        say(&mut wire, authorizer, "true");
+        wire.receive(subscriber);
+        let (client, session) = wire.join();
+        wire.send(client, TESTAMENT);
+        say(&mut wire, authorizer, "true");
+        say(&mut wire, authorizer, r#"{"allow":true,"disclose":true}"#);
+        wire.receive(client);
+        wire.reset(client);
+        assert_eq!(wire.receive_one(subscriber)[3]["publisher"], session);
+        wire.finish();
+    });
+}
+
+#[test]
+fn a_testament_is_not_published_on_the_word_of_who_decides_no_more() {
+    let rules = |settings: &mut Settings| {
+        settings.realms.push(RealmSettings::open("auth"));
+        let all = Rule::new("", MatchPolicy::Prefix, Actions::ALL);
+        anonymous_has(settings, Permissions::Rules(Arc::new(Rules::new(vec![all]).unwrap())));
+    };
+    everywhere_with(rules, |mut wire| {
+        let (subscriber, _) = wire.join();
+        wire.ask(subscriber, r#"[32,1,{},"a"]"#);
+        let (client, _) = wire.join();
+        assert_eq!(wire.ask(client, TESTAMENT)[0], 50);
+        wire.configure(asks_another);
+        wire.reset(client);
+        assert!(wire.receive(subscriber).is_empty(), "its authorizer was never asked");
+        let denied: u64 = wire.shards.iter().map(|shard| shard.counters().authorizations_failed).sum();
+        assert_eq!(denied, 1);
+        // And no question stays open for somebody else.
+        wire.send(subscriber, "[34,2,999]");
+        assert_eq!(head(&wire.receive_one(subscriber), 5)[4], "wamp.error.no_such_subscription");
+        wire.finish();
+    });
+}
