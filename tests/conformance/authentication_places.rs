@@ -10,7 +10,7 @@ use fanwire::auth::jwt::{Expected, Keys};
 use fanwire::auth::{Method, base64, hmac_sha256, scram, ticket};
 use fanwire::origin::{ClientCertificate, Origin, PeerAddress, TlsOrigin};
 use fanwire::router::authentication::{Access, Anonymous, Dynamic, Jwt, Principal, Principals, Settings};
-use fanwire::router::{ListenerSettings, Role, Settings as RouterSettings};
+use fanwire::router::{ListenerSettings, RealmSettings, Role, Settings as RouterSettings};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::{Value, json};
 
@@ -243,6 +243,42 @@ fn a_certificate_is_known_by_its_digest_or_its_subject() {
         let plain = wire.connect();
         let answer = said(&mut wire, plain, r#""authmethods":["tls"]"#);
         aborted(&wire, plain, &answer, FAILED);
+        wire.finish();
+    });
+}
+
+#[test]
+fn no_procedure_is_asked_about_who_shows_no_certificate() {
+    let dynamic = Dynamic { procedure: "com.a".to_owned(), realm: Some("auth".to_owned()), timeout_ms: 1000 };
+    let mut known = Settings { anonymous: anonymous("guest"), ..Settings::default() };
+    known.method_mut(Method::Tls).dynamic = Some(Arc::new(dynamic));
+    let change = |router: &mut RouterSettings| {
+        set(router, known.clone());
+        router.realms[0].roles = vec![role("user")];
+        router.realms.push(RealmSettings::open("auth"));
+    };
+    everywhere_with(change, |mut wire| {
+        let asked = wire.connect();
+        wire.hello(asked, "auth");
+        assert_eq!(wire.ask(asked, r#"[64,1,{},"com.a"]"#)[0], 65);
+        for origin in [from("192.0.2.1:1"), over_tls(None)] {
+            for authid in ["root", ""] {
+                let client = wire.connect_from(0, origin.clone());
+                let details = format!(r#""authmethods":["tls"],"authid":"{authid}""#);
+                let answer = said(&mut wire, client, &details);
+                aborted(&wire, client, &answer, FAILED);
+            }
+            let client = wire.connect_from(0, origin);
+            let answer = said(&mut wire, client, r#""authmethods":["tls","anonymous"]"#);
+            assert_eq!(welcomed(&answer)[1], "guest", "other methods are tried");
+        }
+        assert!(wire.receive(asked).is_empty());
+        let client = wire.connect_from(0, over_tls(Some(certificate("machine", false))));
+        wire.send(client, &hello(r#""authmethods":["tls"],"authid":"machine""#));
+        let invocation = wire.receive_one(asked);
+        wire.send(asked, &format!(r#"[70,{},{{}},["user"]]"#, invocation[1]));
+        wire.resume();
+        assert_eq!(welcomed(&wire.receive_one(client)), json!(["machine", "user", "tls", "dynamic"]));
         wire.finish();
     });
 }

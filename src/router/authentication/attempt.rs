@@ -178,7 +178,7 @@ pub fn begin(claim: Claim, place: &Place<'_>, entropy: &mut Entropy) -> Step {
             }
         }
         let Some(who) = candidate(&claim, named.method, place) else {
-            if named.method == Method::Tls && place.realm.principals.have_certificates() {
+            if named.method == Method::Tls && place.knows_certificates() {
                 failure = JoinFailure::Certificate;
             }
             continue;
@@ -221,7 +221,8 @@ fn candidate(claim: &Claim, method: Method, place: &Place<'_>) -> Option<Candida
         Method::Anonymous | Method::Cookie => None,
         Method::Tls => match place.certified(claim) {
             Some(who) => Some(Candidate::Who(Some(who))),
-            None => dynamic(is_known),
+            // What TLS has proved is all that there is: without a certificate there is nothing to ask about.
+            None => dynamic(is_known).filter(|_| place.shows_certificate()),
         },
         Method::Cryptosign => {
             let by_key = claim.pubkey.is_some_and(|key| place.realm.principals.with_key(&key).is_some());

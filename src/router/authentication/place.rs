@@ -79,6 +79,16 @@ impl Place<'_> {
         principal.map(Who::known)
     }
 
+    /// True if the client has shown a certificate.
+    pub(super) fn shows_certificate(&self) -> bool {
+        self.origin.tls.as_ref().is_some_and(|tls| tls.client_certificate.is_some())
+    }
+
+    /// True if there are certificates that let somebody in.
+    pub(super) fn knows_certificates(&self) -> bool {
+        self.realm.principals.have_certificates() || self.realm.method(Method::Tls).dynamic.is_some()
+    }
+
     /// Who signs with the key that the client has shown, or is to fail at that; none if it has shown none, or nobody
     /// here signs.
     pub(super) fn signer(&self, claim: &Claim) -> Option<Option<Who>> {
