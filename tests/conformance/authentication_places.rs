@@ -430,6 +430,52 @@ fn who_fails_too_often_waits() {
 }
 
 #[test]
+fn who_leaves_before_its_ticket_was_looked_at_is_counted_and_told() {
+    let change = |settings: &mut RouterSettings| {
+        let kind = ticket::Kind::Argon2id { iterations: 1, memory_kib: 8 };
+        let hashed = ticket::Hashed::new(&"swordfish".into(), kind, [3; 16]).unwrap();
+        let alice = Principal { ticket: Some(ticket::Stored::Hashed(hashed)), ..principal("alice") };
+        set(settings, principals([alice]));
+        settings.authentication.failures_max = 2;
+    };
+    let mut wire = Wire::with(1, KINDS[0], change);
+    let guess = |wire: &mut Wire, leave_first: bool| {
+        let client = wire.connect_from(0, from("192.0.2.1:1"));
+        challenged(wire, client, r#""authmethods":["ticket"],"authid":"alice""#, "ticket");
+        wire.send_without_letters(client, &authenticate("wrong"));
+        let mut checks = Vec::new();
+        wire.shards[0].checks(&mut checks);
+        let check = checks.pop().unwrap();
+        if leave_first {
+            wire.reset(client);
+        }
+        let checked = check.run(wire.now);
+        if !leave_first {
+            wire.reset(client);
+        }
+        wire.shards[0].checked(checked, wire.now);
+    };
+    let failed = |wire: &Wire| {
+        let failed = wire.shards[0].counters().authentications_failed;
+        failed.iter().map(|(failure, count)| (failure.to_string(), *count)).collect::<Vec<_>>()
+    };
+    let (left, wrong) = ("left before its answer was looked at".to_owned(), "wrong secret".to_owned());
+    // Nobody looks any more, so it is no guess.
+    for _ in 0..3 {
+        guess(&mut wire, true);
+    }
+    assert_eq!(failed(&wire), [(left.clone(), 3)]);
+    for _ in 0..2 {
+        guess(&mut wire, false);
+    }
+    assert_eq!(failed(&wire), [(left, 3), (wrong, 2)]);
+    let waits = wire.connect_from(0, from("192.0.2.1:1"));
+    let answer = said(&mut wire, waits, r#""authmethods":["ticket"],"authid":"alice""#);
+    aborted(&wire, waits, &answer, UNAVAILABLE);
+    wire.finish();
+}
+
+#[test]
 fn peers_on_unix_sockets_do_not_shut_one_another_out() {
     let mut wire = Wire::with(1, KINDS[0], |settings| {
         set(settings, principals([with_ticket("alice")]));

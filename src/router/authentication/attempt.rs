@@ -58,11 +58,13 @@ pub struct Refused {
     pub failure: JoinFailure,
     /// What a token was refused for.
     pub token: Option<TokenError>,
+    /// It is counted against the source already.
+    pub counted: bool,
 }
 
 impl From<JoinFailure> for Refused {
     fn from(failure: JoinFailure) -> Refused {
-        Refused { failure, token: None }
+        Refused { failure, token: None, counted: false }
     }
 }
 
@@ -507,7 +509,11 @@ impl Attempt {
     pub fn checked(&self, outcome: Outcome) -> Answer {
         match outcome {
             Outcome::Right => self.proved(true).into(),
-            Outcome::Wrong => self.proved(false).into(),
+            Outcome::Wrong => {
+                let counted = |refused| Refused { counted: true, ..refused };
+                self.proved(false).map_err(counted).into()
+            }
+            Outcome::TooMany => Answer::Refuse(JoinFailure::TooMany.into()),
             Outcome::Unavailable => Answer::Refuse(JoinFailure::Unavailable.into()),
         }
     }
