@@ -119,11 +119,37 @@ fn the_session_is_the_one_that_was_asked_about() {
     let authenticator = join_authenticator(&mut wire);
     let client = hello(&mut wire, r#""authid":"alice""#);
     let asked = say(&mut wire, authenticator, r#"{"role":"user","authid":"bob","extra":{"x":[1]}}"#);
-    assert_eq!(asked[1], "alice");
+    assert!(asked[1].is_string() && asked[1] != "alice", "{asked}");
     let welcome = wire.receive_one(client);
     assert_eq!((&welcome[1], &welcome[2]["authid"]), (&asked[2]["session"], &json!("bob")));
     assert_eq!(welcome[2]["authextra"], json!({"x": [1]}));
     wire.finish();
+}
+
+#[test]
+fn who_proves_nothing_does_not_pick_its_name() {
+    everywhere(|mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let client = hello(&mut wire, r#""authid":"alice""#);
+        let asked = say(&mut wire, authenticator, r#""user""#);
+        let drawn = welcomed(&mut wire, client)[1].clone();
+        assert_eq!((&asked[1], &asked[2]["authid"]), (&drawn, &drawn));
+        assert_ne!(drawn, "alice");
+        wire.finish();
+    });
+    let named = |settings: &mut RouterSettings| {
+        asked(settings);
+        let mut authentication = (*settings.realms[0].authentication).clone();
+        authentication.anonymous.as_mut().unwrap().authid = Some("visitor".into());
+        settings.realms[0].authentication = Arc::new(authentication);
+    };
+    everywhere_with(named, |mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let client = hello(&mut wire, r#""authid":"alice""#);
+        assert_eq!(say(&mut wire, authenticator, r#""user""#)[1], "visitor");
+        assert_eq!(welcomed(&mut wire, client)[1], "visitor");
+        wire.finish();
+    });
 }
 
 #[test]
@@ -265,7 +291,7 @@ fn the_procedure_may_send_it_to_another_realm() {
     everywhere(|mut wire| {
         let authenticator = join_authenticator(&mut wire);
         let client = hello(&mut wire, r#""authid":"alice""#);
-        say(&mut wire, authenticator, r#"{"role":"user","realm":"other"}"#);
+        say(&mut wire, authenticator, r#"{"role":"user","realm":"other","authid":"alice"}"#);
         assert_eq!(welcomed(&mut wire, client), json!(["other", "alice", "user", "anonymous", "dynamic"]));
         assert_eq!(wire.router.realm("other").unwrap().session_count(), 1);
         let client = hello(&mut wire, r#""authid":"alice""#);

@@ -251,8 +251,9 @@ fn candidate(claim: &Claim, method: Method, place: &Place<'_>) -> Option<Candida
 fn anonymous(mut claim: Claim, named: Named, place: &Place<'_>, entropy: &mut Entropy) -> Step {
     let Some(anonymous) = &place.realm.anonymous else { return Step::Refuse(JoinFailure::NoMethod.into()) };
     if let Some(dynamic) = anonymous.dynamic.clone() {
-        // Whoever it is has a name when it is asked about.
-        claim.authid.get_or_insert_with(|| entropy.authid().into());
+        // Whoever it is has a name when it is asked about. It is not the one that it says, as in Crossbar.io: nothing
+        // proves that, and a procedure that only says a role would give it somebody's who is known.
+        claim.authid = Some(anonymous.authid.clone().unwrap_or_else(|| entropy.authid().into()));
         let session = entropy.session();
         return Step::Ask(Box::new(Question { dynamic, named, claim, ticket: None, session }));
     }
