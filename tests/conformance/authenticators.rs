@@ -6,7 +6,7 @@ use std::time::Duration;
 use fanwire::auth::cryptosign::SigningKey;
 use fanwire::auth::scram::{Dialect, Exchange};
 use fanwire::auth::{Method, scram, wampcra};
-use fanwire::router::authentication::{Anonymous, Dynamic, Settings};
+use fanwire::router::authentication::{Anonymous, Dynamic, Principal, Principals, Settings};
 use fanwire::router::{RealmSettings, Role, Settings as RouterSettings};
 use serde_json::{Value, json};
 
@@ -166,6 +166,44 @@ fn a_ticket_is_judged_by_the_procedure() {
             (&json!("swordfish"), &json!("alice"), &json!("user"))
         );
         assert_eq!(welcomed(&mut wire, client), json!(["realm1", "alice", "guest", "ticket", "dynamic"]));
+        wire.finish();
+    });
+}
+
+#[test]
+fn who_is_known_by_another_method_is_asked_about_too() {
+    let known = |settings: &mut RouterSettings| {
+        asked(settings);
+        let alice = Principal {
+            authid: "alice".into(),
+            role: Some(Arc::new(Role::open("guest"))),
+            keys: vec![SigningKey::from_seed(&[5; 32]).public()],
+            ..Principal::default()
+        };
+        let authentication = (*settings.realms[0].authentication).clone();
+        let principals = Principals::new([alice]);
+        settings.realms[0].authentication = Arc::new(Settings { principals, ..authentication });
+    };
+    everywhere_with(known, |mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        for authid in ["alice", "bob"] {
+            let client = hello(&mut wire, &format!(r#""authmethods":["ticket"],"authid":"{authid}""#));
+            assert_eq!(wire.receive_one(client), json!([4, "ticket", {}]));
+            wire.send(client, &authenticate("swordfish"));
+            say(&mut wire, authenticator, r#""user""#);
+            assert_eq!(welcomed(&mut wire, client), json!(["realm1", authid, "user", "ticket", "dynamic"]));
+        }
+        let client = hello(&mut wire, r#""authmethods":["wampcra"],"authid":"alice""#);
+        assert_eq!(say(&mut wire, authenticator, r#"{"role":"user","secret":"s"}"#)[1], "alice");
+        assert_eq!(head(&wire.receive_one(client), 2), json!([4, "wampcra"]));
+        // By the method that is known here, nobody is asked.
+        let public = SigningKey::from_seed(&[5; 32]).public();
+        let details = format!(
+            r#""authmethods":["cryptosign"],"authid":"alice","authextra":{{"pubkey":"{public}"}}"#
+        );
+        let client = hello(&mut wire, &details);
+        assert_eq!(head(&wire.receive_one(client), 2), json!([4, "cryptosign"]));
+        assert!(wire.receive(authenticator).is_empty());
         wire.finish();
     });
 }

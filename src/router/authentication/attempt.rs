@@ -218,7 +218,8 @@ enum Candidate {
 fn candidate(claim: &Claim, method: Method, place: &Place<'_>) -> Option<Candidate> {
     let named = place.who(claim);
     let dynamic = |known| place.dynamic(method, known).map(Candidate::Dynamic);
-    let is_known = named.as_ref().is_some_and(|who| who.known);
+    // Who is known here, but by other methods, is one more whom only the procedure knows.
+    let is_known = named.as_ref().is_some_and(|who| who.known && who.principal.has(method));
     match method {
         Method::Anonymous | Method::Cookie => None,
         Method::Tls => match place.certified(claim) {

@@ -104,7 +104,7 @@ impl Place<'_> {
         Some(Some(who))
     }
 
-    /// The procedure that knows those whom we do not.
+    /// The procedure that knows those whom we do not know by that method.
     pub(super) fn dynamic(&self, method: Method, known: bool) -> Option<Arc<Dynamic>> {
         self.realm.method(method).dynamic.clone().filter(|_| !known)
     }
