@@ -209,6 +209,32 @@ fn who_is_known_by_another_method_is_asked_about_too() {
 }
 
 #[test]
+fn the_name_may_be_in_the_ticket() {
+    everywhere(|mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let ticket = r#""authmethods":["ticket"]"#;
+        for (said, name) in [(r#"{"role":"user","authid":"alice"}"#, Some("alice")), (r#""user""#, None)] {
+            let client = hello(&mut wire, ticket);
+            assert_eq!(wire.receive_one(client), json!([4, "ticket", {}]));
+            wire.send(client, &authenticate("a token of alice"));
+            let asked = say(&mut wire, authenticator, said);
+            assert_eq!((&asked[1], &asked[2]["ticket"]), (&Value::Null, &json!("a token of alice")));
+            match name {
+                Some(name) => assert_eq!(welcomed(&mut wire, client)[1], name),
+                None => assert_eq!(aborted(&mut wire, client).0, FAILED, "it does not say who it is"),
+            }
+        }
+        let client = hello(&mut wire, r#""authmethods":["wampcra"]"#);
+        let asked = say(&mut wire, authenticator, r#"{"role":"user","authid":"alice","secret":"secret"}"#);
+        assert_eq!(asked[1], Value::Null);
+        let challenge = wire.receive_one(client)[2]["challenge"].as_str().unwrap().to_owned();
+        wire.send(client, &authenticate(&wampcra::sign(&"secret".into(), &challenge)));
+        assert_eq!(welcomed(&mut wire, client)[1], "alice");
+        wire.finish();
+    });
+}
+
+#[test]
 fn a_secret_of_wampcra_is_said() {
     everywhere(|mut wire| {
         let authenticator = join_authenticator(&mut wire);

@@ -233,13 +233,16 @@ fn candidate(claim: &Claim, method: Method, place: &Place<'_>) -> Option<Candida
             dynamic(known).or_else(|| place.signer(claim).map(Candidate::Who))
         }
         Method::Ticket => {
-            if let Some(dynamic) = dynamic(is_known).filter(|_| claim.authid.is_some()) {
+            // As in Crossbar.io, a procedure may find the name in the ticket.
+            if let Some(dynamic) = dynamic(is_known) {
                 return Some(dynamic);
             }
             let named = named.filter(|who| who.principal.has(Method::Ticket));
             (named.is_some() || place.realm.jwt.is_some()).then_some(Candidate::Who(named))
         }
         Method::Scram if claim.nonce.is_none() => None,
+        // There a procedure may name who signs with a shared secret, too; SCRAM's proof is made with the name.
+        Method::WampCra if claim.authid.is_none() => dynamic(false),
         Method::Scram | Method::WampCra => {
             claim.authid.as_ref()?;
             let of_named =
