@@ -238,6 +238,8 @@ pub enum JoinFailure {
     Certificate,
     /// The challenge was not answered in time.
     Late,
+    /// It has left before anybody has looked at its answer.
+    Left,
     /// None of the client's methods is open to it.
     NoMethod,
     /// The role that it wants to be is not its own, or there is none for it.
@@ -270,6 +272,7 @@ impl JoinFailure {
         match self {
             JoinFailure::Certificate
             | JoinFailure::Late
+            | JoinFailure::Left
             | JoinFailure::NotAllowed
             | JoinFailure::Token
             | JoinFailure::TurnedDown
@@ -294,6 +297,7 @@ impl JoinFailure {
             | JoinFailure::WrongSecret => "Authentication failed.",
             JoinFailure::NotAllowed => "By the settings as they are now it may not join.",
             JoinFailure::Late => "The answer to the challenge is late.",
+            JoinFailure::Left => "The client has left.",
             JoinFailure::ChannelBinding => {
                 "This channel binding cannot be had here: only tls-exporter, over TLS that ends at the router."
             }
@@ -324,6 +328,7 @@ impl fmt::Display for JoinFailure {
             JoinFailure::ChannelBinding => "channel binding that cannot be had",
             JoinFailure::Certificate => "no known certificate",
             JoinFailure::Late => "late answer",
+            JoinFailure::Left => "left before its answer was looked at",
             JoinFailure::NoMethod => "no matching method",
             JoinFailure::NoSuchRole => "no such role",
             JoinFailure::NotAllowed => "not allowed any more",

@@ -27,7 +27,7 @@ pub const TICKET_BYTES_MAX: usize = 16 * 1024;
 /// Octets of the salts that are made here.
 const SALT_BYTES: usize = 16;
 
-/// KiB that Argon2 walks over for a ticket. Its check runs on the router's own thread.
+/// KiB that Argon2 walks over for a ticket: some tenths of a second, in which others wait for their checks.
 const WORK_KIB_MAX: u64 = 1 << 18;
 
 /// What the router keeps of a ticket.
@@ -62,6 +62,8 @@ impl Kind {
     pub const ARGON2ID_ITERATIONS: u32 = 2;
     /// The same, in KiB.
     pub const ARGON2ID_MEMORY_KIB: u32 = 19 * 1024;
+    /// KiB that Argon2 walks over with both.
+    pub const ARGON2ID_WORK_KIB: u64 = Kind::ARGON2ID_ITERATIONS as u64 * Kind::ARGON2ID_MEMORY_KIB as u64;
 
     fn hash(self, ticket: &[u8], salt: &[u8]) -> Result<[u8; 32], CostOutOfRange> {
         match self {
@@ -130,7 +132,17 @@ impl Stored {
 
     /// True if [`Stored::verify`] takes hundredths of a second.
     pub fn is_costly(&self) -> bool {
-        matches!(self, Stored::Hashed(Hashed { kind: Kind::Argon2id { .. }, .. }))
+        self.work_kib() > 0
+    }
+
+    /// KiB that Argon2 walks over for it.
+    pub fn work_kib(&self) -> u64 {
+        match self {
+            Stored::Hashed(Hashed { kind: Kind::Argon2id { iterations, memory_kib }, .. }) => {
+                u64::from(*iterations) * u64::from(*memory_kib)
+            }
+            _ => 0,
+        }
     }
 
     /// True if that is the ticket.

@@ -39,6 +39,11 @@ impl Salting {
         Ok(Secret::from(base64(&key)))
     }
 
+    /// Rounds that deriving takes in all.
+    fn rounds(&self) -> u64 {
+        u64::from(self.iterations) * u64::from(self.keylen.div_ceil(32))
+    }
+
     /// True if that has the form of a derived secret.
     fn may_have_derived(&self, secret: &Secret) -> bool {
         secret.text().and_then(unbase64).is_some_and(|key| key.len() == self.keylen as usize)
@@ -57,9 +62,16 @@ pub struct Stored {
 impl Stored {
     /// What Crossbar.io has of a principal. With salt that is one of two things: what is derived of the password, as it
     /// documents; or the password, of which it derives the rest itself since 2025. The base64 of just as many octets as
-    /// a derived key has counts as the former.
-    pub fn of_crossbar(secret: Secret, salting: Option<Salting>) -> Result<Stored, CostOutOfRange> {
+    /// a derived key has counts as the former. Nothing is derived that takes more than so many rounds.
+    pub fn of_crossbar(
+        secret: Secret,
+        salting: Option<Salting>,
+        rounds_max: u32,
+    ) -> Result<Stored, CostOutOfRange> {
         let secret = match &salting {
+            Some(salting) if !salting.may_have_derived(&secret) && salting.rounds() > rounds_max.into() => {
+                return Err(CostOutOfRange);
+            }
             Some(salting) if !salting.may_have_derived(&secret) => salting.derive(&secret)?,
             _ => secret,
         };
@@ -159,15 +171,21 @@ mod tests {
         let salting = Salting { salt: "salt123".to_owned(), iterations: 1000, keylen: 32 };
         let derived = salting.derive(&Secret::from("secret1")).unwrap();
         for secret in [Secret::from("secret1"), derived.clone()] {
-            let stored = Stored::of_crossbar(secret, Some(salting.clone())).unwrap();
+            let stored = Stored::of_crossbar(secret, Some(salting.clone()), 1000).unwrap();
             assert_eq!((stored.secret, stored.salting.as_ref()), (derived.clone(), Some(&salting)));
         }
         // The derived key of another length is a password here.
         let shorter = Salting { keylen: 16, ..salting };
-        assert_ne!(Stored::of_crossbar(derived.clone(), Some(shorter)).unwrap().secret, derived);
-        assert_eq!(Stored::of_crossbar(derived.clone(), None).unwrap().secret, derived);
+        assert_ne!(Stored::of_crossbar(derived.clone(), Some(shorter), 1000).unwrap().secret, derived);
+        assert_eq!(Stored::of_crossbar(derived.clone(), None, 0).unwrap().secret, derived);
         let costly = Salting { salt: String::new(), iterations: u32::MAX, keylen: 32 };
-        assert!(Stored::of_crossbar(Secret::from("secret1"), Some(costly)).is_err());
+        assert!(Stored::of_crossbar(Secret::from("secret1"), Some(costly), u32::MAX).is_err());
+        // Only what would have to be derived is too much.
+        let more = Salting { salt: "salt123".to_owned(), iterations: 501, keylen: 33 };
+        assert!(Stored::of_crossbar(Secret::from("secret1"), Some(more.clone()), 1001).is_err());
+        assert!(Stored::of_crossbar(Secret::from("secret1"), Some(more.clone()), 1002).is_ok());
+        let derived = more.derive(&Secret::from("secret1")).unwrap();
+        assert_eq!(Stored::of_crossbar(derived.clone(), Some(more), 1).unwrap().secret, derived);
     }
 
     #[test]

@@ -279,8 +279,8 @@ pub struct Pending {
     pub admission: Admission,
     /// What it was asked.
     pub attempt: Box<Attempt>,
-    /// It has answered, and somebody looks at that.
-    pub checking: bool,
+    /// It has answered, and somebody looks at that, as long as this is kept.
+    pub checking: Option<Arc<()>>,
 }
 
 /// Why a HELLO is answered with ABORT.

@@ -12,7 +12,7 @@ use fanwire::origin::{ClientCertificate, Origin, PeerAddress, TlsOrigin};
 use fanwire::router::authentication::{
     Access, Anonymous, AnonymousHere, Dynamic, Jwt, Principal, Principals, Settings, Sources,
 };
-use fanwire::router::{ListenerSettings, Role, Settings as RouterSettings};
+use fanwire::router::{ListenerSettings, RealmSettings, Role, Settings as RouterSettings};
 use rcgen::{CertificateParams, DnType, KeyPair};
 use serde_json::{Value, json};
 
@@ -249,6 +249,42 @@ fn a_certificate_is_known_by_its_digest_or_its_subject() {
     });
 }
 
+#[test]
+fn no_procedure_is_asked_about_who_shows_no_certificate() {
+    let dynamic = Dynamic { procedure: "com.a".to_owned(), realm: Some("auth".to_owned()), timeout_ms: 1000 };
+    let mut known = Settings { anonymous: anonymous("guest"), ..Settings::default() };
+    known.method_mut(Method::Tls).dynamic = Some(Arc::new(dynamic));
+    let change = |router: &mut RouterSettings| {
+        set(router, known.clone());
+        router.realms[0].roles = vec![role("user")];
+        router.realms.push(RealmSettings::open("auth"));
+    };
+    everywhere_with(change, |mut wire| {
+        let asked = wire.connect();
+        wire.hello(asked, "auth");
+        assert_eq!(wire.ask(asked, r#"[64,1,{},"com.a"]"#)[0], 65);
+        for origin in [from("192.0.2.1:1"), over_tls(None)] {
+            for authid in ["root", ""] {
+                let client = wire.connect_from(0, origin.clone());
+                let details = format!(r#""authmethods":["tls"],"authid":"{authid}""#);
+                let answer = said(&mut wire, client, &details);
+                aborted(&wire, client, &answer, FAILED);
+            }
+            let client = wire.connect_from(0, origin);
+            let answer = said(&mut wire, client, r#""authmethods":["tls","anonymous"]"#);
+            assert_eq!(welcomed(&answer)[1], "guest", "other methods are tried");
+        }
+        assert!(wire.receive(asked).is_empty());
+        let client = wire.connect_from(0, over_tls(Some(certificate("machine", false))));
+        wire.send(client, &hello(r#""authmethods":["tls"],"authid":"machine""#));
+        let invocation = wire.receive_one(asked);
+        wire.send(asked, &format!(r#"[70,{},{{}},["user"]]"#, invocation[1]));
+        wire.resume();
+        assert_eq!(welcomed(&wire.receive_one(client)), json!(["machine", "user", "tls", "dynamic"]));
+        wire.finish();
+    });
+}
+
 // Tokens.
 
 const TOKEN_SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -447,6 +483,52 @@ fn who_fails_too_often_waits() {
         assert_eq!(failed, 5);
         wire.finish();
     });
+}
+
+#[test]
+fn who_leaves_before_its_ticket_was_looked_at_is_counted_and_told() {
+    let change = |settings: &mut RouterSettings| {
+        let kind = ticket::Kind::Argon2id { iterations: 1, memory_kib: 8 };
+        let hashed = ticket::Hashed::new(&"swordfish".into(), kind, [3; 16]).unwrap();
+        let alice = Principal { ticket: Some(ticket::Stored::Hashed(hashed)), ..principal("alice") };
+        set(settings, principals([alice]));
+        settings.authentication.failures_max = 2;
+    };
+    let mut wire = Wire::with(1, KINDS[0], change);
+    let guess = |wire: &mut Wire, leave_first: bool| {
+        let client = wire.connect_from(0, from("192.0.2.1:1"));
+        challenged(wire, client, r#""authmethods":["ticket"],"authid":"alice""#, "ticket");
+        wire.send_without_letters(client, &authenticate("wrong"));
+        let mut checks = Vec::new();
+        wire.shards[0].checks(&mut checks);
+        let check = checks.pop().unwrap();
+        if leave_first {
+            wire.reset(client);
+        }
+        let checked = check.run(wire.now);
+        if !leave_first {
+            wire.reset(client);
+        }
+        wire.shards[0].checked(checked, wire.now);
+    };
+    let failed = |wire: &Wire| {
+        let failed = wire.shards[0].counters().authentications_failed;
+        failed.iter().map(|(failure, count)| (failure.to_string(), *count)).collect::<Vec<_>>()
+    };
+    let (left, wrong) = ("left before its answer was looked at".to_owned(), "wrong secret".to_owned());
+    // Nobody looks any more, so it is no guess.
+    for _ in 0..3 {
+        guess(&mut wire, true);
+    }
+    assert_eq!(failed(&wire), [(left.clone(), 3)]);
+    for _ in 0..2 {
+        guess(&mut wire, false);
+    }
+    assert_eq!(failed(&wire), [(left, 3), (wrong, 2)]);
+    let waits = wire.connect_from(0, from("192.0.2.1:1"));
+    let answer = said(&mut wire, waits, r#""authmethods":["ticket"],"authid":"alice""#);
+    aborted(&wire, waits, &answer, UNAVAILABLE);
+    wire.finish();
 }
 
 #[test]

@@ -7,7 +7,7 @@ use fanwire::auth::cryptosign::SigningKey;
 use fanwire::auth::scram::{Dialect, Exchange};
 use fanwire::auth::{Method, scram, wampcra};
 use fanwire::error::JoinFailure::NotAllowed;
-use fanwire::router::authentication::{Anonymous, Dynamic, Settings};
+use fanwire::router::authentication::{Anonymous, Dynamic, Principal, Principals, Settings};
 use fanwire::router::{RealmSettings, Role, Settings as RouterSettings, Shard, Template};
 use fanwire::wamp::MatchPolicy;
 use serde_json::{Value, json};
@@ -121,11 +121,37 @@ fn the_session_is_the_one_that_was_asked_about() {
     let authenticator = join_authenticator(&mut wire);
     let client = hello(&mut wire, r#""authid":"alice""#);
     let asked = say(&mut wire, authenticator, r#"{"role":"user","authid":"bob","extra":{"x":[1]}}"#);
-    assert_eq!(asked[1], "alice");
+    assert!(asked[1].is_string() && asked[1] != "alice", "{asked}");
     let welcome = wire.receive_one(client);
     assert_eq!((&welcome[1], &welcome[2]["authid"]), (&asked[2]["session"], &json!("bob")));
     assert_eq!(welcome[2]["authextra"], json!({"x": [1]}));
     wire.finish();
+}
+
+#[test]
+fn who_proves_nothing_does_not_pick_its_name() {
+    everywhere(|mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let client = hello(&mut wire, r#""authid":"alice""#);
+        let asked = say(&mut wire, authenticator, r#""user""#);
+        let drawn = welcomed(&mut wire, client)[1].clone();
+        assert_eq!((&asked[1], &asked[2]["authid"]), (&drawn, &drawn));
+        assert_ne!(drawn, "alice");
+        wire.finish();
+    });
+    let named = |settings: &mut RouterSettings| {
+        asked(settings);
+        let mut authentication = (*settings.realms[0].authentication).clone();
+        authentication.anonymous.as_mut().unwrap().authid = Some("visitor".into());
+        settings.realms[0].authentication = Arc::new(authentication);
+    };
+    everywhere_with(named, |mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let client = hello(&mut wire, r#""authid":"alice""#);
+        assert_eq!(say(&mut wire, authenticator, r#""user""#)[1], "visitor");
+        assert_eq!(welcomed(&mut wire, client)[1], "visitor");
+        wire.finish();
+    });
 }
 
 #[test]
@@ -142,6 +168,69 @@ fn a_ticket_is_judged_by_the_procedure() {
             (&json!("swordfish"), &json!("alice"), &json!("user"))
         );
         assert_eq!(welcomed(&mut wire, client), json!(["realm1", "alice", "guest", "ticket", "dynamic"]));
+        wire.finish();
+    });
+}
+
+#[test]
+fn who_is_known_by_another_method_is_asked_about_too() {
+    let known = |settings: &mut RouterSettings| {
+        asked(settings);
+        let alice = Principal {
+            authid: "alice".into(),
+            role: Some(Arc::new(Role::open("guest"))),
+            keys: vec![SigningKey::from_seed(&[5; 32]).public()],
+            ..Principal::default()
+        };
+        let authentication = (*settings.realms[0].authentication).clone();
+        let principals = Principals::new([alice]);
+        settings.realms[0].authentication = Arc::new(Settings { principals, ..authentication });
+    };
+    everywhere_with(known, |mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        for authid in ["alice", "bob"] {
+            let client = hello(&mut wire, &format!(r#""authmethods":["ticket"],"authid":"{authid}""#));
+            assert_eq!(wire.receive_one(client), json!([4, "ticket", {}]));
+            wire.send(client, &authenticate("swordfish"));
+            say(&mut wire, authenticator, r#""user""#);
+            assert_eq!(welcomed(&mut wire, client), json!(["realm1", authid, "user", "ticket", "dynamic"]));
+        }
+        let client = hello(&mut wire, r#""authmethods":["wampcra"],"authid":"alice""#);
+        assert_eq!(say(&mut wire, authenticator, r#"{"role":"user","secret":"s"}"#)[1], "alice");
+        assert_eq!(head(&wire.receive_one(client), 2), json!([4, "wampcra"]));
+        // By the method that is known here, nobody is asked.
+        let public = SigningKey::from_seed(&[5; 32]).public();
+        let details =
+            format!(r#""authmethods":["cryptosign"],"authid":"alice","authextra":{{"pubkey":"{public}"}}"#);
+        let client = hello(&mut wire, &details);
+        assert_eq!(head(&wire.receive_one(client), 2), json!([4, "cryptosign"]));
+        assert!(wire.receive(authenticator).is_empty());
+        wire.finish();
+    });
+}
+
+#[test]
+fn the_name_may_be_in_the_ticket() {
+    everywhere(|mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let ticket = r#""authmethods":["ticket"]"#;
+        for (said, name) in [(r#"{"role":"user","authid":"alice"}"#, Some("alice")), (r#""user""#, None)] {
+            let client = hello(&mut wire, ticket);
+            assert_eq!(wire.receive_one(client), json!([4, "ticket", {}]));
+            wire.send(client, &authenticate("a token of alice"));
+            let asked = say(&mut wire, authenticator, said);
+            assert_eq!((&asked[1], &asked[2]["ticket"]), (&Value::Null, &json!("a token of alice")));
+            match name {
+                Some(name) => assert_eq!(welcomed(&mut wire, client)[1], name),
+                None => assert_eq!(aborted(&mut wire, client).0, FAILED, "it does not say who it is"),
+            }
+        }
+        let client = hello(&mut wire, r#""authmethods":["wampcra"]"#);
+        let asked = say(&mut wire, authenticator, r#"{"role":"user","authid":"alice","secret":"secret"}"#);
+        assert_eq!(asked[1], Value::Null);
+        let challenge = wire.receive_one(client)[2]["challenge"].as_str().unwrap().to_owned();
+        wire.send(client, &authenticate(&wampcra::sign(&"secret".into(), &challenge)));
+        assert_eq!(welcomed(&mut wire, client)[1], "alice");
         wire.finish();
     });
 }
@@ -267,7 +356,7 @@ fn the_procedure_may_send_it_to_another_realm() {
     everywhere(|mut wire| {
         let authenticator = join_authenticator(&mut wire);
         let client = hello(&mut wire, r#""authid":"alice""#);
-        say(&mut wire, authenticator, r#"{"role":"user","realm":"other"}"#);
+        say(&mut wire, authenticator, r#"{"role":"user","realm":"other","authid":"alice"}"#);
         assert_eq!(welcomed(&mut wire, client), json!(["other", "alice", "user", "anonymous", "dynamic"]));
         assert_eq!(wire.router.realm("other").unwrap().session_count(), 1);
         let client = hello(&mut wire, r#""authid":"alice""#);

@@ -320,7 +320,7 @@ impl Wire {
         for shard in &mut self.shards {
             let mut checks = Vec::new();
             shard.checks(&mut checks);
-            checks.into_iter().for_each(|check| shard.checked(check.run(), self.now));
+            checks.into_iter().for_each(|check| shard.checked(check.run(self.now), self.now));
         }
         loop {
             let mut moved = false;

@@ -294,7 +294,7 @@ fn stored_secret(text: String, salting: Option<Salting>, user: &Object, report: 
             .warn(&path, "the variable must hold what is derived of the password with this salt, in base64");
         return text;
     }
-    match wampcra::Stored::of_crossbar(Secret::from(&*text), salting) {
+    match wampcra::Stored::of_crossbar(Secret::from(&*text), salting, u32::MAX) {
         Ok(stored) => stored.secret.text().map_or(text, str::to_owned),
         Err(_) => {
             report.warn(&path, "nothing can be derived with such iterations or such a keylen");

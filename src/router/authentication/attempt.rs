@@ -58,11 +58,13 @@ pub struct Refused {
     pub failure: JoinFailure,
     /// What a token was refused for.
     pub token: Option<TokenError>,
+    /// It is counted against the source already.
+    pub counted: bool,
 }
 
 impl From<JoinFailure> for Refused {
     fn from(failure: JoinFailure) -> Refused {
-        Refused { failure, token: None }
+        Refused { failure, token: None, counted: false }
     }
 }
 
@@ -180,7 +182,7 @@ pub fn begin(claim: Claim, place: &Place<'_>, entropy: &mut Entropy) -> Step {
             }
         }
         let Some(who) = candidate(&claim, named.method, place) else {
-            if named.method == Method::Tls && place.realm.principals.have_certificates() {
+            if named.method == Method::Tls && place.knows_certificates() {
                 failure = JoinFailure::Certificate;
             }
             continue;
@@ -218,12 +220,14 @@ enum Candidate {
 fn candidate(claim: &Claim, method: Method, place: &Place<'_>) -> Option<Candidate> {
     let named = place.who(claim);
     let dynamic = |known| place.dynamic(method, known).map(Candidate::Dynamic);
-    let is_known = named.as_ref().is_some_and(|who| who.known);
+    // Who is known here, but by other methods, is one more whom only the procedure knows.
+    let is_known = named.as_ref().is_some_and(|who| who.known && who.principal.has(method));
     match method {
         Method::Anonymous | Method::Cookie => None,
         Method::Tls => match place.certified(claim) {
             Some(who) => Some(Candidate::Who(Some(who))),
-            None => dynamic(is_known),
+            // What TLS has proved is all that there is: without a certificate there is nothing to ask about.
+            None => dynamic(is_known).filter(|_| place.shows_certificate()),
         },
         Method::Cryptosign => {
             let by_key = claim.pubkey.is_some_and(|key| place.realm.principals.with_key(&key).is_some());
@@ -231,13 +235,16 @@ fn candidate(claim: &Claim, method: Method, place: &Place<'_>) -> Option<Candida
             dynamic(known).or_else(|| place.signer(claim).map(Candidate::Who))
         }
         Method::Ticket => {
-            if let Some(dynamic) = dynamic(is_known).filter(|_| claim.authid.is_some()) {
+            // As in Crossbar.io, a procedure may find the name in the ticket.
+            if let Some(dynamic) = dynamic(is_known) {
                 return Some(dynamic);
             }
             let named = named.filter(|who| who.principal.has(Method::Ticket));
             (named.is_some() || place.realm.jwt.is_some()).then_some(Candidate::Who(named))
         }
         Method::Scram if claim.nonce.is_none() => None,
+        // There a procedure may name who signs with a shared secret, too; SCRAM's proof is made with the name.
+        Method::WampCra if claim.authid.is_none() => dynamic(false),
         Method::Scram | Method::WampCra => {
             claim.authid.as_ref()?;
             let of_named =
@@ -251,8 +258,9 @@ fn anonymous(mut claim: Claim, named: Named, place: &Place<'_>, entropy: &mut En
     let Some(anonymous) = &place.realm.anonymous else { return Step::Refuse(JoinFailure::NoMethod.into()) };
     let here = place.access.anonymous(&place.origin.address);
     if let Some(dynamic) = anonymous.dynamic.clone().filter(|_| here.is_none()) {
-        // Whoever it is has a name when it is asked about.
-        claim.authid.get_or_insert_with(|| entropy.authid().into());
+        // Whoever it is has a name when it is asked about. It is not the one that it says, as in Crossbar.io: nothing
+        // proves that, and a procedure that only says a role would give it somebody's who is known.
+        claim.authid = Some(anonymous.authid.clone().unwrap_or_else(|| entropy.authid().into()));
         let session = entropy.session();
         return Step::Ask(Box::new(Question { dynamic, named, claim, ticket: None, session }));
     }
@@ -516,7 +524,11 @@ impl Attempt {
     pub fn checked(&self, outcome: Outcome) -> Answer {
         match outcome {
             Outcome::Right => self.proved(true).into(),
-            Outcome::Wrong => self.proved(false).into(),
+            Outcome::Wrong => {
+                let counted = |refused| Refused { counted: true, ..refused };
+                self.proved(false).map_err(counted).into()
+            }
+            Outcome::TooMany => Answer::Refuse(JoinFailure::TooMany.into()),
             Outcome::Unavailable => Answer::Refuse(JoinFailure::Unavailable.into()),
         }
     }

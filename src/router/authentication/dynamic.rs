@@ -33,6 +33,10 @@ const TEXT_BYTES_MAX: usize = 512;
 /// Iterations and length of a salted secret of which nothing else is said.
 const SALTED: (u32, u32) = (1000, 32);
 
+/// Rounds of PBKDF2 that a shard does for a secret that is said as a password: milliseconds, and before anybody has
+/// proved anything. What is derived already may have taken as many as the back end likes.
+const DERIVED_ROUNDS_MAX: u32 = 10_000;
+
 /// Who it is.
 #[derive(Clone, Default, Debug)]
 pub struct Said {
@@ -183,8 +187,8 @@ fn wampcra(proofs: Proofs) -> Result<wampcra::Stored, &'static str> {
         keylen: proofs.keylen.unwrap_or(SALTED.1),
     });
     // Back ends of Crossbar.io answer with what is derived, or with the password: see there.
-    wampcra::Stored::of_crossbar(secret, salting)
-        .map_err(|_| "nothing can be derived with such iterations or such a keylen")
+    wampcra::Stored::of_crossbar(secret, salting, DERIVED_ROUNDS_MAX)
+        .map_err(|_| "its secret is a password, and too much work to derive of; say what is derived of it")
 }
 
 /// The salt is hexadecimal, or else base64.
@@ -280,6 +284,14 @@ mod tests {
             [r#"["role"]"#, r#"[{"salt":"t"}]"#, r#"[{"secret":1}]"#, r#"[{"secret":"s","keylen":-1}]"#]
         {
             assert!(wampcra(wrong).is_err(), "{wrong}");
+        }
+        // What is derived of a password is derived by the back end, if it is much work.
+        let derived = base64(&[7; 32]);
+        for (secret, iterations, taken) in
+            [("s", 10_000, true), ("s", 10_001, false), (&*derived, 1_000_000, true)]
+        {
+            let said = format!(r#"[{{"secret":"{secret}","salt":"t","iterations":{iterations}}}]"#);
+            assert_eq!(wampcra(&said).is_ok(), taken, "{said}");
         }
         let key = "0f".repeat(32);
         let keys = |dict: &str| said_in_json(Method::Cryptosign, dict).map(|said| said.principal.keys.len());

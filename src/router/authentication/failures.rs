@@ -13,6 +13,7 @@
 //!
 //! Invariant: there are no more than [`SOURCES_MAX`] counts. When there is no room, the oldest window makes some.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::session::Map;
@@ -77,6 +78,39 @@ impl Failures {
     /// Sources that are counted.
     pub fn sources(&self) -> usize {
         self.parts.iter().map(|part| part.lock().len()).sum()
+    }
+}
+
+/// Somebody who is about to guess, for whoever looks at the guess elsewhere.
+#[derive(Clone, Debug)]
+pub struct Guesser {
+    failures: Arc<Failures>,
+    source: Option<Source>,
+    count_max: u32,
+    window: Duration,
+}
+
+impl Guesser {
+    /// From there; none: nobody counts.
+    pub fn new(failures: Arc<Failures>, source: Option<Source>, count_max: u32, window: Duration) -> Guesser {
+        Guesser { failures, source, count_max, window }
+    }
+
+    /// Where it is.
+    pub fn source(&self) -> Option<Source> {
+        self.source
+    }
+
+    /// See [`Failures::must_wait`].
+    pub fn must_wait(&self, now: Instant) -> bool {
+        self.source.is_some_and(|source| self.failures.must_wait(source, self.count_max, self.window, now))
+    }
+
+    /// See [`Failures::add`].
+    pub fn add(&self, now: Instant) {
+        if let Some(source) = self.source {
+            self.failures.add(source, self.window, now);
+        }
     }
 }
 

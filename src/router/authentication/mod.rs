@@ -55,7 +55,7 @@ pub use self::attempt::{Answer, Attempt, Proved, Question, Refused, Step, Who, b
 pub use self::check::{Check, Checked, Outcome};
 pub use self::claim::{Claim, Named};
 pub use self::cookies::{Browser, Cookies, Remembered};
-pub use self::failures::Failures;
+pub use self::failures::{Failures, Guesser};
 pub use self::place::Place;
 pub use self::principals::{Principal, Principals};
 

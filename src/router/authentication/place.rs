@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::attempt::Who;
+use super::attempt::{Refused, Who};
+use super::failures::Guesser;
 use super::{Access, Browser, Claim, Dynamic, Failures, RouterSettings, Settings};
 use crate::auth::Method;
 use crate::auth::binding::{BindingType, ChannelBinding};
@@ -26,7 +27,7 @@ pub struct Place<'a> {
     /// Where the client is.
     pub origin: &'a Origin,
     /// Who has failed.
-    pub failures: &'a Failures,
+    pub failures: &'a Arc<Failures>,
     /// The browser that the client is in, if it has a cookie.
     pub browser: Option<Browser<'a>>,
     /// The time.
@@ -42,20 +43,21 @@ impl Place<'_> {
 
     /// True if there were too many failures from there.
     pub(super) fn must_wait(&self) -> bool {
-        let RouterSettings { failures_max, failures_ms, .. } = *self.router;
-        let window = Duration::from_millis(failures_ms);
-        Source::of(&self.origin.address)
-            .is_some_and(|source| self.failures.must_wait(source, failures_max, window, self.now))
+        self.guesser().must_wait(self.now)
     }
 
-    /// Counts a failure against the source, if it may have been a guess.
-    pub fn count(&self, failure: JoinFailure) {
-        let window = Duration::from_millis(self.router.failures_ms);
-        if failure.is_guess()
-            && let Some(source) = Source::of(&self.origin.address)
-        {
-            self.failures.add(source, window, self.now);
+    /// Counts a failure against the source, if it may have been a guess and is not counted yet.
+    pub fn count(&self, refused: Refused) {
+        if refused.failure.is_guess() && !refused.counted {
+            self.guesser().add(self.now);
         }
+    }
+
+    /// The client as somebody who may be guessing.
+    pub(super) fn guesser(&self) -> Guesser {
+        let RouterSettings { failures_max, failures_ms, .. } = *self.router;
+        let (source, window) = (Source::of(&self.origin.address), Duration::from_millis(failures_ms));
+        Guesser::new(self.failures.clone(), source, failures_max, window)
     }
 
     /// Who it says it is, or who stands in for that.
@@ -82,6 +84,16 @@ impl Place<'_> {
         principal.map(Who::known)
     }
 
+    /// True if the client has shown a certificate.
+    pub(super) fn shows_certificate(&self) -> bool {
+        self.origin.tls.as_ref().is_some_and(|tls| tls.client_certificate.is_some())
+    }
+
+    /// True if there are certificates that let somebody in.
+    pub(super) fn knows_certificates(&self) -> bool {
+        self.realm.principals.have_certificates() || self.realm.method(Method::Tls).dynamic.is_some()
+    }
+
     /// Who signs with the key that the client has shown, or is to fail at that; none if it has shown none, or nobody
     /// here signs.
     pub(super) fn signer(&self, claim: &Claim) -> Option<Option<Who>> {
@@ -95,7 +107,7 @@ impl Place<'_> {
         Some(Some(who))
     }
 
-    /// The procedure that knows those whom we do not.
+    /// The procedure that knows those whom we do not know by that method.
     pub(super) fn dynamic(&self, method: Method, known: bool) -> Option<Arc<Dynamic>> {
         self.realm.method(method).dynamic.clone().filter(|_| !known)
     }

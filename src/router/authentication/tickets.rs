@@ -24,7 +24,7 @@ impl Attempt {
     ) -> Answer {
         let token = match place.realm.jwt.as_ref().map(|settings| self.bearer(settings, ticket, place)) {
             Some(Ok(proved)) => return wanted(&self.claim, proved).into(),
-            Some(Err(Refused { failure: JoinFailure::Token, token })) => token,
+            Some(Err(Refused { failure: JoinFailure::Token, token, .. })) => token,
             Some(Err(refused)) => return Answer::Refuse(refused),
             None => None,
         };
@@ -36,7 +36,7 @@ impl Attempt {
         let stored = self.who.as_ref().and_then(|who| who.principal.ticket.as_ref());
         let refused = match stored {
             Some(stored) if stored.is_costly() => {
-                return Answer::Check(Check::new(key, Secret::from(ticket), stored.clone()));
+                return Answer::Check(Check::new(key, place.guesser(), Secret::from(ticket), stored.clone()));
             }
             stored => match self.proved(stored.is_some_and(|stored| stored.verify(ticket))) {
                 Ok(proved) => return Answer::Join(proved),
@@ -45,7 +45,7 @@ impl Attempt {
         };
         match token {
             Some(error) if error != TokenError::Malformed || stored.is_none() => {
-                Answer::Refuse(Refused { failure: JoinFailure::Token, token })
+                Answer::Refuse(Refused { token, ..JoinFailure::Token.into() })
             }
             _ => Answer::Refuse(refused),
         }
@@ -53,7 +53,7 @@ impl Attempt {
 
     /// Whom a token was issued to, if it is a good one.
     fn bearer(&self, settings: &Jwt, token: &str, place: &Place<'_>) -> Result<Proved, Refused> {
-        let refused = |error| Refused { failure: JoinFailure::Token, token: Some(error) };
+        let refused = |error| Refused { token: Some(error), ..JoinFailure::Token.into() };
         let verified = jwt::verify(token, &settings.keys, &settings.expected, place.unix_ms / 1000);
         let bearer = verified.map_err(refused)?;
         if self.claim.authid.as_deref().is_some_and(|authid| *authid != *bearer.authid) {

@@ -4,18 +4,20 @@
 //! in time. Its answer is judged at once, or, if that costs too much, by whoever drives the shard, who takes it with
 //! [`Shard::checks`] and gives the result back with [`Shard::checked`].
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::drain::Drain;
 use super::{Next, Shard, browsers};
 use crate::error::{CloseReason, JoinFailure, Violation};
 use crate::limits::Limits;
+use crate::origin::Origin;
 use crate::router::authentication::{
-    self, Answer, Browser, Check, Checked, Claim, Failed, Place, Proved, Refused, Step,
+    self, Answer, Browser, Check, Checked, Claim, Failed, Outcome, Place, Proved, Refused, Step,
 };
 use crate::router::authorization::dynamic::Cause;
 use crate::router::peer::{Peer, Sent, State};
-use crate::router::session::{Admission, Pending};
+use crate::router::session::{Admission, Map, Pending};
 use crate::router::timers::Timer;
 use crate::router::{PeerKey, RealmSettings, Router};
 use crate::wamp::message::{Authenticate, Challenge};
@@ -29,14 +31,27 @@ const FAILED_MAX: usize = 64;
 pub(super) struct Logins {
     /// Tickets to be compared.
     checks: Vec<Check>,
+    /// Whose tickets are being compared. Those who leave meanwhile are found here.
+    waiting: Map<PeerKey, Waiting>,
     /// What has failed, to be told.
     failed: Vec<Failed>,
+}
+
+/// Somebody whose ticket is being compared.
+#[derive(Debug)]
+struct Waiting {
+    origin: Arc<Origin>,
+    realm: String,
+    authid: Option<Box<str>>,
+    authmethod: Option<&'static str>,
+    /// What it is told if the ticket is not its own.
+    wrong: Refused,
 }
 
 impl Logins {
     /// True if nobody waits for anything.
     pub fn is_empty(&self) -> bool {
-        self.checks.is_empty()
+        self.checks.is_empty() && self.waiting.is_empty()
     }
 }
 
@@ -47,21 +62,33 @@ impl Shard {
         into.append(&mut self.logins.checks);
     }
 
-    /// What came of a check. It is ignored if nobody waits for it any more.
+    /// What came of a check. If the peer has left, it is only told to the operator.
     pub fn checked(&mut self, checked: Checked, now: Instant) {
         self.now = now;
         let Checked { key, outcome } = checked;
-        let Some(State::Authenticating(pending)) = self.peers.peer(key).map(|peer| &peer.state) else {
-            return;
+        let Some(waiting) = self.logins.waiting.remove(&key) else { return };
+        let pending = match self.peers.peer(key).map(|peer| &peer.state) {
+            Some(State::Authenticating(pending)) if pending.checking.is_some() => pending,
+            _ => return self.on_checked_late(waiting, outcome),
         };
-        if !pending.checking {
-            return;
-        }
         let answer = pending.attempt.checked(outcome);
         if let Next::Finish(reason) = self.conclude(key, answer, now) {
             self.finish_peer(key, (1000, ""), reason, now);
         }
         self.settle(now);
+    }
+
+    /// Who waited for it has left.
+    fn on_checked_late(&mut self, waiting: Waiting, outcome: Outcome) {
+        let Waiting { origin, realm, authid, authmethod, wrong } = waiting;
+        let refused = match outcome {
+            Outcome::Right => return,
+            Outcome::Wrong => wrong,
+            Outcome::TooMany => JoinFailure::TooMany.into(),
+            Outcome::Unavailable => JoinFailure::Left.into(),
+        };
+        let Refused { failure, token, .. } = refused;
+        self.tell_failed(Failed { origin, realm, authid, authmethod, failure, token, cause: None });
     }
 
     /// Takes what has failed since, to be told to the operator.
@@ -97,7 +124,7 @@ impl Shard {
         match step {
             Step::Join(proved) => self.let_in(key, &admission, &proved, now),
             Step::Challenge(attempt) => {
-                self.challenge(key, Pending { admission, attempt, checking: false }, now)
+                self.challenge(key, Pending { admission, attempt, checking: None }, now)
             }
             Step::Ask(question) => self.ask_authenticator(key, admission, *question),
             Step::Refuse(refused) => self.turn_away(key, &admission.realm, authid, None, refused),
@@ -146,7 +173,7 @@ impl Shard {
     ) -> Result<Next, Violation> {
         let Some(peer) = self.peers.peer(key) else { return Ok(Next::Read) };
         let State::Authenticating(pending) = &peer.state else { return Ok(Next::Read) };
-        if pending.checking {
+        if pending.checking.is_some() {
             return Err(Violation::OutOfSession);
         }
         let realm = &pending.admission.realm;
@@ -161,8 +188,16 @@ impl Shard {
         let claimed = (pending.attempt.claim().authid.clone(), Some(pending.attempt.authmethod()));
         match answer {
             Answer::Join(proved) => self.let_in(key, &admission, &proved, now),
-            Answer::Check(check) => {
-                pending.checking = true;
+            Answer::Check(mut check) => {
+                pending.checking = Some(check.wait());
+                let wrong = match pending.attempt.checked(Outcome::Wrong) {
+                    Answer::Refuse(refused) => refused,
+                    _ => JoinFailure::WrongSecret.into(),
+                };
+                let (authid, authmethod) = claimed;
+                let realm = admission.realm.name.clone();
+                let waiting = Waiting { origin: peer.origin.clone(), realm, authid, authmethod, wrong };
+                self.logins.waiting.insert(key, waiting);
                 self.logins.checks.push(check);
                 Next::Read
             }
@@ -223,14 +258,18 @@ impl Shard {
         refused: Refused,
         cause: Option<Cause>,
     ) {
-        let Refused { failure, token } = refused;
         let Some(peer) = self.peers.peer(key) else { return };
-        place(&self.router, peer, realm, self.now).count(failure);
+        place(&self.router, peer, realm, self.now).count(refused);
+        let Refused { failure, token, .. } = refused;
+        let (origin, realm) = (peer.origin.clone(), realm.name.clone());
+        self.tell_failed(Failed { origin, realm, authid, authmethod, failure, token, cause });
+    }
+
+    fn tell_failed(&mut self, failed: Failed) {
+        *self.peers.counters.authentications_failed.entry(failed.failure).or_default() += 1;
         if self.logins.failed.len() < FAILED_MAX {
-            let (origin, realm) = (peer.origin.clone(), realm.name.clone());
-            self.logins.failed.push(Failed { origin, realm, authid, authmethod, failure, token, cause });
+            self.logins.failed.push(failed);
         }
-        *self.peers.counters.authentications_failed.entry(failure).or_default() += 1;
     }
 
     /// Nobody has answered in time, or has had the time to look at the answer.
@@ -238,9 +277,10 @@ impl Shard {
         let Some(State::Authenticating(pending)) = self.peers.peer(key).map(|peer| &peer.state) else {
             return;
         };
-        let failure = if pending.checking { JoinFailure::Unavailable } else { JoinFailure::Late };
+        let failure = if pending.checking.is_some() { JoinFailure::Unavailable } else { JoinFailure::Late };
         let (realm, authid) = (pending.admission.realm.clone(), pending.attempt.claim().authid.clone());
         let authmethod = pending.attempt.authmethod();
+        self.logins.waiting.remove(&key);
         self.turn_away(key, &realm, authid, Some(authmethod), failure.into());
         self.finish_peer(key, (1000, ""), CloseReason::HandshakeTimeout, now);
     }
