@@ -1,8 +1,8 @@
 //! `fanwire import-crossbar`: a configuration file out of a Crossbar.io node configuration.
 //!
 //! The file goes to standard output or to `--output`; what was dropped and what means something else here is told on
-//! standard error. Exit codes: 0; 1 if something has to be put right before the file is served, and with `--strict` also
-//! if anything was dropped or means something else; 2 if there is nothing to import.
+//! standard error. Exit codes: 0; 1 if something has to be put right before the file is served, and with `--strict`
+//! also if anything was dropped or means something else; 2 if there is nothing to import.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -21,8 +21,8 @@ const EXIT_NOT_ALL: u8 = 1;
 
 /// Make a configuration file from a Crossbar.io node configuration.
 ///
-/// Every key that is dropped is told with the reason, and so is every permission that means something else here. Relative
-/// paths stay so where the result stands beside it.
+/// Every key that is dropped is told with the reason, and so is every permission that means something else here. Paths
+/// stay relative where the result stands beside it.
 #[derive(Args, Debug)]
 pub struct ImportCrossbar {
     /// config.json, or config.yaml

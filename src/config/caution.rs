@@ -54,7 +54,8 @@ pub fn open_to_everybody(server: &server::Config) -> Vec<String> {
         let open = server.settings.realms.iter().filter(|realm| is_everybodys(realm, &listener.access));
         open.map(move |realm| {
             format!(
-                "listener {address}: whoever reaches it may do everything in realm {}, and administers it; say what anonymous clients may there, or listen at 127.0.0.1",
+                "listener {address}: whoever reaches it may do everything in realm {}, and administers it; \
+                 say what anonymous clients may there, or listen at 127.0.0.1",
                 realm.name
             )
         })
@@ -124,7 +125,7 @@ mod tests {
     fn where_everybody_may_do_everything_is_told() {
         let role = |name: &str, said: &str| format!("[[realm.role]]\nname = \"{name}\"\n{said}\n");
         let realm = |said: &str| {
-            let realm = format!("[[realm]]\nname = \"a\"\nanonymous = {{ role = \"r\" }}\n");
+            let realm = "[[realm]]\nname = \"a\"\nanonymous = { role = \"r\" }\n";
             format!("{realm}{}{}", role("r", said), role("all", "everything = true\nadministers = true"))
         };
         let all = realm("everything = true\nadministers = true");

@@ -138,7 +138,7 @@ fn check_anonymous(file: &File, listener: &Listener, here: Option<&AnonymousHere
     };
     let mut realms = file.realms.iter().filter(open).peekable();
     if realms.peek().is_none() {
-        let text = "no realm that is open here lets in those who say nothing of themselves; write [realm.anonymous] there";
+        let text = "no realm that is open here lets in anonymous clients; write [realm.anonymous] in one";
         tell("anonymous", text.to_owned());
     }
     if let Some(realm) = realms.find(|realm| realm.role(role).is_none()) {

@@ -1,5 +1,5 @@
-//! What those who say nothing of themselves are. Crossbar.io says it by transport, we by realm; where transports differ,
-//! their listeners say it.
+//! What those who say nothing of themselves are. Crossbar.io says it by transport, we by realm; where transports
+//! differ, their listeners say it.
 //!
 //! A listener says one role for all of its realms, and no procedure. What needs more than that would make somebody what
 //! they were not, so nobody comes in so there, and that is a mistake that only the operator can put right.
@@ -49,7 +49,9 @@ impl Node {
                     listener.methods.retain(|method| *method != Method::Anonymous.name());
                     for said in &listener.anonymous {
                         let text = format!(
-                            "other transports make something else of who says nothing in realm {}, which the listener at {} cannot say; so nobody joins by anonymous there: give each its own address, or its own realm",
+                            "other transports make something else of who says nothing in realm {}, \
+                             which the listener at {} cannot say; so nobody joins by anonymous there: \
+                             give each its own address, or its own realm",
                             said.realm, listener.address
                         );
                         report.mistake(&said.path, text);
