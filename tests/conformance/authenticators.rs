@@ -198,9 +198,8 @@ fn who_is_known_by_another_method_is_asked_about_too() {
         assert_eq!(head(&wire.receive_one(client), 2), json!([4, "wampcra"]));
         // By the method that is known here, nobody is asked.
         let public = SigningKey::from_seed(&[5; 32]).public();
-        let details = format!(
-            r#""authmethods":["cryptosign"],"authid":"alice","authextra":{{"pubkey":"{public}"}}"#
-        );
+        let details =
+            format!(r#""authmethods":["cryptosign"],"authid":"alice","authextra":{{"pubkey":"{public}"}}"#);
         let client = hello(&mut wire, &details);
         assert_eq!(head(&wire.receive_one(client), 2), json!([4, "cryptosign"]));
         assert!(wire.receive(authenticator).is_empty());
@@ -387,6 +386,42 @@ fn what_it_refuses_with_is_told() {
             assert_eq!(json!([reason, message]), told);
         }
         assert_eq!(failures(&wire), ["refused by the authenticator"; 2]);
+        wire.finish();
+    });
+}
+
+#[test]
+fn who_is_refused_too_often_is_not_asked_about() {
+    let slowed = |settings: &mut RouterSettings| {
+        asked(settings);
+        settings.authentication.failures_max = 2;
+    };
+    everywhere_with(slowed, |mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let hello = |wire: &mut Wire| {
+            let client = wire
+                .connect_from(0, fanwire::origin::PeerAddress::Tcp("192.0.2.1:1".parse().unwrap()).into());
+            wire.send(client, r#"[1,"realm1",{"roles":{"caller":{}},"authextra":{"token":"guess"}}]"#);
+            client
+        };
+        let refuse = |wire: &mut Wire, client: Client, error: &str| {
+            let request = wire.receive_one(authenticator)[1].clone();
+            wire.send(authenticator, &format!("[8,68,{request},{{}},\"{error}\"]"));
+            wire.resume();
+            assert_eq!(aborted(wire, client).0, error);
+        };
+        // What the procedure cannot tell was no guess.
+        for _ in 0..3 {
+            let client = hello(&mut wire);
+            refuse(&mut wire, client, "wamp.error.runtime_error");
+        }
+        for _ in 0..2 {
+            let client = hello(&mut wire);
+            refuse(&mut wire, client, "com.example.no");
+        }
+        let client = hello(&mut wire);
+        assert_eq!(aborted(&mut wire, client).0, "wamp.error.unavailable");
+        assert!(wire.receive(authenticator).is_empty());
         wire.finish();
     });
 }
