@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::check::methods;
-use super::file::{File, Listener};
+use super::file::{File, Listener, Realm};
 
 /// Sentences about what should be looked at again.
 pub fn cautions(file: &File) -> Vec<String> {
@@ -29,7 +29,21 @@ pub fn cautions(file: &File) -> Vec<String> {
             tell(&format!("two certificates are for {host}, and only the first of them is shown"));
         }
     }
+    if file.authentication.router_key.is_none() && file.realms.iter().any(has_salts) {
+        told.push(
+            "authentication.router_key is not set: the salts that unknown names are shown are made of the secrets of \
+             the file, and change when one of those does, by which unknown names can be told; `fanwire keygen` makes one"
+                .to_owned(),
+        );
+    }
     told
+}
+
+/// True if somebody who knows a name only is shown a salt.
+fn has_salts(realm: &Realm) -> bool {
+    realm.principals.iter().any(|principal| {
+        principal.scram.is_some() || principal.wampcra.as_ref().is_some_and(|wampcra| wampcra.salt.is_some())
+    })
 }
 
 /// Hosts that two certificates are said to be for.
@@ -47,6 +61,22 @@ mod tests {
     use super::*;
     use crate::config::crossbar::Anything;
     use crate::config::file;
+
+    #[test]
+    fn salts_of_unknown_names_are_to_stay_the_same() {
+        let told = |everywhere: &str, wampcra: &str| {
+            let text = format!(
+                "{everywhere}[[listener]]\naddress = \":1\"\n[[realm]]\nname = \"a\"\n[[realm.role]]\n\
+                 name = \"r\"\n[[realm.principal]]\nauthid = \"a\"\nrole = \"r\"\nwampcra = {{ {wampcra} }}\n"
+            );
+            cautions(&file::read(&text, Path::new(""), &Anything).unwrap())
+        };
+        let salted = "secret = \"x\", salt = \"y\"";
+        assert!(told("", salted).iter().any(|told| told.contains("router_key is not set")));
+        assert!(told("", "secret = \"x\"").is_empty());
+        let key = format!("[authentication]\nrouter_key = \"{}\"\n", "07".repeat(32));
+        assert!(told(&key, salted).is_empty());
+    }
 
     #[test]
     fn what_is_probably_not_meant_is_told() {
