@@ -32,7 +32,8 @@ pub fn cautions(file: &File) -> Vec<String> {
     if file.authentication.router_key.is_none() && file.realms.iter().any(has_salts) {
         told.push(
             "authentication.router_key is not set: the salts that unknown names are shown are made of the secrets of \
-             the file, and change when one of those does, by which unknown names can be told; `fanwire keygen` makes one"
+             the file, and change when one of them does, by which unknown names can be told; `fanwire keygen` makes \
+             one"
                 .to_owned(),
         );
     }

@@ -47,6 +47,9 @@ const EXTRA_BYTES_MAX: usize = 4096;
 /// What a cookie is known by.
 type Digest = [u8; 32];
 
+/// Realm and name.
+type Principal = (Box<str>, Box<str>);
+
 /// Whom a cookie stands for.
 #[derive(Clone, Debug)]
 pub struct Remembered {
@@ -85,8 +88,8 @@ pub struct Cookies {
 struct Table {
     entries: BTreeMap<(Digest, Box<str>), (Instant, Remembered)>,
     by_expiry: BTreeSet<(Instant, Digest, Box<str>)>,
-    /// The same of each principal: realm and name.
-    by_principal: BTreeMap<(Box<str>, Box<str>), BTreeSet<(Instant, Digest)>>,
+    /// The same of each principal.
+    by_principal: BTreeMap<Principal, BTreeSet<(Instant, Digest)>>,
     /// Octets of all entries.
     bytes: usize,
     /// Entries that made room before their time was over.

@@ -11,8 +11,8 @@
 //! the things that a procedure is told: what it says counts.
 //!
 //! An ERROR of it refuses the client, which is told its URI and the text that is its first argument, as there: so it is
-//! for the procedure to say no more than everybody may know. Crossbar.io makes a text of whatever that argument is; here
-//! other values are not told, since only a text is meant to be read by people.
+//! for the procedure to say no more than everybody may know. Crossbar.io makes a text of whatever that argument is;
+//! here other values are not told, since only a text is meant to be read by people.
 
 use std::sync::Arc;
 
