@@ -81,7 +81,7 @@ fn signed_token(text: &str) {
     let message = format!("{}.{}", url(header.as_bytes()), url(claims.as_bytes()));
     let token = format!("{message}.{}", to_url(&wampcra::sign(&SECRET.into(), &message)));
     if let Ok(bearer) = jwt::verify(&token, &KEYS, &Expected::default(), 1_000) {
-        assert!(!bearer.authid.is_empty() && bearer.expires_seconds.is_some_and(|seconds| seconds > 900));
+        assert!(!bearer.authid.is_empty());
     }
 }
 

@@ -310,14 +310,10 @@ pub struct Expected {
     pub audiences: Vec<String>,
     /// How far the clock of the issuer may be off.
     pub leeway_seconds: u64,
-    /// A token without an end is taken.
-    pub endless: bool,
     /// The claim that is the authid.
     pub authid_claim: String,
     /// The claim that is the role; a token may leave it out.
     pub role_claim: String,
-    /// Claims that become the principal's extra.
-    pub extra_claims: Vec<String>,
 }
 
 impl Default for Expected {
@@ -326,10 +322,8 @@ impl Default for Expected {
             issuers: Vec::new(),
             audiences: Vec::new(),
             leeway_seconds: 60,
-            endless: false,
             authid_claim: "sub".to_owned(),
             role_claim: "role".to_owned(),
-            extra_claims: Vec::new(),
         }
     }
 }
@@ -341,10 +335,6 @@ pub struct Bearer {
     pub authid: String,
     /// The role, if the token names one.
     pub role: Option<String>,
-    /// The claims that were asked for, as far as they are there.
-    pub extra: Map<String, Value>,
-    /// When the token ends, in seconds since 1970, without leeway.
-    pub expires_seconds: Option<u64>,
 }
 
 /// Why a token is refused. For logs; who sent it is told nothing of it.
@@ -391,9 +381,8 @@ impl std::error::Error for TokenError {}
 /// Verifies a token. `now_seconds` are seconds since 1970.
 pub fn verify(token: &str, keys: &Keys, expected: &Expected, now_seconds: u64) -> Result<Bearer, TokenError> {
     let claims = keys.signed(token)?;
-    let mut claims: Map<String, Value> =
-        serde_json::from_slice(&claims).map_err(|_| TokenError::Malformed)?;
-    let expires_seconds = check_time(&claims, expected, now_seconds)?;
+    let claims: Map<String, Value> = serde_json::from_slice(&claims).map_err(|_| TokenError::Malformed)?;
+    check_time(&claims, expected, now_seconds)?;
     check_issuer(&claims, expected)?;
     check_audience(&claims, expected)?;
     let authid = name(&claims, &expected.authid_claim).ok_or(TokenError::Authid)?;
@@ -401,31 +390,20 @@ pub fn verify(token: &str, keys: &Keys, expected: &Expected, now_seconds: u64) -
         None | Some(Value::Null) => None,
         Some(_) => Some(name(&claims, &expected.role_claim).ok_or(TokenError::Role)?),
     };
-    let mut extra = Map::new();
-    for claim in &expected.extra_claims {
-        extra.extend(claims.remove(claim).map(|value| (claim.clone(), value)));
-    }
-    Ok(Bearer { authid, role, extra, expires_seconds })
+    Ok(Bearer { authid, role })
 }
 
-fn check_time(
-    claims: &Map<String, Value>,
-    expected: &Expected,
-    now_seconds: u64,
-) -> Result<Option<u64>, TokenError> {
+fn check_time(claims: &Map<String, Value>, expected: &Expected, now_seconds: u64) -> Result<(), TokenError> {
     let now = now_seconds as f64;
     let leeway = expected.leeway_seconds as f64;
-    let expires = time(claims, "exp")?;
-    match expires {
-        None if !expected.endless => return Err(TokenError::Expired),
-        Some(expires) if now >= expires + leeway => return Err(TokenError::Expired),
-        _ => {}
+    // Who has a token without an end would have it for good.
+    if time(claims, "exp")?.is_none_or(|expires| now >= expires + leeway) {
+        return Err(TokenError::Expired);
     }
     if time(claims, "nbf")?.is_some_and(|begins| now + leeway < begins) {
         return Err(TokenError::NotYet);
     }
-    // A cast keeps to the bounds of the integer.
-    Ok(expires.map(|expires| expires as u64))
+    Ok(())
 }
 
 /// Seconds, which may have a fraction (RFC 7519, section 2).
@@ -552,19 +530,15 @@ mod tests {
         }
         let expected = Expected { authid_claim: "iss".to_owned(), ..Expected::default() };
         let joe = verify(RFC_TOKENS[0], &keys, &expected, 1_300_819_380).unwrap();
-        assert_eq!((&*joe.authid, joe.role, joe.expires_seconds), ("joe", None, Some(1_300_819_380)));
+        assert_eq!((&*joe.authid, joe.role), ("joe", None));
         assert_eq!(verify(RFC_TOKENS[0], &keys, &expected, NOW), Err(TokenError::Expired));
     }
 
     #[test]
-    fn claims_become_authid_role_and_extra() {
+    fn claims_become_authid_and_role() {
         let claims = json!({"sub": "alice", "role": "user", "exp": NOW + 1, "team": {"id": 7}, "other": 1});
-        let expected =
-            Expected { extra_claims: vec!["team".to_owned(), "none".to_owned()], ..Expected::default() };
-        let alice = verified(&token(&claims), &expected).unwrap();
+        let alice = verified(&token(&claims), &Expected::default()).unwrap();
         assert_eq!((&*alice.authid, alice.role.as_deref()), ("alice", Some("user")));
-        assert_eq!(Value::Object(alice.extra), json!({"team": {"id": 7}}));
-        assert_eq!(alice.expires_seconds, Some(NOW + 1));
         let email = Expected { authid_claim: "email".to_owned(), ..Expected::default() };
         assert_eq!(refused(&claims, &email), Some(TokenError::Authid));
         for (sub, role, error) in [
@@ -597,10 +571,7 @@ mod tests {
         ] {
             assert_eq!(refused(&json!({"sub": "a", "exp": exp}), &expected), error, "{exp}");
         }
-        let endless = Expected { endless: true, ..leeway(0) };
         assert_eq!(refused(&json!({"sub": "a"}), &leeway(0)), expired);
-        assert_eq!(refused(&json!({"sub": "a"}), &endless), None);
-        assert_eq!(refused(&json!({"sub": "a", "exp": NOW}), &endless), expired);
         for (nbf, error) in [(NOW, None), (NOW + 60, None), (NOW + 61, Some(TokenError::NotYet))] {
             let claims = json!({"sub": "a", "exp": NOW + 100, "nbf": nbf});
             assert_eq!(refused(&claims, &Expected::default()), error, "{nbf}");

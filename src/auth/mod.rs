@@ -14,7 +14,8 @@
 //!
 //! Invariants: what a peer sent is never trusted in length, form or cost; comparisons of secrets take the same time
 //! however they come out; a [`Secret`] is never printed, and wiped in the end; for a principal that there is not, each
-//! stored form has a *decoy*: what is asked of it looks the same from one time to the next, and nothing answers it.
+//! stored form that shows a salt has a *decoy*: what is asked of it looks the same from one time to the next, and
+//! nothing answers it.
 //!
 //! Spec: advanced profile, "Authentication Methods".
 

@@ -226,14 +226,15 @@ impl Stored {
         Ok(Stored { cost, salt, stored_key, server_key: Secret::new(server_key.to_vec()) })
     }
 
-    /// Stands in for a principal that there is not. `key` is a secret of the router that stays the same, the cost that
-    /// of its other principals.
-    pub fn decoy(key: &Secret, authid: &str, cost: Cost) -> Stored {
+    /// Stands in for a principal that there is not. `key` is a secret of the router that stays the same, the cost and
+    /// the length of the salt those of another of its principals.
+    pub fn decoy(key: &Secret, authid: &str, like: &Stored) -> Stored {
         let random =
             |label: &str| hmac_sha256(key.expose(), format!("wamp-scram {label} {authid}").as_bytes());
+        let salt = (0..).flat_map(|block| random(&format!("salt {block}")));
         Stored {
-            cost,
-            salt: random("salt")[..SALT_BYTES].to_vec(),
+            cost: like.cost,
+            salt: salt.take(like.salt.len()).collect(),
             stored_key: random("stored key"),
             server_key: Secret::new(random("server key").to_vec()),
         }
@@ -578,7 +579,7 @@ mod tests {
         }
         let other = Exchange { nonce: "egVDf3DMJh0=AAAA", ..exchange };
         assert_eq!(other.verify(&stored, &Response { nonce: Some(other.nonce), ..good }), None);
-        assert_eq!(exchange.verify(&Stored::decoy(&pencil(), "user", PBKDF2), &good), None);
+        assert_eq!(exchange.verify(&Stored::decoy(&pencil(), "user", &stored), &good), None);
     }
 
     #[test]
@@ -650,10 +651,12 @@ mod tests {
         assert_eq!(read(&salt, &stored_key, ""), Err(ScramError::ServerKey));
         let free = Cost { iterations: 0, ..PBKDF2 };
         assert_eq!(Stored::read(free, &salt, &stored_key, &server_key), Err(ScramError::Cost));
-        let decoy = Stored::decoy(&pencil(), "nobody", PBKDF2);
-        assert_eq!(decoy, Stored::decoy(&pencil(), "nobody", PBKDF2));
-        assert_ne!(decoy.salt(), Stored::decoy(&pencil(), "somebody", PBKDF2).salt());
+        let decoy = Stored::decoy(&pencil(), "nobody", &stored);
+        assert_eq!(decoy, Stored::decoy(&pencil(), "nobody", &stored));
+        assert_ne!(decoy.salt(), Stored::decoy(&pencil(), "somebody", &stored).salt());
         assert_eq!(decoy.salt().len(), salt.len());
+        let longer = Stored { salt: vec![7; 40], ..stored.clone() };
+        assert_eq!(Stored::decoy(&pencil(), "nobody", &longer).salt.len(), 40);
     }
 
     #[test]

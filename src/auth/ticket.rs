@@ -125,11 +125,6 @@ impl Stored {
         Ok(Stored::Hashed(hashed))
     }
 
-    /// Stands in for the ticket of a principal that there is not: as much work as that of another, and no ticket fits.
-    pub fn decoy(like: &Stored) -> Decoy<'_> {
-        Decoy(like)
-    }
-
     /// True if [`Stored::verify`] takes hundredths of a second.
     pub fn is_costly(&self) -> bool {
         self.work_kib() > 0
@@ -154,18 +149,6 @@ impl Stored {
             Stored::Plain(stored) => stored.is(ticket.as_bytes()),
             Stored::Hashed(hashed) => hashed.verify(ticket.as_bytes()),
         }
-    }
-}
-
-/// See [`Stored::decoy`].
-#[derive(Clone, Copy, Debug)]
-pub struct Decoy<'a>(&'a Stored);
-
-impl Decoy<'_> {
-    /// False, after as long as the comparison with the other would take.
-    pub fn verify(self, ticket: &str) -> bool {
-        std::hint::black_box(self.0.verify(ticket));
-        false
     }
 }
 
@@ -249,7 +232,6 @@ mod tests {
         }
         for stored in forms {
             assert!(stored.verify("secret!!!"));
-            assert!(!Stored::decoy(&stored).verify("secret!!!"));
             for wrong in ["", "secret!!", "secret!!!!", "Secret!!!", " secret!!!"] {
                 assert!(!stored.verify(wrong), "{wrong}");
             }

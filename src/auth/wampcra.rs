@@ -78,23 +78,34 @@ impl Stored {
         Ok(Stored { secret, salting })
     }
 
-    /// Stands in for a principal that there is not. `key` is a secret of the router that stays the same; `iterations`
-    /// and `keylen` are those of its other principals, `None` if they have no salt.
-    pub fn decoy(key: &Secret, authid: &str, salted: Option<(u32, u32)>) -> Stored {
-        let random =
-            |label: &str| base64(&hmac_sha256(key.expose(), format!("wampcra {label} {authid}").as_bytes()));
-        let salting = salted.map(|(iterations, keylen)| {
-            let salt = random("salt")[..SALT_CHARACTERS].to_owned();
-            Salting { salt, iterations, keylen }
-        });
-        Stored { secret: Secret::from(random("secret")), salting }
+    /// Stands in for a principal that there is not. `key` is a secret of the router that stays the same; the salting
+    /// is as that of another of its principals, with a salt that looks like its one.
+    pub fn decoy(key: &Secret, authid: &str, like: Option<&Salting>) -> Stored {
+        let random = |label: &str| hmac_sha256(key.expose(), format!("wampcra {label} {authid}").as_bytes());
+        let salting = like.map(|like| Salting { salt: salt_like(&like.salt, random), ..*like });
+        Stored { secret: Secret::from(base64(&random("secret"))), salting }
     }
 }
 
-/// Characters of a salt of ours: base64 without padding of 15 octets.
-const SALT_CHARACTERS: usize = 20;
+/// A drawn salt of the same length and alphabet as another: if that is in base64, of as many octets; or else of the
+/// kinds of characters that it has.
+fn salt_like(other: &str, random: impl Fn(&str) -> [u8; 32]) -> String {
+    let drawn = |count: usize| (0..).flat_map(|block| random(&format!("salt {block}"))).take(count);
+    let is_mixed =
+        other.bytes().any(|it| it.is_ascii_uppercase()) && other.bytes().any(|it| it.is_ascii_lowercase());
+    if is_mixed && let Some(octets) = unbase64(other) {
+        return base64(&drawn(octets.len()).collect::<Vec<_>>());
+    }
+    let kinds = [('0', '9'), ('a', 'f'), ('g', 'z'), ('A', 'F'), ('G', 'Z')];
+    let kind_of = |it: char| kinds.into_iter().find(|(first, last)| (*first..=*last).contains(&it));
+    let mut alphabet: Vec<char> =
+        other.chars().flat_map(|it| kind_of(it).map_or(it..=it, |(first, last)| first..=last)).collect();
+    alphabet.sort_unstable();
+    alphabet.dedup();
+    drawn(other.chars().count()).map(|octet| alphabet[usize::from(octet) % alphabet.len()]).collect()
+}
 
-/// A salt as `fanwire hash` makes it. Twenty characters, as [`Stored::decoy`] has them.
+/// A salt as `fanwire hash` makes it: base64 without padding.
 pub fn salt(random: [u8; 15]) -> String {
     base64(&random)
 }
@@ -233,12 +244,27 @@ mod tests {
     #[test]
     fn a_decoy_is_the_same_from_one_time_to_the_next_and_looks_like_the_others() {
         let key = Secret::from("the router's");
-        let decoy = Stored::decoy(&key, "nobody", Some((1000, 32)));
-        assert_eq!(decoy, Stored::decoy(&key, "nobody", Some((1000, 32))));
-        assert_ne!(decoy, Stored::decoy(&key, "somebody", Some((1000, 32))));
-        assert_ne!(decoy, Stored::decoy(&Secret::from("another's"), "nobody", Some((1000, 32))));
+        let like = Salting { salt: salt([7; 15]), iterations: 1000, keylen: 32 };
+        let decoy = Stored::decoy(&key, "nobody", Some(&like));
+        assert_eq!(decoy, Stored::decoy(&key, "nobody", Some(&like)));
+        assert_ne!(decoy, Stored::decoy(&key, "somebody", Some(&like)));
+        assert_ne!(decoy, Stored::decoy(&Secret::from("another's"), "nobody", Some(&like)));
         let salting = decoy.salting.unwrap();
-        assert_eq!((salting.salt.len(), salting.iterations, salting.keylen), (salt([7; 15]).len(), 1000, 32));
+        assert_eq!((salting.salt.len(), salting.iterations, salting.keylen), (like.salt.len(), 1000, 32));
+        let drawn = |other: &str| {
+            let like = Salting { salt: other.to_owned(), ..like.clone() };
+            Stored::decoy(&key, "nobody", Some(&like)).salting.unwrap().salt
+        };
+        // Base64 with its padding, hexadecimal, and whatever people make up.
+        let base = drawn("8CTCqt6QOAGEe58MwRV9vA==");
+        assert!(base.len() == 24 && unbase64(&base).is_some_and(|octets| octets.len() == 16), "{base}");
+        let hex = drawn(&"0f".repeat(40));
+        assert!(hex.len() == 80 && hex.bytes().all(|it| b"0123456789abcdef".contains(&it)), "{hex}");
+        assert_ne!(hex[..40], hex[40..]);
+        let word = drawn("salt-ü");
+        assert!(word.chars().count() == 6, "{word}");
+        assert!(word.chars().all(|it| it.is_ascii_lowercase() || it == '-' || it == 'ü'), "{word}");
+        assert_eq!(drawn(""), "");
         assert_eq!(Stored::decoy(&key, "nobody", None).salting, None);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::check::methods;
-use super::file::{File, Listener};
+use super::file::{File, Listener, Realm};
 use crate::auth::Method;
 use crate::router::authentication::Access;
 use crate::router::{Permissions, RealmSettings};
@@ -41,6 +41,14 @@ pub fn cautions(file: &File) -> Vec<String> {
     }
     // One that cannot be started is nobody's.
     told.extend(file.server().map_or(Vec::new(), |server| open_to_everybody(&server)));
+    if file.authentication.router_key.is_none() && file.realms.iter().any(has_salts) {
+        told.push(
+            "authentication.router_key is not set: the salts that unknown names are shown are made of the secrets of \
+             the file, and change when one of them does, by which unknown names can be told; `fanwire keygen` makes \
+             one"
+                .to_owned(),
+        );
+    }
     told
 }
 
@@ -81,6 +89,13 @@ fn is_everybodys(realm: &RealmSettings, access: &Access) -> bool {
     role.is_some_and(|role| role.administers && role.permissions == Permissions::Everything)
 }
 
+/// True if somebody who knows a name only is shown a salt.
+fn has_salts(realm: &Realm) -> bool {
+    realm.principals.iter().any(|principal| {
+        principal.scram.is_some() || principal.wampcra.as_ref().is_some_and(|wampcra| wampcra.salt.is_some())
+    })
+}
+
 /// Hosts that two certificates are said to be for.
 fn repeated_hosts(listener: &Listener) -> Vec<&str> {
     let sni = listener.tls.iter().flat_map(|tls| &tls.sni);
@@ -96,6 +111,22 @@ mod tests {
     use super::*;
     use crate::config::crossbar::Anything;
     use crate::config::file;
+
+    #[test]
+    fn salts_of_unknown_names_are_to_stay_the_same() {
+        let told = |everywhere: &str, wampcra: &str| {
+            let text = format!(
+                "{everywhere}[[listener]]\naddress = \":1\"\n[[realm]]\nname = \"a\"\n[[realm.role]]\n\
+                 name = \"r\"\n[[realm.principal]]\nauthid = \"a\"\nrole = \"r\"\nwampcra = {{ {wampcra} }}\n"
+            );
+            cautions(&file::read(&text, Path::new(""), &Anything).unwrap())
+        };
+        let salted = "secret = \"x\", salt = \"y\"";
+        assert!(told("", salted).iter().any(|told| told.contains("router_key is not set")));
+        assert!(told("", "secret = \"x\"").is_empty());
+        let key = format!("[authentication]\nrouter_key = \"{}\"\n", "07".repeat(32));
+        assert!(told(&key, salted).is_empty());
+    }
 
     #[test]
     fn what_is_probably_not_meant_is_told() {

@@ -7,9 +7,10 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use super::file::{Dynamic, File, Listener, MethodSettings, Principal, Realm, Role, SameSite};
+use super::file::{Cookie, Dynamic, File, Listener, MethodSettings, Principal, Realm, Role, SameSite};
 use super::reader::{nearest, quoted};
-use crate::auth::Method;
+use crate::auth::cryptosign::{PublicKey, SigningKey};
+use crate::auth::{Method, unhex};
 use crate::limits::Limits;
 use crate::router::authentication::{AUTHID_BYTES_MAX, AnonymousHere};
 use crate::server::{self, Address, ClientCertificates};
@@ -34,9 +35,25 @@ pub fn check(file: &File, tell: &Tell) {
     if file.limits.longpoll_receive_ms_max >= file.limits.longpoll_idle_ms_max {
         tell("longpoll_idle_seconds", "write more seconds than longpoll_receive_seconds".to_owned());
     }
-    let key = file.authentication.router_key.as_ref().filter(|key| !key.is_empty());
-    if key.is_some_and(|key| key.text().is_none_or(|text| !is_hex(text, 64))) {
-        tell("authentication.router_key", "write the 64 hexadecimal digits of a private key".to_owned());
+    check_router_key(file, tell);
+}
+
+fn check_router_key(file: &File, tell: &Tell) {
+    let Some(key) = file.authentication.router_key.as_ref().filter(|key| !key.is_empty()) else { return };
+    let Some(seed) = key.text().and_then(unhex::<32>) else {
+        let text = "write the 64 hexadecimal digits of a private key".to_owned();
+        return tell("authentication.router_key", text);
+    };
+    // The router signs for everybody who asks it to.
+    let public = SigningKey::from_seed(&seed).public();
+    for (index, realm) in file.realms.iter().enumerate() {
+        for (place, principal) in realm.principals.iter().enumerate() {
+            if principal.cryptosign_keys.iter().any(|key| PublicKey::from(*key) == public) {
+                let text = "it is the router's own key, with which anybody could join as this one; draw \
+                            another with `fanwire keygen`";
+                tell(&format!("realm[{index}].principal[{place}].cryptosign.keys"), text.to_owned());
+            }
+        }
     }
 }
 
@@ -125,6 +142,10 @@ fn check_listener(file: &File, index: usize, listener: &Listener, tell: &Tell) {
     let cookie = listener.cookie.as_ref();
     if cookie.is_some_and(|cookie| cookie.same_site == SameSite::None && !cookie.secure) {
         tell(&at("cookie.same_site"), "browsers take \"none\" only with secure = true".to_owned());
+    }
+    let prefixed = |cookie: &Cookie| ["__Host-", "__Secure-"].iter().any(|it| cookie.name.starts_with(it));
+    if cookie.is_some_and(|cookie| prefixed(cookie) && !cookie.secure) {
+        tell(&at("cookie.name"), "browsers take such a name only with secure = true".to_owned());
     }
     check_tls(file, index, listener, tell);
 }
@@ -428,8 +449,4 @@ pub(super) fn unknown<'n>(what: &str, name: &str, names: impl Iterator<Item = &'
 fn one_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
     let names = quoted(names);
     if names.is_empty() { "one that is in the file, once there is one".to_owned() } else { names }
-}
-
-fn is_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits && text.bytes().all(|digit| digit.is_ascii_hexdigit())
 }

@@ -41,6 +41,7 @@ use std::time::Instant;
 
 use self::authenticating::Logins;
 use self::authorizing::Arrived;
+use self::browsers::Browsers;
 use self::drain::Drain;
 pub(super) use self::realms::LocalRealm;
 use self::realms::LocalRealms;
@@ -99,6 +100,7 @@ pub struct Shard {
     /// Peers of whom more is known than when they were opened.
     learned: Vec<(PeerKey, Arc<Origin>)>,
     logins: Logins,
+    browsers: Browsers,
     drain: Drain,
     denials: Denials,
     authorizers: Authorizers,
@@ -143,6 +145,7 @@ impl Shard {
             handed_over: Vec::new(),
             learned: Vec::new(),
             logins: Logins::default(),
+            browsers: Browsers::default(),
             drain: Drain::No,
             denials: Denials::default(),
             authorizers: Authorizers::new(router.settings.limits.match_cache_entries_max),
@@ -399,6 +402,7 @@ impl Shard {
             && self.rounds_open == 0
             && self.letters.is_empty()
             && self.logins.is_empty()
+            && self.browsers.is_empty()
             && self.timers.is_empty()
     }
 

@@ -56,7 +56,7 @@ struct Queue {
 struct Waiting {
     round: u64,
     shard: ShardIndex,
-    check: Check,
+    check: Box<Check>,
 }
 
 /// Both ends.
@@ -74,7 +74,7 @@ pub fn checker(mailboxes: &Mailboxes) -> (Checks, Checker) {
 
 impl Checks {
     /// Has it done for that shard, which gets what comes of it as an errand; gives it back if too much waits.
-    pub fn hand_over(&self, shard: ShardIndex, check: Check) -> Result<(), Check> {
+    pub fn hand_over(&self, shard: ShardIndex, check: Box<Check>) -> Result<(), Box<Check>> {
         let mut queue = self.queue.lock();
         let left = queue.remove_left();
         let pushed = queue.push(shard, check);
@@ -104,7 +104,7 @@ impl Checker {
 }
 
 impl Queue {
-    fn push(&mut self, shard: ShardIndex, check: Check) -> Result<(), Check> {
+    fn push(&mut self, shard: ShardIndex, check: Box<Check>) -> Result<(), Box<Check>> {
         let source = check.source();
         let of_source = || self.waiting.iter().filter(|one| source.is_some() && one.check.source() == source);
         let work_kib: u64 = self.waiting.iter().map(|one| one.check.work_kib()).sum();
@@ -159,13 +159,13 @@ mod tests {
         Source::of(&PeerAddress::Tcp(address))
     }
 
-    fn check_of(index: u32, guesser: Guesser, ticket: &str, stored: Stored) -> (Check, Arc<()>) {
-        let mut check = Check::new(key(index), guesser, ticket.into(), stored);
+    fn check_of(index: u32, guesser: Guesser, ticket: &str, stored: Stored) -> (Box<Check>, Arc<()>) {
+        let mut check = Box::new(Check::new(key(index), guesser, ticket.into(), stored));
         let waits = check.wait();
         (check, waits)
     }
 
-    fn check(index: u32, source: Option<Source>, ticket: &str) -> (Check, Arc<()>) {
+    fn check(index: u32, source: Option<Source>, ticket: &str) -> (Box<Check>, Arc<()>) {
         let guesser = Guesser::new(Arc::default(), source, 10, MINUTE);
         check_of(index, guesser, ticket, Stored::read("swordfish").unwrap())
     }

@@ -388,7 +388,7 @@ impl Worker {
     fn have_checked(&mut self, now: Instant) {
         self.shard.checks(&mut self.checks);
         for check in self.checks.drain(..) {
-            if let Err(check) = self.neighbours.checks.hand_over(self.index, check) {
+            if let Err(check) = self.neighbours.checks.hand_over(self.index, Box::new(check)) {
                 self.shard.checked(check.decline(), now);
             }
         }

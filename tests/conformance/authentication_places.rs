@@ -163,6 +163,24 @@ fn the_router_proves_itself_and_binds_to_the_connection() {
 }
 
 #[test]
+fn the_routers_own_key_is_nobodys() {
+    let change = |router: &mut RouterSettings| {
+        set(router, signers());
+        router.authentication.router_key = Some(key(1));
+    };
+    everywhere_with(change, |mut wire| {
+        for authid in [None, Some("alice")] {
+            let client = wire.connect();
+            let answer = said(&mut wire, client, &signing(authid, 1, ""));
+            aborted(&wire, client, &answer, FAILED);
+        }
+        let client = wire.connect();
+        challenged(&mut wire, client, &signing(Some("alice"), 2, ""), "cryptosign");
+        wire.finish();
+    });
+}
+
+#[test]
 fn a_binding_that_cannot_be_had_is_refused() {
     let user = Principal {
         scram: Some(scram::Stored::new(&"pencil".into(), [7; 16], PBKDF2).unwrap()),

@@ -443,6 +443,42 @@ fn what_it_refuses_with_is_told() {
 }
 
 #[test]
+fn who_is_refused_too_often_is_not_asked_about() {
+    let slowed = |settings: &mut RouterSettings| {
+        asked(settings);
+        settings.authentication.failures_max = 2;
+    };
+    everywhere_with(slowed, |mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let hello = |wire: &mut Wire| {
+            let client = wire
+                .connect_from(0, fanwire::origin::PeerAddress::Tcp("192.0.2.1:1".parse().unwrap()).into());
+            wire.send(client, r#"[1,"realm1",{"roles":{"caller":{}},"authextra":{"token":"guess"}}]"#);
+            client
+        };
+        let refuse = |wire: &mut Wire, client: Client, error: &str| {
+            let request = wire.receive_one(authenticator)[1].clone();
+            wire.send(authenticator, &format!("[8,68,{request},{{}},\"{error}\"]"));
+            wire.resume();
+            assert_eq!(aborted(wire, client).0, error);
+        };
+        // What the procedure cannot tell was no guess.
+        for _ in 0..3 {
+            let client = hello(&mut wire);
+            refuse(&mut wire, client, "wamp.error.runtime_error");
+        }
+        for _ in 0..2 {
+            let client = hello(&mut wire);
+            refuse(&mut wire, client, "com.example.no");
+        }
+        let client = hello(&mut wire);
+        assert_eq!(aborted(&mut wire, client).0, "wamp.error.unavailable");
+        assert!(wire.receive(authenticator).is_empty());
+        wire.finish();
+    });
+}
+
+#[test]
 fn who_does_not_answer_or_not_so_lets_nobody_in() {
     everywhere(|mut wire| {
         let nobody = hello(&mut wire, r#""authid":"alice""#);

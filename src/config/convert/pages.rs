@@ -40,7 +40,7 @@ mod tests {
     #[test]
     fn a_cookie_is_set_as_it_is_said() {
         let rule = cookie(&Cookie::default());
-        let expected = "fanwire=v; Path=/; Max-Age=604800; SameSite=Lax; Secure; HttpOnly";
+        let expected = "__Host-fanwire=v; Path=/; Max-Age=604800; SameSite=Lax; Secure; HttpOnly";
         assert_eq!((&*rule.set("v"), rule.max_age_seconds), (expected, 604_800));
         let said =
             Cookie { secure: false, http_only: false, same_site: SameSite::Strict, ..Cookie::default() };

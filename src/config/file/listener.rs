@@ -89,6 +89,13 @@ pub struct Certificate {
     pub key_file: Option<PathBuf>,
 }
 
+/// What begins like this is taken by browsers only from the host itself, over TLS and for all its paths: neither a
+/// sibling domain nor somebody on the way can give a browser a cookie that they know, to be it when it has logged in.
+const HOST_PREFIX: &str = "__Host-";
+
+/// What a cookie is called.
+const COOKIE: &str = "__Host-fanwire";
+
 /// `[listener.cookie]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Cookie {
@@ -206,7 +213,7 @@ impl Certificate {
 impl Default for Cookie {
     fn default() -> Cookie {
         Cookie {
-            name: "fanwire".to_owned(),
+            name: COOKIE.to_owned(),
             max_age_seconds: 7 * DAY_SECONDS,
             secure: true,
             http_only: true,
@@ -219,12 +226,17 @@ impl Cookie {
     fn read(table: &mut Table) -> Cookie {
         let default = Cookie::default();
         let sites = [("strict", SameSite::Strict), ("lax", SameSite::Lax), ("none", SameSite::None)];
+        let secure = table.flag("secure", default.secure);
         Cookie {
-            name: table.parsed("name", cookie_name).unwrap_or(default.name),
+            name: table.parsed("name", cookie_name).unwrap_or_else(|| {
+                // Without TLS, browsers take no name with that prefix.
+                let prefixed = if secure { COOKIE } else { COOKIE.trim_start_matches(HOST_PREFIX) };
+                prefixed.to_owned()
+            }),
             max_age_seconds: table
                 .number("max_age_seconds", 1..=400 * DAY_SECONDS)
                 .unwrap_or(default.max_age_seconds),
-            secure: table.flag("secure", default.secure),
+            secure,
             http_only: table.flag("http_only", default.http_only),
             same_site: table.choice("same_site", &sites).unwrap_or(default.same_site),
         }

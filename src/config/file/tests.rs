@@ -191,6 +191,33 @@ fn secrets_come_from_files_and_variables_and_are_never_told() {
     }
 }
 
+/// Everybody can have something signed with the router's key.
+#[test]
+fn the_routers_key_is_no_principals() {
+    let seed = "07".repeat(32);
+    let public = crate::auth::cryptosign::SigningKey::from_seed(&[7; 32]).public().to_string();
+    let said = |key: &str| {
+        let principal = principal(&format!("cryptosign = {{ keys = [\"{key}\"] }}"));
+        format!("[authentication]\nrouter_key = \"{seed}\"\n{principal}")
+    };
+    good(&said(&"0f".repeat(32)));
+    let told = told(&said(&public));
+    assert!(told.len() == 1 && told[0].contains("the router's own key"), "{told:#?}");
+}
+
+#[test]
+fn cookies_have_the_prefix_that_nobody_else_can_set() {
+    let name = |said: &str| {
+        let file = good(&format!("[[listener]]\naddress = \":1\"\ncookie = {{ {said} }}\n"));
+        file.listeners[0].cookie.clone().unwrap().name
+    };
+    assert_eq!(name(""), "__Host-fanwire");
+    assert_eq!(name("secure = false"), "fanwire");
+    assert_eq!(name("name = \"own\""), "own");
+    let told = told("[[listener]]\naddress = \":1\"\ncookie = { name = \"__Host-a\", secure = false }\n");
+    assert!(told.iter().any(|told| told.contains("only with secure = true")), "{told:#?}");
+}
+
 #[test]
 fn principals_prove_themselves_in_a_form_that_can_be_right() {
     let wrong = [

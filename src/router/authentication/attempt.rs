@@ -258,6 +258,10 @@ fn anonymous(mut claim: Claim, named: Named, place: &Place<'_>, entropy: &mut En
     let Some(anonymous) = &place.realm.anonymous else { return Step::Refuse(JoinFailure::NoMethod.into()) };
     let here = place.access.anonymous(&place.origin.address);
     if let Some(dynamic) = anonymous.dynamic.clone().filter(|_| here.is_none()) {
+        // What it says of itself besides may be a guess, and is judged by the procedure as other guesses are.
+        if place.must_wait() {
+            return Step::Refuse(JoinFailure::TooMany.into());
+        }
         // Whoever it is has a name when it is asked about. It is not the one that it says, as in Crossbar.io: nothing
         // proves that, and a procedure that only says a role would give it somebody's who is known.
         claim.authid = Some(anonymous.authid.clone().unwrap_or_else(|| entropy.authid().into()));
@@ -370,9 +374,8 @@ fn ask_wampcra(
     let (Some(who), Some(authid)) = (who, claim.authid.as_deref()) else { return Err(JoinFailure::NoMethod) };
     let mut stored = who.principal.wampcra.clone().ok_or(JoinFailure::NoMethod)?;
     let authrole = &*role.ok_or(JoinFailure::NoSuchRole)?.name;
-    let salted = stored.salting.as_ref().map(|salting| (salting.iterations, salting.keylen));
     // Made in any case, so that it takes no longer for those who are not known.
-    let decoy = wampcra::Stored::decoy(&place.router.stand_in_key, authid, salted);
+    let decoy = wampcra::Stored::decoy(&place.router.stand_in_key, authid, stored.salting.as_ref());
     if !who.known {
         stored = decoy;
     }
@@ -401,7 +404,7 @@ fn ask_scram(
         return Err(JoinFailure::NoMethod);
     };
     let mut stored = who.principal.scram.clone().ok_or(JoinFailure::NoMethod)?;
-    let decoy = scram::Stored::decoy(&place.router.stand_in_key, authid, stored.cost());
+    let decoy = scram::Stored::decoy(&place.router.stand_in_key, authid, &stored);
     if !who.known {
         stored = decoy;
     }
@@ -416,6 +419,10 @@ fn ask_scram(
 
 fn ask_cryptosign(claim: &Claim, place: &Place<'_>, entropy: &mut Entropy) -> Result<Asked, JoinFailure> {
     let key = claim.pubkey.ok_or(JoinFailure::NoMethod)?;
+    // The router signs what anybody asks it to: with its own key, everybody could join as whoever has that.
+    if place.router.router_key.as_ref().is_some_and(|own| own.public() == key) {
+        return Err(JoinFailure::UnknownPrincipal);
+    }
     let binding = place.binding(claim)?;
     Ok(Asked::Cryptosign { challenge: cryptosign::Challenge::new(entropy.octets()), key, binding })
 }

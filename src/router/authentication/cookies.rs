@@ -14,8 +14,9 @@
 //! Logging out (GOODBYE with `wamp.close.logout`), or being killed, ends the cookie in all realms, as in Crossbar.io.
 //!
 //! Invariants: the table knows digests of cookies and not cookies, so whoever reads the memory of the router, or times
-//! its answers, learns none; there are no more than [`COOKIES_MAX`] entries, and those whose time is over first make
-//! room.
+//! its answers, learns none; there are no more than [`COOKIES_MAX`] entries of [`COOKIES_BYTES_MAX`] octets, and no
+//! more than [`COOKIES_OF_PRINCIPAL_MAX`] of one principal in a realm, who so cannot put out all the others by joining
+//! with ever new cookies; those whose time is over first make room, of that principal or of all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,14 +29,26 @@ use crate::auth::{Method, sha256};
 use crate::router::Role;
 use crate::sync::Mutex;
 
-/// Entries at a time: tens of megabytes.
+/// Entries at a time.
 pub const COOKIES_MAX: usize = 65_536;
+
+/// Octets of all entries, about: enough for as many as there may be, if they have hardly an `authextra`.
+pub const COOKIES_BYTES_MAX: usize = 64 << 20;
+
+/// Entries of one principal in one realm: browsers that may share a name.
+pub const COOKIES_OF_PRINCIPAL_MAX: usize = 1024;
+
+/// Octets that an entry takes besides its texts, about, in all three places.
+const ENTRY_BYTES: usize = 512;
 
 /// The longest `authextra` that is kept, in octets of JSON. Who has a longer one is not known again.
 const EXTRA_BYTES_MAX: usize = 4096;
 
 /// What a cookie is known by.
 type Digest = [u8; 32];
+
+/// Realm and name.
+type Principal = (Box<str>, Box<str>);
 
 /// Whom a cookie stands for.
 #[derive(Clone, Debug)]
@@ -75,6 +88,10 @@ pub struct Cookies {
 struct Table {
     entries: BTreeMap<(Digest, Box<str>), (Instant, Remembered)>,
     by_expiry: BTreeSet<(Instant, Digest, Box<str>)>,
+    /// The same of each principal.
+    by_principal: BTreeMap<Principal, BTreeSet<(Instant, Digest)>>,
+    /// Octets of all entries.
+    bytes: usize,
     /// Entries that made room before their time was over.
     evicted: u64,
 }
@@ -86,6 +103,12 @@ impl Default for Cookies {
 }
 
 impl Remembered {
+    /// Octets that it takes in a realm, about.
+    fn bytes(&self, realm: &str) -> usize {
+        let extra = self.extra.as_ref().map_or(0, Extra::bytes);
+        ENTRY_BYTES + 3 * realm.len() + 2 * self.authid.len() + self.role.len() + extra
+    }
+
     /// Whom a cookie is to stand for after this proof, if anybody.
     pub fn of(proved: &Proved) -> Option<Remembered> {
         let method = Method::from_name(proved.authmethod)?;
@@ -121,6 +144,9 @@ impl Place<'_> {
             let role = browser.roles.iter().find(|role| *role.name == *whom.role)?;
             (role.clone(), whom.extra)
         };
+        // WELCOME says how it has joined now, and who has vouched for it then. Crossbar.io says it the other way round:
+        // the method of then (`ticket`), and `cookie` as who vouches. The specification has no such method; here
+        // `authmethod` always is what was offered in `authmethods`, and rules can tell a cookie from a proof.
         let proved = Proved {
             authid: Some(whom.authid),
             role,
@@ -142,13 +168,22 @@ impl Cookies {
         let mut table = self.table.lock();
         let key = (sha256(cookie.as_bytes()), Box::from(realm));
         table.remove(&key);
-        while table.entries.len() >= COOKIES_MAX
-            && let Some((first, digest, realm)) = table.by_expiry.first().cloned()
+        let bytes = whom.bytes(realm);
+        let principal = (key.1.clone(), whom.authid.clone());
+        if let Some(its) = table.by_principal.get(&principal)
+            && its.len() >= COOKIES_OF_PRINCIPAL_MAX
+            && let Some((first, digest)) = its.first().copied()
         {
-            table.evicted += u64::from(first > now);
-            table.remove(&(digest, realm));
+            table.evict((first, digest, key.1.clone()), now);
         }
+        while (table.entries.len() >= COOKIES_MAX || table.bytes + bytes > COOKIES_BYTES_MAX)
+            && let Some(first) = table.by_expiry.first().cloned()
+        {
+            table.evict(first, now);
+        }
+        table.bytes += bytes;
         table.by_expiry.insert((until, key.0, key.1.clone()));
+        table.by_principal.entry(principal).or_default().insert((until, key.0));
         table.entries.insert(key, (until, whom));
     }
 
@@ -179,9 +214,22 @@ impl Cookies {
 
 impl Table {
     fn remove(&mut self, key: &(Digest, Box<str>)) {
-        if let Some((until, _)) = self.entries.remove(key) {
-            self.by_expiry.remove(&(until, key.0, key.1.clone()));
+        let Some((until, whom)) = self.entries.remove(key) else { return };
+        self.bytes -= whom.bytes(&key.1);
+        self.by_expiry.remove(&(until, key.0, key.1.clone()));
+        let principal = (key.1.clone(), whom.authid);
+        if let Some(its) = self.by_principal.get_mut(&principal) {
+            its.remove(&(until, key.0));
+            if its.is_empty() {
+                self.by_principal.remove(&principal);
+            }
         }
+    }
+
+    /// It makes room.
+    fn evict(&mut self, (until, digest, realm): (Instant, Digest, Box<str>), now: Instant) {
+        self.evicted += u64::from(until > now);
+        self.remove(&(digest, realm));
     }
 
     fn expire(&mut self, now: Instant) {
@@ -244,7 +292,7 @@ mod tests {
             cookies.remember(
                 &number.to_string(),
                 "one",
-                whom("x"),
+                whom(&(number / 1000).to_string()),
                 HOUR + Duration::from_secs(number.into()),
                 now,
             );
@@ -260,6 +308,43 @@ mod tests {
             (table.evicted, table.entries.len(), table.by_expiry.len()),
             (1, COOKIES_MAX, COOKIES_MAX)
         );
+    }
+
+    #[test]
+    fn nobody_puts_out_all_the_others() {
+        let (cookies, now) = (Cookies::default(), Instant::now());
+        let whole = |cookies: &Cookies| {
+            let table = cookies.table.lock();
+            let of_principals: usize = table.by_principal.values().map(BTreeSet::len).sum();
+            assert_eq!((table.by_expiry.len(), of_principals), (table.entries.len(), table.entries.len()));
+            let bytes: usize = table.entries.iter().map(|((_, realm), (_, whom))| whom.bytes(realm)).sum();
+            assert!(table.bytes == bytes && bytes <= COOKIES_BYTES_MAX);
+            table.entries.len()
+        };
+        cookies.remember("bob's", "one", whom("bob"), HOUR, now);
+        cookies.remember("elsewhere", "two", whom("alice"), HOUR, now);
+        for number in 0..2 * COOKIES_OF_PRINCIPAL_MAX {
+            let age = HOUR + Duration::from_secs(number as u64);
+            cookies.remember(&number.to_string(), "one", whom("alice"), age, now);
+        }
+        assert_eq!(whole(&cookies), COOKIES_OF_PRINCIPAL_MAX + 2);
+        assert!(
+            cookies.find("bob's", "one", now).is_some() && cookies.find("elsewhere", "two", now).is_some()
+        );
+        assert!(cookies.find("0", "one", now).is_none() && cookies.find("2047", "one", now).is_some());
+        // However long what is said of them is.
+        let extra = Extra::from_json(&format!("{{\"x\":\"{}\"}}", "y".repeat(4000))).unwrap();
+        for number in 0..20_000 {
+            let long = Remembered { extra: Some(extra.clone()), ..whom(&number.to_string()) };
+            cookies.remember(&format!("long {number}"), "one", long, 2 * HOUR, now);
+        }
+        assert!(whole(&cookies) < 16_000 && cookies.find("long 19999", "one", now).is_some());
+        for number in 0..20_000 {
+            cookies.forget(&format!("long {number}"));
+        }
+        whole(&cookies);
+        cookies.find("x", "one", now + 3 * HOUR);
+        assert_eq!((whole(&cookies), cookies.table.lock().bytes), (0, 0));
     }
 
     #[test]

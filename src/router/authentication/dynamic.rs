@@ -11,7 +11,8 @@
 //! the things that a procedure is told: what it says counts.
 //!
 //! An ERROR of it refuses the client, which is told its URI and the text that is its first argument, as there: so it is
-//! for the procedure to say no more than everybody may know.
+//! for the procedure to say no more than everybody may know. Crossbar.io makes a text of whatever that argument is;
+//! here other values are not told, since only a text is meant to be read by people.
 
 use std::sync::Arc;
 
@@ -93,6 +94,23 @@ pub fn said(method: Method, outcome: &Outcome) -> Result<Said, NotSaid> {
         Outcome::Declined { .. } => Err(NotSaid::Unanswered(Cause::Error(reason::UNAVAILABLE.into()))),
         Outcome::Refused(refusal) => Err(NotSaid::Unanswered(Cause::Refused(*refusal))),
     }
+}
+
+/// True for an error by which a procedure does not refuse anybody, but says that it cannot tell: what libraries answer
+/// with by themselves if it fails, or is not called as it should be. To refuse, it has errors of its own.
+pub fn is_own_failure(error: &str) -> bool {
+    const RUNTIME_ERROR: &str = "wamp.error.runtime_error";
+    [
+        RUNTIME_ERROR,
+        reason::CANCELED,
+        reason::INVALID_ARGUMENT,
+        reason::NO_AVAILABLE_CALLEE,
+        reason::NO_SUCH_PROCEDURE,
+        reason::PAYLOAD_SIZE_EXCEEDED,
+        reason::TIMEOUT,
+        reason::UNAVAILABLE,
+    ]
+    .contains(&error)
 }
 
 fn first(payload: Payload<'_>) -> Option<Value<'_>> {

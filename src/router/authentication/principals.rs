@@ -2,7 +2,8 @@
 //!
 //! For a name that nobody has, one of those who are known *stands in*: the same one each time, chosen by a secret of
 //! the router. So what is asked of an unknown name (which methods, at which cost, with which salt or none) is what is
-//! asked of some known one, and nobody can tell the two apart by asking.
+//! asked of some known one: with a salt of the same length and alphabet, though not the same. Which methods a name has,
+//! its own or those of whoever stands in, can be asked; not which of the two it is.
 
 use std::sync::Arc;
 

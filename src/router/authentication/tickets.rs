@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::attempt::wanted;
-use super::{Answer, Attempt, Check, Dynamic, Extra, Jwt, Place, Proved, Question, Refused};
+use super::{Answer, Attempt, Check, Dynamic, Jwt, Place, Proved, Question, Refused};
 use crate::auth::Secret;
 use crate::auth::jwt::{self, TokenError};
 use crate::error::JoinFailure;
@@ -64,14 +64,13 @@ impl Attempt {
             Some(name) => settings.roles.iter().find(|role| role.name == *name).cloned(),
             None => known.and_then(|known| known.role.clone()).or_else(|| settings.default_role.clone()),
         };
-        let claims = (!bearer.extra.is_empty()).then(|| serde_json::Value::Object(bearer.extra).to_string());
         Ok(Proved {
             authid: Some(bearer.authid.into()),
             role: role.ok_or(JoinFailure::NoSuchRole)?,
             authmethod: self.named.name,
             authprovider: TOKENS,
             proof: self.named.method,
-            extra: claims.and_then(|claims| Extra::from_json(&claims)),
+            extra: None,
             verifier: None,
             session: Some(self.session),
         })

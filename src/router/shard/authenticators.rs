@@ -142,6 +142,10 @@ impl Shard {
         not_said: NotSaid,
     ) -> Next {
         let (failure, cause) = match &not_said {
+            // The client is told the same, but it has guessed nothing.
+            NotSaid::Refused(error, _) if dynamic::is_own_failure(error) => {
+                (JoinFailure::Unanswered, Cause::Error(error.clone()))
+            }
             NotSaid::Refused(error, _) => (JoinFailure::TurnedDown, Cause::Error(error.clone())),
             NotSaid::Unanswered(cause) => (JoinFailure::Unanswered, cause.clone()),
         };

@@ -3,18 +3,59 @@
 use std::time::Duration;
 
 use super::Shard;
-use crate::auth::Secret;
+use crate::auth::{Secret, sha256};
 use crate::router::authentication::{Proved, Remembered};
 use crate::router::peer::Peer;
+use crate::router::session::Map;
 use crate::router::{Letter, PeerKey, RealmSettings};
 use crate::wamp::message::Goodbye;
 use crate::wamp::{Dict, reason};
 
+/// The sessions of each browser at a shard, by the digest of its cookie: who logs out does not make anybody look at all
+/// peers.
+#[derive(Debug, Default)]
+pub(super) struct Browsers {
+    sessions: Map<[u8; 32], Vec<PeerKey>>,
+}
+
+impl Browsers {
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    fn joined(&mut self, cookie: &str, key: PeerKey) {
+        self.sessions.entry(sha256(cookie.as_bytes())).or_default().push(key);
+    }
+
+    fn left(&mut self, cookie: &str, key: PeerKey) {
+        let digest = sha256(cookie.as_bytes());
+        if let Some(its) = self.sessions.get_mut(&digest) {
+            its.retain(|session| *session != key);
+            if its.is_empty() {
+                self.sessions.remove(&digest);
+            }
+        }
+    }
+
+    fn of(&self, cookie: &[u8]) -> Vec<PeerKey> {
+        self.sessions.get(&sha256(cookie)).cloned().unwrap_or_default()
+    }
+}
+
 impl Shard {
+    /// The session of a peer is over: its browser has one less.
+    pub(super) fn browser_left(&mut self, key: PeerKey) {
+        if let Some(cookie) = self.peers.peer(key).and_then(cookie) {
+            self.browsers.left(cookie, key);
+        }
+    }
+
     /// Somebody has joined: from now on the cookie of its browser stands for it.
     pub(super) fn remember_browser(&mut self, key: PeerKey, realm: &RealmSettings, proved: &Proved) {
         let Some(peer) = self.peers.peer(key) else { return };
         let Some(cookie) = cookie(peer) else { return };
+        self.browsers.joined(cookie, key);
         let rule = &self.router.settings.listeners[peer.listener.0 as usize].transport.pages.cookie;
         if let (Some(rule), Some(whom)) = (rule, Remembered::of(proved))
             && realm.authentication.cookies
@@ -47,11 +88,8 @@ impl Shard {
 
     /// A browser has logged out.
     pub(super) fn on_logged_out(&mut self, cookie: &Secret) {
-        for key in self.peers.keys() {
-            let its = |key| self.peers.peer(key).and_then(self::cookie);
-            if its(key).is_some_and(|its| cookie.expose() == its.as_bytes())
-                && self.peers.session(key).is_some()
-            {
+        for key in self.browsers.of(cookie.expose()) {
+            if self.peers.session(key).is_some() {
                 let goodbye = Goodbye { details: Dict::EMPTY, reason: reason::LOGOUT.into() };
                 self.say_goodbye(key, goodbye, self.now);
             }

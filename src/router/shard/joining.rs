@@ -147,6 +147,7 @@ impl Shard {
         let Some(peer) = self.peers.peer_mut(key) else { return };
         let State::Joined(session) = &peer.state else { return };
         let realm = session.realm;
+        self.browser_left(key);
         let (local, mut cx) = self.lend(realm);
         testaments::publish(local, &mut cx, key);
         let Some(peer) = self.peers.peer_mut(key) else { return };
