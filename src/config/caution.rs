@@ -15,8 +15,8 @@ pub fn cautions(file: &File) -> Vec<String> {
     let mut told = Vec::new();
     for (name, _) in joins.iter().filter(|(_, joins)| joins.iter().all(|method| *method == Method::Cookie)) {
         told.push(format!(
-            "realm {name}: nobody may join it, but whom a procedure of another realm sends there; if that is not meant, \
-             write [realm.anonymous], principals, or a method with dynamic"
+            "realm {name}: nobody may join it, but whom a procedure of another realm sends there; if that is not \
+             meant, write [realm.anonymous], principals, or a method with dynamic"
         ));
     }
     for listener in &file.listeners {

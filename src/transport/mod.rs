@@ -491,6 +491,6 @@ mod tests {
     fn an_idle_peer_is_small() {
         assert!(size_of::<Transport>() <= 80, "{}", size_of::<Transport>());
         let websocket = size_of::<Transport>() + size_of::<WebSocket>();
-        assert!(websocket <= 160, "{websocket}");
+        assert!(websocket <= 168, "{websocket}");
     }
 }

@@ -226,7 +226,7 @@ fn what_check_refuses_is_a_mistake() {
     let function = serde_json::json!({"type": "function", "create": "a.py", "trustroots": []});
     let import = import_users(serde_json::json!({"cryptosign": function}));
     assert!(
-        has(&import.mistakes, "line 9 of the result, realm.name", "nobody may join"),
+        has(&import.mistakes, "line 6 of the result, listener.methods", "nobody may join"),
         "{:#?}",
         import.mistakes
     );

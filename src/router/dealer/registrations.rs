@@ -37,8 +37,8 @@ impl Dealer {
         if !valid || uri::reserved(procedure) {
             return Err(Refusal::InvalidUri);
         }
-        let asked = &message.options;
-        let question = Question { action: Action::Register, uri: procedure, policy, options: asked };
+        let question =
+            Question { action: Action::Register, uri: procedure, policy, options: &message.options };
         cx.authorize(key, &self.realm, &question, None)?;
         if disclose_caller && self.realm.settings.disclosure == Disclosure::Never {
             return Err(Refusal::DiscloseMe);
@@ -49,13 +49,10 @@ impl Dealer {
         }
         let membership = self.memberships.wrapping_add(1);
         let callee = Callee { shard: cx.index, peer: key, session: session.id, membership };
-        // Who forces takes away what is others'.
         let RegisterOptions { force_reregister: force, .. } = options;
-        let directory = &self.realm.directory;
-        if force
-            && !session.identity.role.administers
-            && directory.registration_of(procedure, policy).is_some()
-        {
+        let (directory, administers) = (&self.realm.directory, session.identity.role.administers);
+        // Who forces takes away what is others'.
+        if force && !administers && directory.registration_of(procedure, policy).is_some() {
             return Err(Refusal::NotAuthorized);
         }
         let wanted = Wanted {
@@ -63,7 +60,7 @@ impl Dealer {
             policy,
             invoke,
             concurrency,
-            force: force && session.identity.role.administers,
+            force: force && administers,
             reroutes: session.features.has(Feature::CalleeCallReroute),
             callees_max: limits.callees_per_registration_max,
             now: cx.router.clock.unix_ms(cx.now),
