@@ -143,6 +143,7 @@ mod tests {
             role: Arc::new(role),
             authmethod: "anonymous",
             authprovider: "static",
+            extra: None,
         }
     }
 

@@ -299,6 +299,7 @@ mod tests {
             role: Arc::new(Role::anonymous()),
             authmethod: "anonymous",
             authprovider: "static",
+            extra: None,
         };
         let member = Member {
             shard: ShardIndex(0),

@@ -347,6 +347,7 @@ mod tests {
             role: Arc::new(role),
             authmethod: "anonymous",
             authprovider: "static",
+            extra: None,
         }
     }
 

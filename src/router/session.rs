@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::authentication::{Access, Attempt, Claim, Proved};
+use super::authentication::{Access, Attempt, Claim, Extra, Proved};
 use super::directory::{DirectoryKey, Slot, Workload};
 use super::features::{Announced, Features};
 use super::letter::CallKey;
@@ -81,6 +81,8 @@ pub struct Identity {
     pub authmethod: &'static str,
     /// Who has vouched for it.
     pub authprovider: &'static str,
+    /// What WELCOME has said of it besides: authorizers are told.
+    pub extra: Option<Arc<Extra>>,
 }
 
 /// What a callee has asked for with REGISTER, about every call of the registration that comes to it.
@@ -385,6 +387,7 @@ mod tests {
             role: Arc::new(role),
             authmethod: "anonymous",
             authprovider: "static",
+            extra: None,
         };
         let realm = Arc::new(RealmSettings::open("realm"));
         let admission = Admission { realm, features: Features::default(), counts_on };

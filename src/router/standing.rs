@@ -126,7 +126,7 @@ mod tests {
 
     fn identity(authmethod: &'static str, authprovider: &'static str, role: &str) -> Identity {
         let (session, authid) = (SessionId(1), "alice".into());
-        Identity { session, authid, role: Arc::new(Role::open(role)), authmethod, authprovider }
+        Identity { session, authid, role: Arc::new(Role::open(role)), authmethod, authprovider, extra: None }
     }
 
     fn realm(change: impl FnOnce(&mut Settings)) -> RealmSettings {

@@ -54,6 +54,7 @@ impl Shard {
                 role: proved.role.clone(),
                 authmethod: proved.authmethod,
                 authprovider: proved.authprovider,
+                extra: proved.extra.clone().map(Arc::new),
             };
             // Settings may have changed since HELLO was held against them.
             if !Arc::ptr_eq(&realm.settings, &admission.realm)

@@ -34,6 +34,7 @@ pub fn arguments(
     let options = payload::values(question.options.as_ref()?.borrow()).0;
     let Value::List(options) = &options else { return None };
     let options = codec::items(options).next()?;
+    let extra = identity.extra.as_ref().and_then(|extra| extra.dict());
     peer.transport_facts()?.details(|transport| {
         let session = [
             ("realm", Value::text(realm)),
@@ -42,7 +43,7 @@ pub fn arguments(
             ("authrole", Value::text(&identity.role.name)),
             ("authmethod", Value::text(identity.authmethod)),
             ("authprovider", Value::text(identity.authprovider)),
-            ("authextra", Value::Null),
+            ("authextra", extra.map_or(Value::Null, Value::Dict)),
             ("transport", Value::Dict(transport)),
         ];
         let arguments = [
