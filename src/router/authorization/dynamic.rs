@@ -124,7 +124,7 @@ impl Authorizers {
         said: Said,
         (purges, now): (u64, Instant),
     ) -> Ruling {
-        self.complaints.recovered(&identity.role);
+        self.complaints.recovered(&identity.role, now);
         let ruling = match said.allow {
             true => Ruling::Allowed(Granted { disclosed: said.disclose }),
             false => Ruling::Denied,
@@ -136,8 +136,8 @@ impl Authorizers {
     }
 
     /// Notes why an authorizer has not answered.
-    pub fn complain(&mut self, identity: &Identity, realm: &str, cause: Cause) {
-        self.complaints.tell(&identity.role, realm, cause);
+    pub fn complain(&mut self, identity: &Identity, realm: &str, cause: Cause, now: Instant) {
+        self.complaints.tell(&identity.role, realm, cause, now);
     }
 
     /// Takes what is worth a line in the log.
