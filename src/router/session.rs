@@ -56,6 +56,11 @@ impl<K: Eq + Hash, V> LazyMap<K, V> {
         self.get(key).is_some()
     }
 
+    /// The keys, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.0.iter().flat_map(|map| map.keys())
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.as_ref().map_or(0, |map| map.len())

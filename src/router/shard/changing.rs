@@ -5,7 +5,7 @@
 //! new ones, and nothing that waits for it is lost. Until the last shard has changed, sessions of one shard may be
 //! under the old settings while those of another are under the new ones.
 //!
-//! What has begun goes on as it began: connections keep the transport they have agreed on, deadlines that run are those
+//! What a session has and its rules allow no more is taken from it. What has begun otherwise goes on as it began: connections keep the transport they have agreed on, deadlines that run are those
 //! of the old bounds, and what is there above a new bound stays, until it goes by itself.
 
 use std::sync::Arc;
@@ -13,11 +13,17 @@ use std::time::Instant;
 
 use super::Shard;
 use super::realms::LocalRealm;
+use crate::router::authorization::{Answer, Question, answer};
+use crate::router::realm::Member;
+use crate::router::rules::Action;
 use crate::router::session::Identity;
 use crate::router::standing::{Door, still_allowed};
 use crate::router::{PeerKey, RealmKey, Router};
 use crate::wamp::message::Goodbye;
 use crate::wamp::{Dict, Value, reason};
+
+/// The reason that who loses a subscription or registration is told.
+const NOT_ALLOWED: &str = "not allowed any more";
 
 impl Shard {
     /// Input: other settings hold from now on, those of `router`, which was made from the one before. Sessions that
@@ -78,13 +84,49 @@ impl Shard {
         match still_allowed(identity, &local.shared.settings, &Door::of(peer, &router)) {
             Ok(role) if role == identity.role => {}
             Ok(role) => {
+                let same = role.permissions == identity.role.permissions;
                 let identity = Arc::new(Identity { role, ..Identity::clone(identity) });
                 local.shared.identify(&identity);
                 if let Some(session) = cx.peers.session(key) {
-                    session.identity = identity;
+                    session.identity = identity.clone();
+                }
+                if !same {
+                    self.take_away(key, realm, &identity);
                 }
             }
             Err(dismissal) => self.dismiss(key, reason::KILLED, dismissal.text()),
+        }
+    }
+
+    /// Takes the subscriptions and registrations from a session that its rules allow no more. Whom an authorizer decides
+    /// about keeps them: it is asked about what is done, and `wamp.subscription.remove_subscriber` and
+    /// `wamp.registration.remove_callee` are there for the rest.
+    fn take_away(&mut self, key: PeerKey, realm: RealmKey, identity: &Arc<Identity>) {
+        let shard = self.index;
+        let (LocalRealm { shared, broker, dealer, .. }, mut cx) = self.lend(realm);
+        let Some(session) = cx.peers.session(key) else { return };
+        let subscriptions = broker.subscriptions(session);
+        let mut registrations: Vec<_> = session.registrations.keys().copied().collect();
+        registrations.sort_unstable();
+        let refused = |action, uri: &str, policy| {
+            let question = Question { action, uri, policy, options: &Dict::EMPTY };
+            answer(identity, shared, &question, None) == Answer::Denied
+        };
+        let member = Member { shard, peer: key, identity: identity.clone() };
+        for id in subscriptions {
+            if let Some(listing) = shared.directory.subscription_by_id(id)
+                && refused(Action::Subscribe, &listing.topic, listing.policy)
+            {
+                broker.revoke(&mut cx, &member, id, Some(NOT_ALLOWED));
+            }
+        }
+        for id in registrations {
+            if let Some((_, found)) = shared.directory.registration_by_id(id)
+                && refused(Action::Register, &found.procedure, found.policy)
+            {
+                // An error says that it has lost it already, to another that has forced it.
+                let _ = dealer.revoke(&mut cx, id, identity.session, Some(NOT_ALLOWED));
+            }
         }
     }
 
