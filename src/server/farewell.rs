@@ -14,7 +14,7 @@ use crate::error::{CloseReason, Violation};
 use crate::origin::Origin;
 use crate::router::authentication::Failed;
 use crate::router::authorization::Denial;
-use crate::router::authorization::dynamic::Complaint;
+use crate::router::authorization::dynamic::{Cause, Complaint};
 
 /// Lines at info that a worker writes in one [`WINDOW`].
 const LINES_MAX: u32 = 10;
@@ -91,6 +91,9 @@ impl Farewells {
     /// not withheld.
     pub fn tell_complaint(&self, complaint: &Complaint) {
         let Complaint { realm, authrole, procedure, cause } = complaint;
+        if *cause == Cause::OldForm {
+            return warn!(?realm, ?authrole, ?procedure, "an authorizer takes no options: {cause}");
+        }
         let cause = cause.to_string();
         warn!(?realm, ?authrole, ?procedure, ?cause, "an authorizer does not answer: nothing is allowed");
     }

@@ -226,3 +226,45 @@ fn what_was_asked_before_a_shutdown_is_done_if_it_is_allowed_in_time() {
         wire.finish();
     });
 }
+
+#[test]
+fn an_authorizer_of_three_arguments_is_asked_without_the_options_from_then_on() {
+    for text in [
+        "authorize() takes 3 positional arguments but 4 were given",
+        "f() takes exactly 4 arguments (5 given)",
+    ] {
+        everywhere(|mut wire| {
+            let authorizer = join_authorizer(&mut wire);
+            let (client, _) = wire.join();
+            let publish = |request: u64| format!(r#"[16,{request},{{"acknowledge":true}},"a"]"#);
+            let refuse = |wire: &mut Wire, request| {
+                wire.send(
+                    authorizer,
+                    &format!(r#"[8,68,{request},{{}},"wamp.error.runtime_error",["{text}"]]"#),
+                );
+                wire.resume();
+            };
+            wire.send(client, &publish(1));
+            let (request, whole) = question(&mut wire, authorizer);
+            assert_eq!(whole, json!(["a", "publish", {"acknowledge": true}]));
+            refuse(&mut wire, request);
+            assert_eq!(say(&mut wire, authorizer, "true"), json!(["a", "publish"]));
+            assert_eq!(wire.receive_one(client)[0], 17);
+            wire.send(client, &publish(2));
+            let (request, again) = question(&mut wire, authorizer);
+            assert_eq!(again, json!(["a", "publish"]), "it is known by now");
+            // It fails all the same: that is no answer, and it may be another one by now.
+            refuse(&mut wire, request);
+            assert_eq!(error(&mut wire, client), failed(16, 2));
+            wire.send(client, &publish(3));
+            assert_eq!(say(&mut wire, authorizer, "true").as_array().map(Vec::len), Some(3));
+            assert_eq!(wire.receive_one(client)[0], 17);
+            let told: Vec<_> = wire.shards.iter_mut().flat_map(|shard| shard.complaints()).collect();
+            assert_eq!(
+                told[0].cause.to_string(),
+                "it takes three arguments, and is asked without the options"
+            );
+            wire.finish();
+        });
+    }
+}

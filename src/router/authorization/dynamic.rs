@@ -16,12 +16,13 @@ mod complaints;
 pub mod dialogue;
 mod kept;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use self::complaints::Complaints;
 pub use self::complaints::{Cause, Complaint};
-use self::dialogue::Said;
+use self::dialogue::{Form, Said};
 use self::kept::KeptVerdicts;
 pub use self::kept::Purge;
 use super::{Granted, Question};
@@ -70,12 +71,17 @@ pub enum Ruling {
     Failed,
 }
 
+/// How many authorizers are known to take no options.
+const OLD_MAX: usize = 256;
+
 /// What a shard knows of the answers of authorizers.
 #[derive(Debug)]
 pub struct Authorizers {
     kept: KeptVerdicts,
     at_hand: Vec<(OwnedQuestion, Ruling)>,
     open: Option<OwnedQuestion>,
+    /// Authorizers that take no options, by the realm they are in.
+    old: BTreeSet<(RealmKey, Box<str>)>,
     complaints: Complaints,
 }
 
@@ -86,6 +92,7 @@ impl Authorizers {
             kept: KeptVerdicts::new(kept_max),
             at_hand: Vec::new(),
             open: None,
+            old: BTreeSet::new(),
             complaints: Complaints::default(),
         }
     }
@@ -133,6 +140,23 @@ impl Authorizers {
             self.kept.keep((identity, realms), question, ruling, now);
         }
         ruling
+    }
+
+    /// What this authorizer takes.
+    pub fn form(&self, realm: RealmKey, procedure: &str) -> Form {
+        let is_old = !self.old.is_empty() && self.old.contains(&(realm, Box::from(procedure)));
+        if is_old { Form::Old } else { Form::Whole }
+    }
+
+    /// It takes this, as far as it is known.
+    pub fn set_form(&mut self, realm: RealmKey, procedure: &str, form: Form) {
+        let authorizer = (realm, Box::from(procedure));
+        match form {
+            // Those are names of the settings; but settings may change for as long as the router runs.
+            Form::Old if self.old.len() < OLD_MAX => drop(self.old.insert(authorizer)),
+            Form::Old => self.old = BTreeSet::from([authorizer]),
+            Form::Whole => drop(self.old.remove(&authorizer)),
+        }
     }
 
     /// Notes why an authorizer has not answered.

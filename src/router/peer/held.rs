@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Peer, Peers};
 use crate::router::authentication::Question;
+use crate::router::authorization::dynamic::dialogue::Form;
 use crate::router::authorization::dynamic::{OwnedQuestion, Ruling};
 use crate::router::letter::{CallKey, Outcome};
 use crate::router::role::Role;
@@ -40,6 +41,8 @@ pub struct HeldMessage {
     pub question: OwnedQuestion,
     /// The role whose authorizer was asked. If the session has another one now, nothing that was answered holds.
     pub role: Arc<Role>,
+    /// How it was asked.
+    pub form: Form,
     /// How often verdicts were purged before it was asked.
     pub purges: u64,
     /// What was answered already.

@@ -24,6 +24,8 @@ pub enum Cause {
     Result(&'static str),
     /// The realm it should be in does not exist.
     NoSuchRealm,
+    /// It takes no options, and is asked without them.
+    OldForm,
     /// The question has no form that it could be told in.
     Untellable,
     /// The router could not ask it, or not get its answer.
@@ -36,6 +38,7 @@ impl fmt::Display for Cause {
             Cause::Error(uri) => write!(f, "it has answered with the error {uri}"),
             Cause::Result(wrong) => write!(f, "its result is not understood: {wrong}"),
             Cause::NoSuchRealm => f.write_str("its realm does not exist"),
+            Cause::OldForm => f.write_str("it takes three arguments, and is asked without the options"),
             Cause::Untellable => f.write_str("the question cannot be written in the router's serializer"),
             Cause::Refused(refusal) => f.write_str(refusal.text()),
         }
