@@ -163,7 +163,7 @@ fn check_explains_which_rule_decides_and_where_it_stands() {
         "{OPEN}\
 [[realm.role.rule]]\nuri = \"com.example.\"\nmatch = \"prefix\"\nallow = [\"subscribe\"]\n\
 [[realm.role.rule]]\nuri = \"com.example.{{authid}}.inbox\"\nallow = [\"subscribe\", \"publish\"]\n\
-[[realm.role.rule]]\nuri = \"com.s{{session}}\"\nallow = [\"call\"]\n\
+[[realm.role.rule]]\nuri = \"org.{{session}}\"\nallow = [\"call\"]\n\
 [[realm.role]]\nname = \"boss\"\neverything = true\n\
 [[realm.role]]\nname = \"asks\"\nauthorizer = {{ procedure = \"com.authorize\" }}\n"
     )
@@ -195,12 +195,12 @@ fn check_explains_which_rule_decides_and_where_it_stands() {
         (&["boss", "call", "wamp.none"], &[], 1, "the router has no procedure `wamp.none`".to_owned()),
         (&["boss", "call", &"a".repeat(5000)], &[], 1, "is longer than uri_bytes_max".to_owned()),
         (
-            &["guest", "call", "com.s7"],
+            &["guest", "call", "org.7"],
             &["--realm", "com.example.second", "--session", "7"],
             0,
             "rule 3".to_owned(),
         ),
-        (&["guest", "call", "com.s7"], &second, 1, "no rule matches".to_owned()),
+        (&["guest", "call", "org.7"], &second, 1, "no rule matches".to_owned()),
         (
             &["guest", "call", "com.x"],
             &["--realm", "com.example.first"],

@@ -5,8 +5,9 @@
 //! new ones, and nothing that waits for it is lost. Until the last shard has changed, sessions of one shard may be
 //! under the old settings while those of another are under the new ones.
 //!
-//! What a session has and its rules allow no more is taken from it. What has begun otherwise goes on as it began: connections keep the transport they have agreed on, deadlines that run are those
-//! of the old bounds, and what is there above a new bound stays, until it goes by itself.
+//! What a session has and its rules allow no more is taken from it. What has begun otherwise goes on as it began:
+//! connections keep the transport they have agreed on, deadlines that run are those of the
+//! old bounds, and what is there above a new bound stays, until it goes by itself.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -98,8 +99,8 @@ impl Shard {
         }
     }
 
-    /// Takes the subscriptions and registrations from a session that its rules allow no more. Whom an authorizer decides
-    /// about keeps them: it is asked about what is done, and `wamp.subscription.remove_subscriber` and
+    /// Takes the subscriptions and registrations from a session that its rules allow no more. Whom an authorizer
+    /// decides about keeps them: it is asked about what is done, and `wamp.subscription.remove_subscriber` and
     /// `wamp.registration.remove_callee` are there for the rest.
     fn take_away(&mut self, key: PeerKey, realm: RealmKey, identity: &Arc<Identity>) {
         let shard = self.index;
