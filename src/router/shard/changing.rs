@@ -6,8 +6,8 @@
 //! under the old settings while those of another are under the new ones.
 //!
 //! What a session has and its rules allow no more is taken from it. What has begun otherwise goes on as it began:
-//! connections keep the transport they have agreed on, deadlines that run are those of the
-//! old bounds, and what is there above a new bound stays, until it goes by itself.
+//! connections keep the transport they have agreed on, deadlines that run are those of the old bounds, and what is
+//! there above a new bound stays, until it goes by itself.
 
 use std::sync::Arc;
 use std::time::Instant;

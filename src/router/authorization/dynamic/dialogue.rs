@@ -2,10 +2,10 @@
 //!
 //! It is called with `(session, uri, action, options)`: who it is (as Crossbar.io has it, and `realm`), the URI or
 //! pattern, the name of the action, and the options of what it wants to do: those of the message as they came;
-//! `publish_options` of a testament; and, where it asks for the history of a subscription, the `match` of that.
-//! Its result is one argument: true or false, or a dictionary with `allow` and, if it likes, `disclose`, `cache` (both false if they are left out) and
-//! `validate`, which is not done here: a dictionary that asks for validation is not understood, as is one with any
-//! other key. What is not understood allows nothing.
+//! `publish_options` of a testament; and, where it asks for the history of a subscription, the `match` of that. Its
+//! result is one argument: true or false, or a dictionary with `allow` and, if it likes, `disclose`, `cache` (both
+//! false if they are left out) and `validate`, which is not done here: a dictionary that asks for validation is not
+//! understood, as is one with any other key. What is not understood allows nothing.
 //!
 //! An authorizer that says it takes three arguments is asked again without the options, as Crossbar.io does, and from
 //! then on; until it fails, when it is asked with them again.
