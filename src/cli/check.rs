@@ -1,7 +1,7 @@
 //! `fanwire check`: what a configuration file is understood to say, in tables, or every mistake in it.
 //!
 //! Exit codes: 0 if `fanwire serve --config` would take it, 2 if not. With `--may`: 0 if the role may, 1 if it may not,
-//! 2 if that cannot be said.
+//! 2 if that cannot be said, as where a procedure decides.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -19,6 +19,9 @@ use crate::wamp::MatchPolicy;
 
 /// The role may not.
 const EXIT_DENIED: u8 = 1;
+
+/// Somebody else says whether it may.
+const EXIT_UNKNOWN: u8 = 2;
 
 /// Check a configuration file and show what it says.
 ///
@@ -45,6 +48,10 @@ pub struct Check {
     /// With --may: who the session is, for rules about {authid}
     #[arg(long, value_name = "AUTHID", requires = "may", default_value = "")]
     authid: String,
+
+    /// With --may: the identifier of the session, for rules about {session}
+    #[arg(long, value_name = "ID", requires = "may", value_parser = clap::value_parser!(u64).range(1..=1 << 53))]
+    session: Option<u64>,
 }
 
 impl Check {
@@ -102,7 +109,8 @@ impl Check {
         };
         let policy = MatchPolicy::from_name(&self.policy).expect("clap takes these names only");
         let realm = self.realm.as_deref();
-        let question = May { realm, role, authid: &self.authid, action, uri, policy };
+        let (authid, session) = (self.authid.as_str(), self.session);
+        let question = May { realm, role, authid, session, action, uri, policy };
         let explained = match explained(&self.file, &question) {
             Ok(Ok(explained)) => explained,
             Ok(Err(error)) => return usage_error(format_args!("{}: {error}", self.file.display())),
@@ -110,6 +118,10 @@ impl Check {
         };
         let place = explained.line.map_or(String::new(), |line| format!("{}:{line}: ", self.file.display()));
         let _ = writeln!(io::stdout().lock(), "{place}{}", explained.text);
-        if explained.allowed { ExitCode::SUCCESS } else { ExitCode::from(EXIT_DENIED) }
+        match explained.allowed {
+            Some(true) => ExitCode::SUCCESS,
+            Some(false) => ExitCode::from(EXIT_DENIED),
+            None => ExitCode::from(EXIT_UNKNOWN),
+        }
     }
 }

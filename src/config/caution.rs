@@ -3,11 +3,14 @@
 use std::collections::HashSet;
 
 use super::check::methods;
-use super::file::{File, Listener, Realm};
+use super::convert::rules::rules;
+use super::file::{File, Listener, Realm, Role};
 use crate::auth::Method;
 use crate::router::authentication::Access;
+use crate::router::rules::{Action, Subject};
 use crate::router::{Permissions, RealmSettings};
 use crate::server::{self, ClientCertificates, Entrance};
+use crate::wamp::{MatchPolicy, SessionId};
 
 /// Sentences about what should be looked at again.
 pub fn cautions(file: &File) -> Vec<String> {
@@ -49,6 +52,7 @@ pub fn cautions(file: &File) -> Vec<String> {
                 .to_owned(),
         );
     }
+    told.extend(other_deciders(file));
     told
 }
 
@@ -94,6 +98,59 @@ fn has_salts(realm: &Realm) -> bool {
     realm.principals.iter().any(|principal| {
         principal.scram.is_some() || principal.wampcra.as_ref().is_some_and(|wampcra| wampcra.salt.is_some())
     })
+}
+
+/// Roles that may register a procedure that decides who may join or do what, though no rule of theirs is about just
+/// that. Where only one role may, it is meant.
+fn other_deciders(file: &File) -> Vec<String> {
+    let mut told = Vec::new();
+    for (home, procedure) in deciders(file) {
+        let Some(realm) = file.realms.iter().find(|realm| realm.name == home) else { continue };
+        let may: Vec<_> = realm.roles.iter().filter(|role| may_register(realm, role, procedure)).collect();
+        let named = |role: &&&Role| {
+            role.rules.iter().any(|rule| rule.uri == procedure && rule.policy == MatchPolicy::Exact)
+        };
+        let meant = match &may[..] {
+            [only] => Some(only.name.as_str()),
+            _ => None,
+        };
+        for role in may.iter().filter(|role| !named(role) && meant != Some(&role.name)) {
+            let name = &role.name;
+            let text = format!(
+                "realm {home}: role {name} may register {procedure}, and so decide for others; refuse it there, or \
+                 name it in an exact rule if that is meant"
+            );
+            if !told.contains(&text) {
+                told.push(text);
+            }
+        }
+    }
+    told
+}
+
+/// Authorizers and authenticators: the realm each is in, and its procedure.
+fn deciders(file: &File) -> Vec<(&str, &str)> {
+    let mut all = Vec::new();
+    for realm in &file.realms {
+        let methods = [&realm.ticket, &realm.wampcra, &realm.scram, &realm.cryptosign, &realm.tls];
+        let methods = methods.into_iter().flatten().filter_map(|method| method.dynamic.as_ref());
+        let anonymous = realm.anonymous.as_ref().and_then(|anonymous| anonymous.dynamic.as_ref());
+        let knowing = methods.chain(anonymous).map(|dynamic| (&dynamic.realm, &dynamic.procedure));
+        let authorizers = realm.roles.iter().filter_map(|role| role.authorizer.as_ref());
+        let deciding = authorizers.map(|authorizer| (&authorizer.realm, &authorizer.procedure));
+        for (other, procedure) in knowing.chain(deciding) {
+            all.push((other.as_deref().unwrap_or(&realm.name), procedure.as_str()));
+        }
+    }
+    all
+}
+
+fn may_register(realm: &Realm, role: &Role, procedure: &str) -> bool {
+    if role.authorizer.is_some() || role.everything {
+        return role.everything;
+    }
+    let subject = Subject { authid: "", authrole: &role.name, session: SessionId(0), realm: &realm.name };
+    rules(role).decide(Action::Register, procedure, MatchPolicy::Exact, &subject).allowed
 }
 
 /// Hosts that two certificates are said to be for.
@@ -185,6 +242,30 @@ mod tests {
             let told = cautions(&file);
             assert_eq!(told.len(), expected, "{text}: {told:?}");
             assert!(told.iter().all(|told| told.contains("whoever reaches it may do everything in realm")));
+        }
+    }
+
+    #[test]
+    fn who_else_may_register_what_decides_is_told() {
+        let asked = "[[realm.role]]\nname = \"asked\"\nauthorizer = { procedure = \"com.sys.authorize\" }\n";
+        let role = |name: &str, rule: &str| {
+            format!("[[realm.role]]\nname = \"{name}\"\nrule = [{{ {rule}, allow = [\"register\"] }}]\n")
+        };
+        let meant = role("meant", "uri = \"com.sys.authorize\"");
+        let wide = role("wide", "uri = \"com.*\"");
+        let other = role("other", "uri = \"org.*\"");
+        for (roles, named) in [
+            (format!("{asked}{meant}{other}"), false),
+            (format!("{asked}{wide}{other}"), false),
+            (format!("{asked}{meant}{wide}"), true),
+        ] {
+            let text = format!(
+                "[[listener]]\naddress = \":1\"\n[[realm]]\nname = \"r\"\nanonymous = {{ role = \"asked\" }}\n{roles}"
+            );
+            let file = file::read(&text, Path::new(""), &Anything).unwrap();
+            let told = cautions(&file);
+            assert_eq!(told.len(), usize::from(named), "{told:?}");
+            assert!(told.iter().all(|told| told.contains("role wide may register com.sys.authorize")));
         }
     }
 }

@@ -7,7 +7,7 @@ use super::convert::rules::rules;
 use super::file::{self, File, Realm, Role};
 use super::reader::{Mistake, Surroundings};
 use crate::router::pattern::matches;
-use crate::router::rules::{Action, Subject, changes_others};
+use crate::router::rules::{Action, Subject, changes_others, is_procedure};
 use crate::wamp::{MatchPolicy, SessionId, uri};
 
 /// What somebody wants to know.
@@ -19,6 +19,8 @@ pub struct May<'a> {
     pub role: &'a str,
     /// What the session of that name would do; rules about `{authid}` are about nobody without one.
     pub authid: &'a str,
+    /// Its identifier; rules about `{session}` are about nobody without one.
+    pub session: Option<u64>,
     /// What it is.
     pub action: Action,
     /// With what.
@@ -30,8 +32,8 @@ pub struct May<'a> {
 /// The answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Explained {
-    /// The role may.
-    pub allowed: bool,
+    /// The role may; none if the file does not say.
+    pub allowed: Option<bool>,
     /// Why, as a sentence.
     pub text: String,
     /// The line of the file where that is said.
@@ -47,7 +49,7 @@ pub fn may(
 ) -> Result<Result<Explained, String>, Vec<Mistake>> {
     file::with_reader(text, base, surroundings, |file, reader| {
         let (realm, place) = found(&file, question)?;
-        let (allowed, text, rule) = decided(&file.realms[realm], place, question);
+        let (allowed, text, rule) = decided(&file, realm, place, question);
         let key = rule.map_or(String::new(), |rule| format!(".rule[{rule}]"));
         let said = reader.placed(&format!("realm[{realm}].role[{place}]{key}"), "");
         // What no file says, the router says without one.
@@ -91,32 +93,45 @@ fn found(file: &File, question: &May<'_>) -> Result<(usize, usize), String> {
 }
 
 /// The answer, why, and the rule it rests on.
-fn decided(realm: &Realm, place: usize, question: &May<'_>) -> (bool, String, Option<usize>) {
+fn decided(
+    file: &File,
+    realm: usize,
+    place: usize,
+    question: &May<'_>,
+) -> (Option<bool>, String, Option<usize>) {
+    let realm = &file.realms[realm];
+    let refused = |text: String| (Some(false), format!("Refused: {text}"), None);
     let role: &Role = &realm.roles[place];
     let &May { action, uri, policy, .. } = question;
     let patterns = matches!(action, Action::Register | Action::Subscribe);
     let valid = if patterns { realm.uri_check.pattern(uri, policy) } else { realm.uri_check.uri(uri) };
     if !valid {
-        return (false, format!("Refused: `{uri}` is not valid in this realm."), None);
+        return refused(format!("`{uri}` is not valid in this realm."));
+    }
+    if uri.len() > file.limits.uri_bytes_max {
+        return refused(format!("`{uri}` is longer than uri_bytes_max."));
     }
     if matches!(action, Action::Register | Action::Publish) && uri::reserved(uri) {
-        return (false, format!("Refused: nobody may {} what begins with wamp.", action.name()), None);
+        return refused(format!("nobody may {} what begins with wamp.", action.name()));
+    }
+    if action == Action::Call && uri::reserved(uri) && !is_procedure(uri) {
+        return refused(format!("the router has no procedure `{uri}`, and nobody else can have it."));
     }
     if action == Action::Call && changes_others(uri) && !role.administers {
-        let text = format!("Refused: `{uri}` changes what is others', so the role needs administers = true.");
-        return (false, text, None);
+        return refused(format!("`{uri}` changes what is others', so the role needs administers = true."));
     }
     if let Some(authorizer) = &role.authorizer {
         let text = format!("Not known: {} is asked when it is done.", authorizer.procedure);
-        return (false, text, None);
+        return (None, text, None);
     }
     if role.everything {
-        return (true, "Allowed: the role may do everything.".to_owned(), None);
+        return (Some(true), "Allowed: the role may do everything.".to_owned(), None);
     }
     let rules = rules(role);
     let name = question.realm.unwrap_or(&realm.name);
-    let subject =
-        Subject { authid: question.authid, authrole: &role.name, session: SessionId(0), realm: name };
+    // No session has the identifier 0.
+    let session = SessionId(question.session.unwrap_or(0));
+    let subject = Subject { authid: question.authid, authrole: &role.name, session, realm: name };
     let verdict = rules.decide(action, uri, policy, &subject);
-    (verdict.allowed, rules.explain(action, uri, policy, &subject), verdict.rule())
+    (Some(verdict.allowed), rules.explain(action, uri, policy, &subject), verdict.rule())
 }

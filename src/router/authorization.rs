@@ -20,9 +20,11 @@
 //! # Cost
 //!
 //! A role that may do everything is not asked about. Verdicts of rules about PUBLISH and CALL stand beside the match
-//! of the topic or procedure ([`Verdicts`]), which is looked up anyway: no other probe, lock or allocation. They have
-//! the number of their rules, which no other rules ever have, so none is used for rules it was not made by, and rules
-//! that change need nobody to forget anything. Where a value of the session may decide, a verdict is that session's.
+//! of the topic or procedure ([`Verdicts`]), which is looked up anyway: no other probe, lock or allocation. What is
+//! not remembered there is asked first, and remembered only if it is allowed: who is refused drives nothing out. They
+//! have the number of their rules, which no other rules ever have, so none is used for rules it was not made by, and
+//! rules that change need nobody to forget anything. Where a value of the session may decide, a verdict is that
+//! session's.
 
 mod denials;
 pub mod dynamic;
@@ -274,6 +276,7 @@ mod tests {
             authmethod: "anonymous",
             authprovider: "static",
             proof: Proof::by(Method::Anonymous),
+            extra: None,
         }
     }
 

@@ -175,6 +175,14 @@ impl Broker {
         true
     }
 
+    /// The subscriptions that a session has, in order.
+    pub fn subscriptions(&self, session: &Session) -> Vec<SubscriptionId> {
+        let places = session.places.iter();
+        let mut subscriptions: Vec<_> = places.map(|(roster, _)| self.rosters.subscription(roster)).collect();
+        subscriptions.sort_unstable();
+        subscriptions
+    }
+
     /// The sessions here that have a subscription.
     pub fn subscribers(&self, cx: &mut Context<'_>, subscription: SubscriptionId) -> Vec<SessionId> {
         let peers = self.rosters.peers(subscription).iter();

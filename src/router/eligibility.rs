@@ -146,6 +146,7 @@ mod tests {
             authmethod: "anonymous",
             authprovider: "static",
             proof: Proof::by(Method::Anonymous),
+            extra: None,
         }
     }
 

@@ -42,6 +42,17 @@ impl MatchCache {
         self.procedures.clear(entries_max);
     }
 
+    /// Where a topic stands, if it does. Who may not be allowed to do anything with it asks first: what is refused must
+    /// not drive out what others use.
+    pub fn known_topic(&self, topic: &str) -> Option<usize> {
+        self.topics.places.get(topic).copied()
+    }
+
+    /// The same of a procedure.
+    pub fn known_procedure(&self, procedure: &str) -> Option<usize> {
+        self.procedures.places.get(procedure).copied()
+    }
+
     /// Where a topic stands, for the other questions about it; until the next one is asked about. One probe.
     pub fn topic_place(&mut self, directory: &Directory, topic: &str) -> usize {
         self.topics.place(topic, |topic| Topic::ask(directory, topic))

@@ -147,6 +147,8 @@ pub struct Peers {
     congested: bool,
     reply: Vec<u8>,
     kept_bytes: usize,
+    /// Those that hold something that was answered.
+    answered: usize,
     limits: Limits,
     /// What is counted about them.
     pub counters: Counters,
@@ -166,6 +168,7 @@ impl Peers {
             congested: false,
             reply: Vec::new(),
             kept_bytes: 0,
+            answered: 0,
             limits,
             counters: Counters::default(),
         }

@@ -307,6 +307,7 @@ mod tests {
             authmethod: "anonymous",
             authprovider: "static",
             proof: Proof::by(Method::Anonymous),
+            extra: None,
         };
         let member = Member {
             shard: ShardIndex(0),

@@ -127,19 +127,34 @@ pub fn harmless(procedure: &str) -> bool {
     }
 }
 
-/// True for the router's own procedures that change what is others'. Only roles that administer may call them, whatever
-/// their rules are.
+/// The router's own procedures that change what is others', or what is known of them. Only roles that administer may
+/// call them, whatever their rules are.
+const CHANGE_OTHERS: [&str; 8] = [
+    "wamp.session.kill",
+    "wamp.session.kill_by_authid",
+    "wamp.session.kill_by_authrole",
+    "wamp.session.kill_all",
+    "wamp.session.modify_details",
+    "wamp.subscription.remove_subscriber",
+    "wamp.registration.remove_callee",
+    "wamp.authorization.purge",
+];
+
+const GET_EVENTS: &str = "wamp.subscription.get_events";
+
+/// True for the router's own procedures of which only roles that administer may make a CALL.
 pub fn changes_others(procedure: &str) -> bool {
-    matches!(
-        procedure,
-        "wamp.session.kill"
-            | "wamp.session.kill_by_authid"
-            | "wamp.session.kill_by_authrole"
-            | "wamp.session.kill_all"
-            | "wamp.session.modify_details"
-            | "wamp.subscription.remove_subscriber"
-            | "wamp.registration.remove_callee"
-    )
+    CHANGE_OTHERS.contains(&procedure)
+}
+
+/// The router's own procedures that need an exact rule.
+pub fn not_harmless() -> impl Iterator<Item = &'static str> {
+    CHANGE_OTHERS.into_iter().chain([GET_EVENTS])
+}
+
+/// True for the router's own procedures.
+pub fn is_procedure(procedure: &str) -> bool {
+    harmless(procedure) || not_harmless().any(|other| other == procedure)
 }
 
 /// Rules are what they were compiled of.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::authentication::{Access, Attempt, Claim, Proved};
+use super::authentication::{Access, Attempt, Claim, Extra, Proved};
 use super::directory::{DirectoryKey, Slot, Workload};
 use super::features::{Announced, Features};
 use super::letter::CallKey;
@@ -57,6 +57,11 @@ impl<K: Eq + Hash, V> LazyMap<K, V> {
         self.get(key).is_some()
     }
 
+    /// The keys, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.0.iter().flat_map(|map| map.keys())
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.as_ref().map_or(0, |map| map.len())
@@ -84,6 +89,8 @@ pub struct Identity {
     pub authprovider: &'static str,
     /// What settings that change are held against.
     pub proof: Proof,
+    /// What WELCOME has said of it besides: authorizers are told.
+    pub extra: Option<Arc<Extra>>,
 }
 
 /// What has let a session in.
@@ -416,6 +423,7 @@ mod tests {
             authmethod: "anonymous",
             authprovider: "static",
             proof: Proof::by(Method::Anonymous),
+            extra: None,
         };
         let realm = Arc::new(RealmSettings::open("realm"));
         let admission = Admission { realm, asked: None, features: Features::default(), counts_on };

@@ -14,7 +14,7 @@ use crate::error::{CloseReason, Violation};
 use crate::origin::Origin;
 use crate::router::authentication::Failed;
 use crate::router::authorization::Denial;
-use crate::router::authorization::dynamic::Complaint;
+use crate::router::authorization::dynamic::{Cause, Complaint};
 
 /// Lines at info that a worker writes in one [`WINDOW`].
 const LINES_MAX: u32 = 10;
@@ -25,6 +25,14 @@ const WINDOW: Duration = Duration::from_secs(1);
 /// Tells the ends of the connections of one worker.
 #[derive(Debug, Default)]
 pub struct Farewells {
+    ends: Share,
+    /// Their own: who may do nothing must not hide who tries to get in, nor the other way round.
+    denials: Share,
+}
+
+/// Lines that share one window.
+#[derive(Debug, Default)]
+struct Share {
     /// When the current window began.
     since: Option<Instant>,
     lines: u32,
@@ -40,12 +48,12 @@ impl Farewells {
                 debug!(peer = %origin.address, ?reason, "connection ended")
             }
             CloseReason::Violation(violation) => {
-                if let Some(withheld) = self.admit(now) {
+                if let Some(withheld) = self.ends.admit(now) {
                     info!(peer = %origin.address, withheld, "connection closed, violation: {}", violation.text());
                 }
             }
             CloseReason::SlowConsumer => {
-                if let Some(withheld) = self.admit(now) {
+                if let Some(withheld) = self.ends.admit(now) {
                     info!(peer = %origin.address, withheld, "connection closed, slow consumer");
                 }
             }
@@ -55,14 +63,14 @@ impl Farewells {
 
     /// Logs the end of a connection that has become no peer, with what was wrong.
     pub fn tell_refused(&mut self, origin: &Origin, why: &impl Display, now: Instant) {
-        if let Some(withheld) = self.admit(now) {
+        if let Some(withheld) = self.ends.admit(now) {
             info!(peer = %origin.address, withheld, "connection refused: {why}");
         }
     }
 
     /// Logs what a session was not allowed to do.
     pub fn tell_denied(&mut self, denial: &Denial, now: Instant) {
-        let Some(withheld) = self.admit(now) else { return };
+        let Some(withheld) = self.denials.admit(now) else { return };
         let Denial { realm, session, authid, authrole, action, uri, policy, refusal } = denial;
         let (session, action, policy) = (session.0, action.name(), policy.name());
         // What clients have chosen is written so that it is one line.
@@ -79,9 +87,13 @@ impl Farewells {
         );
     }
 
-    /// Logs what is wrong with an authorizer. What is told comes once until it is well again, and is not withheld.
+    /// Logs what is wrong with an authorizer. What is told comes once until it has been well for a while, and is
+    /// not withheld.
     pub fn tell_complaint(&self, complaint: &Complaint) {
         let Complaint { realm, authrole, procedure, cause } = complaint;
+        if *cause == Cause::OldForm {
+            return warn!(?realm, ?authrole, ?procedure, "an authorizer takes no options: {cause}");
+        }
         let cause = cause.to_string();
         warn!(?realm, ?authrole, ?procedure, ?cause, "an authorizer does not answer: nothing is allowed");
     }
@@ -89,13 +101,15 @@ impl Farewells {
     /// Logs an attempt to join that has failed. The authid is whatever the client has said, so it is quoted.
     pub fn tell_failed(&mut self, failed: &Failed, now: Instant) {
         let Failed { origin, realm, authid, authmethod, failure, token, cause } = failed;
-        let Some(withheld) = self.admit(now) else { return };
+        let Some(withheld) = self.ends.admit(now) else { return };
         let token = token.map(|error| error.to_string());
         let cause = cause.as_ref().map(|cause| cause.to_string());
         let (peer, method) = (&origin.address, authmethod.unwrap_or("none"));
         info!(%peer, realm, ?authid, method, token, ?cause, withheld, "authentication failed: {failure}");
     }
+}
 
+impl Share {
     /// Whether a line may be written now, and if so, how many were withheld since the last one.
     fn admit(&mut self, now: Instant) -> Option<u64> {
         if self.since.is_none_or(|since| now.saturating_duration_since(since) >= WINDOW) {
@@ -150,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut_and_counted() {
-        let mut farewells = Farewells::default();
+        let mut farewells = Share::default();
         let start = Instant::now();
         for _ in 0..LINES_MAX {
             assert_eq!(farewells.admit(start), Some(0));

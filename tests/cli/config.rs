@@ -163,6 +163,7 @@ fn check_explains_which_rule_decides_and_where_it_stands() {
         "{OPEN}\
 [[realm.role.rule]]\nuri = \"com.example.\"\nmatch = \"prefix\"\nallow = [\"subscribe\"]\n\
 [[realm.role.rule]]\nuri = \"com.example.{{authid}}.inbox\"\nallow = [\"subscribe\", \"publish\"]\n\
+[[realm.role.rule]]\nuri = \"org.{{session}}\"\nallow = [\"call\"]\n\
 [[realm.role]]\nname = \"boss\"\neverything = true\n\
 [[realm.role]]\nname = \"asks\"\nauthorizer = {{ procedure = \"com.authorize\" }}\n"
     )
@@ -174,7 +175,7 @@ fn check_explains_which_rule_decides_and_where_it_stands() {
     let second = ["--realm", "com.example.second"];
     let alice = ["--realm", "com.example.second", "--authid", "alice"];
     let wide = ["--realm", "com.example.second", "--match", "prefix"];
-    let cases: [(&[&str], &[&str], i32, String); 12] = [
+    let cases: [(&[&str], &[&str], i32, String); 16] = [
         (&["guest", "subscribe", "com.example.x"], &second, 0, format!("{path}:{prefix}: Allowed: rule 1, ")),
         (&["guest", "publish", "com.example.x"], &second, 1, format!("{path}:{prefix}: Refused: rule 1, ")),
         (
@@ -190,7 +191,16 @@ fn check_explains_which_rule_decides_and_where_it_stands() {
         (&["boss", "call", "com.x"], &[], 0, "the role may do everything".to_owned()),
         (&["boss", "register", "wamp.x"], &[], 1, "nobody may register what begins with wamp.".to_owned()),
         (&["boss", "call", "wamp.session.kill"], &[], 1, "needs administers = true".to_owned()),
-        (&["asks", "call", "com.x"], &[], 1, "com.authorize is asked".to_owned()),
+        (&["asks", "call", "com.x"], &[], 2, "com.authorize is asked".to_owned()),
+        (&["boss", "call", "wamp.none"], &[], 1, "the router has no procedure `wamp.none`".to_owned()),
+        (&["boss", "call", &"a".repeat(5000)], &[], 1, "is longer than uri_bytes_max".to_owned()),
+        (
+            &["guest", "call", "org.7"],
+            &["--realm", "com.example.second", "--session", "7"],
+            0,
+            "rule 3".to_owned(),
+        ),
+        (&["guest", "call", "org.7"], &second, 1, "no rule matches".to_owned()),
         (
             &["guest", "call", "com.x"],
             &["--realm", "com.example.first"],

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fanwire::counters::Counters;
 use fanwire::router::authentication;
-use fanwire::router::rules::{Action, Actions, Rule, Rules};
+use fanwire::router::rules::{Action, Actions, Rule, Rules, changes_others, is_procedure};
 use fanwire::router::{Authorizer, Disclosure, HistoryRule, Permissions, Role, Settings, VerdictCache};
 use fanwire::wamp::MatchPolicy::{self, Exact, Prefix, Wildcard};
 use serde_json::{Value, json};
@@ -493,4 +493,53 @@ fn the_router_answers_every_permission_question_as_documented() {
     }
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
     assert!(asked >= 200, "{asked} questions");
+}
+
+#[test]
+fn what_needs_a_role_that_administers_is_known_to_the_rules_as_that() {
+    let source = include_str!("../../src/router/meta/procedures.rs");
+    let named = source.lines().filter_map(|line| line.trim().strip_prefix("\"wamp.")?.split_once("\" => "));
+    let procedures: Vec<_> = named.map(|(name, _)| format!("wamp.{name}")).collect();
+    assert!(procedures.len() > 20, "{procedures:?}");
+    let mut wire = Wire::with(1, KINDS[0], |settings| {
+        let role = Arc::new(Role::anonymous());
+        settings.realms[0].authentication = Arc::new(authentication::Settings::anonymous(role));
+    });
+    let (client, _) = wire.join();
+    for (index, procedure) in procedures.iter().enumerate() {
+        let answer = wire.ask(client, &format!("[48,{},{{}},\"{procedure}\"]", index + 1));
+        let refused = answer[4] == "wamp.error.not_authorized";
+        assert_eq!(refused, changes_others(procedure), "{procedure}: {answer}");
+        assert!(is_procedure(procedure), "{procedure}");
+    }
+    wire.finish();
+}
+
+#[test]
+fn what_is_refused_drives_nothing_out_of_memory() {
+    let few = |settings: &mut Settings| {
+        settings.limits.match_cache_entries_max = 4;
+        let all = rule(&("com.", Prefix, ALL));
+        let permissions = Permissions::Rules(Arc::new(Rules::new(vec![all]).unwrap()));
+        let role = Arc::new(Role { permissions, ..Role::anonymous() });
+        settings.realms[0].authentication = Arc::new(authentication::Settings::anonymous(role));
+    };
+    let mut wire = Wire::with(1, KINDS[0], few);
+    let (client, _) = wire.join();
+    let publish = |request: u64, topic: &str| format!(r#"[16,{request},{{"acknowledge":true}},"{topic}"]"#);
+    let call = |request: u64, procedure: &str| format!(r#"[48,{request},{{}},"{procedure}"]"#);
+    assert_eq!(wire.ask(client, &publish(1, "com.a"))[0], 17);
+    assert_eq!(wire.ask(client, &call(2, "com.a"))[4], "wamp.error.no_such_procedure");
+    let lookups = wire.shards[0].counters().directory_lookups;
+    for request in (3..43).step_by(2) {
+        for message in
+            [publish(request, &format!("org.{request}")), call(request + 1, &format!("org.{request}"))]
+        {
+            assert_eq!(wire.ask(client, &message)[4], "wamp.error.not_authorized");
+        }
+    }
+    assert_eq!(wire.ask(client, &publish(43, "com.a"))[0], 17);
+    assert_eq!(wire.ask(client, &call(44, "com.a"))[4], "wamp.error.no_such_procedure");
+    assert_eq!(wire.shards[0].counters().directory_lookups, lookups);
+    wire.finish();
 }

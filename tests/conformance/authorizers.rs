@@ -511,7 +511,7 @@ fn mutual(settings: &mut Settings) {
     settings.realms[0].authentication = Arc::new(authentication::Settings { principals, ..anonymous });
 }
 
-fn join_with_ticket(wire: &mut Wire, authid: &str) -> Client {
+pub fn join_with_ticket(wire: &mut Wire, authid: &str) -> Client {
     let client = wire.connect();
     let features = r#"{"features":{"call_canceling":true}}"#;
     let roles = format!(r#"{{"publisher":{{}},"subscriber":{{}},"caller":{{}},"callee":{features}}}"#);

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use fanwire::router::authentication;
+use fanwire::auth::ticket;
+use fanwire::router::authentication::{self, Extra, Principal, Principals};
 use fanwire::router::rules::{Actions, Rule, Rules};
 use fanwire::router::{Authorizer, HistoryRule, Permissions, RealmSettings, Role, Settings, VerdictCache};
 use fanwire::wamp::MatchPolicy;
 use serde_json::json;
 
 use crate::authorizers::{
-    asked, authorizer, denied, error, everywhere, failed, join_authorizer, question, say,
+    asked, authorizer, denied, error, everywhere, failed, join_authorizer, join_with_ticket, question, say,
 };
 use crate::wire::{KINDS, Wire, everywhere_with, head};
 
@@ -171,4 +172,99 @@ fn a_testament_is_not_published_on_the_word_of_who_decides_no_more() {
         assert_eq!(head(&wire.receive_one(subscriber), 5)[4], "wamp.error.no_such_subscription");
         wire.finish();
     });
+}
+
+#[test]
+fn an_authorizer_is_told_what_else_is_known_of_somebody() {
+    let known = |settings: &mut Settings| {
+        asked(VerdictCache::Session)(settings);
+        let anonymous = settings.realms[0].authentication.anonymous.as_ref().unwrap();
+        let alice = Principal {
+            authid: "alice".into(),
+            role: Some(anonymous.role.clone()),
+            extra: Extra::from_json(r#"{"tenant":7}"#),
+            ticket: Some(ticket::Stored::read("swordfish").unwrap()),
+            ..Principal::default()
+        };
+        let mut known = authentication::Settings::anonymous(anonymous.role.clone());
+        known.principals = Principals::new([alice]);
+        settings.realms[0].authentication = Arc::new(known);
+    };
+    everywhere_with(known, |mut wire| {
+        let authorizer = join_authorizer(&mut wire);
+        let alice = join_with_ticket(&mut wire, "alice");
+        wire.send(alice, r#"[16,1,{},"a"]"#);
+        assert_eq!(wire.receive_one(authorizer)[4][0]["authextra"], json!({"tenant": 7}));
+        let (nobody, _) = wire.join();
+        wire.send(nobody, r#"[16,1,{},"a"]"#);
+        assert_eq!(wire.receive_one(authorizer)[4][0]["authextra"], json!(null));
+        wire.finish();
+    });
+}
+
+#[test]
+fn what_was_asked_before_a_shutdown_is_done_if_it_is_allowed_in_time() {
+    everywhere(|mut wire| {
+        let authorizer = join_authorizer(&mut wire);
+        let (subscriber, _) = wire.join();
+        wire.send(subscriber, r#"[32,1,{},"a"]"#);
+        say(&mut wire, authorizer, "true");
+        wire.receive(subscriber);
+        let (client, _) = wire.join();
+        wire.send(client, r#"[16,1,{"acknowledge":true},"a"]"#);
+        let (request, _) = question(&mut wire, authorizer);
+        for shard in 0..wire.shards.len() {
+            wire.shards[shard].drain(wire.now);
+        }
+        wire.settle();
+        wire.send(authorizer, &format!("[70,{request},{{}},[true]]"));
+        wire.resume();
+        for (peer, kind) in [(client, 17), (subscriber, 36)] {
+            let codes: Vec<_> = wire.receive(peer).iter().map(|message| message[0].clone()).collect();
+            assert_eq!(codes, [kind, 6]);
+        }
+        wire.finish();
+    });
+}
+
+#[test]
+fn an_authorizer_of_three_arguments_is_asked_without_the_options_from_then_on() {
+    for text in [
+        "authorize() takes 3 positional arguments but 4 were given",
+        "f() takes exactly 4 arguments (5 given)",
+    ] {
+        everywhere(|mut wire| {
+            let authorizer = join_authorizer(&mut wire);
+            let (client, _) = wire.join();
+            let publish = |request: u64| format!(r#"[16,{request},{{"acknowledge":true}},"a"]"#);
+            let refuse = |wire: &mut Wire, request| {
+                wire.send(
+                    authorizer,
+                    &format!(r#"[8,68,{request},{{}},"wamp.error.runtime_error",["{text}"]]"#),
+                );
+                wire.resume();
+            };
+            wire.send(client, &publish(1));
+            let (request, whole) = question(&mut wire, authorizer);
+            assert_eq!(whole, json!(["a", "publish", {"acknowledge": true}]));
+            refuse(&mut wire, request);
+            assert_eq!(say(&mut wire, authorizer, "true"), json!(["a", "publish"]));
+            assert_eq!(wire.receive_one(client)[0], 17);
+            wire.send(client, &publish(2));
+            let (request, again) = question(&mut wire, authorizer);
+            assert_eq!(again, json!(["a", "publish"]), "it is known by now");
+            // It fails all the same: that is no answer, and it may be another one by now.
+            refuse(&mut wire, request);
+            assert_eq!(error(&mut wire, client), failed(16, 2));
+            wire.send(client, &publish(3));
+            assert_eq!(say(&mut wire, authorizer, "true").as_array().map(Vec::len), Some(3));
+            assert_eq!(wire.receive_one(client)[0], 17);
+            let told: Vec<_> = wire.shards.iter_mut().flat_map(|shard| shard.complaints()).collect();
+            assert_eq!(
+                told[0].cause.to_string(),
+                "it takes three arguments, and is asked without the options"
+            );
+            wire.finish();
+        });
+    }
 }

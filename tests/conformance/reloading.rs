@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use fanwire::auth::{Method, ticket};
 use fanwire::router::authentication::{self, Principal, Principals};
-use fanwire::router::{HistoryRule, RealmSettings, Role, Settings, Template};
+use fanwire::router::rules::{Action, Rule, Rules};
+use fanwire::router::{HistoryRule, Permissions, RealmSettings, Role, Settings, Template};
 use fanwire::wamp::MatchPolicy;
 use serde_json::{Value, json};
 
@@ -297,6 +298,56 @@ fn a_listener_that_opens_less_ends_sessions_of_realms_that_are_as_they_were() {
         let (client, _) = wire.join();
         wire.configure(|settings| settings.listeners[0].access.methods = Some(vec![Method::Ticket]));
         assert_eq!(goodbye(&mut wire, client), "wamp.close.killed");
+        wire.finish();
+    });
+}
+
+fn ruled(rules: &[(&str, MatchPolicy, &[Action])]) -> Arc<authentication::Settings> {
+    let rules =
+        rules.iter().map(|&(uri, policy, allow)| Rule::new(uri, policy, allow.iter().copied().collect()));
+    let permissions = Permissions::Rules(Arc::new(Rules::new(rules.collect()).unwrap()));
+    anonymous(Role { permissions, ..Role::anonymous() })
+}
+
+#[test]
+fn what_rules_allow_no_more_is_taken_away_and_nothing_else() {
+    everywhere(|mut wire| {
+        let (client, _) = wire.join_revocable();
+        let (other, _) = wire.join();
+        let mut ids = Vec::new();
+        for (request, message) in [
+            (1, r#"[32,1,{},"com.a"]"#),
+            (2, r#"[32,2,{},"com.b"]"#),
+            (3, r#"[32,3,{"match":"prefix"},"com."]"#),
+            (4, r#"[64,4,{},"com.a"]"#),
+            (5, r#"[64,5,{},"com.b"]"#),
+        ] {
+            let answer = wire.ask(client, message);
+            assert_eq!(answer[1], request, "{answer}");
+            ids.push(answer[2].clone());
+        }
+        wire.configure(|settings| {
+            settings.realms[0].authentication = ruled(&[
+                ("com.", MatchPolicy::Prefix, &Action::ALL),
+                ("com.a", MatchPolicy::Exact, &[Action::Publish, Action::Call]),
+            ]);
+        });
+        let reason = "not allowed any more";
+        let told = wire.receive(client);
+        let expected = [
+            json!([35, 0, {"subscription": ids[0], "reason": reason}]),
+            json!([35, 0, {"subscription": ids[2], "reason": reason}]),
+            json!([67, 0, {"registration": ids[3], "reason": reason}]),
+        ];
+        assert_eq!(told, expected);
+        for (request, topic) in [(1, "com.a"), (2, "com.b")] {
+            wire.send(other, &format!(r#"[16,{request},{{}},"{topic}"]"#));
+        }
+        assert_eq!(wire.receive_one(client)[1], ids[1]);
+        wire.send(other, r#"[48,3,{},"com.a"]"#);
+        assert_eq!(wire.receive_one(other)[4], "wamp.error.no_such_procedure");
+        wire.send(other, r#"[48,4,{},"com.b"]"#);
+        assert_eq!(wire.receive_one(client)[2], ids[4]);
         wire.finish();
     });
 }

@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 use super::Report;
 use super::object::Object;
 use super::write::Section;
-use crate::router::rules::{Action, Rule, RuleProblem, changes_others};
-use crate::wamp::MatchPolicy;
+use crate::router::pattern::matches;
+use crate::router::rules::{Action, Ground, Rule, RuleProblem, Rules, Subject, changes_others, not_harmless};
+use crate::wamp::{MatchPolicy, SessionId};
 
 const ACTIONS: [&str; 4] = ["call", "register", "publish", "subscribe"];
 
@@ -36,6 +37,11 @@ impl Permission {
     /// True if it allows to call a procedure that changes what is others'.
     pub fn administers(&self) -> bool {
         self.policy == MatchPolicy::Exact && self.allow.contains(&"call") && changes_others(&self.uri)
+    }
+
+    fn rule(&self) -> Rule {
+        let allow = self.allow.iter().filter_map(|name| Action::from_name(name)).collect();
+        Rule::new(&self.uri, self.policy, allow)
     }
 
     fn allows_the_same(&self, other: &Permission) -> bool {
@@ -118,7 +124,8 @@ fn can_be(
 /// Tells where the permissions of a role mean something else here.
 pub fn warn_of_quirks(permissions: &[Permission], report: &Report) {
     for permission in permissions {
-        warn_of_meta_procedures(permission, report);
+        warn_of_meta_procedures(permission, permissions, report);
+        warn_of_refused_inside(permission, permissions, report);
         match permission.policy {
             MatchPolicy::Exact => warn_of_hidden_prefix(permission, permissions, report),
             MatchPolicy::Prefix => {}
@@ -128,15 +135,41 @@ pub fn warn_of_quirks(permissions: &[Permission], report: &Report) {
 }
 
 /// A permission that is about procedures of the router allows the harmless ones, unless it names one.
-fn warn_of_meta_procedures(permission: &Permission, report: &Report) {
-    let pattern = permission.policy != MatchPolicy::Exact && permission.uri.starts_with("wamp.");
-    if pattern && permission.allow.contains(&"call") {
+fn warn_of_meta_procedures(permission: &Permission, all: &[Permission], report: &Report) {
+    let &Permission { ref uri, policy, .. } = permission;
+    if policy == MatchPolicy::Exact || !permission.allow.contains(&"call") {
+        return;
+    }
+    let named = |procedure: &str| {
+        all.iter().any(|other| other.policy == MatchPolicy::Exact && other.uri == procedure)
+    };
+    let lost: Vec<_> =
+        not_harmless().filter(|procedure| matches(uri, policy, procedure) && !named(procedure)).collect();
+    if !lost.is_empty() {
         let text = format!(
-            "Crossbar.io allows every procedure of the router that matches `{}`; those that change what is others' \
-             and wamp.subscription.get_events need an exact rule each here, and the first administers = true",
-            permission.uri
+            "Crossbar.io allows every procedure of the router that matches `{uri}`; {} need an exact rule each here, \
+             and those that change what is others' administers = true",
+            lost.join(", ")
         );
         report.warn(&permission.path, text);
+    }
+}
+
+/// A pattern may be subscribed or registered here only if nothing inside is refused.
+fn warn_of_refused_inside(permission: &Permission, all: &[Permission], report: &Report) {
+    let Ok(rules) = Rules::new(all.iter().map(Permission::rule).collect()) else { return };
+    let subject = Subject { authid: "", authrole: "", session: SessionId(0), realm: "" };
+    for name in ["subscribe", "register"].into_iter().filter(|name| permission.allow.contains(name)) {
+        let Some(action) = Action::from_name(name) else { continue };
+        let verdict = rules.decide(action, &permission.uri, permission.policy, &subject);
+        if let Ground::Inside(place) = verdict.ground {
+            let text = format!(
+                "Crossbar.io allows to {name} the pattern `{}` itself; here that is refused, since `{}` inside it \
+                 does not allow {name}",
+                permission.uri, all[place].uri
+            );
+            report.warn(&permission.path, text);
+        }
     }
 }
 

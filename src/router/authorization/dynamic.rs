@@ -16,12 +16,13 @@ mod complaints;
 pub mod dialogue;
 mod kept;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use self::complaints::Complaints;
 pub use self::complaints::{Cause, Complaint};
-use self::dialogue::Said;
+use self::dialogue::{Form, Said};
 use self::kept::KeptVerdicts;
 pub use self::kept::Purge;
 use super::{Granted, Question};
@@ -70,12 +71,17 @@ pub enum Ruling {
     Failed,
 }
 
+/// How many authorizers are known to take no options.
+const OLD_MAX: usize = 256;
+
 /// What a shard knows of the answers of authorizers.
 #[derive(Debug)]
 pub struct Authorizers {
     kept: KeptVerdicts,
     at_hand: Vec<(OwnedQuestion, Ruling)>,
     open: Option<OwnedQuestion>,
+    /// Authorizers that take no options, by the realm they are in.
+    old: BTreeSet<(RealmKey, Box<str>)>,
     complaints: Complaints,
 }
 
@@ -86,6 +92,7 @@ impl Authorizers {
             kept: KeptVerdicts::new(kept_max),
             at_hand: Vec::new(),
             open: None,
+            old: BTreeSet::new(),
             complaints: Complaints::default(),
         }
     }
@@ -124,7 +131,7 @@ impl Authorizers {
         said: Said,
         (purges, now): (u64, Instant),
     ) -> Ruling {
-        self.complaints.recovered(&identity.role);
+        self.complaints.recovered(&identity.role, now);
         let ruling = match said.allow {
             true => Ruling::Allowed(Granted { disclosed: said.disclose }),
             false => Ruling::Denied,
@@ -135,9 +142,26 @@ impl Authorizers {
         ruling
     }
 
+    /// What this authorizer takes.
+    pub fn form(&self, realm: RealmKey, procedure: &str) -> Form {
+        let is_old = !self.old.is_empty() && self.old.contains(&(realm, Box::from(procedure)));
+        if is_old { Form::Old } else { Form::Whole }
+    }
+
+    /// It takes this, as far as it is known.
+    pub fn set_form(&mut self, realm: RealmKey, procedure: &str, form: Form) {
+        let authorizer = (realm, Box::from(procedure));
+        match form {
+            // Those are names of the settings; but settings may change for as long as the router runs.
+            Form::Old if self.old.len() < OLD_MAX => drop(self.old.insert(authorizer)),
+            Form::Old => self.old = BTreeSet::from([authorizer]),
+            Form::Whole => drop(self.old.remove(&authorizer)),
+        }
+    }
+
     /// Notes why an authorizer has not answered.
-    pub fn complain(&mut self, identity: &Identity, realm: &str, cause: Cause) {
-        self.complaints.tell(&identity.role, realm, cause);
+    pub fn complain(&mut self, identity: &Identity, realm: &str, cause: Cause, now: Instant) {
+        self.complaints.tell(&identity.role, realm, cause, now);
     }
 
     /// Takes what is worth a line in the log.

@@ -53,10 +53,11 @@ impl Broker {
         if topic.len() > uri_bytes_max || !self.realm.uri_check.uri(topic) || uri::reserved(topic) {
             return Err(Refusal::InvalidUri);
         }
-        let place = self.cache.topic_place(&self.realm.directory, topic);
+        let known = self.cache.known_topic(topic);
         let question = Question::exact(Action::Publish, topic, &message.options);
-        let verdicts = self.cache.publish_verdicts(place);
-        let Granted { disclosed } = cx.authorize(key, &self.realm, &question, Some(verdicts))?;
+        let verdicts = known.map(|place| self.cache.publish_verdicts(place));
+        let Granted { disclosed } = cx.authorize(key, &self.realm, &question, verdicts)?;
+        let place = known.unwrap_or_else(|| self.cache.topic_place(&self.realm.directory, topic));
         let mut particulars = None;
         if self.adds_particulars || disclosed || options.disclose_me || options.restricted || options.custom {
             particulars = self.particulars(cx, key, message, (options, disclosed))?;

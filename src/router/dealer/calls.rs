@@ -190,10 +190,11 @@ impl Dealer {
         if procedure.len() > uri_bytes_max || !self.realm.uri_check.uri(procedure) {
             return Err(Refusal::InvalidUri);
         }
-        let place = self.cache.procedure_place(&self.realm.directory, procedure);
+        let known = self.cache.known_procedure(procedure);
         let question = Question::exact(Action::Call, procedure, &message.options);
-        let verdicts = self.cache.call_verdicts(place);
-        let granted = cx.authorize(key, &self.realm, &question, Some(verdicts))?;
+        let verdicts = known.map(|place| self.cache.call_verdicts(place));
+        let granted = cx.authorize(key, &self.realm, &question, verdicts)?;
+        let place = known.unwrap_or_else(|| self.cache.procedure_place(&self.realm.directory, procedure));
         Ok((place, granted))
     }
 

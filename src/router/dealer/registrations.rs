@@ -18,7 +18,7 @@ use crate::router::session::{CalleeWishes, Held};
 use crate::router::{Context, Disclosure, PeerKey, ShardIndex};
 use crate::wamp::message::{Register, Registered, Unregister, Unregistered};
 use crate::wamp::options::{InvocationPolicy, RegisterOptions};
-use crate::wamp::{Dict, Message, RegistrationId, RequestId, SessionId, Value, uri};
+use crate::wamp::{Dict, MatchPolicy, Message, RegistrationId, RequestId, SessionId, Value, uri};
 
 impl Dealer {
     /// REGISTER.
@@ -37,9 +37,7 @@ impl Dealer {
         if !valid || uri::reserved(procedure) {
             return Err(Refusal::InvalidUri);
         }
-        let question =
-            Question { action: Action::Register, uri: procedure, policy, options: &message.options };
-        cx.authorize(key, &self.realm, &question, None)?;
+        self.authorize_register(cx, key, (procedure, policy), message)?;
         if disclose_caller && self.realm.settings.disclosure == Disclosure::Never {
             return Err(Refusal::DiscloseMe);
         }
@@ -89,6 +87,17 @@ impl Dealer {
             }
         }
         Ok(())
+    }
+
+    fn authorize_register(
+        &self,
+        cx: &mut Context<'_>,
+        key: PeerKey,
+        (uri, policy): (&str, MatchPolicy),
+        message: &Register<'_>,
+    ) -> Result<(), Refusal> {
+        let question = Question { action: Action::Register, uri, policy, options: &message.options };
+        cx.authorize(key, &self.realm, &question, None).map(drop)
     }
 
     /// Tells those who have lost a registration to another, and those whose calls wait for one of them.

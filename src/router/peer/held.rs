@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Peer, Peers};
 use crate::router::authentication::Question;
+use crate::router::authorization::dynamic::dialogue::Form;
 use crate::router::authorization::dynamic::{OwnedQuestion, Ruling};
 use crate::router::letter::{CallKey, Outcome};
 use crate::router::role::Role;
@@ -40,6 +41,8 @@ pub struct HeldMessage {
     pub question: OwnedQuestion,
     /// The role whose authorizer was asked. If the session has another one now, nothing that was answered holds.
     pub role: Arc<Role>,
+    /// How it was asked.
+    pub form: Form,
     /// How often verdicts were purged before it was asked.
     pub purges: u64,
     /// What was answered already.
@@ -91,13 +94,23 @@ impl Peers {
 
     /// Whether it may be handled or not, it is kept no longer.
     pub fn take_held(&mut self, key: PeerKey) -> Option<Held> {
-        self.peer_mut(key)?.held.take().map(|held| *held)
+        let held = self.peer_mut(key)?.held.take()?;
+        self.answered -= usize::from(held.call.is_none());
+        Some(*held)
+    }
+
+    /// How many peers have something that was answered, and is not handled yet.
+    pub fn answered_count(&self) -> usize {
+        self.answered
     }
 
     /// What waits for the answer of this call, which has come: it waits no longer, see [`released`](Self::released).
     pub fn answered(&mut self, key: PeerKey, call: (RealmKey, CallKey)) -> Option<&mut HeldFor> {
+        self.peer(key)?.held.as_ref()?.call.filter(|waited| *waited == call)?;
+        self.answered += 1;
         let held = self.peer_mut(key)?.held.as_mut()?;
-        held.call.take_if(|waited| *waited == call).map(|_| &mut held.what)
+        held.call = None;
+        Some(&mut held.what)
     }
 
     /// An answer to what a held message has asked.

@@ -7,6 +7,7 @@ use super::held::Procedure;
 use super::{Next, Shard, Unanswered, undecodable};
 use crate::codec;
 use crate::error::{Refusal, Violation};
+use crate::router::authorization::dynamic::dialogue::Form;
 use crate::router::authorization::dynamic::{Cause, Complaint, OwnedQuestion, Ruling, dialogue};
 use crate::router::letter::{CallKey, Outcome};
 use crate::router::peer::{Held, HeldFor, HeldMessage};
@@ -32,6 +33,7 @@ pub(super) struct Arrived<'a> {
 pub(super) struct Put {
     pub(super) question: OwnedQuestion,
     pub(super) role: Arc<Role>,
+    pub(super) form: Form,
     pub(super) purges: u64,
 }
 
@@ -56,12 +58,13 @@ impl Shard {
             return Ok(Next::Read);
         };
         match self.call_authorizer(key, &arrived, &question) {
-            Ok(call) => {
+            Ok((call, form)) => {
                 let message = HeldMessage {
                     bytes: arrived.bytes.into(),
                     admitted: arrived.admitted,
                     question,
                     role,
+                    form,
                     purges: self.authorizers.purges(),
                     rulings,
                 };
@@ -115,7 +118,7 @@ impl Shard {
         key: PeerKey,
         arrived: &Arrived<'_>,
         question: &OwnedQuestion,
-    ) -> Result<(RealmKey, CallKey), Cause> {
+    ) -> Result<((RealmKey, CallKey), Form), Cause> {
         let gone = Cause::Refused(Refusal::Canceled);
         let Some(identity) = self.peers.session(key).map(|session| session.identity.clone()) else {
             return Err(gone);
@@ -123,13 +126,16 @@ impl Shard {
         let Permissions::Authorizer(authorizer) = &identity.role.permissions else { return Err(gone) };
         let Some(peer) = self.peers.peer(key) else { return Err(gone) };
         let realm = self.router.realm_table().realm(arrived.realm).ok_or(gone)?;
-        let payload = dialogue::arguments((peer, &identity, &realm.name), question);
+        let other = authorizer.realm.as_deref().and_then(|name| self.router.realm(name));
+        let at = other.map_or(realm.key, |other| other.key);
+        let form = self.authorizers.form(at, &authorizer.procedure);
+        let payload = dialogue::arguments((peer, &identity, &realm.name), question, form);
         let procedure = Procedure {
             uri: &authorizer.procedure,
             realm: authorizer.realm.as_deref().unwrap_or(&realm.name),
             timeout_ms: authorizer.timeout_ms,
         };
-        self.call_procedure(key, procedure, payload)
+        self.call_procedure(key, procedure, payload).map(|call| (call, form))
     }
 
     /// True if the session still has the very role that somebody was asked about.
@@ -137,13 +143,13 @@ impl Shard {
         self.peers.session(key).is_some_and(|session| Arc::ptr_eq(&session.identity.role, role))
     }
 
-    /// An authorizer in `realm` has answered, or not. None if the role has changed meanwhile: nobody was asked yet who
-    /// is to be asked now.
+    /// An authorizer in `realm` has answered, or not. None if it is to be asked again, or somebody else: the role has
+    /// changed meanwhile, or it takes no options.
     pub(super) fn on_ruling(
         &mut self,
         key: PeerKey,
         realm: RealmKey,
-        Put { question, role, purges }: &Put,
+        Put { question, role, form, purges }: &Put,
         outcome: &Outcome,
     ) -> Option<Ruling> {
         if !self.has_role(key, role) {
@@ -157,6 +163,15 @@ impl Shard {
                 Some(self.authorizers.learn((&identity, [home, realm]), question, said, (*purges, self.now)))
             }
             Err(cause) => {
+                let old = *form == Form::Whole && dialogue::takes_three(outcome);
+                if let Permissions::Authorizer(authorizer) = &role.permissions {
+                    let form = if old { Form::Old } else { Form::Whole };
+                    self.authorizers.set_form(realm, &authorizer.procedure, form);
+                }
+                if old {
+                    self.complain(key, Cause::OldForm);
+                    return None;
+                }
                 self.on_no_answer(key, cause);
                 Some(Ruling::Failed)
             }
@@ -168,10 +183,14 @@ impl Shard {
         if cause == Cause::Refused(Refusal::Timeout) {
             self.peers.counters.authorizer_timeouts += 1;
         }
+        self.complain(key, cause);
+    }
+
+    fn complain(&mut self, key: PeerKey, cause: Cause) {
         if let Some(session) = self.peers.session(key) {
             let (key, identity) = (session.realm, session.identity.clone());
             let (realm, cx) = self.lend(key);
-            cx.authorizers.complain(&identity, &realm.shared.name, cause);
+            cx.authorizers.complain(&identity, &realm.shared.name, cause, cx.now);
         }
     }
 }

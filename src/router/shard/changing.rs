@@ -5,8 +5,9 @@
 //! new ones, and nothing that waits for it is lost. Until the last shard has changed, sessions of one shard may be
 //! under the old settings while those of another are under the new ones.
 //!
-//! What has begun goes on as it began: connections keep the transport they have agreed on, deadlines that run are those
-//! of the old bounds, and what is there above a new bound stays, until it goes by itself.
+//! What a session has and its rules allow no more is taken from it. What has begun otherwise goes on as it began:
+//! connections keep the transport they have agreed on, deadlines that run are those of the old bounds, and what is
+//! there above a new bound stays, until it goes by itself.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,12 +15,18 @@ use std::time::Instant;
 
 use super::Shard;
 use super::realms::LocalRealm;
+use crate::router::authorization::{Answer, Question, answer};
+use crate::router::realm::Member;
+use crate::router::rules::Action;
 use crate::router::session::Identity;
 use crate::router::standing::{Door, asked, still_allowed};
 use crate::router::unchanged::Compared;
 use crate::router::{PeerKey, RealmKey, Router};
 use crate::wamp::message::Goodbye;
 use crate::wamp::{Dict, Value, reason};
+
+/// The reason that who loses a subscription or registration is told.
+const NOT_ALLOWED: &str = "not allowed any more";
 
 /// What new settings have done to the realms here.
 #[derive(Default)]
@@ -115,13 +122,49 @@ impl Shard {
         match still_allowed(identity, &local.shared.settings, asked.as_deref(), &Door::of(peer, &router)) {
             Ok(role) if compared.are_equal(&identity.role, &role) => {}
             Ok(role) => {
+                let same = role.permissions == identity.role.permissions;
                 let identity = Arc::new(Identity { role, ..Identity::clone(identity) });
                 local.shared.identify(&identity);
                 if let Some(session) = cx.peers.session(key) {
-                    session.set_identity(identity);
+                    session.set_identity(identity.clone());
+                }
+                if !same {
+                    self.take_away(key, realm, &identity);
                 }
             }
             Err(dismissal) => self.dismiss(key, reason::KILLED, dismissal.text()),
+        }
+    }
+
+    /// Takes the subscriptions and registrations from a session that its rules allow no more. Whom an authorizer
+    /// decides about keeps them: it is asked about what is done, and `wamp.subscription.remove_subscriber` and
+    /// `wamp.registration.remove_callee` are there for the rest.
+    fn take_away(&mut self, key: PeerKey, realm: RealmKey, identity: &Arc<Identity>) {
+        let shard = self.index;
+        let (LocalRealm { shared, broker, dealer, .. }, mut cx) = self.lend(realm);
+        let Some(session) = cx.peers.session(key) else { return };
+        let subscriptions = broker.subscriptions(session);
+        let mut registrations: Vec<_> = session.registrations.keys().copied().collect();
+        registrations.sort_unstable();
+        let refused = |action, uri: &str, policy| {
+            let question = Question { action, uri, policy, options: &Dict::EMPTY };
+            answer(identity, shared, &question, None) == Answer::Denied
+        };
+        let member = Member { shard, peer: key, identity: identity.clone() };
+        for id in subscriptions {
+            if let Some(listing) = shared.directory.subscription_by_id(id)
+                && refused(Action::Subscribe, &listing.topic, listing.policy)
+            {
+                broker.revoke(&mut cx, &member, id, Some(NOT_ALLOWED));
+            }
+        }
+        for id in registrations {
+            if let Some((_, found)) = shared.directory.registration_by_id(id)
+                && refused(Action::Register, &found.procedure, found.policy)
+            {
+                // An error says that it has lost it already, to another that has forced it.
+                let _ = dealer.revoke(&mut cx, id, identity.session, Some(NOT_ALLOWED));
+            }
         }
     }
 

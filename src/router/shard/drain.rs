@@ -39,12 +39,16 @@ pub(super) enum Drain {
 impl Shard {
     /// No call waits for its answer here, as a call or as an invocation, and no letter can bring one any more: every
     /// other shard has said that it has begun its shutdown, and what it wrote before has come before that. So has every
-    /// publication that was acknowledged before.
+    /// publication that was acknowledged before. And nobody waits for what an authorizer has allowed by now.
+    ///
+    /// Authorizers are asked no more: their INVOCATION would follow what this shard has said to the others. So during a
+    /// shutdown whom an authorizer decides about can do what is kept, or was asked before, and is refused the rest.
     pub(super) fn owes_nothing(&self) -> bool {
         let others = self.letters.others(self.index);
         others.into_iter().all(|shard| self.draining_shards & (1 << shard.0) != 0)
             && self.invocations_open == 0
             && self.rounds_open == 0
+            && self.peers.answered_count() == 0
             && self.realms.iter().all(|realm| realm.dealer.has_no_calls())
     }
 

@@ -61,8 +61,9 @@ impl Shard {
             None => return,
             Some(HeldFor::Join(join)) => join.outcome = Some(outcome),
             Some(HeldFor::Message(message)) => {
-                let HeldMessage { question, role, purges, .. } = message;
-                let put = Put { question: question.clone(), role: role.clone(), purges: *purges };
+                let HeldMessage { question, role, form, purges, .. } = message;
+                let put =
+                    Put { question: question.clone(), role: role.clone(), form: *form, purges: *purges };
                 if let Some(ruling) = self.on_ruling(key, realm, &put, &outcome) {
                     self.peers.at_hand(key, put.question, ruling);
                 }

@@ -57,6 +57,7 @@ impl Shard {
                 authmethod: proved.authmethod,
                 authprovider: proved.authprovider,
                 proof,
+                extra: proved.extra.clone().map(Arc::new),
             };
             // Settings may have changed since HELLO was held against them.
             if !Arc::ptr_eq(&realm.settings, &admission.realm)

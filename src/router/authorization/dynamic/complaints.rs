@@ -1,14 +1,19 @@
 //! What is wrong with authorizers, for the log of whoever drives the shard: each cause of a role once, until the
-//! authorizer has answered well again. Counters have all of it.
+//! authorizer has answered well for a while. One good answer is not enough: clients choose what it is asked, and so
+//! whether it fails. Counters have all of it.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use crate::error::Refusal;
 use crate::router::role::{Permissions, Role};
 
 /// How many roles and causes are known. When there is no room all are forgotten, and may be told again.
 const TOLD_MAX: usize = 256;
+
+/// How long an authorizer must have answered well before what was wrong is told again.
+const WELL: Duration = Duration::from_secs(60);
 
 /// Why an authorizer, or an authenticator, has not answered.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -19,6 +24,8 @@ pub enum Cause {
     Result(&'static str),
     /// The realm it should be in does not exist.
     NoSuchRealm,
+    /// It takes no options, and is asked without them.
+    OldForm,
     /// The question has no form that it could be told in.
     Untellable,
     /// The router could not ask it, or not get its answer.
@@ -31,6 +38,7 @@ impl fmt::Display for Cause {
             Cause::Error(uri) => write!(f, "it has answered with the error {uri}"),
             Cause::Result(wrong) => write!(f, "its result is not understood: {wrong}"),
             Cause::NoSuchRealm => f.write_str("its realm does not exist"),
+            Cause::OldForm => f.write_str("it takes three arguments, and is asked without the options"),
             Cause::Untellable => f.write_str("the question cannot be written in the router's serializer"),
             Cause::Refused(refusal) => f.write_str(refusal.text()),
         }
@@ -55,33 +63,45 @@ pub struct Complaint {
 pub(super) struct Complaints {
     waiting: Vec<Complaint>,
     /// What was told, by authorizer and role.
-    told: BTreeMap<(Box<str>, Box<str>), Vec<Cause>>,
+    told: BTreeMap<(Box<str>, Box<str>), Told>,
     count: usize,
 }
 
+#[derive(Debug, Default)]
+struct Told {
+    causes: Vec<Cause>,
+    /// Nothing was wrong since.
+    well: Option<Instant>,
+}
+
 impl Complaints {
-    pub(super) fn tell(&mut self, role: &Role, realm: &str, cause: Cause) {
+    pub(super) fn tell(&mut self, role: &Role, realm: &str, cause: Cause, now: Instant) {
         let Some((procedure, authrole)) = names(role) else { return };
         if self.count == TOLD_MAX {
             (self.told, self.count) = (BTreeMap::new(), 0);
         }
         let told = self.told.entry((procedure.clone(), authrole.clone())).or_default();
-        if told.contains(&cause) {
+        if told.well.take().is_some_and(|well| now.saturating_duration_since(well) >= WELL) {
+            self.count -= told.causes.len();
+            told.causes = Vec::new();
+        }
+        if told.causes.contains(&cause) {
             return;
         }
-        told.push(cause.clone());
+        told.causes.push(cause.clone());
         self.count += 1;
         if self.waiting.len() < TOLD_MAX {
             self.waiting.push(Complaint { realm: realm.into(), authrole, procedure, cause });
         }
     }
 
-    pub(super) fn recovered(&mut self, role: &Role) {
+    /// It has answered well.
+    pub(super) fn recovered(&mut self, role: &Role, now: Instant) {
         if self.told.is_empty() {
             return;
         }
-        if let Some(told) = names(role).and_then(|names| self.told.remove(&names)) {
-            self.count -= told.len();
+        if let Some(told) = names(role).and_then(|names| self.told.get_mut(&names)) {
+            told.well.get_or_insert(now);
         }
     }
 
@@ -107,7 +127,7 @@ mod tests {
     use crate::router::role::{Authorizer, VerdictCache};
 
     #[test]
-    fn each_cause_is_told_once_until_all_is_well_again() {
+    fn each_cause_is_told_once_until_all_has_been_well_for_a_while() {
         let authorizer = Authorizer {
             procedure: "com.example.authorize".into(),
             realm: None,
@@ -117,22 +137,28 @@ mod tests {
         };
         let permissions = Permissions::Authorizer(Arc::new(authorizer));
         let role = Role { permissions, ..Role::open("frontend") };
-        let mut complaints = Complaints::default();
+        let (mut complaints, start) = (Complaints::default(), Instant::now());
         let told = |complaints: &mut Complaints| {
             complaints.take().iter().map(|complaint| complaint.cause.to_string()).collect::<Vec<_>>()
         };
         for _ in 0..3 {
-            complaints.tell(&role, "realm1", Cause::Refused(Refusal::Timeout));
-            complaints.tell(&role, "realm1", Cause::Error("com.example.broken".into()));
+            complaints.tell(&role, "realm1", Cause::Refused(Refusal::Timeout), start);
+            complaints.tell(&role, "realm1", Cause::Error("com.example.broken".into()), start);
+            complaints.recovered(&role, start);
         }
         let both = ["the call was not answered in time", "it has answered with the error com.example.broken"];
         assert_eq!(told(&mut complaints), both);
-        complaints.tell(&role, "realm1", Cause::Refused(Refusal::Timeout));
+        // Well and not, for as long as it likes.
+        for second in 0..600 {
+            let now = start + Duration::from_secs(second);
+            complaints.tell(&role, "realm1", Cause::Refused(Refusal::Timeout), now);
+            complaints.recovered(&role, now);
+        }
         assert!(told(&mut complaints).is_empty());
-        complaints.recovered(&role);
-        complaints.tell(&role, "realm1", Cause::Refused(Refusal::Timeout));
+        complaints.recovered(&role, start + Duration::from_secs(630));
+        complaints.tell(&role, "realm1", Cause::Refused(Refusal::Timeout), start + Duration::from_secs(659));
         assert_eq!(told(&mut complaints), both[..1]);
-        complaints.tell(&Role::anonymous(), "realm1", Cause::Untellable);
+        complaints.tell(&Role::anonymous(), "realm1", Cause::Untellable, start);
         assert!(told(&mut complaints).is_empty(), "it has none");
     }
 }

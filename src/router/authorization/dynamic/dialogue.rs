@@ -6,6 +6,9 @@
 //! result is one argument: true or false, or a dictionary with `allow` and, if it likes, `disclose`, `cache` (both
 //! false if they are left out) and `validate`, which is not done here: a dictionary that asks for validation is not
 //! understood, as is one with any other key. What is not understood allows nothing.
+//!
+//! An authorizer that says it takes three arguments is asked again without the options, as Crossbar.io does, and from
+//! then on; until it fails, when it is asked with them again.
 
 use super::{Cause, OwnedQuestion};
 use crate::codec;
@@ -26,14 +29,45 @@ pub struct Said {
     pub cache: bool,
 }
 
+/// What an authorizer takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// All four arguments.
+    Whole,
+    /// All but the options: it was written for an old Crossbar.io.
+    Old,
+}
+
+/// What Python says of a function that takes three arguments, or of a method that takes them besides itself, when it
+/// gets four. Crossbar.io looks for the third of these, which is Python 2's, and asks again without the options.
+const TAKES_THREE: [&str; 4] = [
+    "takes 3 positional arguments but 4 were given",
+    "takes 4 positional arguments but 5 were given",
+    "takes exactly 4 arguments",
+    "takes exactly 3 arguments (4 given)",
+];
+
+/// True if the authorizer cannot be called with the options: its error says so.
+pub fn takes_three(outcome: &Outcome) -> bool {
+    let Outcome::Error { payload, .. } = outcome else { return false };
+    let (arguments, _) = payload::values(payload.borrow());
+    let Value::List(arguments) = &arguments else { return false };
+    match codec::items(arguments).next() {
+        Some(Value::Text(text)) => TAKES_THREE.iter().any(|said| text.contains(said)),
+        _ => false,
+    }
+}
+
 /// The arguments of the call. None if the options have no form in the router's serializer.
 pub fn arguments(
     (peer, identity, realm): (&Peer, &Identity, &str),
     question: &OwnedQuestion,
+    form: Form,
 ) -> Option<OwnedPayload> {
     let options = payload::values(question.options.as_ref()?.borrow()).0;
     let Value::List(options) = &options else { return None };
     let options = codec::items(options).next()?;
+    let extra = identity.extra.as_ref().and_then(|extra| extra.dict());
     peer.transport_facts()?.details(|transport| {
         let session = [
             ("realm", Value::text(realm)),
@@ -42,7 +76,7 @@ pub fn arguments(
             ("authrole", Value::text(&identity.role.name)),
             ("authmethod", Value::text(identity.authmethod)),
             ("authprovider", Value::text(identity.authprovider)),
-            ("authextra", Value::Null),
+            ("authextra", extra.map_or(Value::Null, Value::Dict)),
             ("transport", Value::Dict(transport)),
         ];
         let arguments = [
@@ -51,7 +85,8 @@ pub fn arguments(
             Value::text(question.action.name()),
             options.clone(),
         ];
-        OwnedPayload::from_values(Serializer::MessagePack, &arguments, &[]).ok()
+        let count = if form == Form::Old { 3 } else { 4 };
+        OwnedPayload::from_values(Serializer::MessagePack, &arguments[..count], &[]).ok()
     })
 }
 

@@ -4,8 +4,9 @@
 //! action, URI and match policy; Crossbar.io's options beyond that are the authorizer's own to think of when it says
 //! so. Each shard keeps its own. Answers of a role that was replaced are none: a role is one `Arc`.
 //!
-//! When there is no room everything is forgotten: that costs a question each, and keeps no order of use. A session's
-//! answers go with it.
+//! When there is no room everything is forgotten: that costs a question each, and keeps no order of use. Clients choose
+//! what is asked about, so each session and each role has a share of the room, and loses its own when that is full. A
+//! session's answers go with it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +19,12 @@ use crate::router::role::{Authorizer, Permissions, Role, VerdictCache};
 use crate::router::rules::Action;
 use crate::router::session::{Identity, Map};
 use crate::wamp::{MatchPolicy, SessionId};
+
+/// The part of all URIs that are kept which one session may have, as a divisor.
+const SESSION_SHARE: usize = 16;
+
+/// The part that one role may have.
+const ROLE_SHARE: usize = 2;
 
 /// What is to be forgotten, of the sessions of a realm and of its authorizers. What is not said is all.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -107,7 +114,15 @@ impl KeptVerdicts {
         if self.count >= self.count_max {
             self.forget_all();
         }
+        let share = match authorizer.cache {
+            VerdictCache::Session => self.count_max / SESSION_SHARE,
+            VerdictCache::Role => self.count_max / ROLE_SHARE,
+        };
         let verdicts = self.verdicts(identity, realms, authorizer.cache);
+        let mut forgotten = 0;
+        if verdicts.by_uri.len() >= share.max(1) && !verdicts.by_uri.contains_key(&question.uri) {
+            forgotten = verdicts.purge(None);
+        }
         let verdicts = verdicts.by_uri.entry(question.uri.clone()).or_default();
         let verdict = Verdict { action: question.action, policy: question.policy, ruling, until };
         match verdicts.iter_mut().find(|known| known.answers(question.action, question.policy)) {
@@ -117,6 +132,7 @@ impl KeptVerdicts {
                 self.count += 1;
             }
         }
+        self.count -= forgotten;
     }
 
     fn verdicts(&mut self, identity: &Identity, realms: [RealmKey; 2], cache: VerdictCache) -> &mut Verdicts {
@@ -198,6 +214,58 @@ impl Verdicts {
                 self.by_uri = Map::default();
                 count
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wamp::Dict;
+
+    fn identity(session: u64, cache: VerdictCache) -> Identity {
+        let authorizer = Authorizer {
+            procedure: "com.example.authorize".into(),
+            realm: None,
+            cache,
+            cache_ms: 60_000,
+            timeout_ms: 1_000,
+        };
+        let permissions = Permissions::Authorizer(Arc::new(authorizer));
+        Identity {
+            session: SessionId(session),
+            authid: "".into(),
+            role: Arc::new(Role { permissions, ..Role::open("asked") }),
+            authmethod: "anonymous",
+            authprovider: "static",
+            extra: None,
+        }
+    }
+
+    fn question(uri: &str) -> Question<'_> {
+        Question::exact(Action::Call, uri, &Dict::EMPTY)
+    }
+
+    #[test]
+    fn who_asks_about_many_drives_out_nobody_elses() {
+        for cache in [VerdictCache::Session, VerdictCache::Role] {
+            let (mut kept, now) = (KeptVerdicts::new(64), Instant::now());
+            let [quiet, loud] = [1, 2].map(|session| identity(session, cache));
+            let keep = |kept: &mut KeptVerdicts, identity: &Identity, uri: &str| {
+                let owned = OwnedQuestion::from(&question(uri));
+                kept.keep((identity, [RealmKey::FIRST; 2]), &owned, Ruling::Denied, now);
+                let Permissions::Authorizer(authorizer) = &identity.role.permissions else { panic!() };
+                assert_eq!(kept.find(identity, authorizer, &question(uri), now), Some(Ruling::Denied));
+            };
+            keep(&mut kept, &quiet, "com.mine");
+            for number in 0..1_000 {
+                keep(&mut kept, &loud, &format!("com.other{number}"));
+                let counted = kept.sessions.values().chain(&kept.roles).map(Verdicts::count).sum::<usize>();
+                assert_eq!(kept.count, counted);
+            }
+            let Permissions::Authorizer(authorizer) = &quiet.role.permissions else { panic!() };
+            let still = kept.find(&quiet, authorizer, &question("com.mine"), now);
+            assert_eq!(still, Some(Ruling::Denied));
         }
     }
 }
