@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use fanwire::codec::{decode, encode};
 use fanwire::router::Permissions;
-use fanwire::router::rules::{Actions, Rule, Rules};
+use fanwire::router::rules::{Action, Actions, Rule, Rules};
 use fanwire::transport::{self, Framing, Inbound, Transport};
 use fanwire::wamp::{MatchPolicy, Message, Serializer};
 use gungraun::prelude::*;
@@ -125,6 +125,42 @@ fn ruled_by_value() -> Scene {
     subscribed_by(rules_with_values(), 1, 1)
 }
 
+/// How many publishers there are where there are many.
+const MANY: usize = 64;
+
+/// Many publishers, who may publish inside of `com.example.` and do so much with their own inboxes. Each publishes once
+/// a turn: to that topic, where `AUTHID` is its authid and `FIRST` that of the first.
+fn many(topic: &str, publish: bool, inbox: Actions) -> Scene {
+    let everywhere = Actions::NONE.with(Action::Subscribe);
+    let everywhere = if publish { everywhere.with(Action::Publish) } else { everywhere };
+    let rules = vec![
+        Rule::new("com.example.", MatchPolicy::Prefix, everywhere),
+        Rule::new("com.example.{authid}.inbox", MatchPolicy::Exact, inbox),
+    ];
+    let mut shards = Shards::with(1, Permissions::Rules(Arc::new(Rules::new(rules).unwrap())));
+    let clients: Vec<_> = (0..MANY).map(|_| shards.join_named(0, RAWSOCKET)).collect();
+    let frame = |(client, authid): &(Client, String)| {
+        let topic = topic.replace("AUTHID", authid).replace("FIRST", &clients[0].1);
+        (*client, RAWSOCKET.frame(&turns::publish(&topic, CHARACTERS)))
+    };
+    Scene { shards, input: clients.iter().map(frame).collect() }.warm()
+}
+
+/// To one topic, which no rule with values is about.
+fn many_to_one() -> Scene {
+    many("com.example.topic", true, Actions::ALL)
+}
+
+/// To the inbox of one of them, where all may publish but its owner.
+fn many_to_an_inbox() -> Scene {
+    many("com.example.FIRST.inbox", true, Actions::NONE.with(Action::Subscribe))
+}
+
+/// Each to its own inbox, where nobody else may.
+fn many_to_inboxes() -> Scene {
+    many("com.example.AUTHID.inbox", false, Actions::ALL)
+}
+
 fn forgotten() -> Scene {
     let mut scene = subscribed(1, 1);
     let watcher = scene.shards.join(0, RAWSOCKET);
@@ -188,6 +224,9 @@ fn subscribing() -> Scene {
 #[bench::to_one_with_values(args = (), setup = ruled_by_value, config = budget("publish/to_one_with_values"))]
 #[bench::to_100_with_rules(args = (1, 100), setup = ruled, config = budget("publish/to_100_with_rules"))]
 #[bench::to_nobody_with_rules(args = (1, 0), setup = ruled, config = budget("publish/to_nobody_with_rules"))]
+#[bench::by_64_with_values(args = (), setup = many_to_one, config = budget("publish/by_64_with_values"))]
+#[bench::by_64_to_an_inbox(args = (), setup = many_to_an_inbox, config = budget("publish/by_64_to_an_inbox"))]
+#[bench::by_64_to_inboxes(args = (), setup = many_to_inboxes, config = budget("publish/by_64_to_inboxes"))]
 fn publish(mut scene: Scene) -> (Scene, usize) {
     let octets = scene.turns();
     (scene, octets)

@@ -179,3 +179,17 @@ fn a_rule_without_session_values_decides_without_the_heap() {
         assert_eq!((decided, taken.count_total), (rule, 0), "{uri}");
     }
 }
+
+#[test]
+fn a_rule_with_session_values_decides_about_a_uri_without_the_heap() {
+    let rule = |(uri, policy)| Rule::new(uri, policy, Actions::ALL);
+    let written = [("com.", MatchPolicy::Prefix), ("com.{authid}.{session}", MatchPolicy::Exact)].map(rule);
+    let rules = Rules::new(written.to_vec()).unwrap();
+    let subject = Subject { authid: "alice", authrole: "frontend", session: SessionId(7), realm: "realm1" };
+    for (uri, rule) in [("com.alice.7", 1), ("com.alice.8", 0), ("com.x.y", 0)] {
+        let mut decided = None;
+        let exact = MatchPolicy::Exact;
+        let taken = measure(|| decided = rules.decide(Action::Publish, uri, exact, &subject).rule());
+        assert_eq!((decided, taken.count_total), (Some(rule), 0), "{uri}");
+    }
+}

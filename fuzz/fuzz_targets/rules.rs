@@ -76,6 +76,9 @@ fn ask(rules: &Rules, (policy, action, uri): (MatchPolicy, Action, &str), subjec
     let decides = matching.min_by(|(one, _), (other, _)| one.cmp(other));
     let allowed = decides.map_or(Actions::NONE, |(_, allow)| allow).contains(action);
     assert_eq!(verdict.allowed, allowed, "{uri:?}");
+    let cases = rules.cases(action, uri);
+    let own = cases.iter().find(|case| case.whose.includes(uri, subject)).expect("the last is everybody's");
+    assert_eq!((own.allowed, own.disclosed), (verdict.allowed, verdict.disclosed), "{uri:?}");
 }
 
 /// What a rule is for the session.

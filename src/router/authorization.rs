@@ -23,8 +23,9 @@
 //! of the topic or procedure ([`Verdicts`]), which is looked up anyway: no other probe, lock or allocation. What is
 //! not remembered there is asked first, and remembered only if it is allowed: who is refused drives nothing out. They
 //! have the number of their rules, which no other rules ever have, so none is used for rules it was not made by, and
-//! rules that change need nobody to forget anything. Where a value of the session may decide, a verdict is that
-//! session's.
+//! rules that change need nobody to forget anything. Where a value of the session decides, one verdict is for the
+//! sessions whose value stands in the URI, and another for everybody else: they do for however many sessions, and to
+//! choose costs a comparison of texts.
 
 mod denials;
 pub mod dynamic;
@@ -36,11 +37,11 @@ use smallvec::SmallVec;
 pub use self::denials::{Denial, Denials};
 use super::realm::Realm;
 use super::role::{Authorizer, Permissions};
-use super::rules::{Action, Rules, Subject};
+use super::rules::{Action, Case, Rules, Subject, Whose};
 use super::session::Identity;
 use super::{Context, PeerKey};
 use crate::error::Refusal;
-use crate::wamp::{Dict, MatchPolicy, SessionId};
+use crate::wamp::{Dict, MatchPolicy};
 
 /// What somebody wants to do.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +81,7 @@ pub struct Granted {
     pub disclosed: bool,
 }
 
-/// Asks about a session. `verdicts` are those of the question's URI, and of its action alone.
+/// Asks about a session. `verdicts` are those of the question's URI, and of its action alone; patterns have none.
 #[inline]
 pub fn answer<'i>(
     identity: &'i Identity,
@@ -90,10 +91,17 @@ pub fn answer<'i>(
 ) -> Answer<'i> {
     match &identity.role.permissions {
         Permissions::Everything => Answer::Allowed(Granted::default()),
-        Permissions::Rules(rules) => match verdicts {
-            Some(verdicts) => verdicts.answer(rules, identity, realm, question),
-            None => Verdict::of(rules, identity, realm, question).answer(),
-        },
+        Permissions::Rules(rules) => {
+            let Identity { session, authid, role, .. } = identity;
+            let subject = Subject { authid, authrole: &role.name, session: *session, realm: &realm.name };
+            match verdicts {
+                Some(verdicts) => verdicts.answer(rules, question, &subject),
+                None => {
+                    let verdict = rules.decide(question.action, question.uri, question.policy, &subject);
+                    answered(verdict.allowed, verdict.disclosed)
+                }
+            }
+        }
         Permissions::Authorizer(authorizer) => Answer::Ask(authorizer),
     }
 }
@@ -149,21 +157,26 @@ impl Context<'_> {
     }
 }
 
-/// How many verdicts are kept of one URI. When there is no room all are forgotten, which costs a question each.
-const VERDICTS_MAX: usize = 16;
+fn answered<'i>(allowed: bool, disclosed: bool) -> Answer<'i> {
+    if allowed { Answer::Allowed(Granted { disclosed }) } else { Answer::Denied }
+}
 
-/// What rules have said about one action and one URI. Most URIs see one role: that one needs no memory of its own.
+/// Of how many roles' rules verdicts are kept about one URI. When there is no room all are forgotten, which costs a
+/// question each.
+const RULES_MAX: usize = 16;
+
+/// What rules have said about one action and one URI: all cases of one role's rules, in their order, then those of
+/// another's. Most URIs see one role and have one case: that one needs no memory of its own.
 #[derive(Debug, Default)]
 pub struct Verdicts(SmallVec<[Verdict; 1]>);
 
 /// A verdict that may be used again.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Verdict {
     /// The number of the rules, and in the lowest bits [`ALLOWED`] and [`DISCLOSED`].
     rules: u64,
-    /// Whose it is alone, where a value of the session may decide. No identifier of a session is 0, and a strong
-    /// generator draws them from 2^53: the next one to have the same never comes.
-    session: Option<SessionId>,
+    /// To whom it is said, unless one before it is said to them.
+    whose: Whose,
 }
 
 const ALLOWED: u64 = 1;
@@ -171,56 +184,39 @@ const DISCLOSED: u64 = 2;
 
 impl Verdicts {
     #[inline]
-    fn answer<'i>(
-        &mut self,
-        rules: &Rules,
-        identity: &Identity,
-        realm: &Realm,
-        question: &Question<'_>,
-    ) -> Answer<'i> {
-        match self.kept(rules.number(), identity.session) {
+    fn answer<'i>(&mut self, rules: &Rules, question: &Question<'_>, subject: &Subject<'_>) -> Answer<'i> {
+        let number = rules.number();
+        match self.kept(number, question.uri, subject) {
             Some(verdict) => verdict.answer(),
-            None => self.ask(rules, identity, realm, question).answer(),
+            None => {
+                self.ask(rules, question);
+                self.kept(number, question.uri, subject).expect("the last case is everybody's").answer()
+            }
         }
     }
 
     #[inline]
-    fn kept(&self, rules: u64, session: SessionId) -> Option<Verdict> {
-        let fits = |verdict: &&Verdict| {
-            verdict.rules >> 2 == rules && verdict.session.is_none_or(|whose| whose == session)
-        };
-        self.0.iter().find(fits).copied()
+    fn kept(&self, rules: u64, uri: &str, subject: &Subject<'_>) -> Option<&Verdict> {
+        self.0.iter().find(|verdict| verdict.rules >> 2 == rules && verdict.whose.includes(uri, subject))
     }
 
     #[cold]
-    fn ask(&mut self, rules: &Rules, identity: &Identity, realm: &Realm, question: &Question<'_>) -> Verdict {
-        let verdict = Verdict::of(rules, identity, realm, question);
-        if self.0.len() == VERDICTS_MAX {
+    fn ask(&mut self, rules: &Rules, question: &Question<'_>) {
+        if self.0.iter().filter(|verdict| verdict.whose.everybody()).count() == RULES_MAX {
             self.0.clear();
         }
-        self.0.push(verdict);
-        verdict
+        let verdict = |Case { whose, allowed, disclosed }| {
+            let bits = (u64::from(allowed) * ALLOWED) | (u64::from(disclosed) * DISCLOSED);
+            Verdict { rules: rules.number() << 2 | bits, whose }
+        };
+        self.0.extend(rules.cases(question.action, question.uri).into_iter().map(verdict));
     }
 }
 
 impl Verdict {
-    fn of(rules: &Rules, identity: &Identity, realm: &Realm, question: &Question<'_>) -> Verdict {
-        let Identity { session, authid, role, .. } = identity;
-        let subject = Subject { authid, authrole: &role.name, session: *session, realm: &realm.name };
-        let verdict = rules.decide(question.action, question.uri, question.policy, &subject);
-        let bits = (u64::from(verdict.allowed) * ALLOWED) | (u64::from(verdict.disclosed) * DISCLOSED);
-        Verdict {
-            rules: rules.number() << 2 | bits,
-            session: rules.depends_on_session(question.uri).then_some(*session),
-        }
-    }
-
     #[inline]
-    fn answer<'i>(self) -> Answer<'i> {
-        match self.rules & ALLOWED {
-            0 => Answer::Denied,
-            _ => Answer::Allowed(Granted { disclosed: self.rules & DISCLOSED != 0 }),
-        }
+    fn answer<'i>(&self) -> Answer<'i> {
+        answered(self.rules & ALLOWED != 0, self.rules & DISCLOSED != 0)
     }
 }
 
@@ -239,10 +235,11 @@ mod tests {
     use crate::router::rules::{Actions, Rule};
     use crate::router::session::Proof;
     use crate::router::{Clock, RealmSettings, Role, Router, Settings};
+    use crate::wamp::SessionId;
 
     fn drawn(random: &mut Random, name: &str) -> Arc<Role> {
         let mut rules: Vec<Rule> = Vec::new();
-        for uri in ["", "a.", "a.b.", "a.{authid}.", "a.{authrole}.c", "b.{session}"] {
+        for uri in ["", "a.", "a.b.", "a.{authid}.", "a.{authid}.c", "a.{authrole}.c", "b.{session}"] {
             let policy =
                 if uri.is_empty() || uri.ends_with('.') { MatchPolicy::Prefix } else { MatchPolicy::Exact };
             let actions = Action::ALL.into_iter().filter(|_| random.below(2) > 0).collect();
@@ -332,7 +329,8 @@ mod tests {
                 Answer::Ask(_) => panic!("there are rules"),
             };
             assert_eq!(said, expected, "{identity:?} {question:?}");
-            assert!(verdicts.0.len() <= VERDICTS_MAX);
+            let whole = verdicts.0.iter().filter(|verdict| verdict.whose.everybody()).count();
+            assert!((1..=RULES_MAX).contains(&whole) && verdicts.0.len() <= 4 * RULES_MAX);
             allowed += usize::from(said.0);
             disclosed += usize::from(said.1);
         }
@@ -340,24 +338,48 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_is_everybodys_unless_a_value_of_the_session_may_decide() {
+    fn however_many_sessions_ask_the_rules_are_asked_once() {
+        use MatchPolicy::{Exact, Prefix};
         let router = router();
-        let rules = [("a.", MatchPolicy::Prefix), ("b.{authid}", MatchPolicy::Exact)];
-        let rules = rules.map(|(uri, policy)| Rule::new(uri, policy, Actions::ALL));
-        let permissions = Permissions::Rules(Arc::new(Rules::new(rules.to_vec()).unwrap()));
+        let call = Actions::NONE.with(Action::Call);
+        let rules = vec![
+            Rule::new("a.", Prefix, call),
+            Rule::new("a.x.public", Exact, Actions::NONE),
+            Rule::new("a.{authid}.inbox", Exact, Actions::NONE),
+            Rule::new("a.{authid}.own.", Prefix, call),
+            Rule::new("a.{authid}.public", Exact, call),
+            Rule::new("b.{authid}.{session}", Exact, call),
+            Rule::new("b.{session}", Exact, call),
+        ];
+        let permissions = Permissions::Rules(Arc::new(Rules::new(rules).unwrap()));
         let role = Arc::new(Role { permissions, ..Role::open("guest") });
-        for (uri, kept) in [("a.x", 1), ("b.x", 3), ("c", 1)] {
+        for (uri, cases, allowed) in [
+            ("a.x", 1, 64),
+            ("a.x.y", 1, 64),
+            ("a.x.inbox.y", 1, 64),
+            // Its own is refused.
+            ("a.x7.inbox", 2, 63),
+            // What is allowed anyway.
+            ("a.x7.own.y", 1, 64),
+            // Written.
+            ("a.x.public", 1, 0),
+            ("b.7", 2, 1),
+            ("b.x", 1, 0),
+            ("b.x7.7", 2, 1),
+            ("b.x7.8", 2, 0),
+            ("b.x7.y", 1, 0),
+            ("c", 1, 0),
+        ] {
             let mut verdicts = Verdicts::default();
-            for session in [1, 2, 3, 2, 1] {
-                let identity = identity(session, "x", &role);
-                answer(
-                    &identity,
-                    &router.realms()[0],
-                    &Question::exact(Action::Call, uri, &Dict::EMPTY),
-                    Some(&mut verdicts),
-                );
-            }
-            assert_eq!(verdicts.0.len(), kept, "{uri}");
+            let mut may = |session: u64| {
+                let identity = identity(session, &format!("x{session}"), &role);
+                let question = Question::exact(Action::Call, uri, &Dict::EMPTY);
+                let said = answer(&identity, &router.realms()[0], &question, Some(&mut verdicts));
+                assert_eq!(verdicts.0.len(), cases, "{uri}");
+                assert_eq!(said != Answer::Denied, naive(&identity, &question).0, "{uri} {session}");
+                said != Answer::Denied
+            };
+            assert_eq!((1..=64).filter(|&session| may(session)).count(), allowed, "{uri}");
         }
     }
 

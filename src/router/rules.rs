@@ -42,13 +42,13 @@ pub mod values;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use self::rule::names_reserved;
 pub use self::rule::{Action, Actions, Rule, RuleError, RuleProblem};
 use self::table::Table;
-pub use self::values::Subject;
 use self::values::{FRESH, Preference, ValueRules, expand};
+pub use self::values::{Subject, Whose};
 use super::pattern::matches;
 use crate::wamp::MatchPolicy;
 use crate::wamp::uri::{components, reserved};
@@ -89,6 +89,17 @@ impl Verdict {
     fn refused(ground: Ground) -> Verdict {
         Verdict { allowed: false, disclosed: false, ground }
     }
+}
+
+/// What rules say to some sessions about one URI.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Case {
+    /// To whom.
+    pub whose: Whose,
+    /// They may.
+    pub allowed: bool,
+    /// As in [`Verdict`].
+    pub disclosed: bool,
 }
 
 /// What a verdict rests on. Rules are named by their index.
@@ -193,28 +204,49 @@ impl Rules {
         self.number
     }
 
-    /// False if every session gets the same answers about this very URI.
-    pub fn depends_on_session(&self, uri: &str) -> bool {
-        self.with_values.may_decide(&self.rules, uri)
-    }
-
     /// Whether a session may do this with a URI, or with a pattern if it subscribes or registers.
     ///
-    /// Rules without values of the session cost no allocation.
+    /// It costs no allocation, unless a pattern is asked about and values of the session stand in a rule that refuses.
     pub fn decide(&self, action: Action, uri: &str, policy: MatchPolicy, subject: &Subject<'_>) -> Verdict {
-        if matches!(action, Action::Register | Action::Publish) && names_reserved(uri, policy) {
-            return Verdict::refused(Ground::Reserved);
-        }
+        let exactly = || {
+            let with_values = self.with_values.deciding(&self.rules, (action, uri), false, subject);
+            self.decide_uri(action, uri, with_values)
+        };
         match (action, policy) {
-            (_, MatchPolicy::Exact) => self.decide_uri(action, uri, subject),
+            (_, MatchPolicy::Exact) => exactly(),
+            (Action::Register | Action::Publish, _) if names_reserved(uri, policy) => {
+                Verdict::refused(Ground::Reserved)
+            }
             // CALL and PUBLISH know no patterns.
             (Action::Call | Action::Publish, _) => Verdict::refused(Ground::NoRule),
             // A wildcard that leaves nothing open is the URI.
-            (_, MatchPolicy::Wildcard) if components(uri).all(|component| !component.is_empty()) => {
-                self.decide_uri(action, uri, subject)
-            }
+            (_, MatchPolicy::Wildcard) if components(uri).all(|component| !component.is_empty()) => exactly(),
             (Action::Register | Action::Subscribe, _) => self.decide_pattern(action, uri, policy, subject),
         }
+    }
+
+    /// What [`decide`](Self::decide) says about this very URI, whoever asks: to a session, what the first case says
+    /// that is its own. The last is everybody's. Cases that no session needs are not there: of rules that match for
+    /// nobody, or where another decides, or that say what is everybody's anyway.
+    pub fn cases(&self, action: Action, uri: &str) -> SmallVec<[Case; 1]> {
+        let case = |whose, Verdict { allowed, disclosed, .. }| Case { whose, allowed, disclosed };
+        let mut cases = smallvec![case(Whose::default(), self.decide_uri(action, uri, None))];
+        if reserved(uri) {
+            return cases;
+        }
+        let written = self.table.deciding(uri).map(|index| self.preference(index));
+        let with_values = self.with_values.cases(&self.rules, (action, uri));
+        // From the end, so that it is known what they get who are not in the case.
+        for ((preference, _, index), whose) in with_values.into_iter().rev() {
+            let case = case(whose, self.verdict(action, index));
+            let decides = written.is_none_or(|written| preference < written);
+            let told = |last: &Case| (last.allowed, last.disclosed) == (case.allowed, case.disclosed);
+            if decides && !(cases.len() == 1 && told(&cases[0])) {
+                cases.push(case);
+            }
+        }
+        cases.reverse();
+        cases
     }
 
     /// The answer as a sentence, for `fanwire check --may`. Rules count from 1 there.
@@ -250,9 +282,16 @@ impl Rules {
         }
     }
 
-    fn decide_uri(&self, action: Action, uri: &str, subject: &Subject<'_>) -> Verdict {
+    /// About a URI, where this is the rule that decides among those with values.
+    fn decide_uri(&self, action: Action, uri: &str, with_values: Option<(Preference, usize)>) -> Verdict {
+        if matches!(action, Action::Register | Action::Publish) && reserved(uri) {
+            return Verdict::refused(Ground::Reserved);
+        }
         let own_rule = action == Action::Call && reserved(uri) && !harmless(uri);
-        let decides = if own_rule { self.table.exact(uri) } else { self.deciding(action, uri, subject) };
+        let decides = match own_rule {
+            true => self.table.exact(uri),
+            false => self.preferred(self.table.deciding(uri), with_values),
+        };
         match decides {
             Some(index) => self.verdict(action, index),
             None if own_rule => Verdict::refused(Ground::NoOwnRule),
@@ -321,14 +360,15 @@ impl Rules {
         self.preferred(written, self.with_values.deciding(&self.rules, (action, prefix), true, subject))
     }
 
+    /// That of a rule without values.
+    fn preference(&self, index: usize) -> Preference {
+        Preference::of(&self.rules[index].uri, self.rules[index].policy)
+    }
+
     /// Of two rules that match: the more specific; the one without values, if they are the same for this session.
     fn preferred(&self, written: Option<usize>, with_values: Option<(Preference, usize)>) -> Option<usize> {
         match (written, with_values) {
-            (Some(index), Some((preference, _)))
-                if Preference::of(&self.rules[index].uri, self.rules[index].policy) <= preference =>
-            {
-                Some(index)
-            }
+            (Some(index), Some((preference, _))) if self.preference(index) <= preference => Some(index),
             (_, Some((_, index))) => Some(index),
             (index, None) => index,
         }
@@ -571,6 +611,40 @@ mod tests {
     }
 
     #[test]
+    fn a_uri_has_no_case_that_no_session_needs() {
+        let call = &[Action::Call][..];
+        let rules = rules(&[
+            ("com.", Prefix, call),
+            ("com.chat.inbox", Exact, &[]),
+            ("com.{authid}.inbox", Exact, &[]),
+            ("com.{authid}.{session}.", Prefix, &[]),
+            ("com.{authrole}.own", Exact, call),
+            ("com.{realm}", Exact, &[]),
+            ("org.{authid}.", Prefix, call),
+            ("org.{authrole}.", Prefix, &[]),
+            ("org.{authid}.x", Exact, call),
+        ]);
+        let told = |uri| {
+            let cases = rules.cases(Action::Call, uri);
+            assert!(cases.last().unwrap().whose.everybody(), "{uri}");
+            cases.iter().map(|case| case.allowed).collect::<Vec<_>>()
+        };
+        for uri in ["com.chat.x", "com.chat.inbox.x", "com.bob.x.y", "com.backend.own"] {
+            assert_eq!(told(uri), [true], "{uri}");
+        }
+        assert_eq!((told("com.chat.inbox"), told("com.bob.inbox")), (vec![false], vec![false, true]));
+        assert_eq!((told("com.realm1"), told("com.bob.7.y")), (vec![false, true], vec![false, true]));
+        // The rule that refuses comes first, and nobody needs it who is told no other.
+        assert_eq!(
+            (told("org.bob.y"), told("org.bob.x")),
+            (vec![false, true, false], vec![true, false, true, false])
+        );
+        for uri in ["org.bob", "net", "wamp.session.kill", "wamp.session.count"] {
+            assert_eq!(told(uri), [false], "{uri}");
+        }
+    }
+
+    #[test]
     fn explanations_name_the_rule_and_what_it_allows() {
         let rules = rules(&[
             ("com.", Prefix, &[Action::Call, Action::Subscribe]),
@@ -696,7 +770,8 @@ mod tests {
     fn draw_rule(random: &mut Random) -> Rule {
         let (uri, policy) = draw_pattern(random, &["", "a", "1", "{authid}", "a", "{session}"]);
         let allow = Action::ALL.into_iter().filter(|_| random.below(2) > 0).collect();
-        Rule::new(&uri, policy, allow)
+        let (disclose_caller, disclose_publisher) = (random.below(2) > 0, random.below(2) > 0);
+        Rule { disclose_caller, disclose_publisher, ..Rule::new(&uri, policy, allow) }
     }
 
     /// Most lists have a rule that allows much, so that there is something to refuse inside.
@@ -747,7 +822,8 @@ mod tests {
             let uri = &self.universe[place];
             let own = is_reserved(uri) && self.action == Action::Call;
             let candidates = self.matching[place].iter().rev().copied();
-            candidates.filter(|&index| !own || self.rules[index].uri == *uri).max_by_key(|&index| {
+            let named = |rule: &Rule| rule.policy == Exact && rule.uri == *uri;
+            candidates.filter(|&index| !own || named(&self.rules[index])).max_by_key(|&index| {
                 let rule = &self.rules[index];
                 specific(self.texts[index].as_ref().unwrap(), rule.policy, rule, self.action)
             })
@@ -777,21 +853,39 @@ mod tests {
         let universe = universe();
         let mut random = Random(5);
         let (mut allowed, mut inside, mut refused) = (0, 0, 0);
+        let (mut several, mut others) = (0, 0);
+        let is_short = |place: &usize| universe[*place].matches('.').count() < 2;
+        let short: Vec<usize> = (0..universe.len()).filter(is_short).collect();
         for round in 0..240 {
             let written = draw_rules(&mut random);
             let rules = Rules::new(written.clone()).unwrap();
-            let authid = ["a", "1", "", "a.1", "*", "1z", "{session}"][random.below(7)];
+            // What is one component is one of the universe.
+            let authid = ["a", "1", "", "a.1", "z", "1z", "{session}"][random.below(7)];
             let subject = Subject { authid, authrole: "guest", session: SessionId(1), realm: "realm1" };
             let action = Action::ALL[round % 4];
             let twin = Twin::new(&written, &universe, action, &subject);
-            for _ in 0..40 {
-                let place = random.below(universe.len());
+            let own = |place: &usize| twin.matching[*place].iter().any(|&index| written[index].has_values());
+            let own: Vec<usize> = (0..universe.len()).filter(own).collect();
+            for turn in 0..60 {
+                // Any, short ones, and those that rules with values match.
+                let place = match turn % 3 {
+                    0 => random.below(universe.len()),
+                    1 => short[random.below(short.len())],
+                    _ if own.is_empty() => continue,
+                    _ => own[random.below(own.len())],
+                };
                 let uri = &universe[place];
                 let verdict = rules.decide(action, uri, Exact, &subject);
                 let never = [Action::Publish, Action::Register].contains(&action) && is_reserved(uri);
                 let decides = twin.decides(place).filter(|_| !never);
                 assert_eq!(verdict.rule(), decides, "{uri} {action:?} {subject:?} {written:?}");
                 assert_eq!(verdict.allowed, !never && twin.allows(place), "{uri} {subject:?} {written:?}");
+                let cases = rules.cases(action, uri);
+                let own = cases.iter().find(|case| case.whose.includes(uri, &subject)).unwrap();
+                let told = (own.allowed, own.disclosed);
+                assert_eq!(told, (verdict.allowed, verdict.disclosed), "{uri} {subject:?} {written:?}");
+                several += usize::from(cases.len() > 1);
+                others += usize::from(cases.len() > 1 && !own.whose.everybody());
             }
             for _ in 0..40 {
                 let (pattern, policy) = draw_pattern(&mut random, &["", "a", "1"]);
@@ -812,6 +906,7 @@ mod tests {
                 }
             }
         }
-        assert!(allowed > 200 && inside > 60 && refused > 200, "{allowed} {inside} {refused}");
+        assert!(allowed > 200 && inside > 40 && refused > 200, "{allowed} {inside} {refused}");
+        assert!(several > 200 && others > 100, "{several} {others}");
     }
 }

@@ -20,7 +20,7 @@ use fanwire::router::{
 use fanwire::server::mailbox::Queue;
 use fanwire::transport::websocket::{self, FrameHeader, HEADER_BYTES_MAX, Opcode};
 use fanwire::transport::{self, Framing};
-use fanwire::wamp::Serializer;
+use fanwire::wamp::{Message, Serializer, Value};
 
 /// The router's shards and the mailboxes between them.
 pub struct Shards {
@@ -112,17 +112,39 @@ impl Shards {
 
     /// A client in a session.
     pub fn join(&mut self, shard: usize, speech: Speech) -> Client {
+        let (client, mut hello) = self.opened(shard, speech);
+        let joined = self.shards[shard].counters().sessions_joined;
+        self.send(client, &mut hello);
+        self.settle();
+        assert_eq!(self.shards[shard].counters().sessions_joined, joined + 1);
+        client
+    }
+
+    /// The same, and the authid it is given. For RawSocket.
+    pub fn join_named(&mut self, shard: usize, speech: Speech) -> (Client, String) {
+        let (client, mut hello) = self.opened(shard, speech);
+        self.shards[shard].receive(client.key, &mut hello, self.now);
+        let outbound = self.shards[shard].outbound(client.key).expect("it is answered");
+        let welcome: Vec<u8> = outbound.chunks().flatten().copied().collect();
+        let Ok(Message::Welcome(welcome)) = codec::decode(speech.serializer, &welcome[4..]) else {
+            panic!("it is welcome")
+        };
+        let authid = codec::entries(&welcome.details).find_map(|(key, value)| match value {
+            Value::Text(authid) if &*key == "authid" => Some(authid.into_owned()),
+            _ => None,
+        });
+        self.settle();
+        (client, authid.expect("everybody has a name"))
+    }
+
+    /// A client whose HELLO is to be sent.
+    fn opened(&mut self, shard: usize, speech: Speech) -> (Client, Vec<u8>) {
         let key =
             self.shards[shard].open(ListenerIndex(0), false, Arc::new(PeerAddress::Unix.into()), self.now);
         let client = Client { shard, key, speech };
-        let joined = self.shards[shard].counters().sessions_joined;
         self.send(client, &mut speech.handshake());
-        self.say(
-            client,
-            r#"[1,"realm1",{"roles":{"caller":{},"callee":{},"publisher":{},"subscriber":{}}}]"#,
-        );
-        assert_eq!(self.shards[shard].counters().sessions_joined, joined + 1);
-        client
+        let roles = r#"{"caller":{},"callee":{},"publisher":{},"subscriber":{}}"#;
+        (client, speech.frame(&format!(r#"[1,"realm1",{{"roles":{roles}}}]"#)))
     }
 
     /// A message given as JSON, in a turn of its own; what it causes elsewhere is settled.
