@@ -120,6 +120,83 @@ impl fmt::Display for Counters {
 }
 
 impl Counters {
+    /// Each of them with its name, for programs: those by reason have the reason after a dot, if any was counted.
+    pub fn named(&self) -> Vec<(String, u64)> {
+        // All of them, so that none is forgotten that comes.
+        let Counters {
+            messages_received,
+            sessions_joined,
+            sessions_killed,
+            sessions_dismissed,
+            realms_refused,
+            letters_too_late,
+            publications,
+            events_delivered,
+            events_too_large,
+            events_untranslatable,
+            retained_evicted,
+            publications_unkept,
+            retained_unsent,
+            publications_refused_silently,
+            publications_denied_silently,
+            authorizations_failed,
+            authorizer_answers,
+            authorizer_verdicts_kept,
+            authorizer_failures,
+            authorizer_timeouts,
+            calls,
+            calls_own,
+            answers_too_late,
+            results_unasked,
+            calls_too_late,
+            messages_too_large,
+            pages_refused,
+            cookies_evicted,
+            directory_lookups,
+            denied,
+            authentications_failed,
+            closed,
+        } = self;
+        let plain = [
+            ("messages_received", messages_received),
+            ("sessions_joined", sessions_joined),
+            ("sessions_killed", sessions_killed),
+            ("sessions_dismissed", sessions_dismissed),
+            ("realms_refused", realms_refused),
+            ("letters_too_late", letters_too_late),
+            ("publications", publications),
+            ("events_delivered", events_delivered),
+            ("events_too_large", events_too_large),
+            ("events_untranslatable", events_untranslatable),
+            ("retained_evicted", retained_evicted),
+            ("publications_unkept", publications_unkept),
+            ("retained_unsent", retained_unsent),
+            ("publications_refused_silently", publications_refused_silently),
+            ("publications_denied_silently", publications_denied_silently),
+            ("authorizations_failed", authorizations_failed),
+            ("authorizer_answers", authorizer_answers),
+            ("authorizer_verdicts_kept", authorizer_verdicts_kept),
+            ("authorizer_failures", authorizer_failures),
+            ("authorizer_timeouts", authorizer_timeouts),
+            ("calls", calls),
+            ("calls_own", calls_own),
+            ("answers_too_late", answers_too_late),
+            ("results_unasked", results_unasked),
+            ("calls_too_late", calls_too_late),
+            ("messages_too_large", messages_too_large),
+            ("pages_refused", pages_refused),
+            ("cookies_evicted", cookies_evicted),
+            ("directory_lookups", directory_lookups),
+        ];
+        let mut named: Vec<_> = plain.map(|(name, count)| (name.to_owned(), *count)).into();
+        let actions = ["call", "register", "publish", "subscribe"].into_iter().zip(denied);
+        named.extend(actions.map(|(action, count)| (format!("denied.{action}"), *count)));
+        let failures = authentications_failed.iter();
+        named.extend(failures.map(|(why, count)| (by_reason("authentications_failed", why), *count)));
+        named.extend(closed.iter().map(|(why, count)| (by_reason("closed", why), *count)));
+        named
+    }
+
     /// Adds another shard's.
     pub fn add(&mut self, other: &Counters) {
         self.messages_received += other.messages_received;
@@ -163,6 +240,25 @@ impl Counters {
     }
 }
 
+/// `closed.violation.no_roles`, for `Violation(NoRoles)`.
+fn by_reason(name: &str, reason: &impl fmt::Debug) -> String {
+    let mut text = name.to_owned();
+    let mut begins = true;
+    text.push('.');
+    for letter in format!("{reason:?}").chars() {
+        if letter.is_ascii_uppercase() && !begins {
+            text.push('_');
+        }
+        match letter {
+            '(' => text.push('.'),
+            letter if letter.is_ascii_alphanumeric() => text.push(letter.to_ascii_lowercase()),
+            _ => {}
+        }
+        begins = letter == '(';
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,5 +276,23 @@ mod tests {
         );
         assert!(line.ends_with("; closed for Closed: 3; closed for SlowConsumer: 1"), "{line}");
         assert!(!line.contains("untranslatable"));
+    }
+    #[test]
+    fn each_has_a_name_of_its_own() {
+        let mut all = Counters { calls: 2, denied: [0, 0, 5, 0], ..Counters::default() };
+        all.closed.insert(CloseReason::Violation(crate::error::Violation::NoRoles), 3);
+        all.authentications_failed.insert(JoinFailure::WrongSecret, 4);
+        let named = all.named();
+        for expected in [
+            ("calls", 2),
+            ("denied.publish", 5),
+            ("closed.violation.no_roles", 3),
+            ("authentications_failed.wrong_secret", 4),
+            ("sessions_dismissed", 0),
+        ] {
+            assert!(named.contains(&(expected.0.to_owned(), expected.1)), "{expected:?}: {named:?}");
+        }
+        let names: std::collections::BTreeSet<_> = named.iter().map(|(name, _)| name).collect();
+        assert_eq!(names.len(), named.len());
     }
 }

@@ -246,6 +246,8 @@ pub enum JoinFailure {
     NoSuchRole,
     /// By the settings that have come since it was asked, it may not.
     NotAllowed,
+    /// There are as many realms from its template as there may be, and somebody is in each of them.
+    RealmsFull,
     /// The token is refused.
     Token,
     /// There were too many failures from there: nothing was looked at.
@@ -281,6 +283,7 @@ impl JoinFailure {
             | JoinFailure::WrongSecret => reason::AUTHENTICATION_FAILED,
             JoinFailure::ChannelBinding => reason::FEATURE_NOT_SUPPORTED,
             JoinFailure::NoMethod => reason::NO_MATCHING_AUTH_METHOD,
+            JoinFailure::RealmsFull => reason::NO_SUCH_REALM,
             JoinFailure::NoSuchRole => reason::NO_SUCH_ROLE,
             JoinFailure::TooMany | JoinFailure::Unavailable => reason::UNAVAILABLE,
         }
@@ -296,6 +299,9 @@ impl JoinFailure {
             | JoinFailure::UnknownPrincipal
             | JoinFailure::WrongSecret => "Authentication failed.",
             JoinFailure::NotAllowed => "By the settings as they are now it may not join.",
+            JoinFailure::RealmsFull => {
+                "The realm does not exist, and there are too many of its kind for another."
+            }
             JoinFailure::Late => "The answer to the challenge is late.",
             JoinFailure::Left => "The client has left.",
             JoinFailure::ChannelBinding => {
@@ -332,6 +338,7 @@ impl fmt::Display for JoinFailure {
             JoinFailure::NoMethod => "no matching method",
             JoinFailure::NoSuchRole => "no such role",
             JoinFailure::NotAllowed => "not allowed any more",
+            JoinFailure::RealmsFull => "no room for another realm of its template",
             JoinFailure::Token => "refused token",
             JoinFailure::TooMany => "too many failures",
             JoinFailure::TurnedDown => "refused by the authenticator",

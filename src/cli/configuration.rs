@@ -3,14 +3,14 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use zeroize::Zeroizing;
 
 use super::usage_error;
 use crate::auth::Secret;
-use crate::config::{Explained, Loaded, May, Mistake, Surroundings, load, may};
+use crate::config::{Explained, Loaded, May, Mistake, Surroundings, control, load, may};
 
 /// Octets of a file beyond which it is none that somebody has written.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -73,6 +73,11 @@ pub fn read_configuration(path: &Path) -> Result<Loaded, Refused> {
 /// Whether a role of a configuration may do something; a sentence if the question is about nothing in it.
 pub fn explained(path: &Path, question: &May<'_>) -> Result<Result<Explained, String>, Refused> {
     understood(path, |text, base| may(text, base, &System, question))
+}
+
+/// Where a router with that file is asked. Nothing else in it is looked at: secrets may be there for the router only.
+pub fn control_socket(path: &Path) -> Result<Option<PathBuf>, Refused> {
+    understood(path, control)
 }
 
 fn understood<T>(

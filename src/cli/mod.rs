@@ -11,6 +11,7 @@ mod check;
 mod command;
 mod config;
 mod configuration;
+mod counters;
 mod credentials;
 mod exit;
 mod hash;
@@ -59,6 +60,7 @@ enum Command {
     Check(check::Check),
     Config(config::Config),
     Reload(reload::Reload),
+    Counters(counters::Counters),
     ImportCrossbar(import_crossbar::ImportCrossbar),
 }
 
@@ -87,6 +89,7 @@ pub fn run() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Config(config) => config.run(),
         Command::Reload(reload) => reload.run(),
+        Command::Counters(counters) => counters.run(),
         Command::ImportCrossbar(import) => import.run(),
     }
 }

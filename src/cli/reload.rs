@@ -5,26 +5,36 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::configuration::{loaded, printable};
+use super::configuration::{control_socket, printable};
 use super::usage_error;
-use crate::server::ask_to_reload;
+use crate::server::{Wish, ask};
 
 /// The router could not be asked, or gave no answer.
-const EXIT_UNANSWERED: u8 = 1;
+pub const EXIT_UNANSWERED: u8 = 1;
+
+/// Nothing has changed, and could not.
+pub const EXIT_UNCHANGED: u8 = 2;
 
 /// Ask a running router to read its configuration file again.
 ///
 /// What has changed is told, a line for each. A file with a mistake in it changes nothing, and every mistake is told.
 /// The router must have been started with `--control`, or with `control` in its file; SIGHUP does the same without an
-/// answer.
+/// answer. Certificates that have changed are shown at once; a router without a file reads those again.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Exit codes:
   0  the file was read again, and what it says holds
-  1  the router could not be asked, or did not answer
+  1  the router could not be asked or did not answer, or is shutting down, or has not taken all of it yet
   2  there is a mistake in the file, or its listeners or certificates cannot be had: nothing has changed")]
-#[group(required = true, multiple = false)]
 pub struct Reload {
+    #[command(flatten)]
+    router: Router,
+}
+
+/// Where a running router is asked.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct Router {
     /// The path of the router's control socket
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
@@ -37,10 +47,19 @@ pub struct Reload {
 impl Reload {
     /// Asks, and prints the answer.
     pub fn run(self) -> ExitCode {
+        self.router.ask(Wish::Reload, |lines| {
+            lines.iter().for_each(|line| anstream::println!("{}", printable(line)));
+        })
+    }
+}
+
+impl Router {
+    /// Asks for something; `print` prints a good answer.
+    pub fn ask(self, wish: Wish, print: impl FnOnce(&[String])) -> ExitCode {
         let control = match (self.control, self.config) {
             (Some(control), _) => control,
             (None, None) => return usage_error("write --control or --config"),
-            (None, Some(file)) => match loaded(&file).map(|loaded| loaded.file.control) {
+            (None, Some(file)) => match control_socket(&file) {
                 Ok(Some(control)) => control,
                 Ok(None) => {
                     return usage_error(format_args!(
@@ -48,12 +67,12 @@ impl Reload {
                         file.display()
                     ));
                 }
-                Err(code) => return code,
+                Err(refused) => return refused.tell(),
             },
         };
-        match ask_to_reload(&control) {
+        match ask(&control, wish) {
             Ok((0, lines)) => {
-                lines.iter().for_each(|line| anstream::println!("{}", printable(line)));
+                print(&lines);
                 ExitCode::SUCCESS
             }
             Ok((code, lines)) => {

@@ -7,11 +7,12 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::configuration::{Refused, count, mistakes, read_configuration};
+use super::reload::{EXIT_UNANSWERED, EXIT_UNCHANGED};
 use super::serve::Serve;
 use crate::config::file::File;
 use crate::config::open_to_everybody;
 use crate::router::ListenerIndex;
-use crate::server::{Changes, Request, Server};
+use crate::server::{ChangeError, Changes, Renewed, Request, Server, Wish};
 
 /// A configuration file, and what wins over it.
 pub struct Source<'a> {
@@ -45,84 +46,180 @@ pub struct Reloading<'a> {
     pub source: Option<Source<'a>>,
     /// What it said when it was good last.
     pub file: Option<File>,
+    /// What it said when the router was started, by which it goes on where something is looked at only then.
+    pub started: Option<File>,
 }
 
-impl Reloading<'_> {
+/// Why a file does not hold: the lines of it, and the exit code.
+type Failed = (Vec<String>, u8);
+
+impl<'a> Reloading<'a> {
+    /// Of a router that is about to be started by this file.
+    pub fn new(source: Source<'a>, file: File) -> Reloading<'a> {
+        Reloading { source: Some(source), started: Some(file.clone()), file: Some(file) }
+    }
+
+    /// Of a router without a file.
+    pub fn none() -> Reloading<'a> {
+        Reloading { source: None, file: None, started: None }
+    }
+
     /// Serves requests until the server has ended.
     pub fn serve(mut self, server: &mut Server) {
         while let Some(request) = server.request() {
-            self.on_request(server, request);
+            match request.wish {
+                Wish::Reload => self.on_reload(server, request),
+                Wish::Counters => tell_counters(server, request),
+            }
         }
     }
 
     /// Reads the file again, and tells whoever asks and the log what came of it.
-    fn on_request(&mut self, server: &mut Server, request: Request) {
+    fn on_reload(&mut self, server: &mut Server, request: Request) {
         match self.reload(server) {
             Ok(lines) => {
                 lines.iter().for_each(|line| tracing::info!("configuration: {line}"));
                 request.answer(0, &lines);
             }
-            Err(Refused { mistakes: mut lines, summary }) => {
-                lines.push(format!("{summary}; nothing has changed"));
+            Err((lines, code)) => {
                 lines.iter().for_each(|line| tracing::error!("configuration: {line}"));
-                request.answer(2, &lines);
+                request.answer(code, &lines);
             }
         }
     }
 
-    fn reload(&mut self, server: &mut Server) -> Result<Vec<String>, Refused> {
-        let alone = |summary| Refused { mistakes: Vec::new(), summary };
+    fn reload(&mut self, server: &mut Server) -> Result<Vec<String>, Failed> {
+        let unchanged = |Refused { mistakes: mut lines, summary }| {
+            lines.push(format!("{summary}; nothing has changed"));
+            (lines, EXIT_UNCHANGED)
+        };
+        let alone = |summary| unchanged(Refused { mistakes: Vec::new(), summary });
         let Some(source) = &self.source else {
+            if server.has_certificates() {
+                return Ok(or_nothing(renewed(server), "no certificate has changed"));
+            }
             let text = "there is no file to be read again: the router was started without --config";
             return Err(alone(text.to_owned()));
         };
-        let file = source.read()?;
+        let file = source.read().map_err(unchanged)?;
         let config = file.server().map_err(alone)?;
         let cautions = open_to_everybody(&config);
-        let changes = server.change(config).map_err(|error| alone(error.to_string()))?;
+        let changes = match server.change(config) {
+            Ok(changes) => changes,
+            Err(error @ (ChangeError::Unfit(_) | ChangeError::Overlap(..))) => {
+                return Err(alone(error.to_string()));
+            }
+            Err(error @ ChangeError::Ending) => return Err((vec![error.to_string()], EXIT_UNANSWERED)),
+            Err(error @ ChangeError::Late) => {
+                self.file = Some(file);
+                return Err((vec![error.to_string()], EXIT_UNANSWERED));
+            }
+        };
         cautions.iter().for_each(|caution| tracing::warn!("configuration: {caution}"));
-        let lines = told(&changes, self.file.as_ref(), &file);
+        let mut lines = told(&changes);
+        if let Some(before) = &self.file {
+            lines.extend(differences(before, &file));
+        }
+        lines.extend(renewed(server));
+        lines.extend(self.pending(&file, &changes));
         self.file = Some(file);
-        Ok(lines)
+        Ok(or_nothing(lines, "nothing in the file has changed"))
+    }
+
+    /// What holds only when the router is started again, and is not as it was then: it is told until that is done.
+    fn pending(&self, now: &File, changes: &Changes) -> Vec<String> {
+        let mut later = changes.later.clone();
+        if let Some(started) = &self.started {
+            let settings = [
+                ("log", started.log != now.log),
+                ("log_format", started.log_format != now.log_format),
+                ("control", started.control != now.control),
+            ];
+            later.extend(settings.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name));
+        }
+        let mut lines: Vec<_> =
+            later.iter().map(|name| format!("{name} holds only when the router is started again")).collect();
+        if self.file.as_ref().is_some_and(|file| shapes(file) != shapes(now)) {
+            lines.push("pattern_shapes_max holds only for realms that are new from now on".to_owned());
+        }
+        lines
     }
 }
 
-/// What has changed, a line for each.
-fn told(changes: &Changes, before: Option<&File>, now: &File) -> Vec<String> {
+fn shapes(file: &File) -> usize {
+    file.limits.pattern_shapes_max
+}
+
+fn or_nothing(mut lines: Vec<String>, nothing: &str) -> Vec<String> {
+    if lines.is_empty() {
+        lines.push(nothing.to_owned());
+    }
+    lines
+}
+
+/// Which certificates are others now, a line for each.
+fn renewed(server: &Server) -> Vec<String> {
+    let line = |Renewed { address, error }| match error {
+        None => format!("the certificates of {address} have changed"),
+        Some(error) => {
+            format!(
+                "the certificates of {address} have changed and are of no use, so those before stay: {error}"
+            )
+        }
+    };
+    server.renew_certificates().into_iter().map(line).collect()
+}
+
+/// What was counted, a line for each.
+fn tell_counters(server: &Server, request: Request) {
+    match server.counters() {
+        Some(counters) => {
+            let line = |(name, count)| format!("{name} {count}");
+            request.answer(0, &counters.named().into_iter().map(line).collect::<Vec<_>>());
+        }
+        None => request.answer(EXIT_UNANSWERED, &["not every thread of the router answers".to_owned()]),
+    }
+}
+
+/// What the server has done, a line for each.
+fn told(changes: &Changes) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(changes.realms.opened.iter().map(|name| format!("realm {name} is there now")));
     lines.extend(changes.realms.closed.iter().map(|name| format!("realm {name} is no more")));
     let opened = changes.opened.iter().map(|(ListenerIndex(index), address)| (index, address));
     lines.extend(opened.map(|(_, address)| format!("listening on {address}")));
     lines.extend(changes.closed.iter().map(|address| format!("no longer listening on {address}")));
-    let mut later = changes.later.clone();
-    if let Some(before) = before {
-        lines.extend(differences(before, now));
-        let settings = [
-            ("log", before.log != now.log),
-            ("log_format", before.log_format != now.log_format),
-            ("control", before.control != now.control),
-        ];
-        later.extend(settings.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name));
-    }
-    lines.extend(later.iter().map(|name| format!("{name} holds only when the router is started again")));
-    if lines.is_empty() {
-        lines.push("nothing in the file has changed".to_owned());
+    if changes.sessions_ended > 0 {
+        lines.push(format!("{} ended", count(changes.sessions_ended, "session")));
     }
     lines
 }
 
 /// What was there before and is said in other words now.
 fn differences(before: &File, now: &File) -> Vec<String> {
+    // All of them, so that none is forgotten that comes. What is left out here holds only when the router is started.
+    let File {
+        request_ids,
+        peer_message_bytes_min,
+        longpoll,
+        authentication,
+        limits,
+        listeners,
+        realms,
+        shards: _,
+        log: _,
+        log_format: _,
+        control: _,
+    } = now;
     let mut lines = Vec::new();
-    for realm in &now.realms {
+    for realm in realms {
         let known = before.realms.iter().find(|known| known.name == realm.name);
         if known.is_some_and(|known| known != realm) {
             let kind = if realm.template { "template" } else { "realm" };
             lines.push(format!("{kind} {} has changed", realm.name));
         }
     }
-    for listener in &now.listeners {
+    for listener in listeners {
         let known = before.listeners.iter().find(|known| known.address == listener.address);
         if let Some(address) = &listener.address
             && known.is_some_and(|known| format!("{known:?}") != format!("{listener:?}"))
@@ -130,10 +227,19 @@ fn differences(before: &File, now: &File) -> Vec<String> {
             lines.push(format!("the listener at {address} has changed"));
         }
     }
-    if format!("{:?}", before.limits) != format!("{:?}", now.limits) {
+    if format!("{:?}", before.limits) != format!("{limits:?}") {
         lines.push("limits have changed".to_owned());
     }
-    if before.authentication != now.authentication {
+    for (name, changed) in [
+        ("request_ids", before.request_ids != *request_ids),
+        ("peer_message_bytes_min", before.peer_message_bytes_min != *peer_message_bytes_min),
+        ("longpoll", before.longpoll != *longpoll),
+    ] {
+        if changed {
+            lines.push(format!("{name} has changed"));
+        }
+    }
+    if before.authentication != *authentication {
         lines.push("what holds for authentication everywhere has changed".to_owned());
     }
     lines

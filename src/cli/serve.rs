@@ -249,8 +249,7 @@ impl Serve {
         let transports = config.listens.iter().map(Listen::transports).collect::<Vec<_>>();
         match config.server() {
             Ok(server) => {
-                let reloading = Reloading { source: None, file: None };
-                serve(server::Config { control, ..server }, &transports, "--listen", reloading)
+                serve(server::Config { control, ..server }, &transports, "--listen", Reloading::none())
             }
             Err(error) => usage_error(error),
         }
@@ -277,7 +276,7 @@ impl Serve {
             file.listeners.iter().map(|listener| listener.transports().join(", ")).collect();
         match file.server() {
             Ok(server) => {
-                let reloading = Reloading { source: Some(source), file: Some(file) };
+                let reloading = Reloading::new(source, file);
                 serve(server, &transports, "address in the configuration file", reloading)
             }
             Err(error) => usage_error(error),

@@ -62,7 +62,7 @@ impl File {
         let addresses = self.listeners.iter().filter_map(|listener| listener.address.clone()).collect();
         let entrances = self.listeners.iter().map(entrance).collect();
         let (shards, control) = (self.shards, self.control.clone());
-        Ok(server::Config { addresses, entrances, shards, settings, signals: false, control })
+        Ok(server::Config { addresses, entrances, shards, settings, signals: false, hangup: true, control })
     }
 
     fn listener(&self, listener: &Listener) -> ListenerSettings {

@@ -113,6 +113,15 @@ pub fn read(text: &str, base: &Path, surroundings: &dyn Surroundings) -> Result<
     with_reader(text, base, surroundings, |file, _| file)
 }
 
+/// Only where a socket is made by which the file is read again, whatever else is wrong with the file.
+pub fn control(text: &str, base: &Path) -> Result<Option<PathBuf>, Vec<Mistake>> {
+    let reader = Reader::new(text, base, &Nothing);
+    let root = reader.parse();
+    let control = reader.read_some(root.get_ref(), |table| table.file("control"));
+    let mistakes = reader.mistakes();
+    if mistakes.is_empty() { Ok(control) } else { Err(mistakes) }
+}
+
 /// The same, and `then` says what else it thinks of the file: mistakes, in the reader.
 pub(super) fn with_reader<T>(
     text: &str,

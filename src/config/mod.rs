@@ -32,6 +32,7 @@ use crate::wamp::{MatchPolicy, Serializer, UriCheck, uri};
 pub use self::caution::{cautions, open_to_everybody};
 pub use self::check::methods;
 pub use self::convert::{Loaded, load};
+pub use self::file::control;
 pub use self::may::{Explained, May, may};
 pub use self::reader::{Mistake, Surroundings};
 
@@ -252,9 +253,10 @@ impl Config {
             tls: listen.tls_settings(self.tls.as_ref()),
             proxy_protocol_from: self.proxy_protocol_from.clone(),
         });
-        let entrances = entrances.collect();
+        let entrances: Vec<_> = entrances.collect();
+        let hangup = entrances.iter().any(|entrance| entrance.tls.is_some());
         let addresses = listens.into_iter().map(|listen| listen.address).collect();
-        Ok(server::Config { addresses, entrances, shards, settings, signals: false, control: None })
+        Ok(server::Config { addresses, entrances, shards, settings, signals: false, hangup, control: None })
     }
 
     fn pages(&self) -> Pages {

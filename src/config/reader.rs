@@ -121,6 +121,11 @@ impl<'a> Reader<'a> {
         Table { reader: self, path: String::new(), table: root, asked: Vec::new() }.read(read)
     }
 
+    /// Reads some keys of the document, and none of the others.
+    pub fn read_some<T>(&'a self, root: &'a DeTable<'a>, read: impl FnOnce(&mut Table<'a>) -> T) -> T {
+        read(&mut Table { reader: self, path: String::new(), table: root, asked: Vec::new() })
+    }
+
     /// Says what is wrong with the value at a path; one mistake is enough for each.
     pub fn mistake(&self, path: &str, text: impl Into<String>) {
         self.mistakes.borrow_mut().entry(path.to_owned()).or_insert_with(|| text.into());

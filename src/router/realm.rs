@@ -112,7 +112,7 @@ pub struct Template {
     pub pattern: String,
     /// How. Of several templates the first that matches is the one.
     pub policy: MatchPolicy,
-    /// How many of its realms there may be at the same time.
+    /// How many of its realms there may be at the same time. At one more, the one that was idle for longest goes.
     pub realms_max: usize,
     /// How long one stays when nobody is in it.
     pub idle_ms: u64,

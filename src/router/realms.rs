@@ -66,6 +66,17 @@ pub enum Shut {
     NotAllowed(Dismissal),
 }
 
+/// Who has joined a realm.
+#[derive(Debug)]
+pub struct Joined<T> {
+    /// The realm.
+    pub realm: Arc<Realm>,
+    /// What entering has given.
+    pub entered: T,
+    /// The realm that has made room for it, which shards are to be told.
+    pub removed: Option<RealmKey>,
+}
+
 /// What is to be done about a realm that was idle when it was looked at last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Idle {
@@ -150,28 +161,29 @@ impl Realms {
 
     /// The realm of that name, made if there is a template for it. `enter` is called under the lock, and is to enter a
     /// session; if it does not, the realm is no more if it was made for that.
+    ///
+    /// If there are as many from the template as there may be, the one that nobody has been in for longest makes room,
+    /// though its time has not come: else whoever joins and leaves under many names would shut everybody out.
     pub fn join<T>(
         &self,
         name: &str,
         enter: impl FnOnce(&Realm) -> Result<T, Dismissal>,
-    ) -> Result<(Arc<Realm>, T), Shut> {
+    ) -> Result<Joined<T>, Shut> {
         let table = &mut *self.table.lock();
         if let Some(realm) = table.find(name).cloned() {
             let entered = enter(&realm).map_err(Shut::NotAllowed)?;
-            return Ok((realm, entered));
+            return Ok(Joined { realm, entered, removed: None });
         }
         let made = table.template(name).ok_or(Shut::NoSuchRealm)?;
         let Made { settings, count } = &table.templates[made];
-        let template = settings.template.as_ref();
-        if template.is_none_or(|template| *count >= template.realms_max) {
-            return Err(Shut::TooMany);
-        }
-        let settings = settings.named(name);
+        let (settings, is_full) = (settings.named(name), *count >= settings.realms_max());
+        let removed =
+            if is_full { Some(table.remove_longest_idle(made).ok_or(Shut::TooMany)?) } else { None };
         let realm = table.make(Arc::new(settings), self.shard_count);
         match enter(&realm) {
             Ok(entered) => {
                 table.templates[made].count += 1;
-                Ok((realm, entered))
+                Ok(Joined { realm, entered, removed })
             }
             Err(dismissal) => {
                 table.close(realm.key.index);
@@ -219,7 +231,28 @@ impl Realms {
     }
 }
 
+impl RealmSettings {
+    fn realms_max(&self) -> usize {
+        self.template.as_ref().map_or(0, |template| template.realms_max)
+    }
+}
+
 impl Table {
+    /// Takes out the realm of a template that nobody has been in for longest, if there is one. It looks at all realms,
+    /// which only happens where there are too many.
+    fn remove_longest_idle(&mut self, made: usize) -> Option<RealmKey> {
+        let alive = self.places.iter().filter_map(|place| place.realm.as_ref());
+        let made_so = alive.filter(|realm| {
+            realm.settings.template.is_some()
+                && realm.settings.template == self.templates[made].settings.template
+        });
+        let idle = made_so.filter_map(|realm| Some((realm.idle_since()?, realm.key)));
+        let (_, key) = idle.min()?;
+        self.templates[made].count = self.templates[made].count.saturating_sub(1);
+        self.close(key.index);
+        Some(key)
+    }
+
     fn alive(&self, key: RealmKey) -> Option<&Arc<Realm>> {
         let place = self.places.get(key.index as usize)?;
         place.realm.as_ref().filter(|realm| realm.key == key)
@@ -316,7 +349,7 @@ mod tests {
         };
         realms
             .join(name, |realm| realm.enter(member).then_some(()).ok_or(Dismissal::NoSuchRole))
-            .map(|(realm, ())| realm)
+            .map(|joined| joined.realm)
     }
 
     #[test]

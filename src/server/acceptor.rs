@@ -24,10 +24,11 @@ use tracing::{debug, error, info, warn};
 
 use super::change::Opening;
 use super::connection::{Arrival, Stage};
-use super::listener::{Listener, SocketFile};
+use super::listener::{Address, Listener, SocketFile};
 use super::mailbox::{self, BridgeErrand, Errand, Errands, Mailboxes};
 use super::tls::{Certificates, Expiry};
 use super::worker::Neighbours;
+use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::router::{ListenerIndex, ShardIndex};
 
@@ -62,8 +63,10 @@ pub(super) enum Command {
     Drain,
     /// Other settings hold from now on.
     Change(Box<Opening>),
-    /// Look now whether files of TLS have changed.
-    Renew,
+    /// Look now whether files of TLS have changed, and tell which have.
+    Renew(Sender<Renewed>),
+    /// Have everybody tell what it has counted.
+    Count(Sender<Counters>),
 }
 
 /// What the acceptor listens to beside clients.
@@ -107,21 +110,40 @@ pub(super) struct Acceptor {
     watches: Vec<Watch>,
 }
 
-/// The certificates of a listener, and when their files are looked at next.
+/// Certificates that have changed, or would have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Renewed {
+    /// Where they are shown.
+    pub address: Address,
+    /// Why they are of no use, if so: those before are still shown.
+    pub error: Option<String>,
+}
+
+/// The certificates of a listener.
+#[derive(Debug)]
+pub(super) struct Watched {
+    /// The listener.
+    pub listener: ListenerIndex,
+    /// Where it listens, as it was set.
+    pub address: Address,
+    /// The certificates.
+    pub certificates: Certificates,
+}
+
+/// The same, and when their files are looked at next.
 #[derive(Debug)]
 struct Watch {
-    listener: ListenerIndex,
-    certificates: Certificates,
+    watched: Watched,
     due: Instant,
     expiry: Expiry,
 }
 
 impl Watch {
-    fn new((listener, certificates): (ListenerIndex, Certificates), now: Instant) -> Watch {
-        let due = now + Limits::ms(certificates.settings().watch_ms);
+    fn new(watched: Watched, now: Instant) -> Watch {
+        let due = now + Limits::ms(watched.certificates.settings().watch_ms);
         let mut expiry = Expiry::default();
-        expiry.tell(&certificates, true, now);
-        Watch { listener, certificates, due, expiry }
+        expiry.tell(&watched.certificates, true, now);
+        Watch { watched, due, expiry }
     }
 }
 
@@ -151,7 +173,7 @@ impl Acceptor {
         listeners: Vec<(Listener, ListenerIndex)>,
         mut outside: Outside,
         neighbours: Neighbours,
-        certificates: Vec<(ListenerIndex, Certificates)>,
+        certificates: Vec<Watched>,
         limits: Limits,
     ) -> io::Result<Acceptor> {
         let Neighbours { mailboxes, bridge, .. } = neighbours;
@@ -207,15 +229,16 @@ impl Acceptor {
             if asked {
                 self.take_askers();
             }
-            let mut renewed = false;
+            let mut renewed = Vec::new();
             while let Ok(command) = self.outside.commands.try_recv() {
                 match command {
                     Command::Drain => self.drain(now),
                     Command::Change(opening) => self.change(*opening, now),
-                    Command::Renew => renewed = true,
+                    Command::Renew(asker) => renewed.push(asker),
+                    Command::Count(asker) => self.count(&asker),
                 }
             }
-            self.renew(renewed, now);
+            self.renew(&renewed, now);
             self.accept(now);
         }
         for mailbox in &*self.mailboxes {
@@ -287,7 +310,7 @@ impl Acceptor {
         }
         let Opening { change, opened, closed, unwatched, watched } = opening;
         self.limits = change.router.settings.limits.clone();
-        self.watches.retain(|watch| !unwatched.contains(&watch.listener));
+        self.watches.retain(|watch| !unwatched.contains(&watch.watched.listener));
         self.watches.extend(watched.into_iter().map(|watched| Watch::new(watched, now)));
         for mailbox in &*self.mailboxes {
             mailbox.errands().send(Errand::Change(Arc::clone(&change)));
@@ -295,9 +318,10 @@ impl Acceptor {
         self.bridge.send(BridgeErrand::Change(change));
         self.sources.retain(|_, source| !closed.contains(&source.index));
         for listener in opened {
-            let index = listener.1;
+            let address =
+                listener.0.address().map_or_else(|error| error.to_string(), |address| address.to_string());
             if let Err(error) = open(&mut self.sources, &self.poll, listener) {
-                error!(listener = index.0, "the system does not tell of connections here: {error}");
+                error!(%address, "the system does not tell of connections here: {error}");
             }
         }
     }
@@ -309,32 +333,40 @@ impl Acceptor {
         }
     }
 
-    /// Looks at the files of those that are due, or of all, and hands the workers what has changed.
-    fn renew(&mut self, all: bool, now: Instant) {
-        for Watch { listener, certificates, due, expiry } in &mut self.watches {
-            if !all && *due > now {
+    /// Asks the workers and the bridge.
+    fn count(&self, asker: &Sender<Counters>) {
+        for mailbox in &*self.mailboxes {
+            mailbox.errands().send(Errand::Count(asker.clone()));
+        }
+        self.bridge.send(BridgeErrand::Count(asker.clone()));
+    }
+
+    /// Looks at the files of those that are due, or of all if somebody asks, and hands the workers what has changed.
+    fn renew(&mut self, askers: &[Sender<Renewed>], now: Instant) {
+        for Watch { watched: Watched { listener, address, certificates }, due, expiry } in &mut self.watches {
+            if askers.is_empty() && *due > now {
                 continue;
             }
             *due = now + Limits::ms(certificates.settings().watch_ms);
             let renewed = certificates.renew();
             expiry.tell(certificates, matches!(renewed, Some(Ok(_))), now);
-            match renewed {
-                None => {}
+            let error = match renewed {
+                None => continue,
                 Some(Ok(config)) => {
-                    info!(
-                        listener = listener.0,
-                        "certificates have changed; new connections get the new ones"
-                    );
+                    info!(%address, "certificates have changed; new connections get the new ones");
                     for mailbox in &*self.mailboxes {
                         mailbox.errands().send(Errand::Renew(*listener, Arc::clone(&config)));
                     }
+                    None
                 }
                 Some(Err(error)) => {
-                    warn!(
-                        listener = listener.0,
-                        "certificates have changed and are of no use, so those before stay: {error}"
-                    );
+                    warn!(%address, "certificates have changed and are of no use, so those before stay: {error}");
+                    Some(error.to_string())
                 }
+            };
+            for asker in askers {
+                // Whoever has asked may have given up.
+                let _ = asker.send(Renewed { address: address.clone(), error: error.clone() });
             }
         }
     }

@@ -159,6 +159,10 @@ impl Bridge {
                     self.limits = settings.limits.clone();
                     self.listeners = settings.listeners.clone();
                 }
+                BridgeErrand::Count(asker) => {
+                    // Whoever has asked may have given up.
+                    let _ = asker.send(self.counters.clone());
+                }
                 BridgeErrand::Drain => {
                     self.draining = true;
                     self.core.drain(now);

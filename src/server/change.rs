@@ -11,14 +11,17 @@
 //! Listeners have their index for as long as the server runs, and one that is closed keeps it: peers that came in there
 //! stay. An address that was listened at before has the index it had, so there are never more than addresses.
 
+use std::fmt;
+use std::io::ErrorKind;
 use std::mem;
+use std::path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Sender, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use rustls::ServerConfig;
 
-use super::acceptor::Command;
+use super::acceptor::{Command, Watched};
 use super::entrance::{Entrance, Gate};
 use super::listener::{self, Address, Listener};
 use super::tls::Certificates;
@@ -38,6 +41,8 @@ pub(super) struct Running {
     pub doors: Vec<Door>,
     /// What was asked for, the control socket's path apart.
     pub shards: usize,
+    /// The bounds that it was started with: mailboxes keep theirs.
+    pub limits: Limits,
 }
 
 /// A listener as it was set.
@@ -55,9 +60,58 @@ pub struct Change {
     pub router: Arc<Router>,
     /// The gates of the listeners, by their indexes; none where nothing has changed.
     pub(super) gates: Vec<Option<Gate>>,
-    /// Is dropped when everybody has taken the change, which is waited for.
-    _applied: Sender<()>,
+    /// How many sessions have ended, from each worker that has taken it. It is dropped when everybody has, which is
+    /// waited for.
+    taken: Sender<usize>,
 }
+
+impl Change {
+    /// A worker has taken it.
+    pub(super) fn tell_taken(&self, sessions_ended: usize) {
+        // Whoever waited may have given up.
+        let _ = self.taken.send(sessions_ended);
+    }
+}
+
+/// Why settings do not hold.
+#[derive(Debug)]
+pub enum ChangeError {
+    /// They are of no use, and nothing has changed.
+    Unfit(StartError),
+    /// The first address overlaps the second, which is listened at, and nothing has changed.
+    Overlap(Address, Address),
+    /// The server is shutting down: nothing changes any more.
+    Ending,
+    /// Not everybody has taken them yet. They will.
+    Late,
+}
+
+impl From<StartError> for ChangeError {
+    fn from(error: StartError) -> ChangeError {
+        ChangeError::Unfit(error)
+    }
+}
+
+impl fmt::Display for ChangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ChangeError::Unfit(error) => error.fmt(f),
+            ChangeError::Overlap(new, old) => write!(
+                f,
+                "cannot listen on {new} while {old} is listened at, which overlaps it; leave both \
+                 out in one reload, and put {new} in with the next"
+            ),
+            ChangeError::Ending => f.write_str("the router is shutting down"),
+            ChangeError::Late => write!(
+                f,
+                "the router has not taken the change within {} seconds; it will",
+                APPLIED_WITHIN.as_secs()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ChangeError {}
 
 /// What the acceptor is told.
 #[derive(Debug)]
@@ -71,7 +125,7 @@ pub(super) struct Opening {
     /// Listeners whose certificates are no longer watched, or others.
     pub unwatched: Vec<ListenerIndex>,
     /// The certificates that are watched from now on.
-    pub watched: Vec<(ListenerIndex, Certificates)>,
+    pub watched: Vec<Watched>,
 }
 
 /// What has changed.
@@ -83,6 +137,8 @@ pub struct Changes {
     pub opened: Vec<(ListenerIndex, Address)>,
     /// Where it listens no more.
     pub closed: Vec<Address>,
+    /// How many sessions have ended, because they could not have joined by the new settings.
+    pub sessions_ended: usize,
     /// Settings that have changed and hold only when the server is started again.
     pub later: Vec<&'static str>,
 }
@@ -96,37 +152,51 @@ struct Tried {
     bound: Vec<(ListenerIndex, Address)>,
     closed: Vec<ListenerIndex>,
     unwatched: Vec<ListenerIndex>,
-    watched: Vec<(ListenerIndex, Certificates)>,
+    watched: Vec<Watched>,
 }
 
 impl Server {
-    /// Other settings hold when this returns, or nothing has changed. Sessions go on, but those that could not have
+    /// Other settings hold when this returns, or nothing has changed; see [`ChangeError`]. Sessions go on, but those
+    /// that could not have
     /// joined by the new settings; see [`Shard::configure`](crate::router::Shard::configure). Signals and the control
     /// socket stay as they are.
     ///
     /// An address that overlaps one that is listened at, as `:8080` does `127.0.0.1:8080`, cannot be taken in one step.
-    pub fn change(&mut self, config: Config) -> Result<Changes, StartError> {
+    pub fn change(&mut self, config: Config) -> Result<Changes, ChangeError> {
         let Config { addresses, entrances, shards, settings, .. } = config;
         let Running { router, doors, .. } = &self.running;
         let wanted = addresses.into_iter().zip(entrances).zip(settings.listeners);
         let wanted: Vec<_> =
             wanted.map(|((address, entrance), settings)| (address, entrance, settings)).collect();
         let tried = attempt(doors, &router.settings.listeners, wanted)?;
-        let later = later(&router.settings.limits, &settings.limits, (self.running.shards, shards));
+        let later = later(&self.running.limits, &settings.limits, (self.running.shards, shards));
         let (router, realms) = router.changed(Settings { listeners: tried.listeners, ..settings });
         let Tried { doors, gates, opened, bound, closed, unwatched, watched, .. } = tried;
 
-        let (applied, all_applied) = bounded(0);
-        let change = Arc::new(Change { router: Arc::clone(&router), gates, _applied: applied });
+        let (taken, all_taken) = unbounded();
+        let change = Arc::new(Change { router: Arc::clone(&router), gates, taken });
         let closed_at: Vec<_> = closed.iter().map(|index| doors[index.0 as usize].address.clone()).collect();
         self.addresses.retain(|(index, _)| !closed.contains(index));
         self.addresses.extend(bound.iter().cloned());
         self.running.router = router;
         self.running.doors = doors;
         self.command(Command::Change(Box::new(Opening { change, opened, closed, unwatched, watched })));
-        // Whether nobody has it any more or it takes too long: there is nothing more to be done here.
-        let _ = all_applied.recv_timeout(APPLIED_WITHIN);
-        Ok(Changes { realms, opened: bound, closed: closed_at, later })
+        let sessions_ended = await_taken(&all_taken, self.running.shards, Instant::now() + APPLIED_WITHIN)?;
+        Ok(Changes { realms, opened: bound, closed: closed_at, sessions_ended, later })
+    }
+}
+
+/// Waits until nobody has the change any more. How many sessions have ended, if every shard has taken it.
+fn await_taken(taken: &Receiver<usize>, shards: usize, until: Instant) -> Result<usize, ChangeError> {
+    let (mut shards_changed, mut sessions_ended) = (0, 0);
+    loop {
+        match taken.recv_deadline(until) {
+            Ok(ended) => (shards_changed, sessions_ended) = (shards_changed + 1, sessions_ended + ended),
+            Err(RecvTimeoutError::Timeout) => return Err(ChangeError::Late),
+            Err(RecvTimeoutError::Disconnected) if shards_changed == shards => return Ok(sessions_ended),
+            // The acceptor has dropped it, or is no more.
+            Err(RecvTimeoutError::Disconnected) => return Err(ChangeError::Ending),
+        }
     }
 }
 
@@ -135,7 +205,7 @@ fn attempt(
     doors: &[Door],
     listeners: &[ListenerSettings],
     wanted: Vec<(Address, Entrance, ListenerSettings)>,
-) -> Result<Tried, StartError> {
+) -> Result<Tried, ChangeError> {
     let places = places(doors, wanted.iter().map(|(address, ..)| address));
     let mut tried = Tried {
         doors: doors.iter().map(|door| Door { is_open: false, ..door.clone() }).collect(),
@@ -154,10 +224,10 @@ fn attempt(
         let gate = match before {
             // Its certificates are watched, and what sessions go on with stays good.
             Some(door) if door.is_open && door.entrance == entrance => None,
-            _ => Some(tried.gate(index, &entrance, tls)),
+            _ => Some(tried.gate(index, &address, &entrance, tls)),
         };
         if !before.is_some_and(|door| door.is_open) {
-            tried.bind(index, &address)?;
+            tried.bind(index, &address).map_err(|error| overlapping(error, &address, doors))?;
         }
         let door = Door { address, entrance, is_open: true };
         if place < tried.doors.len() {
@@ -179,12 +249,13 @@ impl Tried {
     fn gate(
         &mut self,
         index: ListenerIndex,
+        address: &Address,
         entrance: &Entrance,
         tls: Option<(Certificates, Arc<ServerConfig>)>,
     ) -> Gate {
         self.unwatched.push(index);
         let tls = tls.map(|(certificates, config)| {
-            self.watched.push((index, certificates));
+            self.watched.push(Watched { listener: index, address: address.clone(), certificates });
             config
         });
         Gate { entrance: Arc::new(entrance.clone()), tls }
@@ -197,6 +268,32 @@ impl Tried {
             self.opened.push((socket, index));
         }
         Ok(())
+    }
+}
+
+/// What is said of an address that is taken: by a listener of the server's own, if one overlaps it.
+fn overlapping(error: StartError, address: &Address, doors: &[Door]) -> ChangeError {
+    let taken = matches!(&error, StartError::Listen(_, error) if error.kind() == ErrorKind::AddrInUse);
+    let mut open = doors.iter().filter(|door| taken && door.is_open);
+    match open.find(|door| may_overlap(&door.address, address)) {
+        Some(door) => ChangeError::Overlap(address.clone(), door.address.clone()),
+        None => error.into(),
+    }
+}
+
+/// True if two addresses may be in each other's way: they have the same port, or the path of the same file.
+fn may_overlap(one: &Address, other: &Address) -> bool {
+    let port = |address: &Address| match address {
+        Address::Everywhere(port) => Some(*port),
+        Address::Tcp(address) => Some(address.port()),
+        Address::Name(name) => name.rsplit_once(':').and_then(|(_, port)| port.parse().ok()),
+        Address::Unix(_) => None,
+    };
+    match (one, other) {
+        (Address::Unix(one), Address::Unix(other)) => {
+            path::absolute(one).is_ok_and(|one| path::absolute(other).is_ok_and(|other| one == other))
+        }
+        _ => port(one).is_some_and(|port_of_one| port(other) == Some(port_of_one)),
     }
 }
 
@@ -252,6 +349,20 @@ mod tests {
     }
 
     #[test]
+    fn a_change_is_taken_when_every_shard_has_said_so() {
+        let (taken, all_taken) = unbounded();
+        let soon = || Instant::now() + Duration::from_millis(1);
+        taken.send(3).unwrap();
+        assert!(matches!(await_taken(&all_taken, 2, soon()), Err(ChangeError::Late)));
+        taken.send(3).unwrap();
+        let other = taken.clone();
+        other.send(4).unwrap();
+        drop((taken, other));
+        assert_eq!(await_taken(&all_taken, 2, soon()).unwrap(), 7);
+        assert!(matches!(await_taken(&all_taken, 2, soon()), Err(ChangeError::Ending)), "it was dropped");
+    }
+
+    #[test]
     fn a_listener_that_cannot_be_had_changes_nothing() {
         let bound = listener::bind(&Address::local(0)).unwrap();
         let taken = bound[0].address().unwrap();
@@ -273,7 +384,17 @@ mod tests {
         let wanted = |address: &Address| (address.clone(), Entrance::default(), settings.clone());
         let free = Address::local(0);
         let failed = attempt(&[], &[], vec![wanted(&free), wanted(&taken)]);
-        assert!(matches!(failed, Err(StartError::Listen(address, _)) if address == taken));
+        assert!(
+            matches!(failed, Err(ChangeError::Unfit(StartError::Listen(address, _))) if address == taken)
+        );
+        let own = [Door { address: taken.clone(), entrance: Entrance::default(), is_open: true }];
+        let Address::Tcp(socket) = taken else { panic!("{taken}") };
+        let everywhere = Address::Everywhere(socket.port());
+        let settings_of_own = [settings.clone()];
+        let failed = attempt(&own, &settings_of_own, vec![wanted(&everywhere)]);
+        assert!(
+            matches!(failed, Err(ChangeError::Overlap(new, old)) if (&new, &old) == (&everywhere, &own[0].address))
+        );
         let tried = attempt(&[], &[], vec![wanted(&free)]).unwrap();
         assert_eq!((tried.doors.len(), tried.opened.len(), tried.gates[0].is_some()), (1, 1, true));
         let again = attempt(&tried.doors, &tried.listeners, vec![wanted(&free)]).unwrap();

@@ -81,8 +81,9 @@ pub(super) struct Newcomers {
     /// How many of them are not gone.
     shaking_count: usize,
     shaking_max: usize,
-    /// In the order in which they came, and so of their deadlines. Some may be gone.
-    deadlines: VecDeque<(Instant, usize, u64)>,
+    /// When they came, in that order, which is that of their deadlines, however long they may take by now. Some may be
+    /// gone.
+    arrivals: VecDeque<(Instant, usize, u64)>,
     next_serial: u64,
     patience: Duration,
 }
@@ -155,7 +156,7 @@ impl Newcomers {
             shaking: VecDeque::new(),
             shaking_count: 0,
             shaking_max: TLS_HANDSHAKES_OPEN_MAX,
-            deadlines: VecDeque::new(),
+            arrivals: VecDeque::new(),
             next_serial: 0,
             patience,
         }
@@ -199,7 +200,7 @@ impl Newcomers {
             let Newcomer { origin, .. } = self.slots.remove(place);
             return Some(Entered::Refused(origin, Refusal::Broken));
         }
-        self.deadlines.push_back((now + self.patience, place, serial));
+        self.arrivals.push_back((now, place, serial));
         None
     }
 
@@ -237,12 +238,12 @@ impl Newcomers {
             let Some((place, serial)) = self.ready_to_shake.pop_front() else { break };
             self.advance_one(place, serial, registry, entered);
         }
-        while let Some(&(at, place, serial)) = self.deadlines.front() {
+        while let Some(&(at, place, serial)) = self.arrivals.front() {
             let gone = self.slots.get(place).is_none_or(|newcomer| newcomer.serial != serial);
-            if !gone && at > now {
+            if !gone && at + self.patience > now {
                 break;
             }
-            self.deadlines.pop_front();
+            self.arrivals.pop_front();
             if !gone {
                 entered.push(self.refuse(place, Refusal::Timeout, registry));
             }
@@ -314,7 +315,7 @@ impl Newcomers {
 
     /// When [`Newcomers::advance`] is due at the latest.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.front().map(|(at, ..)| *at)
+        self.arrivals.front().map(|(at, ..)| *at + self.patience)
     }
 }
 
@@ -525,6 +526,22 @@ mod tests {
         assert!(!share.is_spent(at(5_000)), "the first is always taken");
         assert!(!share.is_spent(at(5_999)));
         assert!(share.is_spent(at(6_000)));
+    }
+
+    #[test]
+    fn less_patience_holds_for_who_comes_after_those_with_more() {
+        let (mut newcomers, poll) = newcomers();
+        let (mut entered, second) = (Vec::new(), Duration::from_secs(1));
+        let peers = [come(&mut newcomers, &poll), come(&mut newcomers, &poll)];
+        newcomers.configure(&[None], second);
+        let late = come(&mut newcomers, &poll);
+        let now = Instant::now();
+        assert!(newcomers.next_deadline().unwrap() <= now + second);
+        newcomers.advance(poll.registry(), now + second, Instant::now, &mut entered);
+        let timeout = |entered: &Entered| matches!(entered, Entered::Refused(_, Refusal::Timeout));
+        assert!(entered.len() == 3 && entered.iter().all(timeout), "{entered:?}");
+        assert!(newcomers.slots.is_empty() && newcomers.next_deadline().is_none());
+        drop((peers, late));
     }
 
     #[test]

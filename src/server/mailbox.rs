@@ -24,6 +24,7 @@ use rustls::ServerConfig;
 
 use super::change::Change;
 use super::connection::{Arrival, HandedOver};
+use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::router::authentication::Checked;
 use crate::router::{Letter, ListenerIndex, ShardIndex};
@@ -41,6 +42,8 @@ pub enum Errand {
     Renew(ListenerIndex, Arc<ServerConfig>),
     /// Other settings hold from now on.
     Change(Arc<Change>),
+    /// Say what was counted.
+    Count(Sender<Counters>),
     /// Begin the shutdown. An `Adopt` that follows is the bridge's, and is turned away.
     Drain,
     /// End, whatever is open.
@@ -109,6 +112,8 @@ pub enum BridgeErrand {
     Serve(HandedOver),
     /// Other settings hold from now on.
     Change(Arc<Change>),
+    /// Say what was counted.
+    Count(Sender<Counters>),
     /// Begin the shutdown.
     Drain,
     /// End, whatever is open.

@@ -41,13 +41,14 @@ use mio::{Poll, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
-pub use self::change::Changes;
+pub use self::acceptor::Renewed;
+pub use self::change::{ChangeError, Changes};
 pub use self::entrance::Entrance;
 pub use self::listener::{Address, is_socket_path};
-pub use self::request::{Request, ask_to_reload};
+pub use self::request::{Request, Wish, ask};
 pub use self::tls::{ClientCertificates, IdentityFiles, TlsError, TlsSettings};
 
-use self::acceptor::{Acceptor, Command, Event, Outside};
+use self::acceptor::{Acceptor, Command, Event, Outside, Watched};
 use self::bridge::Bridge;
 use self::change::{Door, Running};
 use self::checker::checker;
@@ -71,9 +72,12 @@ pub struct Config {
     pub shards: usize,
     /// What the router is told.
     pub settings: Settings,
-    /// SIGINT and SIGTERM drain this server, and a second one ends the process with 128 and its number; SIGHUP is a
-    /// [`Request`]. A process has one such server at most.
+    /// SIGINT and SIGTERM drain this server, and a second one ends the process with 128 and its number. A process has
+    /// one such server at most.
     pub signals: bool,
+    /// SIGHUP is a [`Request`], if signals are taken. Otherwise it does what it does to every process: a server with
+    /// nothing to read again ends with the terminal that it was started in.
+    pub hangup: bool,
     /// Where a socket is made for requests of this user, if one is wanted.
     pub control: Option<PathBuf>,
 }
@@ -89,6 +93,9 @@ pub enum StartError {
     System(&'static str, io::Error),
 }
 
+/// How long threads may take to answer.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+
 /// A running server. Dropping it leaves it running.
 #[derive(Debug)]
 pub struct Server {
@@ -103,14 +110,14 @@ pub struct Server {
 impl Server {
     /// Reads certificates and binds the listeners, then starts the threads. Peers are served when this returns.
     pub fn start(config: Config) -> Result<Server, StartError> {
-        let Config { addresses, entrances, shards, settings, signals, control } = config;
+        let Config { addresses, entrances, shards, settings, signals, hangup, control } = config;
         let counts = (addresses.len(), entrances.len());
         assert_eq!(counts, (settings.listeners.len(), addresses.len()), "each listener has one of each");
-        let (gates, certificates) = gates(entrances.clone()).map_err(StartError::Tls)?;
+        let (gates, certificates) = gates(&addresses, entrances.clone()).map_err(StartError::Tls)?;
         let listeners = bind(&addresses)?;
         let (commands, received) = unbounded();
         let (event, events) = unbounded();
-        let outside = outside(signals, control, received, event)?;
+        let outside = outside((signals, hangup), control, received, event)?;
         let mut bound = Vec::with_capacity(listeners.len());
         for (listener, index) in &listeners {
             bound.push((*index, listener.address().map_err(system("the address of a listener"))?));
@@ -119,7 +126,7 @@ impl Server {
         let poll = Poll::new().map_err(system("an event queue"))?;
         let waker = Waker::new(poll.registry(), acceptor::WAKER).map_err(system("a waker"))?;
         let waker = Arc::new(waker);
-        let limits = settings.limits.clone();
+        let (limits, started) = (settings.limits.clone(), settings.limits.clone());
         let (polls, mailboxes) = mailboxes(shards, &limits)?;
         let bridge = bridge(&settings, &mailboxes, &waker)?;
         let (checks, checker) = checker(&mailboxes);
@@ -132,7 +139,7 @@ impl Server {
 
         let doors = addresses.into_iter().zip(entrances);
         let doors = doors.map(|(address, entrance)| Door { address, entrance, is_open: true }).collect();
-        let running = Running { router, doors, shards };
+        let running = Running { router, doors, shards, limits: started };
         let threads = Vec::with_capacity(shards + 3);
         let mut server = Server { addresses: bound, running, commands, events, waker, threads };
         // If a thread cannot be started, those before it must end: the acceptor goes first, since it stops the others.
@@ -159,12 +166,34 @@ impl Server {
 
     /// Looks now whether certificates, keys and authorities have changed, without waiting until it is time. Sessions
     /// that are there go on; what is of no use is logged and changes nothing.
-    pub fn renew_certificates(&self) {
-        self.command(Command::Renew);
+    /// Returns those that have changed; it does not wait for workers.
+    pub fn renew_certificates(&self) -> Vec<Renewed> {
+        let (asker, renewed) = unbounded();
+        self.command(Command::Renew(asker));
+        let until = Instant::now() + ANSWERED_WITHIN;
+        std::iter::from_fn(|| renewed.recv_deadline(until).ok()).collect()
     }
 
-    /// Waits until somebody wants the configuration to be read again, by SIGHUP or at the control socket; `None` when
-    /// the server has ended.
+    /// True if a listener shows certificates.
+    pub fn has_certificates(&self) -> bool {
+        self.running.doors.iter().any(|door| door.is_open && door.entrance.tls.is_some())
+    }
+
+    /// What everybody has counted until now; `None` if somebody does not answer.
+    pub fn counters(&self) -> Option<Counters> {
+        let (asker, counted) = unbounded();
+        self.command(Command::Count(asker));
+        let (mut answers, mut counters) = (0, Counters::default());
+        let until = Instant::now() + ANSWERED_WITHIN;
+        while let Ok(other) = counted.recv_deadline(until) {
+            counters.add(&other);
+            answers += 1;
+        }
+        // The shards, and the bridge.
+        (answers == self.running.shards + 1).then_some(counters)
+    }
+
+    /// Waits until somebody wants something, by SIGHUP or at the control socket; `None` when the server has ended.
     pub fn request(&self) -> Option<Request> {
         loop {
             match self.events.recv() {
@@ -232,17 +261,14 @@ fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The certificates that are watched.
-type Watched = Vec<(ListenerIndex, Certificates)>;
-
 /// The entrances with what TLS sessions begin with, and the files of those that have any.
-fn gates(entrances: Vec<Entrance>) -> Result<(Vec<Gate>, Watched), TlsError> {
+fn gates(addresses: &[Address], entrances: Vec<Entrance>) -> Result<(Vec<Gate>, Vec<Watched>), TlsError> {
     let mut gates = Vec::with_capacity(entrances.len());
-    let mut watched = Watched::new();
-    for (index, entrance) in (0..).map(ListenerIndex).zip(entrances) {
+    let mut watched = Vec::new();
+    for ((listener, address), entrance) in (0..).map(ListenerIndex).zip(addresses).zip(entrances) {
         let loaded = entrance.tls.clone().map(Certificates::load).transpose()?;
         let tls = loaded.map(|(certificates, config)| {
-            watched.push((index, certificates));
+            watched.push(Watched { listener, address: address.clone(), certificates });
             config
         });
         gates.push(Gate { entrance: Arc::new(entrance), tls });
@@ -265,12 +291,13 @@ fn mailboxes(count: usize, limits: &Limits) -> Result<(Vec<Poll>, Mailboxes), St
 
 /// What the acceptor listens to beside clients.
 fn outside(
-    signals: bool,
+    (signals, hangup): (bool, bool),
     control: Option<PathBuf>,
     commands: Receiver<Command>,
     events: Sender<Event>,
 ) -> Result<Outside, StartError> {
-    let signals = signals.then(|| Signals::new([SIGINT, SIGTERM, SIGHUP]));
+    let taken = [SIGINT, SIGTERM].into_iter().chain(hangup.then_some(SIGHUP));
+    let signals = signals.then(|| Signals::new(taken));
     let signals = signals.transpose().map_err(system("signals"))?;
     let bound = control.as_deref().map(listener::bind_private).transpose();
     let control =

@@ -11,8 +11,25 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// The word that asks for the configuration to be read again.
-const RELOAD: &str = "reload";
+/// What may be asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// The configuration is to be read again.
+    Reload,
+    /// What was counted is to be told.
+    Counters,
+}
+
+impl Wish {
+    /// All of them by their words.
+    const NAMED: [(&str, Wish); 2] = [("reload", Wish::Reload), ("counters", Wish::Counters)];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        let mut named = Wish::NAMED.into_iter();
+        named.find(|(_, wish)| *wish == self).map_or("", |(word, _)| word)
+    }
+}
 
 /// What the last line of an answer begins with.
 const EXIT: &str = "exit ";
@@ -29,9 +46,11 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 /// Octets of a question beyond which it is none.
 const QUESTION_BYTES_MAX: u64 = 64;
 
-/// The configuration is to be read again.
+/// Somebody wants something.
 #[derive(Debug)]
 pub struct Request {
+    /// What that is.
+    pub wish: Wish,
     /// Who waits for the answer; nobody after a signal.
     asker: Option<UnixStream>,
 }
@@ -39,18 +58,20 @@ pub struct Request {
 impl Request {
     /// One that a signal makes.
     pub(super) fn signaled() -> Request {
-        Request { asker: None }
+        Request { wish: Wish::Reload, asker: None }
     }
 
     /// Reads what is asked for at the control socket; `None` if it is nothing known, which is answered.
     pub(super) fn read(asker: OwnedFd) -> Option<Request> {
         let stream = UnixStream::from(asker);
         let question = question(&stream).unwrap_or_default();
-        let request = Request { asker: Some(stream) };
-        if question.trim_end() == RELOAD {
+        let known = Wish::NAMED.into_iter().find(|(word, _)| *word == question.trim_end());
+        let request = Request { wish: known.map_or(Wish::Reload, |(_, wish)| wish), asker: Some(stream) };
+        if known.is_some() {
             return Some(request);
         }
-        request.answer(2, &[format!("what is asked for is not known; `{RELOAD}` is")]);
+        let words = Wish::NAMED.map(|(word, _)| format!("`{word}`")).join(" and ");
+        request.answer(2, &[format!("what is asked for is not known; {words} are")]);
         None
     }
 
@@ -71,12 +92,12 @@ fn question(stream: &UnixStream) -> io::Result<String> {
     Ok(question)
 }
 
-/// Asks a running server to read its configuration again: its exit code and the lines of its answer.
-pub fn ask_to_reload(control: &Path) -> io::Result<(u8, Vec<String>)> {
+/// Asks a running server for something: its exit code and the lines of its answer.
+pub fn ask(control: &Path, wish: Wish) -> io::Result<(u8, Vec<String>)> {
     let mut stream = UnixStream::connect(control)?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    writeln!(stream, "{RELOAD}")?;
+    writeln!(stream, "{}", wish.word())?;
     let mut answer = String::new();
     (&stream).take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
     let mut lines: Vec<String> = answer.lines().map(str::to_owned).collect();
@@ -99,9 +120,10 @@ mod tests {
         let listener = UnixListener::bind(&path).unwrap();
         let asker = thread::spawn({
             let path = path.clone();
-            move || ask_to_reload(&path)
+            move || ask(&path, Wish::Counters)
         });
         let request = Request::read(listener.accept().unwrap().0.into()).unwrap();
+        assert_eq!(request.wish, Wish::Counters);
         request.answer(2, &["one\nline".to_owned(), "another".to_owned()]);
         let (exit, lines) = asker.join().unwrap().unwrap();
         assert_eq!((exit, lines), (2, vec!["one line".to_owned(), "another".to_owned()]));

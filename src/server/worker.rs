@@ -150,11 +150,16 @@ impl Worker {
             self.wait(&mut events, now);
             now = Instant::now();
             if !self.turn(&events, now) {
-                let mut counters = self.shard.counters();
-                counters.add(&self.refused);
-                return counters;
+                return self.counters();
             }
         }
+    }
+
+    /// What its shard has counted, and it has besides.
+    fn counters(&self) -> Counters {
+        let mut counters = self.shard.counters();
+        counters.add(&self.refused);
+        counters
     }
 
     /// False if the worker is to end.
@@ -245,7 +250,11 @@ impl Worker {
                 Errand::Change(change) => {
                     self.limits = change.router.settings.limits.clone();
                     self.newcomers.configure(&change.gates, Limits::ms(self.limits.handshake_ms_max));
-                    self.shard.configure(Arc::clone(&change.router), now);
+                    change.tell_taken(self.shard.configure(Arc::clone(&change.router), now));
+                }
+                Errand::Count(asker) => {
+                    // Whoever has asked may have given up.
+                    let _ = asker.send(self.counters());
                 }
                 Errand::Checked(checked) => self.shard.checked(checked, now),
                 Errand::Renew(listener, config) => self.newcomers.renew(listener, config),

@@ -107,6 +107,12 @@ impl Running {
         self.child.wait().unwrap().code().expect("it was not killed")
     }
 
+    /// The signal that has killed it.
+    pub fn exit_signal(&mut self) -> Option<i32> {
+        while self.stderr_line().is_some() {}
+        std::os::unix::process::ExitStatusExt::signal(&self.child.wait().unwrap())
+    }
+
     /// Stops it as people do.
     pub fn interrupt(&mut self) -> i32 {
         self.signal(Signal::INT);

@@ -135,11 +135,68 @@ fn without_a_file_or_a_router_there_is_nothing_to_be_read_again() {
     while router.line().expect("it is ready before it ends") != "ready" {}
     let (code, _, stderr) = fanwire(&["reload", "--control", &control]);
     assert!(code == 2 && stderr.contains("started without --config"), "{code} {stderr}");
-    router.signal(Signal::HUP);
-    while !router.stderr_line().expect("it goes on").contains("started without --config") {}
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&control).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600, "nobody else may ask");
-    assert_eq!(router.interrupt(), 0);
+    router.signal(Signal::HUP);
+    assert_eq!(router.exit_signal(), Some(Signal::HUP.as_raw()), "it ends with its terminal");
+}
+
+#[test]
+fn what_changes_and_what_waits_is_told_until_it_is_so() {
+    let mut served = serve(&["com.first"]);
+    let nothing = "nothing in the file has changed\n";
+    let asked = |top: &str, expected: &str| {
+        served.write(&file(&format!("{TOP}\n{top}"), &["com.first"]));
+        let (code, stdout, stderr) = served.reload();
+        assert_eq!((code, &*stdout, &*stderr), (0, expected, ""), "{top}");
+    };
+    asked("request_ids = \"any\"", "request_ids has changed\n");
+    asked("longpoll = \"/x\"", "request_ids has changed\nlongpoll has changed\n");
+    asked("peer_message_bytes_min = 1024", "peer_message_bytes_min has changed\nlongpoll has changed\n");
+    asked("", "peer_message_bytes_min has changed\n");
+    asked("", nothing);
+    let later = "log holds only when the router is started again\n";
+    asked("log = \"debug\"", later);
+    asked("log = \"debug\"", later);
+    asked("", nothing);
+    assert_eq!(served.router.interrupt(), 0);
+}
+
+#[test]
+fn only_the_router_needs_what_its_file_names() {
+    let mut served = serve(&["com.first"]);
+    let path = served.directory.path.join("other.toml");
+    fs::write(
+        &path,
+        file("control = \"control\"\n[authentication]\nrouter_key_env = \"NOT_SET_HERE\"", &["a"]),
+    )
+    .unwrap();
+    let (code, stdout, stderr) = fanwire(&["reload", "--config", path.to_str().unwrap()]);
+    assert_eq!((code, &*stdout), (0, "nothing in the file has changed\n"), "{stderr}");
+    fs::write(&path, "shards = 1").unwrap();
+    assert_eq!(fanwire(&["reload", "--config", path.to_str().unwrap()]).0, 2);
+    assert_eq!(served.router.interrupt(), 0);
+}
+
+#[test]
+fn sessions_that_end_are_told_and_counted() {
+    let mut served = serve(&["com.first", "com.second"]);
+    let mut first =
+        Running::ready(&["sub", "--url", &served.url, "--realm", "com.first", "com.example.topic"]);
+    served.write(&file(TOP, &["com.second"]));
+    let (_, stdout, _) = served.reload();
+    assert_eq!(stdout, "realm com.first is no more\n1 session ended\n");
+    while first.stderr_line().is_some() {}
+    let (code, stdout, stderr) = fanwire(&["counters", "--control", &served.control]);
+    assert_eq!((code, &*stderr), (0, ""));
+    for line in ["sessions_joined 1", "sessions_dismissed 1", "publications 0", "denied.call 0"] {
+        assert!(stdout.lines().any(|told| told == line), "{line}: {stdout}");
+    }
+    let (_, stdout, _) = fanwire(&["counters", "--config", &served.path, "--json"]);
+    let counters: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(counters["sessions_dismissed"], 1);
+    assert_eq!(served.router.interrupt(), 0);
+    assert_eq!(fanwire(&["counters", "--control", &served.control]).0, 1);
 }
 
 #[test]
@@ -156,4 +213,49 @@ fn a_session_stays_through_a_change_of_another_realm_and_goes_with_its_own() {
     assert_eq!(first.interrupt(), 0);
     assert_eq!(served.router.interrupt(), 0);
     drop(served.directory);
+}
+
+#[test]
+fn certificates_are_read_again_with_the_file_and_without_one() {
+    let directory = Directory::new();
+    let path = |name: &str| directory.path.join(name).to_str().unwrap().to_owned();
+    let issue = || {
+        let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        fs::write(path("c.pem"), issued.cert.pem()).unwrap();
+        fs::write(path("k.pem"), issued.signing_key.serialize_pem()).unwrap();
+    };
+    let listener =
+        "address = \"127.0.0.1:0\"\n[listener.tls]\ncertificate = \"c.pem\"\nkey_file = \"k.pem\"\n";
+    fs::write(path("f.toml"), format!("drain_seconds = 1\n[[listener]]\n{listener}")).unwrap();
+    let (control, certificate, key, file) = (path("control"), path("c.pem"), path("k.pem"), path("f.toml"));
+    let ways = [
+        vec!["--config", &file],
+        vec![
+            "--listen",
+            "tcps://127.0.0.1:0",
+            "--tls-certificate",
+            &certificate,
+            "--tls-key",
+            &key,
+            "--drain-seconds",
+            "1",
+        ],
+    ];
+    for way in ways {
+        issue();
+        let mut serve = command(&["serve", "--shards", "1", "--control", &control]);
+        serve.args(way);
+        let mut router = Running::start(serve);
+        while router.line().expect("it is ready before it ends") != "ready" {}
+        let reload = || fanwire(&["reload", "--control", &control]);
+        let (code, stdout, _) = reload();
+        assert!(code == 0 && stdout.starts_with("no"), "{stdout}");
+        issue();
+        let (code, stdout, stderr) = reload();
+        assert_eq!((code, &*stdout), (0, "the certificates of tcp://127.0.0.1:0 have changed\n"), "{stderr}");
+        issue();
+        router.signal(Signal::HUP);
+        while !router.stderr_line().expect("it goes on").contains("have changed") {}
+        assert_eq!(router.interrupt(), 0);
+    }
 }

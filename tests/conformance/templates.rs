@@ -66,12 +66,38 @@ fn there_are_no_more_than_there_may_be() {
     assert_eq!(hello(&mut wire, clients[3], "com.example.two")[0], 2, "one that is there is joined");
     wire.reset(clients[0]);
     let early = wire.connect();
-    assert_eq!(hello(&mut wire, early, "com.example.three")[0], 3, "the first is idle, but still there");
-    wire.sleep(Duration::from_millis(1_001));
-    let late = wire.connect();
-    assert_eq!(hello(&mut wire, late, "com.example.three")[0], 2);
-    assert_eq!(refused(&wire), 2);
+    assert_eq!(hello(&mut wire, early, "com.example.three")[0], 2, "the first is idle, and makes room");
+    assert!(wire.router.realm("com.example.one").is_none());
+    assert_eq!(refused(&wire), 1);
     wire.finish_after(Duration::from_millis(1_001));
+}
+
+#[test]
+fn who_joins_and_leaves_under_many_names_shuts_nobody_out() {
+    everywhere_with(template(3, 60_000), |mut wire| {
+        let stays = wire.connect();
+        assert_eq!(hello(&mut wire, stays, "com.example.stays")[0], 2);
+        let restless = wire.connect();
+        for number in 0..20 {
+            assert_eq!(hello(&mut wire, restless, &format!("com.example.{number}"))[0], 2, "{number}");
+            assert_eq!(wire.ask(restless, r#"[6,{},"wamp.close.close_realm"]"#)[0], 6);
+            wire.sleep(Duration::from_millis(1));
+        }
+        let late = wire.connect();
+        assert_eq!(hello(&mut wire, late, "com.example.late")[0], 2);
+        assert!(
+            wire.router.realm("com.example.18").is_none() && wire.router.realm("com.example.19").is_some()
+        );
+        assert_eq!(wire.router.realm("com.example.stays").unwrap().session_count(), 1);
+        let last = wire.connect();
+        assert_eq!(hello(&mut wire, last, "com.example.last")[0], 2);
+        let abort = hello(&mut wire, restless, "com.example.none");
+        assert_eq!((&abort[0], &abort[2]), (&json!(3), &json!("wamp.error.no_such_realm")));
+        let mut failed = Vec::new();
+        wire.shards.iter_mut().for_each(|shard| shard.failed(&mut failed));
+        assert_eq!(failed.len(), 1, "it is told");
+        wire.finish_after(Duration::from_secs(61));
+    });
 }
 
 #[test]

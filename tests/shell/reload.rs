@@ -8,7 +8,7 @@ use std::thread;
 
 use fanwire::config::Config;
 use fanwire::limits::Limits;
-use fanwire::server::{self, Address, Changes, StartError};
+use fanwire::server::{self, Address, ChangeError, Changes, StartError};
 use serde_json::json;
 
 use crate::client::{Client, HANDSHAKE};
@@ -154,7 +154,7 @@ fn what_cannot_be_had_changes_nothing() {
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = held.local_addr().unwrap().to_string();
     let error = server.change(config(&["127.0.0.1:0", "127.0.0.1:0", &taken], &["other"])).unwrap_err();
-    assert!(matches!(error, StartError::Listen(..)), "{error}");
+    assert!(matches!(error, ChangeError::Unfit(StartError::Listen(..))), "{error}");
     assert_eq!(server.addresses().count(), 1, "what was bound before it failed is closed");
     drop(Client::join(address));
     client.subscribe(1, "com.topic");
@@ -175,6 +175,11 @@ fn limits_hold_for_who_comes_next_and_what_cannot_change_is_told() {
     let changed = Config { listens, shards: 3, limits, ..Config::default() };
     let changes = server.change(changed.server().unwrap()).unwrap();
     assert_eq!(changes.later, ["shards", "mailbox_letters_max"]);
+    let limits = Limits { connections_max: 1, mailbox_letters_max: 7, ..Limits::DEFAULT };
+    let listens = vec!["127.0.0.1:0".parse().unwrap(), "127.0.0.1:0".parse().unwrap()];
+    let again = Config { listens, shards: 2, limits, ..Config::default() };
+    let changes = server.change(again.server().unwrap()).unwrap();
+    assert_eq!(changes.later, ["mailbox_letters_max"], "it is still what the server was not started with");
     let mut second = Client::connect(address);
     second.stream.write_all(&HANDSHAKE).unwrap();
     assert_eq!(second.octets::<4>()[..2], [0x7f, 0x40], "the router is full");
@@ -194,6 +199,9 @@ fn a_realm_that_is_no_more_says_goodbye() {
     let mut clients: Vec<Client> = (0..6).map(|_| Client::join(address)).collect();
     let changes = server.change(config(&["127.0.0.1:0"], &["other"])).unwrap();
     assert_eq!(changes.realms.closed, ["realm1"]);
+    assert_eq!(changes.sessions_ended, 6);
+    let counters = server.counters().unwrap();
+    assert_eq!((counters.sessions_joined, counters.sessions_dismissed), (6, 6));
     for client in &mut clients {
         let goodbye = client.receive();
         assert_eq!((&goodbye[0], &goodbye[2]), (&json!(6), &json!("wamp.close.close_realm")));
@@ -201,6 +209,49 @@ fn a_realm_that_is_no_more_says_goodbye() {
         assert_eq!(client.read_to_end(), b"");
     }
     drop(clients);
+    server.drain();
+    server.join();
+}
+
+#[test]
+fn nothing_changes_in_a_shutdown_and_that_is_said() {
+    let Fixture { mut server, address } = serve_config(Config {
+        listens: vec!["127.0.0.1:0".parse().unwrap()],
+        shards: 2,
+        ..Config::default()
+    });
+    let client = Client::join(address);
+    server.drain();
+    let error = server.change(config(&["127.0.0.1:0"], &["realm1"])).unwrap_err();
+    assert!(matches!(error, ChangeError::Ending), "{error}");
+    drop(client);
+    server.join();
+}
+
+#[test]
+fn an_address_that_is_in_its_own_way_is_told_with_what_to_do() {
+    let Fixture { mut server, address } = serve_config(Config {
+        listens: vec!["127.0.0.1:0".parse().unwrap()],
+        shards: 1,
+        ..Config::default()
+    });
+    let (narrow, wide) = (address.to_string(), format!(":{}", address.port()));
+    // By its port, which it was not asked for before.
+    server.change(config(&["127.0.0.1:0"], &["realm1"])).unwrap();
+    let taken = server.change(config(&["127.0.0.1:0", &wide], &["realm1"])).unwrap_err();
+    assert!(matches!(taken, ChangeError::Unfit(_)), "{taken}: {narrow}");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (narrow, wide) = (free.to_string(), format!(":{}", free.port()));
+    server.change(config(&[&narrow], &["realm1"])).unwrap();
+    let error = server.change(config(&[&wide], &["realm1"])).unwrap_err();
+    assert!(
+        matches!(error, ChangeError::Overlap(..)) && error.to_string().contains("with the next"),
+        "{error}"
+    );
+    drop(Client::join(free));
+    server.change(config(&["127.0.0.1:0"], &["realm1"])).unwrap();
+    server.change(config(&[&wide], &["realm1"])).unwrap();
+    drop(Client::join(free));
     server.drain();
     server.join();
 }

@@ -46,9 +46,11 @@ fn other_doors(before: &Router, now: &Router) -> Vec<bool> {
 
 impl Shard {
     /// Input: other settings hold from now on, those of `router`, which was made from the one before. Sessions that
-    /// could not have joined by them as what they are get GOODBYE, and so do those in realms that are no more.
-    pub fn configure(&mut self, router: Arc<Router>, now: Instant) {
+    /// could not have joined by them as what they are get GOODBYE, and so do those in realms that are no more. How many
+    /// that were.
+    pub fn configure(&mut self, router: Arc<Router>, now: Instant) -> usize {
         self.now = now;
+        let dismissed = self.peers.counters.sessions_dismissed;
         let before = std::mem::replace(&mut self.router, router);
         self.peers.configure(self.router.settings.limits.clone());
         let RealmsChanged { changed, closed } = self.configure_realms(&before);
@@ -79,6 +81,7 @@ impl Shard {
         closed.into_iter().for_each(|realm| self.forget(realm));
         // Calls of the router's own have ended with their realms, and whoever was held for them goes on.
         self.settle(now);
+        (self.peers.counters.sessions_dismissed - dismissed) as usize
     }
 
     /// Gives every realm here its new settings. Those that are as they were keep all that was found out by them.

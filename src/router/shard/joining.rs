@@ -11,7 +11,7 @@ use crate::router::features::{self, Announced};
 use crate::router::meta::{sessions, testaments};
 use crate::router::peer::{Sent, State};
 use crate::router::realm::Member;
-use crate::router::realms::Shut;
+use crate::router::realms::{Joined, Shut};
 use crate::router::session::{self, Admission, HelloRefusal, Identity, Proof, Session};
 use crate::router::standing::{self, Dismissal, Door, still_allowed};
 use crate::router::{PeerKey, RealmSettings};
@@ -74,7 +74,10 @@ impl Shard {
                 identity.session = entropy.session();
             }
         });
-        let (realm, identity) = joined?;
+        let Joined { realm, entered: identity, removed } = joined?;
+        if let Some(removed) = removed {
+            self.announce_gone(removed);
+        }
         self.learn_of(&realm);
         if let Some(peer) = self.peers.peer_mut(key) {
             peer.state = State::Joined(Box::new(Session::new(identity.clone(), realm.key, admission)));
@@ -98,7 +101,9 @@ impl Shard {
             Shut::NoSuchRealm => "The realm does not exist.",
             Shut::TooMany => {
                 self.peers.counters.realms_refused += 1;
-                "The realm does not exist, and there are too many of its kind for another."
+                let whom = (proved.authid.clone(), Some(proved.authmethod));
+                self.note_failure(key, realm, whom, JoinFailure::RealmsFull.into(), None);
+                JoinFailure::RealmsFull.message()
             }
         };
         self.send_abort(key, reason::NO_SUCH_REALM, message);

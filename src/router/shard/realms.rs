@@ -181,12 +181,15 @@ impl Shard {
         match cx.router.realm_table().remove_idle(realm, cx.now) {
             Idle::Stays => {}
             Idle::Until(due) => local.look_at(Some(due), cx.timers),
-            Idle::Removed => {
-                self.forget(realm);
-                for shard in self.letters.others(self.index) {
-                    self.letters.post(shard, Letter::RealmGone { realm });
-                }
-            }
+            Idle::Removed => self.announce_gone(realm),
+        }
+    }
+
+    /// A realm was taken out that nobody was in: every shard is told.
+    pub(super) fn announce_gone(&mut self, realm: RealmKey) {
+        self.forget(realm);
+        for shard in self.letters.others(self.index) {
+            self.letters.post(shard, Letter::RealmGone { realm });
         }
     }
 }
