@@ -1,6 +1,6 @@
 //! The configuration file as plain structs, and how each table of it is read: what its keys are called, what they are
 //! when they are not there, and which values each may have by itself. What must fit together is the business of
-//! [`check`](super::check).
+//! `check`.
 //!
 //! The keys at the top are the options of `fanwire serve` under their names with underscores; `[limits]` has the names
 //! of [`Limits`] that no option sets.

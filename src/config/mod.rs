@@ -4,7 +4,7 @@
 //! Whatever reads the values (the command line) only collects them; every rule about them stands here. With nothing
 //! set, [`Config::default`] is the router people expect: one port on this machine for both transports, one realm.
 //!
-//! Beside the command line there is the configuration [`file`], which can say more: [`load`] reads and checks it.
+//! Beside the command line there is the configuration [`mod@file`], which can say more: [`load`] reads and checks it.
 //! [`crossbar`] turns a Crossbar.io node configuration into one.
 
 mod caution;

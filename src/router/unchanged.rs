@@ -55,11 +55,14 @@ pub fn is_same(before: &RealmSettings, now: &RealmSettings) -> bool {
         && *call_timeout_ms == now.call_timeout_ms
 }
 
+/// Two roles, and whether they are equal.
+type Pair = (Arc<Role>, Arc<Role>, bool);
+
 /// Pairs of roles that have been compared.
 #[derive(Debug, Default)]
 pub struct Compared {
     /// By where they are; they are kept, so nothing else is ever there.
-    known: Map<[*const Role; 2], (Arc<Role>, Arc<Role>, bool)>,
+    known: Map<[*const Role; 2], Pair>,
 }
 
 impl Compared {

@@ -5,7 +5,7 @@
 //! *open*, and the shard holds the message, asks, and handles it once more with the answer *at hand* (see
 //! `shard/held.rs`). A message may pose several, one after the other: a testament is a CALL, and a PUBLISH too.
 //!
-//! What an authorizer says may be kept, for the session or for its role, as long as the role allows: see [`kept`].
+//! What an authorizer says may be kept, for the session or for its role, as long as the role allows: see `kept`.
 //! Otherwise it holds for the one message. Who does not answer, or nothing that can be understood, has refused; that is
 //! counted, and told the log once for each cause.
 //!
