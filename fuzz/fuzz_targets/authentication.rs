@@ -55,7 +55,8 @@ fn scram_exchange(text: &str) {
     let client_nonce = lines.next().unwrap_or_default();
     let authid = lines.next().unwrap_or_default();
     let cost = Cost { kdf: Kdf::Argon2id13, iterations: 1, memory_kib: 8 };
-    let stored = scram::Stored::decoy(&SECRET.into(), authid, cost);
+    let known = scram::Stored::new(&SECRET.into(), [0; 16], cost).expect("a cost that is allowed");
+    let stored = scram::Stored::decoy(&SECRET.into(), authid, &known);
     let both = format!("{client_nonce}AAAA");
     let salt = stored.salt();
     let nonces = scram::is_client_nonce(client_nonce);
