@@ -149,7 +149,15 @@ mod tests {
     fn identity(authmethod: &'static str, authprovider: &'static str, role: &str) -> Identity {
         let (session, authid) = (SessionId(1), "alice".into());
         let proof = Proof::by(Method::from_name(authmethod).unwrap());
-        Identity { session, authid, role: Arc::new(Role::open(role)), authmethod, authprovider, proof, extra: None }
+        Identity {
+            session,
+            authid,
+            role: Arc::new(Role::open(role)),
+            authmethod,
+            authprovider,
+            proof,
+            extra: None,
+        }
     }
 
     /// Who was known again by a cookie, which it was given for this.

@@ -395,7 +395,7 @@ fn told_of_permissions(permissions: Value) -> Vec<String> {
         "realms": [{"name": "r", "roles": [{"name": "u", "permissions": permissions}]}],
         "transports": [{"type": "rawsocket", "endpoint": {"type": "tcp", "port": 1},
             "auth": {"anonymous": {"type": "static", "role": "u"}}}]}]});
-    let import = import(&node.to_string(), Format::Json).unwrap();
+    let import = import(&node.to_string(), Format::Json, Path::new("")).unwrap();
     import.warnings.iter().map(ToString::to_string).collect()
 }
 

@@ -239,16 +239,6 @@ pub const EXTRA_BYTES_MAX: usize = 16 << 10;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Extra(OwnedPayload);
 
-/// They are what their octets are.
-impl PartialEq for Extra {
-    fn eq(&self, other: &Extra) -> bool {
-        let (one, other) = (self.0.borrow(), other.0.borrow());
-        one.serializer() == other.serializer() && one.bytes() == other.bytes()
-    }
-}
-
-impl Eq for Extra {}
-
 impl Extra {
     /// From an object in JSON; none if it is no object.
     pub fn from_json(json: &str) -> Option<Extra> {

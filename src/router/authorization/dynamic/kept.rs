@@ -221,6 +221,8 @@ impl Verdicts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Method;
+    use crate::router::session::Proof;
     use crate::wamp::Dict;
 
     fn identity(session: u64, cache: VerdictCache) -> Identity {
@@ -238,6 +240,7 @@ mod tests {
             role: Arc::new(Role { permissions, ..Role::open("asked") }),
             authmethod: "anonymous",
             authprovider: "static",
+            proof: Proof::by(Method::Anonymous),
             extra: None,
         }
     }
