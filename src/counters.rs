@@ -5,74 +5,94 @@ use std::fmt;
 
 use crate::error::{CloseReason, JoinFailure};
 
-/// Everything counted since the shard began.
-#[derive(Clone, Debug, Default)]
-pub struct Counters {
+/// Defines [`Counters`]: a counter that is a number is named once, and is added and told with the others.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $number:ident,)*) => {
+        /// Everything counted since the shard began.
+        #[derive(Clone, Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $number: u64,)*
+            /// What sessions were not allowed to do, by action in the order of its kinds: call, register, publish,
+            /// subscribe.
+            pub denied: [u64; 4],
+            /// Attempts to join that have failed, by reason.
+            pub authentications_failed: BTreeMap<JoinFailure, u64>,
+            /// Ends of connections, by reason.
+            pub closed: BTreeMap<CloseReason, u64>,
+        }
+
+        impl Counters {
+            fn numbers(&self) -> [(&'static str, u64); [$(stringify!($number)),*].len()] {
+                [$((stringify!($number), self.$number)),*]
+            }
+
+            fn add_numbers(&mut self, other: &Counters) {
+                $(self.$number += other.$number;)*
+            }
+        }
+    };
+}
+
+counters! {
     /// Messages decoded.
-    pub messages_received: u64,
+    messages_received,
     /// Sessions that were welcomed.
-    pub sessions_joined: u64,
+    sessions_joined,
     /// Sessions ended by the session meta API.
-    pub sessions_killed: u64,
+    sessions_killed,
     /// Sessions ended because settings have changed.
-    pub sessions_dismissed: u64,
+    sessions_dismissed,
     /// HELLO messages refused because there are as many realms from their template as there may be.
-    pub realms_refused: u64,
+    realms_refused,
     /// Letters for realms that are no more.
-    pub letters_too_late: u64,
+    letters_too_late,
     /// PUBLISH messages accepted.
-    pub publications: u64,
+    publications,
     /// EVENT messages queued.
-    pub events_delivered: u64,
+    events_delivered,
     /// EVENT messages not sent because they exceed what the subscriber's transport, or its queue, takes.
-    pub events_too_large: u64,
+    events_too_large,
     /// EVENT messages not sent because the payload has no form in the subscriber's serializer.
-    pub events_untranslatable: u64,
+    events_untranslatable,
     /// Retained events that made room for others.
-    pub retained_evicted: u64,
+    retained_evicted,
     /// Publications that were to be retained, or kept in the history, and are too large for that.
-    pub publications_unkept: u64,
+    publications_unkept,
     /// Retained events not sent because too much waited for the subscriber already.
-    pub retained_unsent: u64,
+    retained_unsent,
     /// PUBLISH messages without `acknowledge` that were refused, which nobody was told.
-    pub publications_refused_silently: u64,
-    /// What sessions were not allowed to do, by action in the order of its kinds: call, register, publish, subscribe.
-    pub denied: [u64; 4],
+    publications_refused_silently,
     /// PUBLISH messages without `acknowledge` that were not allowed, which nobody was told.
-    pub publications_denied_silently: u64,
+    publications_denied_silently,
     /// Questions whether a session may do something that found no answer. They count as denied too.
-    pub authorizations_failed: u64,
+    authorizations_failed,
     /// Answers of authorizers: the questions that were answered, kept answers that were used again, and of the
     /// questions those that failed, by whatever cause, and of those the ones that were not answered in time.
-    pub authorizer_answers: u64,
+    authorizer_answers,
     /// See [`authorizer_answers`](Self::authorizer_answers).
-    pub authorizer_verdicts_kept: u64,
+    authorizer_verdicts_kept,
     /// See [`authorizer_answers`](Self::authorizer_answers).
-    pub authorizer_failures: u64,
+    authorizer_failures,
     /// See [`authorizer_answers`](Self::authorizer_answers).
-    pub authorizer_timeouts: u64,
+    authorizer_timeouts,
     /// CALL messages accepted.
-    pub calls: u64,
+    calls,
     /// Calls of the router's own: questions to authorizers and authenticators.
-    pub calls_own: u64,
+    calls_own,
     /// YIELD and ERROR messages for invocations that are no longer open.
-    pub answers_too_late: u64,
+    answers_too_late,
     /// Progressive results of callees that may send none, or for callers that asked for none.
-    pub results_unasked: u64,
+    results_unasked,
     /// CALL messages that go on with a call that is over.
-    pub calls_too_late: u64,
+    calls_too_late,
     /// Messages to a peer dropped because the peer takes none that large.
-    pub messages_too_large: u64,
+    messages_too_large,
     /// WebSockets and requests for long-poll of pages that may not connect.
-    pub pages_refused: u64,
+    pages_refused,
     /// Browsers that were forgotten before their time, because there were too many.
-    pub cookies_evicted: u64,
+    cookies_evicted,
     /// Topics and procedures looked up in a directory, under its locks: no answer that still holds was remembered.
-    pub directory_lookups: u64,
-    /// Attempts to join that have failed, by reason.
-    pub authentications_failed: BTreeMap<JoinFailure, u64>,
-    /// Ends of connections, by reason.
-    pub closed: BTreeMap<CloseReason, u64>,
+    directory_lookups,
 }
 
 impl fmt::Display for Counters {
@@ -122,115 +142,22 @@ impl fmt::Display for Counters {
 impl Counters {
     /// Each of them with its name, for programs: those by reason have the reason after a dot, if any was counted.
     pub fn named(&self) -> Vec<(String, u64)> {
-        // All of them, so that none is forgotten that comes.
-        let Counters {
-            messages_received,
-            sessions_joined,
-            sessions_killed,
-            sessions_dismissed,
-            realms_refused,
-            letters_too_late,
-            publications,
-            events_delivered,
-            events_too_large,
-            events_untranslatable,
-            retained_evicted,
-            publications_unkept,
-            retained_unsent,
-            publications_refused_silently,
-            publications_denied_silently,
-            authorizations_failed,
-            authorizer_answers,
-            authorizer_verdicts_kept,
-            authorizer_failures,
-            authorizer_timeouts,
-            calls,
-            calls_own,
-            answers_too_late,
-            results_unasked,
-            calls_too_late,
-            messages_too_large,
-            pages_refused,
-            cookies_evicted,
-            directory_lookups,
-            denied,
-            authentications_failed,
-            closed,
-        } = self;
-        let plain = [
-            ("messages_received", messages_received),
-            ("sessions_joined", sessions_joined),
-            ("sessions_killed", sessions_killed),
-            ("sessions_dismissed", sessions_dismissed),
-            ("realms_refused", realms_refused),
-            ("letters_too_late", letters_too_late),
-            ("publications", publications),
-            ("events_delivered", events_delivered),
-            ("events_too_large", events_too_large),
-            ("events_untranslatable", events_untranslatable),
-            ("retained_evicted", retained_evicted),
-            ("publications_unkept", publications_unkept),
-            ("retained_unsent", retained_unsent),
-            ("publications_refused_silently", publications_refused_silently),
-            ("publications_denied_silently", publications_denied_silently),
-            ("authorizations_failed", authorizations_failed),
-            ("authorizer_answers", authorizer_answers),
-            ("authorizer_verdicts_kept", authorizer_verdicts_kept),
-            ("authorizer_failures", authorizer_failures),
-            ("authorizer_timeouts", authorizer_timeouts),
-            ("calls", calls),
-            ("calls_own", calls_own),
-            ("answers_too_late", answers_too_late),
-            ("results_unasked", results_unasked),
-            ("calls_too_late", calls_too_late),
-            ("messages_too_large", messages_too_large),
-            ("pages_refused", pages_refused),
-            ("cookies_evicted", cookies_evicted),
-            ("directory_lookups", directory_lookups),
-        ];
-        let mut named: Vec<_> = plain.map(|(name, count)| (name.to_owned(), *count)).into();
-        let actions = ["call", "register", "publish", "subscribe"].into_iter().zip(denied);
-        named.extend(actions.map(|(action, count)| (format!("denied.{action}"), *count)));
-        let failures = authentications_failed.iter();
+        let numbers = self.numbers().into_iter();
+        let mut named: Vec<_> = numbers.map(|(name, count)| (name.to_owned(), count)).collect();
+        let actions = ["call", "register", "publish", "subscribe"].into_iter().zip(self.denied);
+        named.extend(actions.map(|(action, count)| (format!("denied.{action}"), count)));
+        let failures = self.authentications_failed.iter();
         named.extend(failures.map(|(why, count)| (by_reason("authentications_failed", why), *count)));
-        named.extend(closed.iter().map(|(why, count)| (by_reason("closed", why), *count)));
+        named.extend(self.closed.iter().map(|(why, count)| (by_reason("closed", why), *count)));
         named
     }
 
     /// Adds another shard's.
     pub fn add(&mut self, other: &Counters) {
-        self.messages_received += other.messages_received;
-        self.sessions_joined += other.sessions_joined;
-        self.sessions_killed += other.sessions_killed;
-        self.sessions_dismissed += other.sessions_dismissed;
-        self.realms_refused += other.realms_refused;
-        self.letters_too_late += other.letters_too_late;
-        self.publications += other.publications;
-        self.events_delivered += other.events_delivered;
-        self.events_too_large += other.events_too_large;
-        self.events_untranslatable += other.events_untranslatable;
-        self.retained_evicted += other.retained_evicted;
-        self.publications_unkept += other.publications_unkept;
-        self.retained_unsent += other.retained_unsent;
-        self.publications_refused_silently += other.publications_refused_silently;
+        self.add_numbers(other);
         for (denied, other) in self.denied.iter_mut().zip(other.denied) {
             *denied += other;
         }
-        self.publications_denied_silently += other.publications_denied_silently;
-        self.authorizations_failed += other.authorizations_failed;
-        self.calls += other.calls;
-        self.calls_own += other.calls_own;
-        self.authorizer_answers += other.authorizer_answers;
-        self.authorizer_verdicts_kept += other.authorizer_verdicts_kept;
-        self.authorizer_failures += other.authorizer_failures;
-        self.authorizer_timeouts += other.authorizer_timeouts;
-        self.answers_too_late += other.answers_too_late;
-        self.results_unasked += other.results_unasked;
-        self.calls_too_late += other.calls_too_late;
-        self.messages_too_large += other.messages_too_large;
-        self.pages_refused += other.pages_refused;
-        self.cookies_evicted += other.cookies_evicted;
-        self.directory_lookups += other.directory_lookups;
         for (failure, count) in &other.authentications_failed {
             *self.authentications_failed.entry(*failure).or_default() += count;
         }
@@ -277,6 +204,7 @@ mod tests {
         assert!(line.ends_with("; closed for Closed: 3; closed for SlowConsumer: 1"), "{line}");
         assert!(!line.contains("untranslatable"));
     }
+
     #[test]
     fn each_has_a_name_of_its_own() {
         let mut all = Counters { calls: 2, denied: [0, 0, 5, 0], ..Counters::default() };

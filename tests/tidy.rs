@@ -90,6 +90,7 @@ fn words_stand_where_they_may() {
                 "server/worker.rs",
                 "server/acceptor.rs",
                 "server/bridge.rs",
+                "server/change.rs",
                 "server/checker.rs",
                 "server/mod.rs",
                 "client/",

@@ -202,7 +202,7 @@ impl World {
             let mut checks = Vec::new();
             shard.checks(&mut checks);
             for check in checks {
-                shard.checked(if done { check.run() } else { check.decline() }, self.now);
+                shard.checked(if done { check.run(self.now) } else { check.decline() }, self.now);
             }
         }
     }

@@ -157,9 +157,8 @@ struct Tried {
 
 impl Server {
     /// Other settings hold when this returns, or nothing has changed; see [`ChangeError`]. Sessions go on, but those
-    /// that could not have
-    /// joined by the new settings; see [`Shard::configure`](crate::router::Shard::configure). Signals and the control
-    /// socket stay as they are.
+    /// that could not have joined by the new settings; see
+    /// [`Shard::configure`](crate::router::Shard::configure). Signals and the control socket stay as they are.
     ///
     /// An address that overlaps one that is listened at, as `:8080` does `127.0.0.1:8080`, cannot be taken in one step.
     pub fn change(&mut self, config: Config) -> Result<Changes, ChangeError> {
