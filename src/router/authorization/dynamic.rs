@@ -174,6 +174,11 @@ impl Authorizers {
         self.kept.forget(session);
     }
 
+    /// The realm is no more.
+    pub fn forget_realm(&mut self, realm: RealmKey) {
+        self.kept.forget_realm(realm);
+    }
+
     /// Forgets answers; how many.
     pub fn purge(&mut self, realm: RealmKey, purge: &Purge) -> u64 {
         self.kept.purge(realm, purge)
@@ -200,7 +205,12 @@ impl Context<'_> {
         };
         let mut ruling = self.authorizers.at_hand(question);
         if ruling.is_none() {
-            ruling = self.authorizers.kept.find(&session.identity, authorizer, question, self.now);
+            ruling = self.authorizers.kept.find(
+                (&session.identity, session.realm),
+                authorizer,
+                question,
+                self.now,
+            );
             self.peers.counters.authorizer_verdicts_kept += u64::from(ruling.is_some());
         }
         match ruling {
@@ -219,7 +229,12 @@ impl Context<'_> {
     pub fn vouch(&mut self, key: PeerKey, question: &Question<'_>, (granted, role): (Granted, &Arc<Role>)) {
         let Some(session) = self.peers.session(key) else { return };
         let Permissions::Authorizer(authorizer) = &session.identity.role.permissions else { return };
-        if self.authorizers.kept.find(&session.identity, authorizer, question, self.now).is_none() {
+        if self
+            .authorizers
+            .kept
+            .find((&session.identity, session.realm), authorizer, question, self.now)
+            .is_none()
+        {
             let ruling = match role.permissions == session.identity.role.permissions {
                 true => Ruling::Allowed(granted),
                 false => Ruling::Failed,

@@ -149,6 +149,7 @@ impl Shard {
         let Some(mut local) = self.realms.places[key.index as usize].take() else { return };
         debug_assert!(local.broker.is_empty() && local.dealer.is_empty(), "nobody is in it");
         local.look_at(None, &mut self.timers);
+        self.authorizers.forget_realm(key);
         self.peers.counters.directory_lookups += local.lookups();
     }
 

@@ -2,7 +2,8 @@
 //!
 //! An answer is kept only where the authorizer says so with `cache`, and for as long as the role has it. It is found by
 //! action, URI and match policy; Crossbar.io's options beyond that are the authorizer's own to think of when it says
-//! so. Each shard keeps its own. Answers of a role that was replaced are none: a role is one `Arc`.
+//! so. Each shard keeps its own. Answers of a role that was replaced are none: a role is one `Arc`. All realms of a
+//! template have the same one, and each has answers of its own: who decides in one says nothing about another.
 //!
 //! When there is no room everything is forgotten: that costs a question each, and keeps no order of use. Clients choose
 //! what is asked about, so each session and each role has a share of the room, and loses its own when that is full. A
@@ -41,12 +42,15 @@ pub struct Purge {
 #[derive(Debug)]
 pub(super) struct KeptVerdicts {
     sessions: Map<SessionId, Verdicts>,
-    roles: Vec<Verdicts>,
+    roles: Map<RoleKey, Verdicts>,
     /// All that are kept.
     count: usize,
     count_max: usize,
     purges: u64,
 }
+
+/// A role in one realm, by its address: as long as its answers are kept the role is, so nothing else is there.
+type RoleKey = (RealmKey, usize);
 
 /// Those of one session or role.
 #[derive(Debug)]
@@ -73,24 +77,24 @@ impl Verdict {
 
 impl KeptVerdicts {
     pub(super) fn new(count_max: usize) -> KeptVerdicts {
-        KeptVerdicts { sessions: Map::default(), roles: Vec::new(), count: 0, count_max, purges: 0 }
+        KeptVerdicts { sessions: Map::default(), roles: Map::default(), count: 0, count_max, purges: 0 }
     }
 
     pub(super) fn purges(&self) -> u64 {
         self.purges
     }
 
-    /// An answer that still holds. At most two probes.
+    /// An answer that still holds, about a session of that realm. Two probes.
     pub(super) fn find(
         &self,
-        identity: &Identity,
+        (identity, realm): (&Identity, RealmKey),
         authorizer: &Authorizer,
         question: &Question<'_>,
         now: Instant,
     ) -> Option<Ruling> {
         let verdicts = match authorizer.cache {
             VerdictCache::Session => self.sessions.get(&identity.session),
-            VerdictCache::Role => self.roles.iter().find(|known| Arc::ptr_eq(&known.role, &identity.role)),
+            VerdictCache::Role => self.roles.get(&(realm, Arc::as_ptr(&identity.role).addr())),
         };
         let verdicts = verdicts.filter(|known| Arc::ptr_eq(&known.role, &identity.role))?;
         let verdicts = verdicts.by_uri.get(question.uri)?;
@@ -148,20 +152,28 @@ impl KeptVerdicts {
                 verdicts
             }
             VerdictCache::Role => {
-                let place = self.roles.iter().position(|known| Arc::ptr_eq(&known.role, role));
-                let place = place.unwrap_or_else(|| {
+                let key = (realms[0], Arc::as_ptr(role).addr());
+                if !self.roles.contains_key(&key) {
                     // Roles that only these remember were replaced.
-                    self.roles.retain(|known| {
-                        let lives = Arc::strong_count(&known.role) > 1;
-                        self.count -= if lives { 0 } else { known.count() };
-                        lives
-                    });
-                    self.roles.push(new());
-                    self.roles.len() - 1
-                });
-                &mut self.roles[place]
+                    self.forget_roles(|_, known| Arc::strong_count(&known.role) == 1);
+                }
+                self.roles.entry(key).or_insert_with(new)
             }
         }
+    }
+
+    fn forget_roles(&mut self, forgotten: impl Fn(&RoleKey, &Verdicts) -> bool) {
+        let count = &mut self.count;
+        self.roles.retain(|key, known| {
+            let stays = !forgotten(key, known);
+            *count -= if stays { 0 } else { known.count() };
+            stays
+        });
+    }
+
+    /// The realm is no more.
+    pub(super) fn forget_realm(&mut self, realm: RealmKey) {
+        self.forget_roles(|(of, _), _| *of == realm);
     }
 
     /// The session has left.
@@ -172,7 +184,7 @@ impl KeptVerdicts {
     }
 
     fn forget_all(&mut self) {
-        (self.sessions, self.roles, self.count) = (Map::default(), Vec::new(), 0);
+        (self.sessions, self.roles, self.count) = (Map::default(), Map::default(), 0);
     }
 
     /// Forgets what the purge is about; how many answers that were.
@@ -191,10 +203,10 @@ impl KeptVerdicts {
             }
         }
         if purge.session.is_none() {
-            self.roles.iter_mut().for_each(clean);
+            self.roles.values_mut().for_each(clean);
         }
         self.sessions.retain(|_, verdicts| !verdicts.by_uri.is_empty());
-        self.roles.retain(|verdicts| !verdicts.by_uri.is_empty());
+        self.roles.retain(|_, verdicts| !verdicts.by_uri.is_empty());
         self.count = before - purged;
         self.purges += 1;
         purged as u64
@@ -222,6 +234,7 @@ impl Verdicts {
 mod tests {
     use super::*;
     use crate::auth::Method;
+    use crate::router::authorization::Granted;
     use crate::router::session::Proof;
     use crate::wamp::Dict;
 
@@ -258,17 +271,42 @@ mod tests {
                 let owned = OwnedQuestion::from(&question(uri));
                 kept.keep((identity, [RealmKey::FIRST; 2]), &owned, Ruling::Denied, now);
                 let Permissions::Authorizer(authorizer) = &identity.role.permissions else { panic!() };
-                assert_eq!(kept.find(identity, authorizer, &question(uri), now), Some(Ruling::Denied));
+                assert_eq!(
+                    kept.find((identity, RealmKey::FIRST), authorizer, &question(uri), now),
+                    Some(Ruling::Denied)
+                );
             };
             keep(&mut kept, &quiet, "com.mine");
             for number in 0..1_000 {
                 keep(&mut kept, &loud, &format!("com.other{number}"));
-                let counted = kept.sessions.values().chain(&kept.roles).map(Verdicts::count).sum::<usize>();
+                let counted =
+                    kept.sessions.values().chain(kept.roles.values()).map(Verdicts::count).sum::<usize>();
                 assert_eq!(kept.count, counted);
             }
             let Permissions::Authorizer(authorizer) = &quiet.role.permissions else { panic!() };
-            let still = kept.find(&quiet, authorizer, &question("com.mine"), now);
+            let still = kept.find((&quiet, RealmKey::FIRST), authorizer, &question("com.mine"), now);
             assert_eq!(still, Some(Ruling::Denied));
         }
+    }
+
+    #[test]
+    fn a_role_of_two_realms_has_answers_of_each_of_them() {
+        let (mut kept, now) = (KeptVerdicts::new(64), Instant::now());
+        let one = identity(1, VerdictCache::Role);
+        let other = Identity { session: SessionId(2), ..one.clone() };
+        let Permissions::Authorizer(authorizer) = &one.role.permissions else { panic!() };
+        let realms @ [of_one, of_other] = [RealmKey::FIRST, RealmKey { index: 1, serial: 0 }];
+        let rulings = [Ruling::Allowed(Granted::default()), Ruling::Denied];
+        let owned = OwnedQuestion::from(&question("com.same"));
+        kept.keep((&one, [of_one; 2]), &owned, rulings[0], now);
+        assert_eq!(kept.find((&other, of_other), authorizer, &question("com.same"), now), None);
+        kept.keep((&other, [of_other; 2]), &owned, rulings[1], now);
+        for (realm, ruling) in realms.into_iter().zip(rulings) {
+            assert_eq!(kept.find((&one, realm), authorizer, &question("com.same"), now), Some(ruling));
+        }
+        assert_eq!(kept.purge(of_other, &Purge::default()), 1);
+        assert_eq!(kept.find((&one, of_other), authorizer, &question("com.same"), now), None);
+        kept.forget_realm(of_one);
+        assert_eq!((kept.count, kept.roles.len()), (0, 0));
     }
 }
