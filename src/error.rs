@@ -242,10 +242,14 @@ pub enum JoinFailure {
     Left,
     /// None of the client's methods is open to it.
     NoMethod,
+    /// HELLO lacks what its methods need to begin.
+    Incomplete,
     /// The role that it wants to be is not its own, or there is none for it.
     NoSuchRole,
     /// By the settings that have come since it was asked, it may not.
     NotAllowed,
+    /// Somebody has that name, and nothing to prove itself with by the client's methods.
+    OtherMethod,
     /// There are as many realms from its template as there may be, and somebody is in each of them.
     RealmsFull,
     /// The token is refused.
@@ -276,13 +280,14 @@ impl JoinFailure {
             | JoinFailure::Late
             | JoinFailure::Left
             | JoinFailure::NotAllowed
+            | JoinFailure::OtherMethod
             | JoinFailure::Token
             | JoinFailure::TurnedDown
             | JoinFailure::Unanswered
             | JoinFailure::UnknownPrincipal
             | JoinFailure::WrongSecret => reason::AUTHENTICATION_FAILED,
             JoinFailure::ChannelBinding => reason::FEATURE_NOT_SUPPORTED,
-            JoinFailure::NoMethod => reason::NO_MATCHING_AUTH_METHOD,
+            JoinFailure::Incomplete | JoinFailure::NoMethod => reason::NO_MATCHING_AUTH_METHOD,
             JoinFailure::RealmsFull => reason::NO_SUCH_REALM,
             JoinFailure::NoSuchRole => reason::NO_SUCH_ROLE,
             JoinFailure::TooMany | JoinFailure::Unavailable => reason::UNAVAILABLE,
@@ -293,6 +298,7 @@ impl JoinFailure {
     pub fn message(self) -> &'static str {
         match self {
             JoinFailure::Certificate
+            | JoinFailure::OtherMethod
             | JoinFailure::Token
             | JoinFailure::TurnedDown
             | JoinFailure::Unanswered
@@ -307,6 +313,10 @@ impl JoinFailure {
             JoinFailure::ChannelBinding => {
                 "This channel binding cannot be had here: only tls-exporter, over TLS that ends at the router."
             }
+            JoinFailure::Incomplete => {
+                "HELLO lacks what its authmethods need: authid; for wamp-scram authextra.nonce in base64, for \
+                 cryptosign authextra.pubkey in 64 hexadecimal digits."
+            }
             JoinFailure::NoMethod => "None of the authentication methods is open here.",
             JoinFailure::NoSuchRole => "The role does not exist, or is not this one's.",
             JoinFailure::TooMany => "There were too many failures from this address: try again later.",
@@ -319,6 +329,7 @@ impl JoinFailure {
         matches!(
             self,
             JoinFailure::Certificate
+                | JoinFailure::OtherMethod
                 | JoinFailure::Token
                 | JoinFailure::TurnedDown
                 | JoinFailure::UnknownPrincipal
@@ -335,9 +346,11 @@ impl fmt::Display for JoinFailure {
             JoinFailure::Certificate => "no known certificate",
             JoinFailure::Late => "late answer",
             JoinFailure::Left => "left before its answer was looked at",
+            JoinFailure::Incomplete => "incomplete HELLO",
             JoinFailure::NoMethod => "no matching method",
             JoinFailure::NoSuchRole => "no such role",
             JoinFailure::NotAllowed => "not allowed any more",
+            JoinFailure::OtherMethod => "not its method",
             JoinFailure::RealmsFull => "no room for another realm of its template",
             JoinFailure::Token => "refused token",
             JoinFailure::TooMany => "too many failures",

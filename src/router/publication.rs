@@ -9,7 +9,7 @@ use super::directory::{Match, MatchedSubscription};
 use super::eligibility::Eligibility;
 use super::letter::{Attributes, details};
 use super::session::Identity;
-use super::{PeerKey, ShardIndex};
+use super::{Disclosure, PeerKey, ShardIndex};
 use crate::codec::payload::{OwnedPayload, transcode};
 use crate::codec::{self, TranscodeError};
 use crate::transport::arena::{Arena, Span};
@@ -187,9 +187,15 @@ impl KeptPublication {
         self.eligibility().is_none_or(|eligibility| eligibility.admits(identity))
     }
 
-    /// The details of its EVENT to a subscription of this policy, attributes apart.
-    pub fn pairs(&self, policy: MatchPolicy) -> Pairs<'_> {
-        pairs((policy != MatchPolicy::Exact).then_some(&*self.topic), self.particulars.as_deref())
+    /// The details of its EVENT to a subscription of this policy, attributes apart. Where its realm tells nobody's name
+    /// by now, it does not tell its publisher's.
+    pub fn pairs(&self, policy: MatchPolicy, disclosure: Disclosure) -> Pairs<'_> {
+        let mut pairs =
+            pairs((policy != MatchPolicy::Exact).then_some(&*self.topic), self.particulars.as_deref());
+        if disclosure == Disclosure::Never {
+            pairs.retain(|(key, _)| !key.starts_with("publisher"));
+        }
+        pairs
     }
 
     /// About how many octets it takes.

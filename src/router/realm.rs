@@ -218,6 +218,8 @@ impl Router {
         settings.authentication.stand_in_key = self.settings.authentication.stand_in_key.clone();
         assert!(settings.listeners.len() >= self.settings.listeners.len(), "listeners keep their places");
         let changes = self.realms.configure(&settings);
+        let table = self.realm_table();
+        self.cookies.hold_against(|realm| Some(table.offered(realm)?.authentication.clone()));
         let router = Router {
             settings,
             shard_count: self.shard_count,
@@ -271,6 +273,17 @@ pub struct Realm {
     /// What is kept of its publications, if anything is.
     pub history: Option<Arc<History>>,
     sessions: Arc<Mutex<Sessions>>,
+}
+
+/// Who is in a realm, for as long as somebody is, without the rest of it.
+#[derive(Debug)]
+pub(super) struct Leaving(Arc<Mutex<Sessions>>);
+
+impl Leaving {
+    /// True if nobody is in it any more.
+    pub fn is_over(&self) -> bool {
+        self.0.lock().members.is_empty()
+    }
 }
 
 /// Who is in a realm.
@@ -449,6 +462,11 @@ impl Realm {
     /// How many sessions there are.
     pub fn session_count(&self) -> usize {
         self.sessions.lock().members.len()
+    }
+
+    /// Those who are in it.
+    pub(super) fn leaving(&self) -> Leaving {
+        Leaving(self.sessions.clone())
     }
 
     /// True if nobody has left anything behind.

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::realm::Realm;
+use super::realm::{Leaving, Realm};
 use super::session::Map;
 use super::standing::Dismissal;
 use super::{RealmKey, RealmSettings, Settings, pattern, unchanged};
@@ -34,8 +34,8 @@ struct Table {
     by_name: Map<Arc<str>, u32>,
     /// Places whose realm is no more, and that nobody is in.
     free: Vec<u32>,
-    /// Realms that are no more, but whose sessions have not all been told yet.
-    closed: Vec<Arc<Realm>>,
+    /// Places whose realm is no more, but whose sessions have not all been told yet. What it has kept is not kept here.
+    closed: Vec<(u32, Leaving)>,
     templates: Vec<Made>,
     /// Realms and templates as they were set last.
     configured: Vec<Arc<RealmSettings>>,
@@ -177,12 +177,14 @@ impl Realms {
         let made = table.template(name).ok_or(Shut::NoSuchRealm)?;
         let Made { settings, count } = &table.templates[made];
         let (settings, is_full) = (settings.named(name), *count >= settings.realms_max());
-        let removed =
-            if is_full { Some(table.remove_longest_idle(made).ok_or(Shut::TooMany)?) } else { None };
+        let removed = if is_full { Some(table.longest_idle(made).ok_or(Shut::TooMany)?) } else { None };
         let realm = table.make(Arc::new(settings), self.shard_count);
         match enter(&realm) {
             Ok(entered) => {
-                table.templates[made].count += 1;
+                match removed {
+                    Some(removed) => table.close(removed.index),
+                    None => table.templates[made].count += 1,
+                }
                 Ok(Joined { realm, entered, removed })
             }
             Err(dismissal) => {
@@ -238,19 +240,16 @@ impl RealmSettings {
 }
 
 impl Table {
-    /// Takes out the realm of a template that nobody has been in for longest, if there is one. It looks at all realms,
-    /// which only happens where there are too many.
-    fn remove_longest_idle(&mut self, made: usize) -> Option<RealmKey> {
+    /// The realm of a template that nobody has been in for longest, if there is one. It looks at all realms, which only
+    /// happens where there are too many.
+    fn longest_idle(&self, made: usize) -> Option<RealmKey> {
         let alive = self.places.iter().filter_map(|place| place.realm.as_ref());
         let made_so = alive.filter(|realm| {
             realm.settings.template.is_some()
                 && realm.settings.template == self.templates[made].settings.template
         });
         let idle = made_so.filter_map(|realm| Some((realm.idle_since()?, realm.key)));
-        let (_, key) = idle.min()?;
-        self.templates[made].count = self.templates[made].count.saturating_sub(1);
-        self.close(key.index);
-        Some(key)
+        idle.min().map(|(_, key)| key)
     }
 
     fn alive(&self, key: RealmKey) -> Option<&Arc<Realm>> {
@@ -275,12 +274,12 @@ impl Table {
     /// A realm that is not there yet.
     fn make(&mut self, settings: Arc<RealmSettings>, shard_count: usize) -> Arc<Realm> {
         let Table { free, closed, .. } = self;
-        closed.retain(|realm| {
-            let in_use = !realm.is_idle();
-            if !in_use {
-                free.push(realm.key.index);
+        closed.retain(|(index, leaving)| {
+            let is_over = leaving.is_over();
+            if is_over {
+                free.push(*index);
             }
-            in_use
+            !is_over
         });
         let index = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::default());
@@ -302,7 +301,7 @@ impl Table {
         if realm.is_idle() {
             self.free.push(index);
         } else {
-            self.closed.push(realm);
+            self.closed.push((index, realm.leaving()));
         }
     }
 }
@@ -383,17 +382,40 @@ mod tests {
         assert!(realms.realm(before.key).is_none());
     }
 
+    #[test]
+    fn what_a_realm_has_kept_goes_with_it_though_its_place_is_taken() {
+        let realms = Realms::new(&settings(vec![RealmSettings::open("a")]), 1);
+        let before = join(&realms, "a").unwrap();
+        realms.configure(&settings(vec![RealmSettings::open("b")]));
+        let kept = Arc::downgrade(&before);
+        drop(before);
+        assert!(kept.upgrade().is_none(), "its sessions have yet to be told, which needs nothing of it");
+        realms.configure(&settings(vec![RealmSettings::open("b"), RealmSettings::open("c")]));
+        assert_eq!(realms.find("c").unwrap().key.index, 2);
+    }
+
+    #[test]
+    fn a_realm_makes_room_only_for_one_that_is_there_then() {
+        let realms = Realms::new(&settings(vec![template("", 1, 0)]), 1);
+        join(&realms, "first").unwrap().leave(SessionId(1), Instant::now());
+        let refused = realms.join("second", |_| Err::<(), _>(Dismissal::NoSuchRole));
+        assert!(matches!(refused, Err(Shut::NotAllowed(_))), "{refused:?}");
+        assert!(realms.find("first").is_some() && realms.find("second").is_none());
+        assert!(join(&realms, "second").is_ok() && realms.find("first").is_none());
+        assert!(matches!(join(&realms, "third"), Err(Shut::TooMany)));
+    }
+
     /// Compiled anew from a file that says the same, but for what is changed.
     fn anew(change: impl FnOnce(&mut [RealmSettings])) -> Settings {
         let realm = |mut realm: RealmSettings| {
             let mut authentication = authentication::Settings::anonymous(Role::anonymous());
+            let user = Arc::new(Role::open("user"));
             authentication.principals = Principals::new([Principal {
                 authid: "alice".into(),
-                role: Some(Arc::new(Role::open("user"))),
+                role: Some(user.clone()),
                 ..Principal::default()
             }]);
-            (realm.authentication, realm.roles) =
-                (Arc::new(authentication), vec![Arc::new(Role::open("user"))]);
+            (realm.authentication, realm.roles) = (Arc::new(authentication), vec![user]);
             realm
         };
         let mut listed = vec![realm(RealmSettings::open("a")), realm(template("com.", 9, 0))];
@@ -422,6 +444,15 @@ mod tests {
         let before = role(&realms);
         assert_eq!(now(|realms| realms[0].authentication = Arc::default()), [false, false]);
         assert!(Arc::ptr_eq(&before, &role(&realms)), "roles are the same by themselves");
+        now(|realms| {
+            let authentication = Arc::make_mut(&mut realms[0].authentication);
+            authentication.methods[0].default_role = Some(realms[0].roles[0].clone());
+        });
+        let settings = realms.find("a").unwrap().settings.authentication.clone();
+        let alice = settings.principals.named("alice").unwrap();
+        for known in [&alice.role, &settings.methods[0].default_role] {
+            assert!(Arc::ptr_eq(&before, known.as_ref().unwrap()), "and where somebody has them");
+        }
         assert_eq!(now(|realms| realms[0].roles = vec![Arc::new(Role::anonymous())]), [false, true]);
     }
 

@@ -16,14 +16,20 @@ pub fn kept(now: &RealmSettings, before: &[Arc<RealmSettings>]) -> Arc<RealmSett
     };
     let Some(before) = before.iter().find(is_it) else { return Arc::new(now.clone()) };
     let mut now = now.clone();
+    let mut same: Map<*const Role, Arc<Role>> = Map::default();
     for role in &mut now.roles {
         if let Some(known) = before.roles.iter().find(|known| known.name == role.name && *known == role) {
+            same.insert(Arc::as_ptr(role), known.clone());
             *role = known.clone();
         }
     }
-    if before.authentication == now.authentication {
-        now.authentication = before.authentication.clone();
-    }
+    now.authentication = match before.authentication == now.authentication {
+        true => before.authentication.clone(),
+        // Who joins from now on has the same role as those that are there.
+        false => Arc::new(
+            now.authentication.with_roles(|role| same.get(&Arc::as_ptr(role)).unwrap_or(role).clone()),
+        ),
+    };
     if is_same(before, &now) { before.clone() } else { Arc::new(now) }
 }
 

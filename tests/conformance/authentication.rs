@@ -262,6 +262,21 @@ fn wrong_secrets_and_unknown_names_are_told_the_same() {
             told.push(answer);
         }
         assert_eq!(asked.len(), 3, "{asked:?}");
+        // Whoever offers one method is asked by it, whether the name is unknown or known by another method.
+        for method in ["ticket", "wampcra", "wamp-scram"] {
+            for authid in ["nobody1", "nobody2", "nobody3", "alice", "hashed", "salted", "user"] {
+                let client = wire.connect();
+                let details = format!(
+                    r#""authmethods":["{method}"],"authid":"{authid}","authextra":{{"nonce":"AAAA"}}"#
+                );
+                challenged(&mut wire, client, &details, method);
+                if (method, authid) != ("ticket", "hashed") {
+                    let answer = wire.ask(client, &authenticate("wrong"));
+                    aborted(&wire, client, &answer, FAILED);
+                    told.push(answer);
+                }
+            }
+        }
         assert!(told.iter().all(|answer| *answer == told[0]), "{told:#?}");
         wire.finish();
     });
@@ -277,14 +292,10 @@ fn the_salt_of_an_unknown_name_stays_the_same_and_nothing_opens() {
             r#""authmethods":["wampcra","wamp-scram"],"authid":"nobody{n}","authextra":{{"nonce":"AAAA"}}"#
         );
         let challenge = wire.ask(client, &hello(&details));
+        assert_eq!(challenge[0], 4, "{challenge}");
         let salt = challenge[2]["salt"].clone();
         let before = seen.insert(n, (challenge[1].clone(), salt.clone()));
         assert!(before.is_none_or(|before| before == (challenge[1].clone(), salt)), "{challenge}");
-        if challenge[0] != 4 {
-            // Whoever stands in for it has neither.
-            aborted(&wire, client, &challenge, NO_METHOD);
-            continue;
-        }
         // Whoever stands in for it has this secret; it does not open the door for another name.
         let text = challenge[2]["challenge"].as_str().unwrap_or_default();
         let answer = wire.ask(client, &authenticate(&wampcra::sign(&"secret".into(), text)));
@@ -302,13 +313,9 @@ fn a_ticket_of_whoever_stands_in_opens_nothing() {
         for ticket in ["swordfish", "hash me"] {
             let client = wire.connect();
             let details = format!(r#""authmethods":["ticket"],"authid":"nobody{n}""#);
-            let answer = wire.ask(client, &hello(&details));
-            if answer[0] == 4 {
-                let answer = wire.ask(client, &authenticate(ticket));
-                aborted(&wire, client, &answer, FAILED);
-            } else {
-                aborted(&wire, client, &answer, NO_METHOD);
-            }
+            challenged(&mut wire, client, &details, "ticket");
+            let answer = wire.ask(client, &authenticate(ticket));
+            aborted(&wire, client, &answer, FAILED);
         }
     }
     wire.finish();
@@ -397,14 +404,38 @@ fn the_clients_order_of_methods_decides() {
         };
         assert_eq!(first(r#"["ticket","wampcra"]"#, "alice"), "ticket");
         assert_eq!(first(r#"["wampcra","ticket"]"#, "alice"), "wampcra");
-        // What nobody knows, is not open, or is nothing that alice could answer, is passed over.
+        // What nobody knows, is not open, or is nothing that alice could answer, is passed over for what she could.
         assert_eq!(first(r#"["password","anonymous","wamp-scram","wampcra"]"#, "alice"), "wampcra");
         assert_eq!(first(r#"["cryptosign","tls","cookie"]"#, "alice"), NO_METHOD);
-        assert_eq!(first(r#"["ticket"]"#, "user"), NO_METHOD);
+        // Who has nothing for it is asked as if it were unknown.
+        assert_eq!(first(r#"["ticket"]"#, "user"), "ticket");
         // A method that needs a name has none.
         assert_eq!(first(r#"["ticket","wampcra","scram"]"#, ""), NO_METHOD);
         wire.finish();
     });
+}
+
+#[test]
+fn what_a_hello_lacks_is_said() {
+    let mut wire = Wire::with(1, KINDS[0], |settings| set(settings, known()));
+    for (details, lacks) in [
+        (r#""authmethods":["wamp-scram"],"authid":"user""#, true),
+        (r#""authmethods":["wamp-scram"],"authid":"user","authextra":{"nonce":"?"}"#, true),
+        (r#""authmethods":["wampcra"]"#, true),
+        (r#""authmethods":["cryptosign"],"authid":"user","authextra":{"pubkey":"00"}"#, true),
+        (r#""authmethods":["password"],"authid":"user""#, false),
+        // Who means to prove something is not somebody who says nothing.
+        (r#""authmethods":"ticket","authid":"alice""#, false),
+    ] {
+        let client = wire.connect();
+        let answer = wire.ask(client, &hello(details));
+        assert_eq!(answer[1]["message"].as_str().unwrap().contains("HELLO lacks"), lacks, "{answer}");
+        aborted(&wire, client, &answer, NO_METHOD);
+    }
+    let client = wire.connect();
+    let answer = wire.ask(client, &hello(r#""authmethods":["ticket"],"authid":7"#));
+    aborted(&wire, client, &answer, FAILED);
+    wire.finish();
 }
 
 #[test]

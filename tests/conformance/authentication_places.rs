@@ -322,7 +322,11 @@ fn a_token_is_a_ticket() {
         default_role: Some(role("bearer")),
     };
     let known = Settings { jwt: Some(jwt), ..principals([with_ticket("alice")]) };
-    everywhere(&known, |mut wire| {
+    let settings = |settings: &mut RouterSettings| {
+        set(settings, known.clone());
+        settings.realms[0].roles = ["admin", "bearer", "user"].map(role).into();
+    };
+    everywhere_with(settings, |mut wire| {
         let mut join = |authid: &str, ticket: &str| {
             let client = wire.connect();
             challenged(
@@ -353,7 +357,7 @@ fn a_token_is_a_ticket() {
         }
         wire.finish();
     });
-    let mut wire = Wire::with(1, KINDS[0], |settings| set(settings, known.clone()));
+    let mut wire = Wire::with(1, KINDS[0], settings);
     wire.sleep(std::time::Duration::from_secs(1_000));
     let client = wire.connect();
     challenged(&mut wire, client, r#""authmethods":["ticket"]"#, "ticket");
@@ -501,6 +505,30 @@ fn who_fails_too_often_waits() {
         assert_eq!(failed, 5);
         wire.finish();
     });
+}
+
+#[test]
+fn who_has_a_key_does_not_wait_for_those_who_guess_behind_the_same_address() {
+    let slowed = |settings: &mut RouterSettings| {
+        let known = signers().principals.iter().map(|known| Principal::clone(known)).collect::<Vec<_>>();
+        set(settings, principals(known.into_iter().chain([with_ticket("carol")])));
+        settings.authentication.failures_max = 2;
+    };
+    let mut wire = Wire::with(1, KINDS[0], slowed);
+    let guess = |wire: &mut Wire| {
+        let client = wire.connect_from(0, from("192.0.2.1:1"));
+        let asked = said(wire, client, r#""authmethods":["ticket"],"authid":"carol""#);
+        if asked[0] == 4 { wire.ask(client, &authenticate("guess"))[2].clone() } else { asked[2].clone() }
+    };
+    let sign = |wire: &mut Wire, seed: u8| {
+        let client = wire.connect_from(0, from("192.0.2.1:1"));
+        let asked = said(wire, client, &signing(Some("alice"), 1, ""));
+        wire.ask(client, &authenticate(&challenge_of(&asked[2]).answer(&key(seed), None)))
+    };
+    assert_eq!([(); 3].map(|()| guess(&mut wire)), [FAILED, FAILED, UNAVAILABLE]);
+    assert_eq!(sign(&mut wire, 1)[0], 2, "nobody guesses a key");
+    assert_eq!(sign(&mut wire, 9)[2], UNAVAILABLE);
+    wire.finish();
 }
 
 #[test]

@@ -458,22 +458,70 @@ fn who_is_refused_too_often_is_not_asked_about() {
         };
         let refuse = |wire: &mut Wire, client: Client, error: &str| {
             let request = wire.receive_one(authenticator)[1].clone();
-            wire.send(authenticator, &format!("[8,68,{request},{{}},\"{error}\"]"));
+            wire.send(authenticator, &format!("[8,68,{request},{{}},\"{error}\",[\"KeyError\"]]"));
             wire.resume();
-            assert_eq!(aborted(wire, client).0, error);
+            aborted(wire, client)
         };
         // What the procedure cannot tell was no guess.
         for _ in 0..3 {
             let client = hello(&mut wire);
-            refuse(&mut wire, client, "wamp.error.runtime_error");
+            let told = refuse(&mut wire, client, "wamp.error.invalid_argument");
+            assert_eq!(told, (json!("wamp.error.invalid_argument"), json!("KeyError")));
         }
-        for _ in 0..2 {
-            let client = hello(&mut wire);
-            refuse(&mut wire, client, "com.example.no");
-        }
+        let client = hello(&mut wire);
+        assert_eq!(refuse(&mut wire, client, "com.example.no").0, "com.example.no");
+        // An exception is a refusal, whose text is nobody's business.
+        let client = hello(&mut wire);
+        let told = refuse(&mut wire, client, "wamp.error.runtime_error");
+        assert_eq!(told, (json!(FAILED), json!("Authentication failed.")));
         let client = hello(&mut wire);
         assert_eq!(aborted(&mut wire, client).0, "wamp.error.unavailable");
         assert!(wire.receive(authenticator).is_empty());
+        wire.finish();
+    });
+}
+
+#[test]
+fn no_more_guesses_count_than_there_may_be_however_many_are_asked_about_at_once() {
+    let slowed = |settings: &mut RouterSettings| {
+        asked(settings);
+        settings.authentication.failures_max = 2;
+    };
+    let mut wire = Wire::with(2, KINDS[0], slowed);
+    let authenticator = join_authenticator(&mut wire);
+    let source = || fanwire::origin::PeerAddress::Tcp("192.0.2.1:1".parse().unwrap()).into();
+    let clients = [(); 4].map(|()| {
+        let client = wire.connect_from(0, source());
+        wire.send(client, r#"[1,"realm1",{"roles":{"caller":{}},"authextra":{"token":"guess"}}]"#);
+        client
+    });
+    let questions = wire.receive(authenticator);
+    assert_eq!(questions.len(), 4);
+    let answers = [
+        r#"[8,68,ID,{},"com.no"]"#,
+        r#"[8,68,ID,{},"com.no"]"#,
+        r#"[70,ID,{},["user"]]"#,
+        r#"[8,68,ID,{},"com.no"]"#,
+    ];
+    for (question, answer) in questions.iter().zip(answers) {
+        wire.send(authenticator, &answer.replace("ID", &question[1].to_string()));
+        wire.resume();
+    }
+    let told = clients.map(|client| aborted(&mut wire, client).0);
+    let unavailable = "wamp.error.unavailable";
+    assert_eq!(told, ["com.no", "com.no", unavailable, unavailable], "a right guess is refused as well");
+    wire.finish();
+}
+
+#[test]
+fn a_ticket_that_is_none_is_not_handed_on() {
+    everywhere(|mut wire| {
+        let authenticator = join_authenticator(&mut wire);
+        let client = hello(&mut wire, r#""authmethods":["ticket"],"authid":"alice""#);
+        assert_eq!(wire.receive_one(client)[0], 4);
+        wire.send(client, &authenticate(&"x".repeat(20_000)));
+        assert!(wire.receive(authenticator).is_empty());
+        assert_eq!(aborted(&mut wire, client).0, FAILED);
         wire.finish();
     });
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use fanwire::auth::ticket;
 use fanwire::router::authentication::{self, Principal, Principals};
-use fanwire::router::{Authorizer, Permissions, RealmSettings, Role, Settings, VerdictCache};
+use fanwire::router::{Authorizer, Permissions, RealmSettings, Role, Settings, Template, VerdictCache};
+use fanwire::wamp::MatchPolicy;
 use serde_json::{Value, json};
 
 use crate::wire::{Client, KINDS, Wire, everywhere_with, head};
@@ -321,6 +322,68 @@ fn or_the_roles() {
     assert_eq!(wire.shards[0].counters().authorizer_verdicts_kept, 1);
     wire.reset(one);
     assert_eq!(wire.ask(other, r#"[16,2,{"acknowledge":true},"a"]"#)[0], 17);
+    wire.finish();
+}
+
+#[test]
+fn an_authorizer_is_told_no_options_that_would_fill_its_queue() {
+    everywhere(|mut wire| {
+        let authorizer = join_authorizer(&mut wire);
+        let (client, _) = wire.join();
+        let long = "x".repeat(20_000);
+        wire.send(client, &format!(r#"[16,1,{{"acknowledge":true,"_long":"{long}"}},"com.topic"]"#));
+        assert!(wire.receive(authorizer).is_empty());
+        assert_eq!(error(&mut wire, client), failed(16, 1));
+        wire.finish();
+    });
+}
+
+#[test]
+fn each_realm_of_a_template_has_answers_of_its_own() {
+    let tenants = |settings: &mut Settings| {
+        let permissions = Permissions::Authorizer(Arc::new(authorizer(None, VerdictCache::Role)));
+        let asked = Arc::new(Role { permissions, ..Role::anonymous() });
+        let mut known = authentication::Settings::anonymous(asked);
+        known.principals = Principals::new([Principal {
+            authid: "back end".into(),
+            role: Some(Arc::new(Role::open("authorizer"))),
+            ticket: Some(ticket::Stored::read("swordfish").unwrap()),
+            ..Principal::default()
+        }]);
+        let template = Template {
+            pattern: "com.tenant.".to_owned(),
+            policy: MatchPolicy::Prefix,
+            realms_max: 9,
+            idle_ms: 0,
+        };
+        let tenant = RealmSettings { template: Some(template), ..RealmSettings::open("com.tenant.") };
+        settings.realms.push(RealmSettings { authentication: Arc::new(known), ..tenant });
+    };
+    let mut wire = Wire::with(1, KINDS[0], tenants);
+    let join = |wire: &mut Wire, realm: &str, details: &str| {
+        let client = wire.connect();
+        let hello =
+            format!(r#"[1,"com.tenant.{realm}",{{"roles":{{"publisher":{{}},"callee":{{}}}}{details}}}]"#);
+        (client, wire.ask(client, &hello))
+    };
+    let [(one, of_one), (other, of_other)] = ["one", "other"].map(|realm| {
+        let (client, challenge) = join(&mut wire, realm, r#","authmethods":["ticket"],"authid":"back end""#);
+        assert_eq!(challenge[0], 4);
+        assert_eq!(wire.ask(client, r#"[5,"swordfish",{}]"#)[0], 2);
+        assert_eq!(wire.ask(client, r#"[64,1,{},"com.example.authorize"]"#)[0], 65);
+        let (tenant, welcome) = join(&mut wire, realm, "");
+        assert_eq!(welcome[0], 2);
+        (tenant, client)
+    });
+    wire.send(one, r#"[16,1,{"acknowledge":true},"com.secret"]"#);
+    say(&mut wire, of_one, r#"{"allow":true,"cache":true}"#);
+    assert_eq!(wire.receive_one(one)[0], 17);
+    wire.send(other, r#"[16,1,{"acknowledge":true},"com.secret"]"#);
+    say(&mut wire, of_other, r#"{"allow":false,"cache":true}"#);
+    assert_eq!(error(&mut wire, other), denied(16, 1));
+    for (client, kind) in [(one, 17), (other, 8)] {
+        assert_eq!(wire.ask(client, r#"[16,2,{"acknowledge":true},"com.secret"]"#)[0], kind);
+    }
     wire.finish();
 }
 

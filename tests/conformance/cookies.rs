@@ -208,6 +208,52 @@ fn a_change_of_settings_ends_only_who_could_not_be_known_again() {
 }
 
 #[test]
+fn a_cookie_goes_with_the_secret_and_the_principal_that_it_was_given_for() {
+    let ticket = |secret: &str| Some(fanwire::auth::ticket::Stored::read(secret).unwrap());
+    let mut wire = Wire::with(2, KIND, settings);
+    let change = |wire: &mut Wire, change: &dyn Fn(Principal) -> Option<Principal>| {
+        wire.configure(|settings| {
+            let mut authentication = (*settings.realms[0].authentication).clone();
+            let principals =
+                authentication.principals.iter().filter_map(|known| change(Principal::clone(known)));
+            authentication.principals = Principals::new(principals.collect::<Vec<_>>());
+            settings.realms[0].authentication = Arc::new(authentication);
+        });
+    };
+    let (first, cookie) = fresh(&mut wire);
+    log_in(&mut wire, first, "alice");
+    wire.reset(first);
+    let again = |wire: &mut Wire| {
+        let browser = browser(wire, &cookie);
+        let answer = wire.ask(browser, &hello(""));
+        wire.reset(browser);
+        answer[0] == 2
+    };
+    assert!(again(&mut wire));
+    let old = wire.router.settings.realms[0].authentication.principals.named("alice").unwrap().ticket.clone();
+    let extra = fanwire::router::authentication::Extra::from_json(r#"{"x":1}"#);
+    change(&mut wire, &|known| Some(Principal { extra: extra.clone(), ..known }));
+    assert!(again(&mut wire), "she proves herself as before");
+    change(&mut wire, &|known| Some(Principal { ticket: ticket("another"), ..known }));
+    change(&mut wire, &|known| Some(Principal { ticket: old.clone(), ..known }));
+    assert!(!again(&mut wire), "whoever had stolen the old secret comes back by nothing");
+
+    let (first, cookie) = fresh(&mut wire);
+    log_in(&mut wire, first, "alice");
+    let alice = wire.router.settings.realms[0].authentication.principals.named("alice").unwrap().clone();
+    change(&mut wire, &|known| (*known.authid != *"alice").then_some(known));
+    wire.configure(|settings| {
+        let mut authentication = (*settings.realms[0].authentication).clone();
+        let all = authentication.principals.iter().chain([&alice]).map(|known| Principal::clone(known));
+        authentication.principals = Principals::new(all.collect::<Vec<_>>());
+        settings.realms[0].authentication = Arc::new(authentication);
+    });
+    let browser = browser(&mut wire, &cookie);
+    assert_eq!(wire.ask(browser, &hello(""))[2], NO_METHOD, "she was taken out in between");
+    wire.finish();
+}
+
+#[test]
 fn a_cookie_may_be_the_first_in_a_realm_that_is_made_for_it() {
     let mut wire = Wire::with(2, KIND, with_template);
     let (first, cookie) = fresh(&mut wire);

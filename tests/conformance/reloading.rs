@@ -144,6 +144,47 @@ fn disclosure_and_bounds_hold_for_the_next_message() {
 }
 
 #[test]
+fn a_realm_that_tells_nobodys_name_any_more_tells_none_of_before() {
+    everywhere(|mut wire| {
+        let [publisher, callee] = [(); 2].map(|()| wire.join().0);
+        assert_eq!(wire.ask(callee, r#"[64,1,{"disclose_caller":true},"com.procedure"]"#)[0], 65);
+        let retain = r#"[16,1,{"retain":true,"disclose_me":true,"acknowledge":true},"com.topic"]"#;
+        assert_eq!(wire.ask(publisher, retain)[0], 17);
+        let (early, _) = wire.join();
+        wire.send(early, r#"[32,1,{"get_retained":true},"com.topic"]"#);
+        assert!(wire.receive(early)[1][3].get("publisher").is_some());
+        wire.configure(|settings| settings.realms[0].disclosure = fanwire::router::Disclosure::Never);
+        let (late, _) = wire.join();
+        wire.send(late, r#"[32,1,{"get_retained":true},"com.topic"]"#);
+        let event = wire.receive(late)[1].clone();
+        assert_eq!((&event[0], &event[3]["retained"]), (&json!(36), &json!(true)));
+        assert!(event[3].as_object().unwrap().keys().all(|key| !key.starts_with("publisher")), "{event}");
+        wire.send(publisher, r#"[48,2,{},"com.procedure"]"#);
+        assert!(wire.receive_one(callee)[3].get("caller").is_none());
+        wire.finish();
+    });
+}
+
+#[test]
+fn who_was_asked_before_a_change_is_held_against_what_holds_when_it_answers() {
+    for changed in [
+        |settings: &mut Settings| settings.listeners[0].access.methods = Some(vec![Method::WampCra]),
+        |settings: &mut Settings| settings.listeners[0].access.realms = Some(Vec::new()),
+        |settings: &mut Settings| who_are_known(settings, Vec::new()),
+    ] {
+        let mut wire = Wire::with(2, KINDS[0], |settings| {
+            who_are_known(settings, vec![with_ticket("alice", "user")]);
+        });
+        let client = wire.connect();
+        challenged(&mut wire, client, r#""authmethods":["ticket"],"authid":"alice""#, "ticket");
+        wire.configure(changed);
+        let answer = wire.ask(client, r#"[5,"swordfish",{}]"#);
+        assert_eq!((&answer[0], &answer[2]), (&json!(3), &json!(FAILED)), "{answer}");
+        wire.finish();
+    }
+}
+
+#[test]
 fn what_is_kept_follows_its_rules() {
     let rule = |uri: &str| HistoryRule::new(uri, MatchPolicy::Exact);
     let mut wire = Wire::with(2, KINDS[0], |settings: &mut Settings| {

@@ -83,6 +83,8 @@ pub struct Proved {
     pub proof: Method,
     /// What WELCOME says besides.
     pub extra: Option<Extra>,
+    /// What is known of it, if the settings know it.
+    pub principal: Option<Arc<Principal>>,
     /// The proof of the router, and what it is called.
     pub verifier: Option<(&'static str, String)>,
     /// The identifier that was promised to its session.
@@ -109,15 +111,15 @@ pub struct Question {
 pub struct Who {
     /// It, or who stands in for it.
     pub principal: Arc<Principal>,
-    /// It is itself; otherwise the attempt fails, whatever is answered.
-    pub known: bool,
+    /// Why the attempt fails, whatever is answered: it is somebody else.
+    pub fails: Option<JoinFailure>,
     /// Who knows it.
     pub authprovider: &'static str,
 }
 
 impl Who {
     pub(super) fn known(principal: &Arc<Principal>) -> Who {
-        Who { principal: principal.clone(), known: true, authprovider: STATIC }
+        Who { principal: principal.clone(), fails: None, authprovider: STATIC }
     }
 }
 
@@ -160,7 +162,7 @@ enum Asked {
 
 /// Tries the client's methods in its order.
 pub fn begin(claim: Claim, place: &Place<'_>, entropy: &mut Entropy) -> Step {
-    let mut failure = JoinFailure::NoMethod;
+    let (mut failure, mut who) = (JoinFailure::NoMethod, None);
     for index in 0..claim.methods().len() {
         let named = claim.methods()[index];
         if !place.opens(named.method) {
@@ -181,13 +183,19 @@ pub fn begin(claim: Claim, place: &Place<'_>, entropy: &mut Entropy) -> Step {
                 None => continue,
             }
         }
-        let Some(who) = candidate(&claim, named.method, place) else {
-            if named.method == Method::Tls && place.knows_certificates() {
-                failure = JoinFailure::Certificate;
+        let who = who.get_or_insert_with(|| place.who(&claim)).clone();
+        let Some(who) = candidate(&claim, named.method, who, place) else {
+            if named.method == Method::Tls {
+                failure = if place.knows_certificates() { JoinFailure::Certificate } else { failure };
+            } else if !claim.can_begin(named.method) {
+                failure = JoinFailure::Incomplete;
             }
             continue;
         };
-        if place.must_wait() {
+        // Nobody guesses a key: who has one is not shut out by others behind the same address. Who has not is told so
+        // when it has answered.
+        let has_key = matches!(named.method, Method::Cryptosign | Method::Tls);
+        if place.must_wait() && !(has_key && matches!(who, Candidate::Who(_))) {
             return Step::Refuse(JoinFailure::TooMany.into());
         }
         return match (named.method, who) {
@@ -217,11 +225,10 @@ enum Candidate {
 }
 
 /// Whom a method would be about; none if it is of no use to this client.
-fn candidate(claim: &Claim, method: Method, place: &Place<'_>) -> Option<Candidate> {
-    let named = place.who(claim);
+fn candidate(claim: &Claim, method: Method, named: Option<Who>, place: &Place<'_>) -> Option<Candidate> {
     let dynamic = |known| place.dynamic(method, known).map(Candidate::Dynamic);
     // Who is known here, but by other methods, is one more whom only the procedure knows.
-    let is_known = named.as_ref().is_some_and(|who| who.known && who.principal.has(method));
+    let is_known = named.as_ref().is_some_and(|who| who.fails.is_none() && who.principal.has(method));
     match method {
         Method::Anonymous | Method::Cookie => None,
         Method::Tls => match place.certified(claim) {
@@ -232,7 +239,7 @@ fn candidate(claim: &Claim, method: Method, place: &Place<'_>) -> Option<Candida
         Method::Cryptosign => {
             let by_key = claim.pubkey.is_some_and(|key| place.realm.principals.with_key(&key).is_some());
             let known = if claim.authid.is_some() { is_known } else { by_key };
-            dynamic(known).or_else(|| place.signer(claim).map(Candidate::Who))
+            dynamic(known).or_else(|| place.signer(claim, named).map(Candidate::Who))
         }
         Method::Ticket => {
             // As in Crossbar.io, a procedure may find the name in the ticket.
@@ -280,6 +287,7 @@ fn anonymous(mut claim: Claim, named: Named, place: &Place<'_>, entropy: &mut En
         authprovider: STATIC,
         proof: named.method,
         extra: None,
+        principal: None,
         verifier: None,
         session: None,
     };
@@ -304,6 +312,7 @@ fn proved(named: Named, who: &Who, role: Arc<Role>) -> Proved {
         authprovider: who.authprovider,
         proof: named.method,
         extra: who.principal.extra.clone(),
+        principal: (who.authprovider == STATIC).then(|| who.principal.clone()),
         verifier: None,
         session: None,
     }
@@ -376,7 +385,7 @@ fn ask_wampcra(
     let authrole = &*role.ok_or(JoinFailure::NoSuchRole)?.name;
     // Made in any case, so that it takes no longer for those who are not known.
     let decoy = wampcra::Stored::decoy(&place.router.stand_in_key, authid, stored.salting.as_ref());
-    if !who.known {
+    if who.fails.is_some() {
         stored = decoy;
     }
     let (nonce, timestamp) = (base64(&entropy.octets::<24>()), Clock::utc(place.unix_ms));
@@ -405,7 +414,7 @@ fn ask_scram(
     };
     let mut stored = who.principal.scram.clone().ok_or(JoinFailure::NoMethod)?;
     let decoy = scram::Stored::decoy(&place.router.stand_in_key, authid, &stored);
-    if !who.known {
+    if who.fails.is_some() {
         stored = decoy;
     }
     let dialect = Dialect::from_authmethod(named.name).unwrap_or(Dialect::Specified);
@@ -500,8 +509,10 @@ impl Attempt {
     /// Takes the answer, from the peer of that name. It is the only one: there is no other try.
     pub fn answer(&self, key: PeerKey, answer: &Authenticate<'_>, place: &Place<'_>) -> Answer {
         // Many may have begun before the first of them failed.
-        if place.must_wait() {
-            return Answer::Refuse(JoinFailure::TooMany.into());
+        let too_many = Answer::Refuse(JoinFailure::TooMany.into());
+        let waits = place.must_wait();
+        if waits && !matches!(self.asked, Asked::Cryptosign { .. }) {
+            return too_many;
         }
         let signature = &*answer.signature;
         match &self.asked {
@@ -522,7 +533,10 @@ impl Attempt {
             }
             Asked::Cryptosign { challenge, key, binding } => {
                 let channel_id = binding.as_ref().and_then(ChannelBinding::channel_id);
-                self.proved(challenge.verify(key, channel_id.as_ref(), signature)).into()
+                match self.proved(challenge.verify(key, channel_id.as_ref(), signature)) {
+                    Err(_) if waits => too_many,
+                    proved => proved.into(),
+                }
             }
         }
     }
@@ -542,7 +556,8 @@ impl Attempt {
 
     /// Whoever it is has proved it, or not.
     pub(super) fn proved(&self, proof: bool) -> Result<Box<Proved>, Refused> {
-        let who = self.who.as_ref().filter(|who| who.known).ok_or(JoinFailure::UnknownPrincipal)?;
+        let who = self.who.as_ref().ok_or(JoinFailure::UnknownPrincipal)?;
+        who.fails.map_or(Ok(()), Err)?;
         if !proof {
             return Err(JoinFailure::WrongSecret.into());
         }

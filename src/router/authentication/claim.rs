@@ -28,7 +28,7 @@ pub struct Claim {
     pub authid: Option<Box<str>>,
     /// `authrole`: what it wants to be.
     pub authrole: Option<Box<str>>,
-    /// `authid` is so long that nobody has it.
+    /// `authid` is so long that nobody has it, or no text.
     pub names_nobody: bool,
     /// `authextra`, for procedures that are asked; none if it is too long to be kept.
     pub extra: Option<Extra>,
@@ -71,7 +71,19 @@ impl Claim {
         if self.names_methods { &self.methods } else { NONE }
     }
 
-    /// Reads an entry of `HELLO.Details`. What is of another type than it should be is not there.
+    /// True if it says what a challenge of that method needs.
+    pub fn can_begin(&self, method: Method) -> bool {
+        match method {
+            Method::Cryptosign => self.pubkey.is_some(),
+            Method::Scram => self.authid.is_some() && self.nonce.is_some(),
+            Method::WampCra => self.authid.is_some(),
+            Method::Ticket => true,
+            Method::Anonymous | Method::Cookie | Method::Tls => false,
+        }
+    }
+
+    /// Reads an entry of `HELLO.Details`. A name, or methods, that are no text, or no list, are such that nobody has:
+    /// whoever means to be somebody does not become somebody else. Else what is of another type is not there.
     pub fn read(&mut self, key: &str, value: &Value<'_>) {
         match (key, value) {
             ("authid", Value::Text(authid)) => {
@@ -79,7 +91,10 @@ impl Claim {
                 self.authid = bounded(authid, AUTHID_BYTES_MAX).filter(|_| !self.names_nobody);
             }
             ("authrole", Value::Text(authrole)) => self.authrole = bounded(authrole, AUTHROLE_BYTES_MAX),
+            ("authid" | "authmethods", Value::Null) => {}
+            ("authid", _) => self.names_nobody = true,
             ("authmethods", Value::List(methods)) => self.read_methods(methods),
+            ("authmethods", _) => self.names_methods = true,
             ("authextra", Value::Dict(extra)) => {
                 self.extra = Extra::copy(extra);
                 self.read_extra(extra);
@@ -139,10 +154,12 @@ mod tests {
     fn methods_keep_their_order_and_names() {
         let several = r#"{"authmethods":["scram",7,"password","wamp-scram","wampcra"]}"#;
         assert_eq!(names(several), ["scram", "wamp-scram", "wampcra"]);
-        for none in ["{}", r#"{"authmethods":[]}"#, r#"{"authmethods":"ticket"}"#] {
+        for none in ["{}", r#"{"authmethods":[]}"#, r#"{"authmethods":null}"#] {
             assert_eq!(names(none), ["anonymous"], "{none}");
         }
-        assert!(names(r#"{"authmethods":["password"]}"#).is_empty());
+        for other in [r#"["password"]"#, r#""ticket""#, "{}", "7"] {
+            assert!(names(&format!(r#"{{"authmethods":{other}}}"#)).is_empty(), "{other}");
+        }
         let many = format!(r#"{{"authmethods":["x"{}]}}"#, r#","ticket""#.repeat(100));
         assert_eq!(names(&many).len(), METHODS_MAX - 1);
     }
@@ -154,7 +171,8 @@ mod tests {
         );
         assert!(odd.authid.is_none() && odd.authrole.is_none() && odd.pubkey.is_none());
         assert!(odd.challenge.is_none() && odd.nonce.is_none() && odd.channel_binding.is_none());
-        assert!(!odd.names_nobody && claim(r#"{"authid":""}"#).authid.is_none());
+        assert!(odd.names_nobody && !claim(r#"{"authid":null}"#).names_nobody);
+        assert!(claim(r#"{"authid":""}"#).authid.is_none() && !claim(r#"{"authid":""}"#).names_nobody);
         let long = claim(&format!(r#"{{"authid":"{}"}}"#, "x".repeat(AUTHID_BYTES_MAX + 1)));
         assert!(long.names_nobody && long.authid.is_none());
     }

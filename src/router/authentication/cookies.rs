@@ -6,10 +6,13 @@
 //! somebody joins by cookie, joins over a connection that has one, or logs out. It is in memory and does not survive a
 //! restart. Long-poll clients are given no cookies.
 //!
+//! A principal of the settings that is taken out of them, or that proves itself with another secret or key by then, has
+//! no cookies any more: who has stolen the old one is not let in by what it has opened.
+//!
 //! What is not written down for a cookie: those who say nothing of themselves (there is nothing to know again), those
 //! whose certificate TLS shows each time anyway, and those with a token, which says itself for how long it is good.
 //! Who joins by cookie does not get a new time with it. A principal that is in the settings is looked up there when its
-//! cookie comes, so that whoever was taken out does not come back, and a changed role counts.
+//! cookie comes, so that a changed role counts.
 //!
 //! Logging out (GOODBYE with `wamp.close.logout`), or being killed, ends the cookie in all realms, as in Crossbar.io.
 //!
@@ -19,12 +22,13 @@
 //! with ever new cookies; those whose time is over first make room, of that principal or of all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::attempt::{self, Refused, Who};
 use super::tickets::TOKENS;
-use super::{Claim, Extra, Named, Place, Proved};
+use super::{Claim, Extra, Named, Place, Principal as Known, Proved, Settings};
 use crate::auth::{Method, sha256};
 use crate::router::Role;
 use crate::sync::Mutex;
@@ -63,6 +67,8 @@ pub struct Remembered {
     pub authprovider: &'static str,
     /// What WELCOME said besides.
     pub extra: Option<Extra>,
+    /// What the settings knew of it.
+    pub principal: Option<Arc<Known>>,
 }
 
 /// A browser with a cookie, and where to look for whom that stands.
@@ -123,7 +129,15 @@ impl Remembered {
             method,
             authprovider: proved.authprovider,
             extra: proved.extra.clone(),
+            principal: proved.principal.clone(),
         })
+    }
+
+    /// As what it is known by these settings, if the settings know it, and it proves itself as it did.
+    fn known<'a>(&self, settings: &'a Settings) -> Option<&'a Arc<Known>> {
+        let then = self.principal.as_ref()?;
+        let now = settings.principals.named(&self.authid)?;
+        Some(now).filter(|now| now.has(self.method) && now.proves_as(then, self.method))
     }
 }
 
@@ -136,10 +150,8 @@ impl Place<'_> {
             return None;
         }
         let (role, extra) = if whom.authprovider == attempt::STATIC {
-            // It may have been taken out, or be something else by now.
-            let known = self.realm.principals.named(&whom.authid)?;
-            let who = Some(Who::known(known)).filter(|who| who.principal.has(whom.method))?;
-            (attempt::role(whom.method, &who, self)?, known.extra.clone())
+            let known = whom.known(self.realm)?;
+            (attempt::role(whom.method, &Who::known(known), self)?, known.extra.clone())
         } else {
             let role = browser.roles.iter().find(|role| *role.name == *whom.role)?;
             (role.clone(), whom.extra)
@@ -154,6 +166,7 @@ impl Place<'_> {
             authprovider: whom.authprovider,
             proof: whom.method,
             extra,
+            principal: None,
             verifier: None,
             session: None,
         };
@@ -206,6 +219,19 @@ impl Cookies {
         !keys.is_empty()
     }
 
+    /// Those of principals that are not in the settings any more, or prove themselves otherwise, stand for nobody. The
+    /// settings of a realm are looked for by its name.
+    pub fn hold_against<T: Deref<Target = Settings>>(&self, settings: impl Fn(&str) -> Option<T>) {
+        let mut table = self.table.lock();
+        let stands = |((_, realm), (_, whom)): &(&(Digest, Box<str>), &(Instant, Remembered))| {
+            whom.principal.is_none()
+                || settings(realm).is_some_and(|settings| whom.known(&settings).is_some())
+        };
+        let gone = table.entries.iter().filter(|entry| !stands(entry));
+        let gone: Vec<_> = gone.map(|(key, _)| key.clone()).collect();
+        gone.iter().for_each(|key| table.remove(key));
+    }
+
     /// Entries that made room for others before their time was over.
     pub fn evicted(&self) -> u64 {
         self.table.lock().evicted
@@ -252,6 +278,7 @@ mod tests {
             method: Method::Ticket,
             authprovider: "static",
             extra: None,
+            principal: None,
         }
     }
 
@@ -356,6 +383,7 @@ mod tests {
             authprovider,
             proof: Method::from_name(authmethod).unwrap(),
             extra: None,
+            principal: None,
             verifier: None,
             session: None,
         };

@@ -12,7 +12,9 @@
 //!
 //! An ERROR of it refuses the client, which is told its URI and the text that is its first argument, as there: so it is
 //! for the procedure to say no more than everybody may know. Crossbar.io makes a text of whatever that argument is;
-//! here other values are not told, since only a text is meant to be read by people.
+//! here other values are not told, since only a text is meant to be read by people. Of `wamp.error.runtime_error`, which
+//! is what libraries make of any exception, nothing is told: many procedures refuse by raising one, and its text was
+//! written for their authors.
 
 use std::sync::Arc;
 
@@ -96,12 +98,19 @@ pub fn said(method: Method, outcome: &Outcome) -> Result<Said, NotSaid> {
     }
 }
 
-/// True for an error by which a procedure does not refuse anybody, but says that it cannot tell: what libraries answer
-/// with by themselves if it fails, or is not called as it should be. To refuse, it has errors of its own.
+/// What libraries make of an exception.
+const RUNTIME_ERROR: &str = "wamp.error.runtime_error";
+
+/// True for an error whose text is for nobody else.
+pub fn is_private(error: &str) -> bool {
+    error == RUNTIME_ERROR
+}
+
+/// True for an error by which a procedure does not refuse anybody, but says that it cannot tell: it was not called as
+/// it should be, or has too much to do. An exception counts as a refusal, and so as a guess: if it was none, nobody
+/// could have joined anyway.
 pub fn is_own_failure(error: &str) -> bool {
-    const RUNTIME_ERROR: &str = "wamp.error.runtime_error";
     [
-        RUNTIME_ERROR,
         reason::CANCELED,
         reason::INVALID_ARGUMENT,
         reason::NO_AVAILABLE_CALLEE,

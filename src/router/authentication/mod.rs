@@ -123,6 +123,17 @@ pub struct Jwt {
 }
 
 impl Settings {
+    /// The same, with what this makes of each role.
+    pub fn with_roles(&self, role: impl Fn(&Arc<Role>) -> Arc<Role>) -> Settings {
+        let mut settings = self.clone();
+        settings.principals = self.principals.with_roles(&role);
+        let jwt = settings.jwt.iter_mut().flat_map(|jwt| jwt.roles.iter_mut().chain(&mut jwt.default_role));
+        let methods = settings.methods.iter_mut().flat_map(|method| &mut method.default_role);
+        let anonymous = settings.anonymous.iter_mut().map(|anonymous| &mut anonymous.role);
+        jwt.chain(methods).chain(anonymous).for_each(|known| *known = role(known));
+        settings
+    }
+
     /// Everybody may join, and is this.
     pub fn anonymous(role: impl Into<Arc<Role>>) -> Settings {
         let anonymous = Anonymous { role: role.into(), authid: None, dynamic: None };

@@ -42,7 +42,7 @@ impl Place<'_> {
     }
 
     /// True if there were too many failures from there.
-    pub(super) fn must_wait(&self) -> bool {
+    pub fn must_wait(&self) -> bool {
         self.guesser().must_wait(self.now)
     }
 
@@ -60,14 +60,22 @@ impl Place<'_> {
         Guesser::new(self.failures.clone(), source, failures_max, window)
     }
 
-    /// Who it says it is, or who stands in for that.
+    /// Who it says it is, if that one could prove itself by something that it offers; or who stands in for that.
     pub(super) fn who(&self, claim: &Claim) -> Option<Who> {
         let authid = claim.authid.as_deref()?;
         let principals = &self.realm.principals;
+        let offered = || {
+            let methods = claim.methods().iter().map(|named| named.method);
+            methods.filter(|method| self.opens(*method) && claim.can_begin(*method))
+        };
         // Chosen in any case, so that it takes no longer for those who are not known.
-        let stand_in = principals.stand_in(&self.router.stand_in_key, authid)?;
-        let stand_in = Who { known: false, ..Who::known(stand_in) };
-        Some(principals.named(authid).map_or(stand_in, Who::known))
+        let stand_in = principals.stand_in(&self.router.stand_in_key, authid, offered());
+        let named = principals.named(authid);
+        if let Some(known) = named.filter(|known| offered().any(|method| known.has(method))) {
+            return Some(Who::known(known));
+        }
+        let failure = if named.is_some() { JoinFailure::OtherMethod } else { JoinFailure::UnknownPrincipal };
+        stand_in.map(|stand_in| Who { fails: Some(failure), ..Who::known(stand_in) })
     }
 
     /// Whose certificate the client has shown; none if that is not whom it says it is.
@@ -96,14 +104,16 @@ impl Place<'_> {
 
     /// Who signs with the key that the client has shown, or is to fail at that; none if it has shown none, or nobody
     /// here signs.
-    pub(super) fn signer(&self, claim: &Claim) -> Option<Option<Who>> {
+    pub(super) fn signer(&self, claim: &Claim, named: Option<Who>) -> Option<Option<Who>> {
         let key = claim.pubkey?;
         if claim.authid.is_none() {
             let signer = self.realm.principals.with_key(&key).map(Who::known);
             return (signer.is_some() || self.realm.principals.have_keys()).then_some(signer);
         }
-        let mut who = self.who(claim).filter(|who| who.principal.has(Method::Cryptosign))?;
-        who.known &= who.principal.keys.contains(&key);
+        let mut who = named.filter(|who| who.principal.has(Method::Cryptosign))?;
+        if !who.principal.keys.contains(&key) {
+            who.fails.get_or_insert(JoinFailure::UnknownPrincipal);
+        }
         Some(Some(who))
     }
 

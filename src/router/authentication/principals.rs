@@ -2,16 +2,22 @@
 //!
 //! For a name that nobody has, one of those who are known *stands in*: the same one each time, chosen by a secret of
 //! the router. So what is asked of an unknown name (which methods, at which cost, with which salt or none) is what is
-//! asked of some known one: with a salt of the same length and alphabet, though not the same. Which methods a name has,
-//! its own or those of whoever stands in, can be asked; not which of the two it is.
+//! asked of some known one: with a salt of the same length and alphabet, though not the same. It is one who could prove
+//! itself by a method that the client offers, and a known one who could not is stood in for as if it were unknown: so
+//! whoever offers one method is asked by it, whatever the name is, as long as anybody proves itself so. Which methods a
+//! name has, its own or those of whoever stands in, can be asked; not which of the two it is.
+//!
+//! Whoever comes or goes in the settings changes few names' stand-in: names and principals fall on a ring, and the next
+//! one on it stands in. Otherwise who looks before and after a change would see all unknown names changing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::session::Map;
 use super::{Extra, Role};
 use crate::auth::certificate::{Certificate, Fingerprint, Subject};
 use crate::auth::cryptosign::PublicKey;
-use crate::auth::{Method, Secret, hmac_sha256, scram, ticket, wampcra};
+use crate::auth::{Method, Secret, hmac_sha256, scram, sha256, ticket, wampcra};
 
 /// Somebody who is known.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -49,6 +55,18 @@ impl Principal {
         }
     }
 
+    /// True if both prove themselves by that method with the same.
+    pub fn proves_as(&self, other: &Principal, method: Method) -> bool {
+        match method {
+            Method::Anonymous | Method::Cookie => false,
+            Method::Cryptosign => self.keys == other.keys,
+            Method::Scram => self.scram == other.scram,
+            Method::Ticket => self.ticket == other.ticket,
+            Method::Tls => self.fingerprints == other.fingerprints && self.subjects == other.subjects,
+            Method::WampCra => self.wampcra == other.wampcra,
+        }
+    }
+
     /// True if that certificate is its own. `vouched`: TLS has checked it against a configured authority.
     pub fn shows(&self, certificate: &Certificate, vouched: bool) -> bool {
         self.fingerprints.iter().any(|fingerprint| certificate.has(fingerprint))
@@ -63,7 +81,12 @@ pub struct Principals {
     by_authid: Map<Box<str>, Arc<Principal>>,
     by_key: Map<PublicKey, Arc<Principal>>,
     by_certificate: Vec<Arc<Principal>>,
+    /// Those who could prove themselves by a challenge of that method, in the order of their places.
+    rings: BTreeMap<Method, Vec<(u64, Arc<Principal>)>>,
 }
+
+/// Methods that ask something of a name.
+const ASKING: [Method; 4] = [Method::Cryptosign, Method::Scram, Method::Ticket, Method::WampCra];
 
 impl PartialEq for Principals {
     fn eq(&self, other: &Principals) -> bool {
@@ -89,10 +112,23 @@ impl Principals {
             if principal.has(Method::Tls) {
                 known.by_certificate.push(principal.clone());
             }
+            let place = first_u64(&sha256(principal.authid.as_bytes()));
+            for method in ASKING.into_iter().filter(|method| principal.has(*method)) {
+                known.rings.entry(method).or_default().push((place, principal.clone()));
+            }
             known.by_authid.insert(principal.authid.clone(), principal.clone());
             known.all.push(principal);
         }
+        known.rings.values_mut().for_each(|ring| ring.sort_by_key(|(place, _)| *place));
         known
+    }
+
+    /// The same, of whom each that has a role has the one that this makes of it.
+    pub fn with_roles(&self, role: impl Fn(&Arc<Role>) -> Arc<Role>) -> Principals {
+        Principals::new(self.all.iter().map(|principal| {
+            let principal = Principal::clone(principal);
+            Principal { role: principal.role.as_ref().map(&role), ..principal }
+        }))
     }
 
     /// All of them, in their order.
@@ -115,12 +151,21 @@ impl Principals {
         self.by_certificate.iter().find(|principal| principal.shows(certificate, vouched))
     }
 
-    /// Who stands in for a name that nobody has.
-    pub fn stand_in(&self, key: &Secret, authid: &str) -> Option<&Arc<Principal>> {
-        let digest = hmac_sha256(key.expose(), format!("stand-in {authid}").as_bytes());
-        let draw = u64::from_le_bytes(*digest.first_chunk().expect("a digest has 32 octets"));
-        let count = self.all.len() as u64;
-        (count > 0).then(|| &self.all[(draw % count) as usize])
+    /// Who stands in for a name, of those who could be asked something by one of these methods. A few probes, however
+    /// many principals there are.
+    pub fn stand_in(
+        &self,
+        key: &Secret,
+        authid: &str,
+        methods: impl Iterator<Item = Method>,
+    ) -> Option<&Arc<Principal>> {
+        let draw = first_u64(&hmac_sha256(key.expose(), format!("stand-in {authid}").as_bytes()));
+        let next = methods.filter_map(|method| {
+            let ring = self.rings.get(&method)?;
+            let next = ring.partition_point(|(place, _)| *place < draw);
+            ring.get(next).or(ring.first())
+        });
+        next.min_by_key(|(place, _)| place.wrapping_sub(draw)).map(|(_, principal)| principal)
     }
 
     /// True if somebody has a certificate.
@@ -132,6 +177,10 @@ impl Principals {
     pub fn have_keys(&self) -> bool {
         !self.by_key.is_empty()
     }
+}
+
+fn first_u64(digest: &[u8; 32]) -> u64 {
+    u64::from_le_bytes(*digest.first_chunk().expect("a digest has 32 octets"))
 }
 
 #[cfg(test)]
@@ -151,18 +200,65 @@ mod tests {
         assert!(known.have_keys() && !Principals::default().have_keys());
     }
 
+    fn by(authid: &str, method: Method) -> Principal {
+        let principal = Principal { authid: authid.into(), ..Principal::default() };
+        match method {
+            Method::Ticket => Principal { ticket: Some(ticket::Stored::read("t").unwrap()), ..principal },
+            _ => Principal { keys: vec![[7; 32].into()], ..principal },
+        }
+    }
+
     #[test]
     fn the_same_one_stands_in_each_time_and_each_one_for_some() {
-        let known = Principals::new((0..4).map(|n| principal(&format!("p{n}"), n)));
-        let secret = Secret::from("a secret");
+        let all = |count| Principals::new((0..count).map(|n| principal(&format!("p{n}"), n)));
+        let (known, secret) = (all(4), Secret::from("a secret"));
+        let stand_in = |known: &Principals, n| {
+            let name = format!("unknown{n}");
+            known.stand_in(&secret, &name, [Method::Cryptosign].into_iter()).unwrap().authid.clone()
+        };
         let mut counts = [0; 4];
         for n in 0..400 {
-            let name = format!("unknown{n}");
-            let one = known.stand_in(&secret, &name).unwrap();
-            assert!(Arc::ptr_eq(one, known.stand_in(&secret, &name).unwrap()));
-            counts[one.authid[1..].parse::<usize>().unwrap()] += 1;
+            let one = stand_in(&known, n);
+            assert_eq!(one, stand_in(&known, n));
+            counts[one[1..].parse::<usize>().unwrap()] += 1;
         }
-        assert!(counts.iter().all(|count| (60..140).contains(count)), "{counts:?}");
-        assert!(Principals::default().stand_in(&secret, "x").is_none());
+        assert!(counts.iter().all(|count| *count > 10), "{counts:?}");
+        let nobody = Principals::default();
+        assert!(nobody.stand_in(&secret, "x", [Method::Cryptosign].into_iter()).is_none());
+        // One who comes takes names over, and moves no others.
+        let more = all(5);
+        let moved = (0..400).filter(|n| stand_in(&known, *n) != stand_in(&more, *n));
+        let moved: Vec<_> = moved.map(|n| stand_in(&more, n)).collect();
+        assert!(moved.len() < 300 && moved.iter().all(|one| **one == *"p4"), "{}", moved.len());
+    }
+
+    #[test]
+    fn who_stands_in_could_be_asked_by_what_is_offered() {
+        let known = Principals::new((0..20).map(|n| match n {
+            7 => by("p7", Method::Cryptosign),
+            _ => by(&format!("p{n}"), Method::Ticket),
+        }));
+        let (secret, mut signers) = (Secret::from("a secret"), 0);
+        for n in 0..200 {
+            let name = format!("unknown{n}");
+            let stand_in = |methods: &[Method]| known.stand_in(&secret, &name, methods.iter().copied());
+            assert_eq!(&*stand_in(&[Method::Cryptosign]).unwrap().authid, "p7");
+            let (ticket, either) =
+                (stand_in(&[Method::Ticket]), stand_in(&[Method::Ticket, Method::Cryptosign]));
+            assert!(ticket.unwrap().has(Method::Ticket) && stand_in(&[Method::Scram]).is_none());
+            // It is the same one for as long as it could be asked.
+            let either = either.unwrap();
+            assert!(*either.authid == *"p7" || Arc::ptr_eq(either, ticket.unwrap()));
+            signers += usize::from(*either.authid == *"p7");
+        }
+        assert!((1..100).contains(&signers), "{signers}");
+    }
+
+    #[test]
+    fn the_same_secret_proves_the_same() {
+        let (one, other) = (by("a", Method::Ticket), by("b", Method::Ticket));
+        let another = Principal { ticket: Some(ticket::Stored::read("u").unwrap()), ..one.clone() };
+        assert!(one.proves_as(&other, Method::Ticket) && !one.proves_as(&another, Method::Ticket));
+        assert!(!one.proves_as(&one, Method::Cookie));
     }
 }

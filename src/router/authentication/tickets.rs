@@ -7,6 +7,7 @@ use super::attempt::wanted;
 use super::{Answer, Attempt, Check, Dynamic, Jwt, Place, Proved, Question, Refused};
 use crate::auth::Secret;
 use crate::auth::jwt::{self, TokenError};
+use crate::auth::ticket::TICKET_BYTES_MAX;
 use crate::error::JoinFailure;
 use crate::router::PeerKey;
 
@@ -28,6 +29,10 @@ impl Attempt {
             Some(Err(refused)) => return Answer::Refuse(refused),
             None => None,
         };
+        // No ticket is that long, and whoever knows nothing would fill the queue of who judges them.
+        if ticket.len() > TICKET_BYTES_MAX {
+            return Answer::Refuse(JoinFailure::WrongSecret.into());
+        }
         if let Some(dynamic) = dynamic.cloned() {
             let (named, session) = (self.named, self.session);
             let (claim, ticket) = (self.claim.clone(), Some(Secret::from(ticket)));
@@ -71,6 +76,7 @@ impl Attempt {
             authprovider: TOKENS,
             proof: self.named.method,
             extra: None,
+            principal: None,
             verifier: None,
             session: Some(self.session),
         })

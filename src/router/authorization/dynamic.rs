@@ -42,7 +42,7 @@ pub struct OwnedQuestion {
     action: Action,
     policy: MatchPolicy,
     uri: Box<str>,
-    /// The one argument of it. None if they have no form in the router's serializer.
+    /// The one argument of it. None if they have no form in the router's serializer, or are too long.
     options: Option<OwnedPayload>,
 }
 
@@ -56,6 +56,7 @@ impl From<&Question<'_>> for OwnedQuestion {
     fn from(question: &Question<'_>) -> OwnedQuestion {
         let &Question { action, uri, policy, options } = question;
         let options = OwnedPayload::from_values(Serializer::MessagePack, &[Value::Dict(*options)], &[]).ok();
+        let options = options.filter(|options| options.borrow().bytes().len() <= OPTIONS_BYTES_MAX);
         OwnedQuestion { action, policy, uri: uri.into(), options }
     }
 }
@@ -70,6 +71,10 @@ pub enum Ruling {
     /// There was no answer.
     Failed,
 }
+
+/// Octets of options that an authorizer is told. Sessions that are allowed nothing choose them: more would let them fill
+/// its queue until it is taken for a slow consumer. What has more is not allowed.
+const OPTIONS_BYTES_MAX: usize = 16 << 10;
 
 /// How many authorizers are known to take no options.
 const OLD_MAX: usize = 256;
@@ -131,7 +136,7 @@ impl Authorizers {
         said: Said,
         (purges, now): (u64, Instant),
     ) -> Ruling {
-        self.complaints.recovered(&identity.role, now);
+        self.complaints.recovered(&identity.role, realms[0], now);
         let ruling = match said.allow {
             true => Ruling::Allowed(Granted { disclosed: said.disclose }),
             false => Ruling::Denied,
@@ -160,7 +165,7 @@ impl Authorizers {
     }
 
     /// Notes why an authorizer has not answered.
-    pub fn complain(&mut self, identity: &Identity, realm: &str, cause: Cause, now: Instant) {
+    pub fn complain(&mut self, identity: &Identity, realm: (RealmKey, &str), cause: Cause, now: Instant) {
         self.complaints.tell(&identity.role, realm, cause, now);
     }
 

@@ -177,13 +177,14 @@ impl Broker {
         let Some(session) = cx.peers.session(key) else { return };
         let identity = session.identity.clone();
         let bytes_max = cx.router.settings.limits.outbound_bytes_max / 2;
+        let disclosure = self.realm.settings.disclosure;
         for publication in self.realm.retained.matching(pattern, policy, &identity) {
             let waiting = cx.peers.outbound(key).map_or(0, |waiting| waiting.len());
             if waiting + publication.bytes() > bytes_max {
                 cx.peers.counters.retained_unsent += 1;
                 continue;
             }
-            match send_event(cx, key, subscription, policy, &publication) {
+            match send_event(cx, key, subscription, (policy, disclosure), &publication) {
                 Sent::Queued => cx.peers.counters.events_delivered += 1,
                 Sent::Untranslatable => cx.peers.counters.events_untranslatable += 1,
                 // Counted where messages are sent.
@@ -231,10 +232,10 @@ fn send_event(
     cx: &mut Context<'_>,
     key: PeerKey,
     subscription: SubscriptionId,
-    policy: MatchPolicy,
+    (policy, disclosure): (MatchPolicy, Disclosure),
     publication: &KeptPublication,
 ) -> Sent {
-    let mut pairs = publication.pairs(policy);
+    let mut pairs = publication.pairs(policy, disclosure);
     pairs.push(("retained", Value::Bool(true)));
     let details: Dict<'_> = publication.details(&pairs);
     let payload = publication.payload.borrow();

@@ -17,7 +17,7 @@ use crate::router::letter::{
 };
 use crate::router::peer::Sent;
 use crate::router::session::{CalleeWishes, OpenInvocation, Session};
-use crate::router::{Context, PeerKey, passthru};
+use crate::router::{Context, Disclosure, PeerKey, passthru};
 use crate::wamp::message::{self, Invocation, Yield};
 use crate::wamp::options::{CancelMode, CustomOptions, YieldOptions};
 use crate::wamp::{Dict, Message, RequestId, UriCheck, Value, reason};
@@ -119,9 +119,10 @@ impl Dealer {
         if let Some(procedure) = &invoke.procedure {
             pairs.push(("procedure", Value::text(procedure)));
         }
-        // A realm that never tells takes no registration that asks for it.
+        // A registration that asks for it may be older than the setting.
+        let tells = self.realm.settings.disclosure != Disclosure::Never;
         if let Caller::Session(identity) = &terms.caller {
-            if terms.disclosed || wishes.disclose_caller {
+            if terms.disclosed || wishes.disclose_caller && tells {
                 pairs.push(("caller", Value::Unsigned(identity.session.0)));
                 pairs.push(("caller_authid", Value::text(&identity.authid)));
                 pairs.push(("caller_authrole", Value::text(&identity.role.name)));

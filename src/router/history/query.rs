@@ -25,7 +25,7 @@ use crate::router::peer::Sent;
 use crate::router::publication::KeptPublication;
 use crate::router::rules::Action;
 use crate::router::shard::LocalRealm;
-use crate::router::{Clock, Context, PeerKey};
+use crate::router::{Clock, Context, Disclosure, PeerKey};
 use crate::wamp::message::{self, Call};
 use crate::wamp::options::{Options, WrongOption};
 use crate::wamp::{Dict, MatchPolicy, Message, PublicationId, Serializer, SubscriptionId, Value};
@@ -55,6 +55,7 @@ pub(in crate::router) fn on_call(
     let search = query.search((&listing.topic, policy), history, unix_ms)?;
     let bytes_max = link.message_bytes_max.min(cx.router.settings.limits.message_bytes_max);
     let mut page = Page::new((subscription, policy), link.serializer, bytes_max);
+    page.disclosure = realm.shared.settings.disclosure;
     history.store().visit(&search, &mut |event| {
         if !event.publication.eligible(&identity) {
             return ControlFlow::Continue(());
@@ -205,6 +206,7 @@ impl Query {
 struct Page {
     subscription: SubscriptionId,
     policy: MatchPolicy,
+    disclosure: Disclosure,
     serializer: Serializer,
     /// Each as a list of one dictionary, in the caller's serializer.
     events: Vec<OwnedPayload>,
@@ -230,6 +232,7 @@ impl Page {
         Page {
             subscription,
             policy,
+            disclosure: Disclosure::AsAsked,
             serializer,
             events: Vec::new(),
             bytes: PAGE_OVERHEAD_BYTES,
@@ -270,7 +273,7 @@ impl Page {
     }
 
     fn event(&self, publication: &KeptPublication) -> Result<OwnedPayload, TranscodeError> {
-        let pairs = publication.pairs(self.policy);
+        let pairs = publication.pairs(self.policy, self.disclosure);
         let mut event = vec![
             ("timestamp", Value::Text(Clock::utc(publication.unix_ms).into())),
             ("subscription", Value::Unsigned(self.subscription.0)),

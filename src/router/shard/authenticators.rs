@@ -52,6 +52,12 @@ impl Shard {
     /// It has answered.
     pub(super) fn on_held_join(&mut self, key: PeerKey, held: HeldJoin, now: Instant) -> Next {
         let HeldJoin { admission, question, outcome } = held;
+        // Many may have been asked about before the first of them was refused.
+        let Some(peer) = self.peers.peer(key) else { return Next::Read };
+        if place(&self.router, peer, &admission.realm, now).must_wait() {
+            let (authid, name) = (question.claim.authid.clone(), Some(question.named.name));
+            return self.turn_away(key, &admission.realm, authid, name, JoinFailure::TooMany.into());
+        }
         let outcome = outcome.unwrap_or(Outcome::Refused(crate::error::Refusal::Canceled));
         match dynamic::said(question.named.method, &outcome) {
             Ok(said) => self.on_said(key, admission, question, said, now),
@@ -86,7 +92,8 @@ impl Shard {
         let claim = claimed(claim, &principal);
         let known = named.method != Method::Cryptosign
             || claim.pubkey.is_some_and(|key| principal.keys.contains(&key));
-        let who = Who { principal: Arc::new(principal), known, authprovider: DYNAMIC };
+        let fails = (!known).then_some(JoinFailure::UnknownPrincipal);
+        let who = Who { principal: Arc::new(principal), fails, authprovider: DYNAMIC };
         let authid = claim.authid.clone();
         let Shard { router, peers, entropy, .. } = self;
         let Some(peer) = peers.peer(key) else { return Next::Read };
@@ -152,11 +159,13 @@ impl Shard {
         let (authid, name) = (question.claim.authid.clone(), Some(question.named.name));
         self.note_failure(key, realm, (authid, name), Refused::from(failure), Some(cause));
         match not_said {
-            NotSaid::Refused(error, text) => {
+            NotSaid::Refused(error, text) if !dynamic::is_private(&error) => {
                 let text = text.unwrap_or_else(|| failure.message().into());
                 self.send_abort(key, &error, &text);
             }
-            NotSaid::Unanswered(_) => self.send_abort(key, failure.reason(), failure.message()),
+            NotSaid::Refused(..) | NotSaid::Unanswered(_) => {
+                self.send_abort(key, failure.reason(), failure.message());
+            }
         }
         Next::Finish(CloseReason::Aborted)
     }

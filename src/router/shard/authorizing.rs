@@ -190,7 +190,7 @@ impl Shard {
         if let Some(session) = self.peers.session(key) {
             let (key, identity) = (session.realm, session.identity.clone());
             let (realm, cx) = self.lend(key);
-            cx.authorizers.complain(&identity, &realm.shared.name, cause, cx.now);
+            cx.authorizers.complain(&identity, (key, &realm.shared.name), cause, cx.now);
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::router::authorization::{Answer, Question, answer};
 use crate::router::realm::Member;
 use crate::router::rules::Action;
 use crate::router::session::Identity;
-use crate::router::standing::{Door, asked, still_allowed};
+use crate::router::standing::{Dismissal, Door, asked, still_allowed};
 use crate::router::unchanged::Compared;
 use crate::router::{PeerKey, RealmKey, Router};
 use crate::wamp::message::Goodbye;
@@ -135,7 +135,13 @@ impl Shard {
                     self.take_away(key, realm, &identity);
                 }
             }
-            Err(dismissal) => self.dismiss(key, reason::KILLED, dismissal.text()),
+            Err(dismissal) => {
+                // It was let in by the settings before, after the cookies were held against these.
+                if dismissal == Dismissal::NoSuchPrincipal {
+                    self.forget_browser(key);
+                }
+                self.dismiss(key, reason::KILLED, dismissal.text());
+            }
         }
     }
 

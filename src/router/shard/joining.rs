@@ -59,10 +59,8 @@ impl Shard {
                 proof,
                 extra: proved.extra.clone().map(Arc::new),
             };
-            // Settings may have changed since HELLO was held against them.
-            if !Arc::ptr_eq(&realm.settings, &admission.realm)
-                && let Some(peer) = peers.peer(key)
-            {
+            // The settings of the realm, of the listener, or of where it was asked about, may have changed since HELLO.
+            if let Some(peer) = peers.peer(key) {
                 let door = Door::of(peer, router);
                 identity.role = still_allowed(&identity, &realm.settings, asked.as_deref(), &door)?;
             }

@@ -1,4 +1,4 @@
-//! What is wrong with authorizers, for the log of whoever drives the shard: each cause of a role once, until the
+//! What is wrong with authorizers, for the log of whoever drives the shard: each cause of a role in a realm once, until the
 //! authorizer has answered well for a while. One good answer is not enough: clients choose what it is asked, and so
 //! whether it fails. Counters have all of it.
 
@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::error::Refusal;
+use crate::router::RealmKey;
 use crate::router::role::{Permissions, Role};
 
 /// How many roles and causes are known. When there is no room all are forgotten, and may be told again.
@@ -39,7 +40,9 @@ impl fmt::Display for Cause {
             Cause::Result(wrong) => write!(f, "its result is not understood: {wrong}"),
             Cause::NoSuchRealm => f.write_str("its realm does not exist"),
             Cause::OldForm => f.write_str("it takes three arguments, and is asked without the options"),
-            Cause::Untellable => f.write_str("the question cannot be written in the router's serializer"),
+            Cause::Untellable => f.write_str(
+                "the question has options that are too long, or cannot be written in the router's serializer",
+            ),
             Cause::Refused(refusal) => f.write_str(refusal.text()),
         }
     }
@@ -62,8 +65,8 @@ pub struct Complaint {
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
     waiting: Vec<Complaint>,
-    /// What was told, by authorizer and role.
-    told: BTreeMap<(Box<str>, Box<str>), Told>,
+    /// What was told, by realm, authorizer and role.
+    told: BTreeMap<(RealmKey, Box<str>, Box<str>), Told>,
     count: usize,
 }
 
@@ -75,12 +78,12 @@ struct Told {
 }
 
 impl Complaints {
-    pub(super) fn tell(&mut self, role: &Role, realm: &str, cause: Cause, now: Instant) {
+    pub(super) fn tell(&mut self, role: &Role, (key, realm): (RealmKey, &str), cause: Cause, now: Instant) {
         let Some((procedure, authrole)) = names(role) else { return };
         if self.count == TOLD_MAX {
             (self.told, self.count) = (BTreeMap::new(), 0);
         }
-        let told = self.told.entry((procedure.clone(), authrole.clone())).or_default();
+        let told = self.told.entry((key, procedure.clone(), authrole.clone())).or_default();
         if told.well.take().is_some_and(|well| now.saturating_duration_since(well) >= WELL) {
             self.count -= told.causes.len();
             told.causes = Vec::new();
@@ -96,11 +99,12 @@ impl Complaints {
     }
 
     /// It has answered well.
-    pub(super) fn recovered(&mut self, role: &Role, now: Instant) {
+    pub(super) fn recovered(&mut self, role: &Role, key: RealmKey, now: Instant) {
         if self.told.is_empty() {
             return;
         }
-        if let Some(told) = names(role).and_then(|names| self.told.get_mut(&names)) {
+        let names = names(role).map(|(procedure, authrole)| (key, procedure, authrole));
+        if let Some(told) = names.and_then(|names| self.told.get_mut(&names)) {
             told.well.get_or_insert(now);
         }
     }
@@ -142,23 +146,33 @@ mod tests {
             complaints.take().iter().map(|complaint| complaint.cause.to_string()).collect::<Vec<_>>()
         };
         for _ in 0..3 {
-            complaints.tell(&role, "realm1", Cause::Refused(Refusal::Timeout), start);
-            complaints.tell(&role, "realm1", Cause::Error("com.example.broken".into()), start);
-            complaints.recovered(&role, start);
+            complaints.tell(&role, (RealmKey::FIRST, "realm1"), Cause::Refused(Refusal::Timeout), start);
+            complaints.tell(
+                &role,
+                (RealmKey::FIRST, "realm1"),
+                Cause::Error("com.example.broken".into()),
+                start,
+            );
+            complaints.recovered(&role, RealmKey::FIRST, start);
         }
         let both = ["the call was not answered in time", "it has answered with the error com.example.broken"];
         assert_eq!(told(&mut complaints), both);
         // Well and not, for as long as it likes.
         for second in 0..600 {
             let now = start + Duration::from_secs(second);
-            complaints.tell(&role, "realm1", Cause::Refused(Refusal::Timeout), now);
-            complaints.recovered(&role, now);
+            complaints.tell(&role, (RealmKey::FIRST, "realm1"), Cause::Refused(Refusal::Timeout), now);
+            complaints.recovered(&role, RealmKey::FIRST, now);
         }
         assert!(told(&mut complaints).is_empty());
-        complaints.recovered(&role, start + Duration::from_secs(630));
-        complaints.tell(&role, "realm1", Cause::Refused(Refusal::Timeout), start + Duration::from_secs(659));
+        complaints.recovered(&role, RealmKey::FIRST, start + Duration::from_secs(630));
+        complaints.tell(
+            &role,
+            (RealmKey::FIRST, "realm1"),
+            Cause::Refused(Refusal::Timeout),
+            start + Duration::from_secs(659),
+        );
         assert_eq!(told(&mut complaints), both[..1]);
-        complaints.tell(&Role::anonymous(), "realm1", Cause::Untellable, start);
+        complaints.tell(&Role::anonymous(), (RealmKey::FIRST, "realm1"), Cause::Untellable, start);
         assert!(told(&mut complaints).is_empty(), "it has none");
     }
 }
