@@ -321,7 +321,7 @@ impl Default for Expected {
         Expected {
             issuers: Vec::new(),
             audiences: Vec::new(),
-            leeway_seconds: 60,
+            leeway_seconds: 5,
             authid_claim: "sub".to_owned(),
             role_claim: "role".to_owned(),
         }
@@ -572,7 +572,7 @@ mod tests {
             assert_eq!(refused(&json!({"sub": "a", "exp": exp}), &expected), error, "{exp}");
         }
         assert_eq!(refused(&json!({"sub": "a"}), &leeway(0)), expired);
-        for (nbf, error) in [(NOW, None), (NOW + 60, None), (NOW + 61, Some(TokenError::NotYet))] {
+        for (nbf, error) in [(NOW, None), (NOW + 5, None), (NOW + 6, Some(TokenError::NotYet))] {
             let claims = json!({"sub": "a", "exp": NOW + 100, "nbf": nbf});
             assert_eq!(refused(&claims, &Expected::default()), error, "{nbf}");
         }

@@ -480,8 +480,7 @@ impl Peers {
             return true;
         }
         // Once paused it stays so until it is resumed: what it has sent before is kept, and comes first.
-        let waits = peer.waits_for_answer();
-        let paused = waits || self.queues.paused(key.index) || held || self.queues.replies(key.index) > soft;
+        let paused = self.queues.paused(key.index) || held || self.queues.replies(key.index) > soft;
         self.queues.set_paused(key.index, paused);
         if paused && held {
             self.await_relief(key);

@@ -474,7 +474,7 @@ impl Jwt {
             jwks: key_text(table, "jwks"),
             issuer: table.text("issuer"),
             audience: table.text("audience"),
-            leeway_seconds: table.number("leeway_seconds", 0..=HOUR_SECONDS).unwrap_or(60),
+            leeway_seconds: table.number("leeway_seconds", 0..=HOUR_SECONDS).unwrap_or(5),
             authid_claim: table.text("authid_claim").unwrap_or_else(|| "sub".to_owned()),
             role_claim: table.text("role_claim").unwrap_or_else(|| "role".to_owned()),
             default_role: table.text("default_role"),

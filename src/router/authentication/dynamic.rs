@@ -12,9 +12,9 @@
 //!
 //! An ERROR of it refuses the client, which is told its URI and the text that is its first argument, as there: so it is
 //! for the procedure to say no more than everybody may know. Crossbar.io makes a text of whatever that argument is;
-//! here other values are not told, since only a text is meant to be read by people. Of `wamp.error.runtime_error`, which
-//! is what libraries make of any exception, nothing is told: many procedures refuse by raising one, and its text was
-//! written for their authors.
+//! here other values are not told, since only a text is meant to be read by people. Of `wamp.error.runtime_error`,
+//! which is what libraries make of any exception, nothing is told: many procedures refuse by raising one, and its text
+//! was written for their authors.
 
 use std::sync::Arc;
 

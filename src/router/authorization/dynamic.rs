@@ -72,8 +72,8 @@ pub enum Ruling {
     Failed,
 }
 
-/// Octets of options that an authorizer is told. Sessions that are allowed nothing choose them: more would let them fill
-/// its queue until it is taken for a slow consumer. What has more is not allowed.
+/// Octets of options that an authorizer is told. Sessions that are allowed nothing choose them: more would let them
+/// fill its queue until it is taken for a slow consumer. What has more is not allowed.
 const OPTIONS_BYTES_MAX: usize = 16 << 10;
 
 /// How many authorizers are known to take no options.

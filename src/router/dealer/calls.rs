@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::choice::{Choice, Unchosen, choose};
 use super::own::Answered;
-use super::{Asker, Dealer, OpenCall, unsendable};
+use super::{Dealer, OpenCall, unsendable};
 use crate::codec;
 use crate::codec::payload::OwnedPayload;
 use crate::error::{Refusal, Violation};
@@ -54,7 +54,8 @@ pub fn call_options(
 #[derive(Debug)]
 pub(super) struct NewCall {
     pub(super) caller: PeerKey,
-    pub(super) asker: Asker,
+    /// [`RequestId::NONE`] if it is the router's own.
+    pub(super) request: RequestId,
     /// Where the match cache has its procedure, just looked up.
     pub(super) place: usize,
     pub(super) terms: CallTerms,
@@ -103,7 +104,7 @@ impl Dealer {
         let terms = self.terms(session, granted, options, limits);
         let call = NewCall {
             caller: key,
-            asker: Asker::Caller(message.request),
+            request: message.request,
             place,
             time_ms: terms.timeout_ms,
             terms,
@@ -117,9 +118,10 @@ impl Dealer {
     }
 
     /// Enters a call, and sends it to a callee or puts it in line.
-    #[inline]
+    // `NewCall` is not put together where this is not a call.
+    #[inline(always)]
     pub(super) fn begin(&mut self, cx: &mut Context<'_>, new: NewCall) -> Result<CallKey, Unchosen> {
-        let NewCall { caller: key, asker, place, terms, time_ms, progress, attributes, payload } = new;
+        let NewCall { caller: key, request, place, terms, time_ms, progress, attributes, payload } = new;
         let limits = &cx.router.settings.limits;
         let call =
             CallKey { serial: self.serial + 1, index: self.calls.vacant_key() as u32, shard: cx.index };
@@ -155,7 +157,7 @@ impl Dealer {
         self.calls.insert(OpenCall {
             serial: self.serial,
             caller: key,
-            asker,
+            request,
             procedure: procedure.clone(),
             callee,
             workload,
@@ -168,7 +170,7 @@ impl Dealer {
             kept,
             timeout: None,
         });
-        if let Asker::Caller(request) = asker
+        if request != RequestId::NONE
             && let Some(session) = cx.peers.session(key)
         {
             session.calls.insert(request, call);
@@ -348,9 +350,11 @@ impl Dealer {
         if let Some(timeout) = &mut open.timeout {
             timeout.restart(cx.now);
         }
-        let (caller, asker) = (open.caller, open.asker);
         // The router asks for no progressive results.
-        let Asker::Caller(request) = asker else { return };
+        if open.is_own() {
+            return;
+        }
+        let (caller, request) = (open.caller, open.request);
         if begins {
             self.keep_no_payload(progress.call);
         }
@@ -380,19 +384,15 @@ impl Dealer {
         };
         let answered = !matches!(outcome, Outcome::Refused(_));
         let call = self.close_call(cx, complete.call, answered);
-        match call.asker {
-            Asker::Caller(request) => {
-                if let Some(session) = cx.peers.session(call.caller) {
-                    session.calls.remove(&request);
-                }
-                answer(cx, (call.caller, request), &outcome);
-            }
-            Asker::Router => {
-                let (peer, realm) = (call.caller, self.realm.key);
-                let answered = Answered { peer, realm, call: complete.call, outcome };
-                cx.letters.post(cx.index, Letter::Answered(Box::new(answered)));
-            }
+        if call.is_own() {
+            let (peer, realm) = (call.caller, self.realm.key);
+            let answered = Answered { peer, realm, call: complete.call, outcome };
+            return cx.letters.post(cx.index, Letter::Answered(Box::new(answered)));
         }
+        if let Some(session) = cx.peers.session(call.caller) {
+            session.calls.remove(&call.request);
+        }
+        answer(cx, (call.caller, call.request), &outcome);
     }
 }
 

@@ -11,15 +11,15 @@
 //!
 //! Callees are told no caller, since none has a session. The time is kept here and never left to the callee.
 
+use super::Dealer;
 use super::calls::NewCall;
 use super::choice::Unchosen;
-use super::{Asker, Dealer};
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::router::letter::{CallKey, CallTerms, Caller, Outcome};
 use crate::router::{Context, PeerKey, RealmKey};
-use crate::wamp::MatchPolicy;
 use crate::wamp::options::CancelMode;
+use crate::wamp::{MatchPolicy, RequestId};
 
 /// A call of the router's own.
 #[derive(Clone, Debug)]
@@ -64,6 +64,7 @@ impl Dealer {
         Ok(call)
     }
 
+    #[cold]
     fn try_call_own(&mut self, cx: &mut Context<'_>, own: &OwnCall<'_>) -> Result<CallKey, Unchosen> {
         let place = self.cache.procedure_place(&self.realm.directory, own.procedure);
         let registration =
@@ -79,7 +80,7 @@ impl Dealer {
         };
         let call = NewCall {
             caller: own.about,
-            asker: Asker::Router,
+            request: RequestId::NONE,
             place,
             terms,
             time_ms: own.timeout_ms,

@@ -4,7 +4,7 @@
 //! Whether a caller does is known in its shard, and the callee is to be told too if it does not. So such an answer is
 //! preceded by a letter that asks, and a refusal takes the call off the table before the answer comes.
 
-use super::{Asker, Dealer, OpenCall};
+use super::{Dealer, OpenCall};
 use crate::error::Refusal;
 use crate::router::Context;
 use crate::router::directory::Callee;
@@ -17,7 +17,7 @@ use crate::wamp::options::CancelMode;
 impl OpenCall {
     /// True if the caller has announced the mode. The router would have to look.
     pub(super) fn takes_passthru(&self, cx: &mut Context<'_>) -> bool {
-        let session = cx.peers.session(self.caller).filter(|_| matches!(self.asker, Asker::Caller(_)));
+        let session = cx.peers.session(self.caller).filter(|_| !self.is_own());
         session.is_some_and(|session| session.features.has(Feature::CallerPayloadPassthru))
     }
 }

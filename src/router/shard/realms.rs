@@ -71,7 +71,8 @@ impl LocalRealm {
 
 impl Shard {
     /// One realm of the shard, which it knows, and the rest of it as broker and dealer see it.
-    #[inline]
+    // Once for each message and letter: what is not asked for is not even written then.
+    #[inline(always)]
     pub(super) fn lend(&mut self, realm: RealmKey) -> (&mut LocalRealm, Context<'_>) {
         let context = Context {
             index: self.index,
@@ -95,7 +96,7 @@ impl Shard {
     }
 
     /// The same for a letter. If the realm is no more, nobody is left to take it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn lend_if_known(&mut self, realm: RealmKey) -> Option<(&mut LocalRealm, Context<'_>)> {
         if self.realms.get(realm).is_none() && !self.knows(realm) {
             self.peers.counters.letters_too_late += 1;

@@ -1,6 +1,6 @@
-//! What is wrong with authorizers, for the log of whoever drives the shard: each cause of a role in a realm once, until the
-//! authorizer has answered well for a while. One good answer is not enough: clients choose what it is asked, and so
-//! whether it fails. Counters have all of it.
+//! What is wrong with authorizers, for the log of whoever drives the shard: each cause of a role in a realm once,
+//! until the authorizer has answered well for a while. One good answer is not enough: clients choose what it is asked,
+//! and so whether it fails. Counters have all of it.
 
 use std::collections::BTreeMap;
 use std::fmt;
