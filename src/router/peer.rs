@@ -51,7 +51,9 @@ pub struct Peer {
     pub listener: ListenerIndex,
     /// Where it comes from, and what TLS has shown of it.
     pub origin: Arc<Origin>,
-    /// What else its connection has shown, if it began with HTTP.
+    /// What else its connection has shown, if it began with HTTP. The request is kept until the peer joins in a role
+    /// that has no authorizer: nobody will ask for it then, or for the cookie only. If an authorizer is set for its role
+    /// later it is told that nothing is known of HTTP, and so is whoever looks at another session of this connection.
     pub http: Option<HttpFacts>,
     /// Its client speaks the long-poll transport.
     pub longpoll: bool,
@@ -71,7 +73,7 @@ pub struct Peer {
     doomed: bool,
     /// It is among those that are looked at when nothing holds input back any more.
     waits_for_relief: bool,
-    /// Octets of its input that are kept until a message is whole.
+    /// Octets of its input that are kept: until a message is whole, or answered, and for whoever asks what HTTP has said.
     kept: usize,
     last_progress: Instant,
     deadline: Option<(Instant, Timer)>,
@@ -85,9 +87,14 @@ impl Peer {
         Some(TransportFacts { origin, link: (*link)?, longpoll: *longpoll, http: http.as_ref() })
     }
 
-    /// Nobody will ask any more what HTTP has said, but for the cookie: the peer has joined.
-    pub fn forget_request(&mut self) {
+    fn forget_request(&mut self) {
         self.http = self.http.take().and_then(HttpFacts::without_request);
+    }
+
+    /// Octets that are kept beside those in its transport.
+    fn kept_besides(&self) -> usize {
+        let request = self.http.as_ref().map_or(0, HttpFacts::bytes);
+        request + self.held.as_ref().map_or(0, |held| held.bytes())
     }
 }
 
@@ -538,16 +545,33 @@ impl Peers {
         }
     }
 
-    /// Notes how many octets of the peer's input are kept. One that keeps more than its share is doomed when the shard
-    /// keeps too many: messages that are begun and never finished must not fill the memory.
+    /// Nobody will ask any more what HTTP has said to this peer, but for the cookie.
+    pub fn forget_request(&mut self, key: PeerKey) {
+        let Some(peer) = self.peer_mut(key) else { return };
+        peer.forget_request();
+        // A transport that the shard has in hand is counted when it is given back.
+        if let Some(kept) = peer.transport.as_ref().map(|transport| transport.kept_bytes()) {
+            self.set_kept(key, kept);
+        }
+    }
+
+    /// Notes how many octets of the peer's input its transport keeps. One that keeps more than its share is doomed when
+    /// the shard keeps too many: messages that are begun and never finished must not fill the memory. A session is worth
+    /// more than what HTTP has said to it, which is forgotten first.
     pub fn set_kept(&mut self, key: PeerKey, kept: usize) {
         let connections = self.slab.len();
         let inbound_max = self.limits.inbound_shard_bytes_max;
         let Some(peer) = self.slab.get_mut(key.index as usize).filter(|peer| peer.key == key) else { return };
-        let kept = kept + peer.held.as_ref().map_or(0, |held| held.bytes());
-        self.kept_bytes = self.kept_bytes + kept - peer.kept;
-        peer.kept = kept;
-        if self.kept_bytes > inbound_max && kept > inbound_max / connections {
+        let of_others = self.kept_bytes - peer.kept;
+        let too_much = |kept| of_others + kept > inbound_max && kept > inbound_max / connections;
+        let mut whole = kept + peer.kept_besides();
+        if too_much(whole) && matches!(peer.state, State::Joined(_)) {
+            peer.forget_request();
+            whole = kept + peer.kept_besides();
+        }
+        peer.kept = whole;
+        self.kept_bytes = of_others + whole;
+        if too_much(whole) {
             self.doom(key, CloseReason::InboundLimit);
         }
     }
