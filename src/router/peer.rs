@@ -16,6 +16,7 @@
 //! ```
 
 mod held;
+mod kept;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -51,9 +52,7 @@ pub struct Peer {
     pub listener: ListenerIndex,
     /// Where it comes from, and what TLS has shown of it.
     pub origin: Arc<Origin>,
-    /// What else its connection has shown, if it began with HTTP. The request is kept until the peer joins in a role
-    /// that has no authorizer: nobody will ask for it then, or for the cookie only. If an authorizer is set for its role
-    /// later it is told that nothing is known of HTTP, and so is whoever looks at another session of this connection.
+    /// What else its connection has shown, if it began with HTTP; see `kept` for how long.
     pub http: Option<HttpFacts>,
     /// Its client speaks the long-poll transport.
     pub longpoll: bool,
@@ -73,7 +72,7 @@ pub struct Peer {
     doomed: bool,
     /// It is among those that are looked at when nothing holds input back any more.
     waits_for_relief: bool,
-    /// Octets of its input that are kept: until a message is whole, or answered, and for whoever asks what HTTP has said.
+    /// Octets of its input that are kept, see there.
     kept: usize,
     last_progress: Instant,
     deadline: Option<(Instant, Timer)>,
@@ -85,16 +84,6 @@ impl Peer {
     pub fn transport_facts(&self) -> Option<TransportFacts<'_>> {
         let Peer { origin, link, longpoll, http, .. } = self;
         Some(TransportFacts { origin, link: (*link)?, longpoll: *longpoll, http: http.as_ref() })
-    }
-
-    fn forget_request(&mut self) {
-        self.http = self.http.take().and_then(HttpFacts::without_request);
-    }
-
-    /// Octets that are kept beside those in its transport.
-    fn kept_besides(&self) -> usize {
-        let request = self.http.as_ref().map_or(0, HttpFacts::bytes);
-        request + self.held.as_ref().map_or(0, |held| held.bytes())
     }
 }
 
@@ -542,37 +531,6 @@ impl Peers {
             self.resumed.push(key);
         } else if held {
             self.await_relief(key);
-        }
-    }
-
-    /// Nobody will ask any more what HTTP has said to this peer, but for the cookie.
-    pub fn forget_request(&mut self, key: PeerKey) {
-        let Some(peer) = self.peer_mut(key) else { return };
-        peer.forget_request();
-        // A transport that the shard has in hand is counted when it is given back.
-        if let Some(kept) = peer.transport.as_ref().map(|transport| transport.kept_bytes()) {
-            self.set_kept(key, kept);
-        }
-    }
-
-    /// Notes how many octets of the peer's input its transport keeps. One that keeps more than its share is doomed when
-    /// the shard keeps too many: messages that are begun and never finished must not fill the memory. A session is worth
-    /// more than what HTTP has said to it, which is forgotten first.
-    pub fn set_kept(&mut self, key: PeerKey, kept: usize) {
-        let connections = self.slab.len();
-        let inbound_max = self.limits.inbound_shard_bytes_max;
-        let Some(peer) = self.slab.get_mut(key.index as usize).filter(|peer| peer.key == key) else { return };
-        let of_others = self.kept_bytes - peer.kept;
-        let too_much = |kept| of_others + kept > inbound_max && kept > inbound_max / connections;
-        let mut whole = kept + peer.kept_besides();
-        if too_much(whole) && matches!(peer.state, State::Joined(_)) {
-            peer.forget_request();
-            whole = kept + peer.kept_besides();
-        }
-        peer.kept = whole;
-        self.kept_bytes = of_others + whole;
-        if too_much(whole) {
-            self.doom(key, CloseReason::InboundLimit);
         }
     }
 

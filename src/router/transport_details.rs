@@ -1,16 +1,15 @@
 //! What a peer's connection has shown, and the dictionary that tells it: `transport` among the details that Crossbar.io
 //! gives its authenticators, with the keys and values of autobahn-python's `TransportDetails`.
 //!
-//! What HTTP has said is kept as it came for as long as somebody may ask, see [`Peer::http`](super::peer::Peer::http),
-//! and read each time. It has cookies and tokens in it, so only those who are to judge a peer are told; everybody else
-//! who may look at a session gets [`TransportFacts::public_details`].
+//! What HTTP has said is kept as it came for as long as somebody may ask (see `peer/kept.rs`), and read each time. It
+//! has cookies and tokens in it, so only those who are to judge a peer are told; everybody else who may look at a
+//! session gets [`TransportFacts::public_details`].
 //!
 //! Some keys tell what a process is and not what a connection is (`own`, `own_pid`, `own_tid`, `own_fd`); a shard does
 //! not know it, and they are null. Long-poll has no name among theirs: its `channel_framing` is `null` as a text, which
 //! is what they call no framing. Four keys are ours: `http_path`, the target of the request, with which browsers say
-//! what they cannot say in headers; `proxy`, who has named the client; `tls`; and `tls_exporter`, the channel binding of
-//! that name. It does not stand in `channel_id`, where their `TransportDetails.parse` takes `tls-unique` alone, which we
-//! have not.
+//! what they cannot say in headers; `proxy`, who has named the client; `tls`; and `tls_exporter`, the channel binding
+//! of that name. Their `channel_id` is empty: its reader there takes `tls-unique` alone, which we do not have.
 
 use crate::auth::certificate::{Certificate, Fingerprint};
 use crate::auth::distinguished_name::DistinguishedName;

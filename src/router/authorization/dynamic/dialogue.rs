@@ -4,8 +4,8 @@
 //! pattern, the name of the action, and the options of what it wants to do: those of the message as they came;
 //! `publish_options` of a testament; and, where it asks for the history of a subscription, the `match` of that. Its
 //! result is one argument: true or false, or a dictionary with `allow` and, if it likes, `disclose`, `cache` (both
-//! false if they are left out) and `validate`, null or a dictionary, which is not done here: one with anything in it asks
-//! for validation and is not understood, nor is an answer with any other key. What is not understood allows nothing.
+//! false if they are left out) and `validate`, null or empty: what asks for validation, which is not done here, is not
+//! understood, nor is a dictionary with any other key. What is not understood allows nothing.
 //!
 //! An authorizer that says it takes three arguments is asked again without the options, as Crossbar.io does, and from
 //! then on; until it fails, when it is asked with them again.
