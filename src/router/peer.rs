@@ -16,6 +16,7 @@
 //! ```
 
 mod held;
+mod kept;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ pub struct Peer {
     pub listener: ListenerIndex,
     /// Where it comes from, and what TLS has shown of it.
     pub origin: Arc<Origin>,
-    /// What else its connection has shown, if it began with HTTP.
+    /// What else its connection has shown, if it began with HTTP; see `kept` for how long.
     pub http: Option<HttpFacts>,
     /// Its client speaks the long-poll transport.
     pub longpoll: bool,
@@ -71,7 +72,7 @@ pub struct Peer {
     doomed: bool,
     /// It is among those that are looked at when nothing holds input back any more.
     waits_for_relief: bool,
-    /// Octets of its input that are kept until a message is whole.
+    /// Octets of its input that are kept, see there.
     kept: usize,
     last_progress: Instant,
     deadline: Option<(Instant, Timer)>,
@@ -83,11 +84,6 @@ impl Peer {
     pub fn transport_facts(&self) -> Option<TransportFacts<'_>> {
         let Peer { origin, link, longpoll, http, .. } = self;
         Some(TransportFacts { origin, link: (*link)?, longpoll: *longpoll, http: http.as_ref() })
-    }
-
-    /// Nobody will ask any more what HTTP has said, but for the cookie: the peer has joined.
-    pub fn forget_request(&mut self) {
-        self.http = self.http.take().and_then(HttpFacts::without_request);
     }
 }
 
@@ -534,20 +530,6 @@ impl Peers {
             self.resumed.push(key);
         } else if held {
             self.await_relief(key);
-        }
-    }
-
-    /// Notes how many octets of the peer's input are kept. One that keeps more than its share is doomed when the shard
-    /// keeps too many: messages that are begun and never finished must not fill the memory.
-    pub fn set_kept(&mut self, key: PeerKey, kept: usize) {
-        let connections = self.slab.len();
-        let inbound_max = self.limits.inbound_shard_bytes_max;
-        let Some(peer) = self.slab.get_mut(key.index as usize).filter(|peer| peer.key == key) else { return };
-        let kept = kept + peer.held.as_ref().map_or(0, |held| held.bytes());
-        self.kept_bytes = self.kept_bytes + kept - peer.kept;
-        peer.kept = kept;
-        if self.kept_bytes > inbound_max && kept > inbound_max / connections {
-            self.doom(key, CloseReason::InboundLimit);
         }
     }
 

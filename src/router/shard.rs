@@ -230,8 +230,7 @@ impl Shard {
                 let kept_bytes = transport.kept_bytes();
                 if let Some(peer) = self.peers.peer_mut(key) {
                     peer.transport = Some(transport);
-                    let request_bytes = peer.http.as_ref().map_or(0, |http| http.bytes());
-                    self.peers.set_kept(key, kept_bytes + request_bytes);
+                    self.peers.set_kept(key, kept_bytes);
                 }
             }
             Ok(Next::Finish(reason)) => self.finish(key, &mut transport, (1000, ""), reason, now),

@@ -1,14 +1,15 @@
 //! What a peer's connection has shown, and the dictionary that tells it: `transport` among the details that Crossbar.io
 //! gives its authenticators, with the keys and values of autobahn-python's `TransportDetails`.
 //!
-//! What HTTP has said is kept as it came until the peer has joined, and read each time it is asked for. It has cookies
-//! and tokens in it, so only those who are to judge a peer are told; everybody else who may look at a session gets
-//! [`TransportFacts::public_details`].
+//! What HTTP has said is kept as it came for as long as somebody may ask (see `peer/kept.rs`), and read each time. It
+//! has cookies and tokens in it, so only those who are to judge a peer are told; everybody else who may look at a
+//! session gets [`TransportFacts::public_details`].
 //!
 //! Some keys tell what a process is and not what a connection is (`own`, `own_pid`, `own_tid`, `own_fd`); a shard does
 //! not know it, and they are null. Long-poll has no name among theirs: its `channel_framing` is `null` as a text, which
-//! is what they call no framing. Two keys are ours: `http_path`, the target of the request, with which browsers say
-//! what they cannot say in headers, and `proxy`, who has named the client.
+//! is what they call no framing. Four keys are ours: `http_path`, the target of the request, with which browsers say
+//! what they cannot say in headers; `proxy`, who has named the client; `tls`; and `tls_exporter`, the channel binding
+//! of that name. Their `channel_id` is empty: its reader there takes `tls-unique` alone, which we do not have.
 
 use crate::auth::certificate::{Certificate, Fingerprint};
 use crate::auth::distinguished_name::DistinguishedName;
@@ -33,7 +34,7 @@ pub struct TransportFacts<'a> {
     pub link: Link,
     /// It is a long-poll transport; to the shard that is RawSocket.
     pub longpoll: bool,
-    /// What HTTP has said, if it was spoken, and as long as the peer has not joined.
+    /// What HTTP has said, if it was spoken, and as long as it is kept.
     pub http: Option<&'a HttpFacts>,
 }
 
@@ -65,9 +66,9 @@ impl HttpFacts {
     }
 
     /// The headers in their order, each name once and in lower case; the values of one name stand behind one another
-    /// as HTTP joins them. What is no UTF-8 is read as Latin-1.
-    pub fn headers(&self) -> Vec<(String, String)> {
-        let read = self.head.read(|request| {
+    /// as HTTP joins them. What is no UTF-8 is read as Latin-1. None if the request is not kept any more.
+    pub fn headers(&self) -> Option<Vec<(String, String)>> {
+        self.head.read(|request| {
             let mut headers: Vec<(String, String)> = Vec::with_capacity(request.headers.len());
             for header in &*request.headers {
                 let (name, value) = (header.name.to_ascii_lowercase(), text(header.value));
@@ -80,8 +81,7 @@ impl HttpFacts {
                 }
             }
             headers
-        });
-        read.unwrap_or_default()
+        })
     }
 }
 
@@ -103,9 +103,8 @@ impl TransportFacts<'_> {
         let tls_pairs = tls.map(tls_pairs);
         let mut pairs = self.pairs(&texts, tls_pairs.as_deref());
 
-        let channel_id: Pairs<'_> =
-            tls.iter().map(|tls| ("tls-exporter", Value::Binary(tls.exporter[..].into()))).collect();
-        pairs.push(("channel_id", Value::Dict(Dict::Pairs(&channel_id))));
+        let exporter = tls.map_or(Value::Null, |tls| Value::Binary(tls.exporter[..].into()));
+        pairs.extend([("channel_id", Value::Dict(Dict::EMPTY)), ("tls_exporter", exporter)]);
 
         let certificate = tls.and_then(|tls| tls.client_certificate.as_ref()).map(PeerCertificate::read);
         let subject = certificate.as_ref().map(PeerCertificate::subject);
@@ -113,7 +112,7 @@ impl TransportFacts<'_> {
         let certificate = certificate.map(|(certificate, subject)| certificate.pairs(subject)).next();
         pairs.push(("peer_cert", dict_or_null(certificate.as_deref())));
 
-        let headers = self.http.map(HttpFacts::headers);
+        let headers = self.http.and_then(HttpFacts::headers);
         let received = headers.as_ref().map(|headers| texts_of(headers));
         let sent: Pairs<'_> = self
             .http
@@ -318,6 +317,7 @@ mod tests {
         assert_eq!(facts.public_details(json), expected);
         let mut all = expected;
         all["channel_id"] = serde_json::json!({});
+        all["tls_exporter"] = serde_json::Value::Null;
         all["peer_cert"] = serde_json::Value::Null;
         all["http_headers_received"] =
             serde_json::json!({ "host": "a", "cookie": "x=1; y=2", "x-a": "1, 2", "x-b": "\u{e4}\u{f6}" });
@@ -352,7 +352,7 @@ mod tests {
                 longpoll: false,
                 http: None,
             };
-            assert!(facts.public_details(json).get("channel_id").is_none());
+            assert!(facts.public_details(json).get("tls_exporter").is_none());
             facts.details(json)
         };
         let all = told(Some("CN=rcgen self signed cert"));
@@ -361,7 +361,8 @@ mod tests {
         assert_eq!((&all["channel_type"], &all["is_secure"]), (&"tls".into(), &true.into()));
         assert_eq!(all["peer"], "tcp6:2001:db8::1:7");
         assert_eq!(all["tls"]["server_name"], "a.example");
-        assert!(all["channel_id"]["tls-exporter"].as_str().unwrap().starts_with('\0'), "32 octets");
+        assert_eq!(all["channel_id"], serde_json::json!({}), "autobahn-python understands no other binding");
+        assert!(all["tls_exporter"].as_str().unwrap().starts_with('\0'), "32 octets");
         assert_eq!((&all["websocket_protocol"], &all["http_path"]), (&().into(), &().into()));
         assert_eq!(told(None)["peer_cert"]["subject"], serde_json::Value::Null);
     }

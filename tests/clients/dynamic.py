@@ -16,7 +16,7 @@ from scenario import plain, report, soon
 from autobahn.asyncio.wamp import ApplicationSession
 from autobahn.asyncio.websocket import WampWebSocketClientFactory
 from autobahn.wamp.exception import ApplicationError
-from autobahn.wamp.types import ComponentConfig, RegisterOptions
+from autobahn.wamp.types import ComponentConfig, RegisterOptions, SessionDetails, TransportDetails
 
 TICKET = "the back end's ticket"
 
@@ -85,6 +85,8 @@ class Authenticator(Component):
 
     async def authenticate(self, realm, authid, details):
         report({"asked": "authenticate", "arguments": plain([realm, authid, details])})
+        transport = TransportDetails.parse(details["transport"])
+        assert transport.is_secure and transport.channel_type == TransportDetails.CHANNEL_TYPE_TLS, transport
         method = details["authmethod"]
         if method == "tls":
             return {"authid": "by certificate", "role": "frontend"}
@@ -120,12 +122,16 @@ class Authorizer(Component):
 
     async def authorize(self, session, uri, action, options):
         report({"asked": "authorize", "arguments": plain([session, uri, action, options])})
+        details = SessionDetails.parse(session)
+        assert details.realm == "com.example.main" and details.transport.is_secure, details
         if uri == "com.example.crash":
             raise ValueError("the authorizer has a bug")
         if uri == "com.example.slow":
             await asyncio.Event().wait()
         if uri == "com.example.who":
             return {"allow": True, "disclose": True, "cache": True}
+        if uri == "com.example.by_header":
+            return details.transport.http_headers_received.get("x-custom") == "something"
         if uri.startswith("com.example.shown."):
             return {"allow": action == "publish", "disclose": True}
         return uri.startswith("com.example.open")

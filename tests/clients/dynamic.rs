@@ -217,7 +217,7 @@ fn authorizers_are_told_all_about_an_action() {
     let order = Order::by(&scene.url(), "ticket", "guide", "guide's ticket");
     let actions =
         json!([["subscribe", "com.example.open.", "prefix"], ["call", "com.example.open.add", 2, 3]]);
-    scene.join(&order.and_does(actions)).joined([]);
+    scene.join(&order.and("headers", json!({ "X-Custom": "something" })).and_does(actions)).joined([]);
     scene.backend.asked("authenticate");
     let asked = scene.backend.asked("authorize");
     assert_eq!(
@@ -236,11 +236,27 @@ fn authorizers_are_told_all_about_an_action() {
         assert_eq!(session[key], value, "{asked:#}");
     }
     assert!(session["session"].is_u64(), "{asked:#}");
+    let headers = &session["transport"]["http_headers_received"];
+    assert_eq!(headers["x-custom"], "something", "{asked:#}");
     let asked = scene.backend.asked("authorize");
     assert_eq!(
         asked.as_array().expect("they are four")[1..3],
         [json!("com.example.open.add"), json!("call")]
     );
+}
+
+/// What HTTP has said is there for as long as the session is, so they may go by it.
+#[test]
+fn authorizers_may_look_at_headers() {
+    let Some(mut scene) = Scene::start(Library::Python) else { return };
+    let url = scene.url();
+    let publish = json!([["publish", "com.example.by_header", 1], ["publish", "com.example.by_header", 2]]);
+    let order = |headers| {
+        Order::by(&url, "ticket", "guide", "guide's ticket").and("headers", headers).and_does(publish.clone())
+    };
+    assert_eq!(scene.join(&order(json!({ "X-Custom": "something" }))).did(), [Value::Null, Value::Null]);
+    let denied = json!("!wamp.error.not_authorized");
+    assert_eq!(scene.join(&order(json!({ "X-Custom": "else" }))).did(), [denied.clone(), denied]);
 }
 
 /// One that raises, or does not answer in time, lets nobody in; and those who come after are served.

@@ -510,11 +510,19 @@ fn answers_that_are_kept_can_be_purged_by_who_administers() {
                     assert_eq!(purge(&mut wire, &format!(r#"{{"session":{session}}}"#)), 0);
                 }
             }
-            for wrong in [r#"{"session":"x"}"#, r#"{"uri":1}"#] {
+            both(&mut wire, &mut publish);
+            for wrong in [
+                r#"[],{"session":"x"}"#,
+                r#"[],{"uri":1}"#,
+                r#"[],{"authRole":"other"}"#,
+                r#"["a"]"#,
+                "[null]",
+            ] {
                 calls += 1;
-                wire.send(authorizer, &format!(r#"[48,{calls},{{}},"wamp.authorization.purge",[],{wrong}]"#));
+                wire.send(authorizer, &format!(r#"[48,{calls},{{}},"wamp.authorization.purge",{wrong}]"#));
                 assert_eq!(error(&mut wire, authorizer)[4], "wamp.error.invalid_argument");
             }
+            assert_eq!(both(&mut wire, &mut publish), [false; 4], "nothing is forgotten by mistake");
             wire.finish();
         });
     }

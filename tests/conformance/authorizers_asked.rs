@@ -6,13 +6,14 @@ use fanwire::auth::ticket;
 use fanwire::router::authentication::{self, Extra, Principal, Principals};
 use fanwire::router::rules::{Actions, Rule, Rules};
 use fanwire::router::{Authorizer, HistoryRule, Permissions, RealmSettings, Role, Settings, VerdictCache};
-use fanwire::wamp::MatchPolicy;
-use serde_json::json;
+use fanwire::transport::pages::CookieRule;
+use fanwire::wamp::{MatchPolicy, Serializer};
+use serde_json::{Value, json};
 
 use crate::authorizers::{
     asked, authorizer, denied, error, everywhere, failed, join_authorizer, join_with_ticket, question, say,
 };
-use crate::wire::{KINDS, Wire, everywhere_with, head};
+use crate::wire::{Client, KINDS, Kind, Wire, client_frame, everywhere_with, head};
 
 #[test]
 fn the_history_of_a_pattern_is_asked_about_as_the_pattern() {
@@ -63,6 +64,12 @@ fn asks_another(settings: &mut Settings) {
     anonymous_has(settings, Permissions::Authorizer(Arc::new(other)));
 }
 
+/// It is [`asked`] again.
+fn asks_the_first(settings: &mut Settings) {
+    let first = authorizer(Some("auth"), VerdictCache::Session);
+    anonymous_has(settings, Permissions::Authorizer(Arc::new(first)));
+}
+
 fn anonymous_has(settings: &mut Settings, permissions: Permissions) {
     let role = Arc::new(Role { permissions, ..Role::anonymous() });
     settings.realms[0].authentication = Arc::new(authentication::Settings::anonymous(role));
@@ -107,6 +114,99 @@ fn what_was_answered_before_settings_changed_is_asked_again_before_it_counts() {
     });
     wire.resume();
     assert_eq!(error(&mut wire, client), denied(16, 1));
+    wire.finish();
+}
+
+const BROWSER: Kind = Kind::WebSocket(Serializer::Json);
+
+/// The `transport` of the session that this one is asked about; it may.
+fn told_of_transport(wire: &mut Wire, authorizer: Client) -> Value {
+    let invocation = wire.receive_one(authorizer);
+    wire.send(authorizer, &format!("[70,{},{{}},[true]]", invocation[1]));
+    wire.resume();
+    invocation[4][0]["transport"].clone()
+}
+
+/// The same of somebody who publishes.
+fn told_of_publisher(wire: &mut Wire, (client, authorizer): (Client, Client), request: u64) -> Value {
+    wire.send(client, &format!(r#"[16,{request},{{"acknowledge":true}},"a"]"#));
+    let told = told_of_transport(wire, authorizer);
+    assert_eq!(wire.receive_one(client)[0], 17);
+    told
+}
+
+/// Every browser has a cookie.
+fn gives_cookies(settings: &mut Settings) {
+    let rule = CookieRule { name: "fw".to_owned(), attributes: "; Path=/".to_owned(), max_age_seconds: 3600 };
+    let mut transport = (*settings.listeners[0].transport).clone();
+    transport.pages.cookie = Some(rule);
+    settings.listeners[0].transport = Arc::new(transport);
+}
+
+#[test]
+fn what_http_has_said_is_told_for_as_long_as_an_authorizer_decides() {
+    let mut wire = Wire::with(1, BROWSER, |settings| {
+        asked(VerdictCache::Session)(settings);
+        gives_cookies(settings);
+    });
+    let authorizer = join_authorizer(&mut wire);
+    let (client, _) = wire.connect_browser("X-Token: secret\r\n");
+    wire.hello(client, "realm1");
+    for request in [1, 2] {
+        let told = told_of_publisher(&mut wire, (client, authorizer), request);
+        assert_eq!(told["http_headers_received"]["x-token"], "secret", "{told:#}");
+        assert_eq!(told["http_path"], "/ws");
+        let cookie = told["http_cbtid"].as_str().unwrap();
+        assert!(told["http_headers_sent"]["Set-Cookie"].as_str().unwrap().contains(cookie));
+    }
+    // A session of the same connection that comes after is asked about as well.
+    wire.send(client, r#"[6,{},"wamp.close.close_realm"]"#);
+    assert_eq!(wire.receive_one(client)[0], 6);
+    wire.hello(client, "realm1");
+    let told = told_of_publisher(&mut wire, (client, authorizer), 1);
+    assert_eq!(told["http_headers_received"]["x-token"], "secret");
+
+    wire.configure(asks_another);
+    wire.configure(asks_the_first);
+    let told = told_of_publisher(&mut wire, (client, authorizer), 2);
+    assert_eq!(told["http_headers_received"]["x-token"], "secret", "another authorizer, the same role");
+
+    wire.configure(|settings| anonymous_has(settings, Permissions::Everything));
+    let (shard, key) = wire.place(client);
+    let forgotten = wire.shards[shard].transport_facts(key).unwrap().http.unwrap();
+    assert_eq!((forgotten.bytes(), forgotten.headers()), (0, None), "nobody decides any more");
+    wire.configure(asks_the_first);
+    let told = told_of_publisher(&mut wire, (client, authorizer), 3);
+    for name in ["http_headers_received", "http_headers_sent", "http_path"] {
+        assert_eq!(
+            told.get(name),
+            Some(&Value::Null),
+            "{name}: that is not known, and not that there was none"
+        );
+    }
+    assert!(told["http_cbtid"].is_string());
+    wire.finish();
+}
+
+#[test]
+fn a_session_is_worth_more_than_what_http_has_said() {
+    let mut wire = Wire::with(1, BROWSER, |settings| {
+        asked(VerdictCache::Session)(settings);
+        settings.limits.inbound_shard_bytes_max = 4_000;
+    });
+    let authorizer = join_authorizer(&mut wire);
+    let (client, _) = wire.connect_browser(&format!("X-Long: {}\r\n", "x".repeat(3_000)));
+    wire.hello(client, "realm1");
+    let told = told_of_publisher(&mut wire, (client, authorizer), 1);
+    assert_eq!(told["http_headers_received"]["x-long"].as_str().unwrap().len(), 3_000);
+    let publish = format!(r#"[16,2,{{"acknowledge":true}},"a",["{}"]]"#, "y".repeat(1_900));
+    let frame = client_frame(BROWSER, publish.as_bytes());
+    let (begin, end) = frame.split_at(1_500);
+    wire.send_bytes(client, begin);
+    assert!(!wire.ended(client), "there is room for one of the two");
+    wire.send_bytes(client, end);
+    assert_eq!(told_of_transport(&mut wire, authorizer)["http_headers_received"], Value::Null);
+    assert_eq!(wire.receive_one(client)[0], 17);
     wire.finish();
 }
 

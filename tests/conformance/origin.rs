@@ -111,7 +111,7 @@ fn what_http_has_said_is_kept_until_the_peer_has_joined() {
     shard.receive(key, &mut upgrade("X-Token: abc\r\n"), now);
     let facts = shard.transport_facts(key).unwrap();
     assert_eq!(facts.link.framing, Framing::WebSocket);
-    let headers = facts.http.unwrap().headers();
+    let headers = facts.http.unwrap().headers().unwrap();
     assert!(headers.contains(&("x-token".to_owned(), "abc".to_owned())), "{headers:?}");
 
     let hello = br#"[1,"realm1",{"roles":{"caller":{}}}]"#;

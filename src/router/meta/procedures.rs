@@ -179,6 +179,17 @@ impl<'a> Arguments<'a> {
         named.map(|(_, value)| value).filter(|value| !matches!(value, Value::Null))
     }
 
+    /// There is nothing but keyword arguments of these names.
+    pub(super) fn only(&self, names: &[&str]) -> Result<(), Refusal> {
+        if !self.positional.is_empty() {
+            return Err(Refusal::InvalidArgument("args"));
+        }
+        match codec::entries(&self.keywords).all(|(key, _)| names.contains(&&*key)) {
+            true => Ok(()),
+            false => Err(Refusal::InvalidArgument("kwargs")),
+        }
+    }
+
     /// An identifier.
     pub(super) fn id(&self, place: usize, name: &'static str) -> Result<u64, Refusal> {
         self.value(place).and_then(Value::id).ok_or(Refusal::InvalidArgument(name))
@@ -247,6 +258,21 @@ mod tests {
             ("", Err(WRONG)),
         ] {
             call(given, |arguments| assert_eq!(arguments.id(0, "session"), id, "{given}"));
+        }
+    }
+
+    #[test]
+    fn arguments_that_are_not_known_are_found() {
+        for (given, only) in [
+            ("", Ok(())),
+            (",[]", Ok(())),
+            (r#",[],{"uri":1,"session":null}"#, Ok(())),
+            (",[1]", Err(Refusal::InvalidArgument("args"))),
+            (",[null]", Err(Refusal::InvalidArgument("args"))),
+            (r#",[],{"uri":1,"Uri":1}"#, Err(Refusal::InvalidArgument("kwargs"))),
+            (r#",[],{"Uri":null}"#, Err(Refusal::InvalidArgument("kwargs"))),
+        ] {
+            call(given, |arguments| assert_eq!(arguments.only(&["session", "uri"]), only, "{given}"));
         }
     }
 

@@ -11,9 +11,11 @@ use crate::router::session::Session;
 use crate::wamp::SessionId;
 
 /// `wamp.authorization.purge`: nothing, or `session`, `authrole` and `uri` as keyword arguments, to how many answers
-/// are forgotten in all shards. It is about sessions of the caller's realm, and about authorizers in it.
+/// are forgotten in all shards. It is about sessions of the caller's realm, and about authorizers in it. Any other
+/// argument is refused: whoever means a few answers should not make all be forgotten by a slip of the pen.
 pub(super) fn purge(session: &Session, arguments: &Arguments<'_>) -> Result<Reply, Refusal> {
     administers(session)?;
+    arguments.only(&["session", "authrole", "uri"])?;
     let text = |name| arguments.keyword_text(name).map(|text| text.map(|text| text.into_owned().into()));
     let whose = match arguments.keyword("session") {
         None => None,

@@ -12,6 +12,7 @@ use crate::router::meta::{sessions, testaments};
 use crate::router::peer::{Sent, State};
 use crate::router::realm::Member;
 use crate::router::realms::{Joined, Shut};
+use crate::router::role::Permissions;
 use crate::router::session::{self, Admission, HelloRefusal, Identity, Proof, Session};
 use crate::router::standing::{self, Dismissal, Door, still_allowed};
 use crate::router::{PeerKey, RealmSettings};
@@ -79,8 +80,8 @@ impl Shard {
         self.learn_of(&realm);
         if let Some(peer) = self.peers.peer_mut(key) {
             peer.state = State::Joined(Box::new(Session::new(identity.clone(), realm.key, admission)));
-            peer.forget_request();
         }
+        self.keep_request(key);
         self.peers.counters.sessions_joined += 1;
         let (LocalRealm { shared, .. }, mut cx) = self.lend(realm.key);
         sessions::joined(shared, &mut cx, &identity);
@@ -90,6 +91,14 @@ impl Shard {
             Sent::TooLarge => self.welcome(key, &realm.settings, &identity, proved, Announced::default()),
             sent => sent,
         })
+    }
+
+    /// What HTTP has said is kept where an authorizer may ask, and else forgotten.
+    pub(super) fn keep_request(&mut self, key: PeerKey) {
+        let Some(session) = self.peers.session(key) else { return };
+        if !matches!(session.identity.role.permissions, Permissions::Authorizer(_)) {
+            self.peers.forget_request(key);
+        }
     }
 
     /// ABORT for who has proved who it is, and cannot be let in.

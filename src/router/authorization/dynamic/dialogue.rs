@@ -4,8 +4,8 @@
 //! pattern, the name of the action, and the options of what it wants to do: those of the message as they came;
 //! `publish_options` of a testament; and, where it asks for the history of a subscription, the `match` of that. Its
 //! result is one argument: true or false, or a dictionary with `allow` and, if it likes, `disclose`, `cache` (both
-//! false if they are left out) and `validate`, which is not done here: a dictionary that asks for validation is not
-//! understood, as is one with any other key. What is not understood allows nothing.
+//! false if they are left out) and `validate`, null or empty: what asks for validation, which is not done here, is not
+//! understood, nor is a dictionary with any other key. What is not understood allows nothing.
 //!
 //! An authorizer that says it takes three arguments is asked again without the options, as Crossbar.io does, and from
 //! then on; until it fails, when it is asked with them again.
@@ -122,6 +122,7 @@ fn read_dict(dict: &Dict<'_>) -> Result<Said, &'static str> {
             ("disclose", Value::Bool(disclose)) => said.disclose = disclose,
             ("cache", Value::Bool(cache)) => said.cache = cache,
             ("validate", Value::Null) => {}
+            ("validate", Value::Dict(schemas)) if codec::entries(&schemas).next().is_none() => {}
             ("validate", _) => return Err("this router does not validate payloads"),
             ("allow" | "disclose" | "cache", _) => {
                 return Err("allow, disclose and cache are true or false");
@@ -148,6 +149,7 @@ mod tests {
         assert_eq!(said_in_json(r#"[{"allow":true}]"#), Ok(allowed));
         let all = r#"[{"disclose":true,"allow":true,"cache":true,"validate":null}]"#;
         assert_eq!(said_in_json(all), Ok(Said { allow: true, disclose: true, cache: true }));
+        assert_eq!(said_in_json(r#"[{"allow":true,"validate":{}}]"#), Ok(allowed), "that asks for nothing");
         for wrong in [
             "[]",
             "[null]",
@@ -159,6 +161,8 @@ mod tests {
             r#"[{"allow":true,"cache":1}]"#,
             r#"[{"allow":true,"meta":{}}]"#,
             r#"[{"allow":true,"validate":{"call":"x"}}]"#,
+            r#"[{"allow":true,"validate":{"args":null}}]"#,
+            r#"[{"allow":true,"validate":[]}]"#,
         ] {
             assert!(said_in_json(wrong).is_err(), "{wrong}");
         }
