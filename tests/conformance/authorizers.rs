@@ -339,6 +339,27 @@ fn an_authorizer_is_told_no_options_that_would_fill_its_queue() {
 }
 
 #[test]
+fn what_is_held_waits_for_no_authorizer_that_decides_no_more() {
+    everywhere(|mut wire| {
+        let authorizer = join_authorizer(&mut wire);
+        let (client, _) = wire.join();
+        wire.send(client, r#"[16,1,{"acknowledge":true},"com.topic"]"#);
+        wire.send(client, r#"[16,2,{"acknowledge":true},"com.topic"]"#);
+        assert!(wire.receive(client).is_empty());
+        let asked = question(&mut wire, authorizer).0;
+        wire.configure(|settings| {
+            let all = Arc::new(Role { administers: true, ..Role::anonymous() });
+            settings.realms[0].authentication = Arc::new(authentication::Settings::anonymous(all));
+        });
+        wire.resume();
+        let answers: Vec<_> = wire.receive(client).iter().map(|answer| head(answer, 2)).collect();
+        assert_eq!(answers, [json!([17, 1]), json!([17, 2])]);
+        assert_eq!(head(&wire.receive_one(authorizer), 2), json!([69, asked]));
+        wire.finish();
+    });
+}
+
+#[test]
 fn each_realm_of_a_template_has_answers_of_its_own() {
     let tenants = |settings: &mut Settings| {
         let permissions = Permissions::Authorizer(Arc::new(authorizer(None, VerdictCache::Role)));

@@ -22,6 +22,7 @@
 //! with ever new cookies; those whose time is over first make room, of that principal or of all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -72,7 +73,7 @@ pub struct Remembered {
 }
 
 /// A browser with a cookie, and where to look for whom that stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Browser<'a> {
     /// The cookie.
     pub cookie: &'a str,
@@ -82,6 +83,13 @@ pub struct Browser<'a> {
     pub realm: &'a str,
     /// What sessions may be there.
     pub roles: &'a [Arc<Role>],
+}
+
+impl fmt::Debug for Browser<'_> {
+    /// Without the cookie, which is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Browser").field("realm", &self.realm).finish_non_exhaustive()
+    }
 }
 
 /// The table.

@@ -104,6 +104,12 @@ impl Peers {
         self.answered
     }
 
+    /// The call whose answer a message of it waits for.
+    pub fn message_held_for(&self, key: PeerKey) -> Option<(RealmKey, CallKey)> {
+        let held = self.peer(key)?.held.as_ref()?;
+        if matches!(held.what, HeldFor::Message(_)) { held.call } else { None }
+    }
+
     /// What waits for the answer of this call, which has come: it waits no longer, see [`released`](Self::released).
     pub fn answered(&mut self, key: PeerKey, call: (RealmKey, CallKey)) -> Option<&mut HeldFor> {
         self.peer(key)?.held.as_ref()?.call.filter(|waited| *waited == call)?;

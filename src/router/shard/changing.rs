@@ -132,6 +132,7 @@ impl Shard {
                     session.set_identity(identity.clone());
                 }
                 if !same {
+                    self.ask_no_more(key);
                     self.keep_request(key);
                     self.take_away(key, realm, &identity);
                 }

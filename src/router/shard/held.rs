@@ -72,6 +72,17 @@ impl Shard {
         self.peers.released(key);
     }
 
+    /// Somebody else decides now about the session of a peer, or its rules do: nobody waits for the answer that a
+    /// message of it is held for, which is handled as if it came now.
+    pub(super) fn ask_no_more(&mut self, key: PeerKey) {
+        let Some((realm, call)) = self.peers.message_held_for(key) else { return };
+        self.peers.answered(key, (realm, call));
+        if let Some((realm, mut cx)) = self.lend_if_known(realm) {
+            realm.dealer.cancel_own(&mut cx, call);
+        }
+        self.peers.released(key);
+    }
+
     /// What was held is handled now.
     pub(super) fn on_held(&mut self, key: PeerKey, held: Held, now: Instant) -> Result<Next, Violation> {
         match held.what {

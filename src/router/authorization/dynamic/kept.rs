@@ -21,7 +21,7 @@ use crate::router::rules::Action;
 use crate::router::session::{Identity, Map};
 use crate::wamp::{MatchPolicy, SessionId};
 
-/// The part of all URIs that are kept which one session may have, as a divisor.
+/// The part of all that are kept which one session may have, as a divisor.
 const SESSION_SHARE: usize = 16;
 
 /// The part that one role may have.
@@ -59,6 +59,7 @@ struct Verdicts {
     /// The sessions', and the authorizer's.
     realms: [RealmKey; 2],
     by_uri: Map<Box<str>, SmallVec<[Verdict; 1]>>,
+    count: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,30 +124,21 @@ impl KeptVerdicts {
             VerdictCache::Role => self.count_max / ROLE_SHARE,
         };
         let verdicts = self.verdicts(identity, realms, authorizer.cache);
-        let mut forgotten = 0;
-        if verdicts.by_uri.len() >= share.max(1) && !verdicts.by_uri.contains_key(&question.uri) {
-            forgotten = verdicts.purge(None);
-        }
-        let verdicts = verdicts.by_uri.entry(question.uri.clone()).or_default();
+        let before = verdicts.count;
         let verdict = Verdict { action: question.action, policy: question.policy, ruling, until };
-        match verdicts.iter_mut().find(|known| known.answers(question.action, question.policy)) {
-            Some(known) => *known = verdict,
-            None => {
-                verdicts.push(verdict);
-                self.count += 1;
-            }
-        }
-        self.count -= forgotten;
+        verdicts.put(&question.uri, verdict, share.max(1));
+        let now = verdicts.count;
+        self.count = self.count + now - before;
     }
 
     fn verdicts(&mut self, identity: &Identity, realms: [RealmKey; 2], cache: VerdictCache) -> &mut Verdicts {
         let Identity { session, role, .. } = identity;
-        let new = || Verdicts { role: role.clone(), realms, by_uri: Map::default() };
+        let new = || Verdicts { role: role.clone(), realms, by_uri: Map::default(), count: 0 };
         match cache {
             VerdictCache::Session => {
                 let verdicts = self.sessions.entry(*session).or_insert_with(new);
                 if !Arc::ptr_eq(&verdicts.role, role) {
-                    self.count -= verdicts.count();
+                    self.count -= verdicts.count;
                     *verdicts = new();
                 }
                 verdicts
@@ -166,7 +158,7 @@ impl KeptVerdicts {
         let count = &mut self.count;
         self.roles.retain(|key, known| {
             let stays = !forgotten(key, known);
-            *count -= if stays { 0 } else { known.count() };
+            *count -= if stays { 0 } else { known.count };
             stays
         });
     }
@@ -179,7 +171,7 @@ impl KeptVerdicts {
     /// The session has left.
     pub(super) fn forget(&mut self, session: SessionId) {
         if let Some(verdicts) = self.sessions.remove(&session) {
-            self.count -= verdicts.count();
+            self.count -= verdicts.count;
         }
     }
 
@@ -214,19 +206,29 @@ impl KeptVerdicts {
 }
 
 impl Verdicts {
-    fn count(&self) -> usize {
-        self.by_uri.values().map(|verdicts| verdicts.len()).sum()
+    /// In the place of the one before. If there are so many the others go.
+    fn put(&mut self, uri: &str, verdict: Verdict, count_max: usize) {
+        let known = self.by_uri.get_mut(uri).and_then(|verdicts| {
+            verdicts.iter_mut().find(|known| known.answers(verdict.action, verdict.policy))
+        });
+        if let Some(known) = known {
+            *known = verdict;
+            return;
+        }
+        if self.count >= count_max {
+            self.purge(None);
+        }
+        self.by_uri.entry(uri.into()).or_default().push(verdict);
+        self.count += 1;
     }
 
     fn purge(&mut self, uri: Option<&str>) -> usize {
+        let before = self.count;
         match uri {
-            Some(uri) => self.by_uri.remove(uri).map_or(0, |verdicts| verdicts.len()),
-            None => {
-                let count = self.count();
-                self.by_uri = Map::default();
-                count
-            }
+            Some(uri) => self.count -= self.by_uri.remove(uri).map_or(0, |verdicts| verdicts.len()),
+            None => (self.by_uri, self.count) = (Map::default(), 0),
         }
+        before - self.count
     }
 }
 
@@ -279,8 +281,8 @@ mod tests {
             keep(&mut kept, &quiet, "com.mine");
             for number in 0..1_000 {
                 keep(&mut kept, &loud, &format!("com.other{number}"));
-                let counted =
-                    kept.sessions.values().chain(kept.roles.values()).map(Verdicts::count).sum::<usize>();
+                let all = kept.sessions.values().chain(kept.roles.values());
+                let counted: usize = all.flat_map(|of| of.by_uri.values()).map(|of_uri| of_uri.len()).sum();
                 assert_eq!(kept.count, counted);
             }
             let Permissions::Authorizer(authorizer) = &quiet.role.permissions else { panic!() };
