@@ -1,5 +1,5 @@
 //! How `fanwire serve` reads its configuration file, when it starts and whenever somebody asks for it again: with the
-//! options that win over it, and all that is wrong told at once.
+//! options that win over it, and all that is wrong told at once. And what else it answers while it runs.
 //!
 //! Requests are served in a thread that nothing waits for: a file system that does not answer holds up the request, and
 //! those behind it, but not the end of the process.
@@ -16,7 +16,7 @@ use super::reload::{EXIT_UNANSWERED, EXIT_UNCHANGED};
 use super::serve::Serve;
 use crate::config::file::File;
 use crate::config::open_to_everybody;
-use crate::router::{ListenerIndex, Losses};
+use crate::router::Losses;
 use crate::server::{ChangeError, Changes, Renewed, Request, Server, Wish};
 
 /// A configuration file, and what wins over it.
@@ -205,8 +205,7 @@ fn told(changes: &Changes) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(changes.realms.opened.iter().map(|name| format!("realm {name} is there now")));
     lines.extend(changes.realms.closed.iter().map(|name| format!("realm {name} is no more")));
-    let opened = changes.opened.iter().map(|(ListenerIndex(index), address)| (index, address));
-    lines.extend(opened.map(|(_, address)| format!("listening on {address}")));
+    lines.extend(changes.opened.iter().map(|(_, address)| format!("listening on {address}")));
     lines.extend(changes.closed.iter().map(|address| format!("no longer listening on {address}")));
     lines.extend(lost(changes.losses));
     lines

@@ -475,7 +475,13 @@ fn announce(server: &Server, transports: &[String], realms: &[String], shards: u
 
 /// What may be done about it; begins where the error's own line ends.
 fn advice(error: &StartError, place: &str) -> String {
-    let StartError::Listen(_, error) = error else { return String::new() };
+    let error = match error {
+        StartError::Listen(_, error) => error,
+        StartError::Control(..) => {
+            return "; choose another path with --control, or control in the file".to_owned();
+        }
+        StartError::Tls(_) | StartError::System(..) => return String::new(),
+    };
     match error.kind() {
         ErrorKind::AddrInUse => {
             format!("; stop the program that listens there, or choose another address with {place}")

@@ -25,7 +25,7 @@ use super::acceptor::Command;
 use super::entrance::{Entrance, Gate};
 use super::listener::{self, Address, Listener};
 use super::tls::Certificates;
-use super::watcher::Watched;
+use super::watcher::{Watched, name_ports};
 use super::{Config, Server, StartError, system};
 use crate::limits::Limits;
 use crate::router::{ListenerIndex, ListenerSettings, Losses, RealmChanges, Router, Settings};
@@ -171,13 +171,14 @@ impl Server {
         let tried = attempt(doors, &router.settings.listeners, wanted)?;
         let later = later(&self.running.limits, &settings.limits, (self.running.shards, shards));
         let (router, realms) = router.changed(Settings { listeners: tried.listeners, ..settings });
-        let Tried { doors, gates, opened, bound, closed, unwatched, watched, .. } = tried;
+        let Tried { doors, gates, opened, bound, closed, unwatched, mut watched, .. } = tried;
 
         let (taken, all_taken) = unbounded();
         let change = Arc::new(Change { router: Arc::clone(&router), gates, taken });
-        let closed_at: Vec<_> = closed.iter().map(|index| doors[index.0 as usize].address.clone()).collect();
-        self.addresses.retain(|(index, _)| !closed.contains(index));
+        let closed_at = self.addresses.extract_if(.., |(index, _)| closed.contains(index));
+        let closed_at = closed_at.map(|(_, address)| address).collect();
         self.addresses.extend(bound.iter().cloned());
+        name_ports(&mut watched, &self.addresses);
         self.running.router = router;
         self.running.doors = doors;
         self.command(Command::Change(Box::new(Opening { change, opened, closed, unwatched, watched })));

@@ -429,7 +429,7 @@ impl Refusal {
             Refusal::Broken => CloseReason::Broken,
             Refusal::ProxyHeader => CloseReason::Violation(Violation::ProxyHeader),
             Refusal::NotTls | Refusal::Tls(_) => CloseReason::Violation(Violation::TlsHandshake),
-            Refusal::Crowded => CloseReason::ConnectionLimit,
+            Refusal::Crowded => CloseReason::HandshakeLimit,
             Refusal::Timeout => CloseReason::HandshakeTimeout,
             Refusal::Shutdown => CloseReason::Shutdown,
         }

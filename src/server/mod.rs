@@ -61,7 +61,7 @@ use self::entrance::Gate;
 use self::listener::Listener;
 use self::mailbox::{Mailbox, Mailboxes};
 use self::tls::Certificates;
-use self::watcher::{Watched, Watcher};
+use self::watcher::{Watched, Watcher, name_ports};
 use self::worker::{Neighbours, Worker};
 use crate::counters::Counters;
 use crate::limits::Limits;
@@ -93,6 +93,8 @@ pub struct Config {
 pub enum StartError {
     /// The address cannot be listened at.
     Listen(Address, io::Error),
+    /// There cannot be a control socket at that path.
+    Control(PathBuf, io::Error),
     /// TLS cannot be spoken with these files.
     Tls(TlsError),
     /// The operating system refuses something else a server needs.
@@ -135,7 +137,7 @@ impl Server {
         let Config { addresses, entrances, shards, settings, signals, hangup, control } = config;
         let counts = (addresses.len(), entrances.len());
         assert_eq!(counts, (settings.listeners.len(), addresses.len()), "each listener has one of each");
-        let (gates, certificates) = gates(&addresses, entrances.clone()).map_err(StartError::Tls)?;
+        let (gates, mut certificates) = gates(&addresses, entrances.clone()).map_err(StartError::Tls)?;
         let listeners = bind(&addresses)?;
         let (commands, received) = unbounded();
         let (event, events) = unbounded();
@@ -144,6 +146,7 @@ impl Server {
         for (listener, index) in &listeners {
             bound.push((*index, listener.address().map_err(system("the address of a listener"))?));
         }
+        name_ports(&mut certificates, &bound);
 
         let poll = Poll::new().map_err(system("an event queue"))?;
         let waker = Waker::new(poll.registry(), acceptor::WAKER).map_err(system("a waker"))?;
@@ -333,8 +336,7 @@ fn outside(
     let signals = signals.then(|| Signals::new(taken));
     let signals = signals.transpose().map_err(system("signals"))?;
     let bound = control.as_deref().map(listener::bind_private).transpose();
-    let control =
-        bound.map_err(|error| StartError::Listen(Address::Unix(control.unwrap_or_default()), error))?;
+    let control = bound.map_err(|error| StartError::Control(control.unwrap_or_default(), error))?;
     Ok(Outside { signals, askers: Askers::new(control), commands, events })
 }
 
@@ -380,6 +382,9 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            StartError::Control(path, error) => {
+                write!(f, "cannot make the control socket {}: {error}", path.display())
+            }
             StartError::Tls(error) => error.fmt(f),
             StartError::System(what, error) => write!(f, "the system does not give {what}: {error}"),
         }

@@ -3,8 +3,8 @@
 //! [`Server::request`](super::Server::request).
 //!
 //! The control socket is a Unix socket that only the user of the process can connect to. One line is read from it, one
-//! word; the answer is lines of text and at last `exit` and a code. What may be asked for is what signals may do, so
-//! whoever may connect could do it anyway.
+//! word; the answer is lines of text and at last `exit` and a code. What may be asked for changes and tells no more
+//! than this user, who may send signals and read the file, could have anyway.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -22,13 +22,15 @@ pub enum Wish {
 }
 
 impl Wish {
-    /// All of them by their words.
-    const NAMED: [(&str, Wish); 2] = [("reload", Wish::Reload), ("counters", Wish::Counters)];
+    /// All of them.
+    const ALL: [Wish; 2] = [Wish::Reload, Wish::Counters];
 
     /// The word for it.
     pub fn word(self) -> &'static str {
-        let mut named = Wish::NAMED.into_iter();
-        named.find(|(_, wish)| *wish == self).map_or("", |(word, _)| word)
+        match self {
+            Wish::Reload => "reload",
+            Wish::Counters => "counters",
+        }
     }
 }
 
@@ -67,31 +69,34 @@ impl Request {
     pub(super) fn understood(asker: OwnedFd, said: &[u8]) -> Option<Request> {
         let stream = UnixStream::from(asker);
         let line = said.split(|octet| *octet == b'\n').next().unwrap_or_default().trim_ascii_end();
-        let known = Wish::NAMED.into_iter().find(|(word, _)| word.as_bytes() == line);
-        let request = Request { wish: known.map_or(Wish::Reload, |(_, wish)| wish), asker: Some(stream) };
-        if known.is_some() {
-            return Some(request);
-        }
-        let words = Wish::NAMED.map(|(word, _)| format!("`{word}`")).join(" and ");
-        request.answer_now(2, &[format!("what is asked for is not known; {words} are")]);
-        None
+        let Some(wish) = Wish::ALL.into_iter().find(|wish| wish.word().as_bytes() == line) else {
+            let words = Wish::ALL.map(|wish| format!("`{}`", wish.word())).join(" and ");
+            write_answer(stream, 2, &[format!("what is asked for is not known; {words} are")]);
+            return None;
+        };
+        Some(Request { wish, asker: Some(stream) })
     }
 
     /// Tells whoever asks how it went. An asker that does not listen is left.
     pub fn answer(self, exit: u8, lines: &[String]) {
-        if let Some(asker) = &self.asker {
-            let _ = asker.set_nonblocking(false);
-            let _ = asker.set_write_timeout(Some(PATIENCE));
-        }
-        self.answer_now(exit, lines);
+        let Some(asker) = self.asker else { return };
+        let _ = asker.set_nonblocking(false);
+        let _ = asker.set_write_timeout(Some(PATIENCE));
+        write_answer(asker, exit, lines);
     }
 
     /// The same, without waiting: the socket takes as much as it has room for, which is more than a few lines.
     pub(super) fn answer_now(self, exit: u8, lines: &[String]) {
-        let Some(mut asker) = self.asker else { return };
-        let text: String = lines.iter().map(|line| line.replace('\n', " ") + "\n").collect();
-        let _ = writeln!(asker, "{text}{EXIT}{exit}");
+        if let Some(asker) = self.asker {
+            write_answer(asker, exit, lines);
+        }
     }
+}
+
+fn write_answer(mut asker: UnixStream, exit: u8, lines: &[String]) {
+    let text: String = lines.iter().map(|line| line.replace('\n', " ") + "\n").collect();
+    // In one piece, so that it does not matter how much is taken at once. Whoever has asked may have left.
+    let _ = asker.write_all(format!("{text}{EXIT}{exit}\n").as_bytes());
 }
 
 /// Asks a running server for something: its exit code and the lines of its answer.

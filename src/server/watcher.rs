@@ -33,10 +33,19 @@ pub struct Renewed {
 pub(super) struct Watched {
     /// The listener.
     pub listener: ListenerIndex,
-    /// Where it listens, as it was set.
+    /// Where it listens, as it was set; the port is the real one.
     pub address: Address,
     /// The certificates.
     pub certificates: Certificates,
+}
+
+/// Puts in the ports that listeners have where any was asked for.
+pub(super) fn name_ports(watched: &mut [Watched], bound: &[(ListenerIndex, Address)]) {
+    for Watched { listener, address, .. } in watched.iter_mut().filter(|one| one.address.is_any_port()) {
+        if let Some((_, real)) = bound.iter().find(|(index, _)| index == listener) {
+            *address = real.clone();
+        }
+    }
 }
 
 /// What the acceptor asks of the watcher.

@@ -18,6 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use zeroize::Zeroizing;
 
 use super::{Base, TlsError, TlsSettings, tickets};
 
@@ -181,6 +182,7 @@ fn certified_key(files: &IdentityFiles, provider: &CryptoProvider) -> Result<Cer
     let IdentityFiles { certificate, key, .. } = files;
     let chain = certificates(certificate)?;
     let pem = fs::read(key).map_err(|error| TlsError::Unreadable(key.clone(), error))?;
+    let pem = Zeroizing::new(pem);
     let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TlsError::NoKey(key.clone()))?;
     CertifiedKey::from_der(chain, private, provider)
         .map_err(|error| TlsError::Identity(certificate.clone(), key.clone(), error))
