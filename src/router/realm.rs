@@ -273,17 +273,6 @@ pub struct Realm {
     sessions: Arc<Mutex<Sessions>>,
 }
 
-/// The sessions that are in a realm, without the rest of it.
-#[derive(Debug)]
-pub(super) struct Occupants(Arc<Mutex<Sessions>>);
-
-impl Occupants {
-    /// True if there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.lock().members.is_empty()
-    }
-}
-
 /// Who is in a realm.
 #[derive(Debug, Default)]
 struct Sessions {
@@ -449,11 +438,6 @@ impl Realm {
     /// True if nobody is in it.
     pub fn is_idle(&self) -> bool {
         self.sessions.lock().members.is_empty()
-    }
-
-    /// Who is in it, now and later.
-    pub(super) fn occupants(&self) -> Occupants {
-        Occupants(self.sessions.clone())
     }
 
     /// Since when nobody is in it, if nobody is, and somebody was.

@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::realm::{Occupants, Realm};
+use super::realm::Realm;
 use super::session::Map;
 use super::standing::Dismissal;
 use super::{RealmKey, RealmSettings, Settings, pattern, unchanged};
@@ -34,9 +34,8 @@ struct Table {
     by_name: Map<Arc<str>, u32>,
     /// Places whose realm is no more, and that nobody is in.
     free: Vec<u32>,
-    /// Places whose realm is no more, but whose sessions have not all been told yet, and those sessions. All else of
-    /// such a realm is the shards' that know it, and goes with the last of them.
-    closed: Vec<(u32, Occupants)>,
+    /// Realms that are no more, but whose sessions have not all been told yet.
+    closed: Vec<Arc<Realm>>,
     templates: Vec<Made>,
     /// Realms and templates as they were set last.
     configured: Vec<Arc<RealmSettings>>,
@@ -276,10 +275,10 @@ impl Table {
     /// A realm that is not there yet.
     fn make(&mut self, settings: Arc<RealmSettings>, shard_count: usize) -> Arc<Realm> {
         let Table { free, closed, .. } = self;
-        closed.retain(|(index, occupants)| {
-            let in_use = !occupants.is_empty();
+        closed.retain(|realm| {
+            let in_use = !realm.is_idle();
             if !in_use {
-                free.push(*index);
+                free.push(realm.key.index);
             }
             in_use
         });
@@ -303,7 +302,7 @@ impl Table {
         if realm.is_idle() {
             self.free.push(index);
         } else {
-            self.closed.push((index, realm.occupants()));
+            self.closed.push(realm);
         }
     }
 }
@@ -379,12 +378,9 @@ mod tests {
         assert_eq!((changes.opened, changes.closed), (vec!["b".to_owned()], vec!["a".to_owned()]));
         assert_eq!(realms.find("b").unwrap().key, RealmKey { index: 1, serial: 0 }, "beside it");
         before.leave(SessionId(1), Instant::now());
-        let (key, retained) = (before.key, Arc::downgrade(&before.retained));
-        drop(before);
-        assert!(retained.upgrade().is_none(), "what it retains goes with the last shard that knows it");
         realms.configure(&settings(vec![RealmSettings::open("b"), RealmSettings::open("c")]));
         assert_eq!(realms.find("c").unwrap().key, RealmKey { index: 0, serial: 1 });
-        assert!(realms.realm(key).is_none());
+        assert!(realms.realm(before.key).is_none());
     }
 
     /// Compiled anew from a file that says the same, but for what is changed.
