@@ -1,5 +1,6 @@
 //! `fanwire reload`: asks a running router to read its configuration again, and tells how that went.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -84,6 +85,8 @@ impl Router {
                 ExitCode::from(code)
             }
             Err(error) => {
+                let absent = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused);
+                let advice = if absent { advice } else { "" };
                 let _ =
                     usage_error(format_args!("no router answers at {}: {error}{advice}", control.display()));
                 ExitCode::from(EXIT_UNANSWERED)

@@ -247,8 +247,11 @@ fn differences(before: &File, now: &File) -> Vec<String> {
             lines.push(format!("{kind} {} has changed", realm.name));
         }
     }
+    // More than one may ask for any port.
+    let mut known: Vec<_> = before.listeners.iter().collect();
     for listener in listeners {
-        let known = before.listeners.iter().find(|known| known.address == listener.address);
+        let place = known.iter().position(|known| known.address == listener.address);
+        let known = place.map(|place| known.remove(place));
         if let Some(address) = &listener.address
             && known.is_some_and(|known| format!("{known:?}") != format!("{listener:?}"))
         {

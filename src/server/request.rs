@@ -106,7 +106,11 @@ pub fn ask(control: &Path, wish: Wish) -> io::Result<(u8, Vec<String>)> {
     stream.set_write_timeout(Some(PATIENCE))?;
     writeln!(stream, "{}", wish.word())?;
     let mut answer = String::new();
-    (&stream).take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+    let read = (&stream).take(ANSWER_BYTES_MAX).read_to_string(&mut answer);
+    read.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::other("there is no answer yet"),
+        _ => error,
+    })?;
     let mut lines: Vec<String> = answer.lines().map(str::to_owned).collect();
     let exit = lines.pop().and_then(|last| last.strip_prefix(EXIT)?.parse().ok());
     let exit = exit.ok_or_else(|| io::Error::other("the answer was cut off"))?;

@@ -246,6 +246,19 @@ fn who_connects_and_says_nothing_holds_up_nobody() {
 }
 
 #[test]
+fn listeners_of_any_port_are_compared_one_by_one() {
+    let mut served = serve(&["com.first"]);
+    let text =
+        |more: &str| file(TOP, &["com.first"]) + &format!("[[listener]]\naddress = \"127.0.0.1:0\"\n{more}");
+    served.write(&text("message_bytes_max = \"2M\""));
+    assert!(served.reload().1.starts_with("listening on tcp://127.0.0.1:"));
+    assert_eq!(served.reload().1, "nothing in the file has changed\n");
+    served.write(&text(""));
+    assert_eq!(served.reload().1, "the listener at tcp://127.0.0.1:0 has changed\n");
+    assert_eq!(served.router.interrupt(), 0);
+}
+
+#[test]
 fn only_the_router_needs_what_its_file_names() {
     let mut served = serve(&["com.first"]);
     let path = served.directory.path.join("other.toml");
