@@ -5,8 +5,8 @@
 //! certificate that is replaced before its key does no harm.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +21,9 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::{Base, TlsError, TlsSettings, tickets};
+
+/// Octets of a file beyond which it holds no certificates: there are machines that trust a few thousand authorities.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Where a certificate and its key are.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -169,8 +172,23 @@ impl Loaded {
     }
 }
 
+/// What is in a file. A device may have no end, and a key is not to be left behind where it was read to.
+fn octets(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    let read = || {
+        let file = File::open(path)?;
+        let room = file.metadata()?.len().min(FILE_BYTES_MAX) as usize + 1;
+        let mut octets = Zeroizing::new(Vec::with_capacity(room));
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut octets)?;
+        if octets.len() as u64 > FILE_BYTES_MAX {
+            return Err(io::Error::other("it is too large"));
+        }
+        Ok(octets)
+    };
+    read().map_err(|error| TlsError::Unreadable(path.to_owned(), error))
+}
+
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = fs::read(file).map_err(|error| TlsError::Unreadable(file.to_owned(), error))?;
+    let pem = octets(file)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     certificates
         .ok()
@@ -181,8 +199,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 fn certified_key(files: &IdentityFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
     let IdentityFiles { certificate, key, .. } = files;
     let chain = certificates(certificate)?;
-    let pem = fs::read(key).map_err(|error| TlsError::Unreadable(key.clone(), error))?;
-    let pem = Zeroizing::new(pem);
+    let pem = octets(key)?;
     let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TlsError::NoKey(key.clone()))?;
     CertifiedKey::from_der(chain, private, provider)
         .map_err(|error| TlsError::Identity(certificate.clone(), key.clone(), error))
@@ -361,6 +378,8 @@ mod tests {
         };
         let none = TlsSettings { identities: vec![key_twice], ..settings };
         assert!(matches!(Certificates::load(none), Err(TlsError::NoCertificate(_))));
+        let endless = Certificates::load(TlsSettings::new("/dev/zero", "/dev/zero")).unwrap_err();
+        assert_eq!(endless.to_string(), "/dev/zero cannot be read: it is too large");
     }
 
     #[test]
