@@ -42,6 +42,10 @@ counters! {
     sessions_killed,
     /// Sessions ended because settings have changed.
     sessions_dismissed,
+    /// Subscriptions taken from sessions because settings have changed.
+    subscriptions_revoked,
+    /// Registrations taken from sessions because settings have changed.
+    registrations_revoked,
     /// HELLO messages refused because there are as many realms from their template as there may be.
     realms_refused,
     /// Letters for realms that are no more.
@@ -104,6 +108,8 @@ impl fmt::Display for Counters {
         let dropped = [
             (self.sessions_killed, "sessions killed"),
             (self.sessions_dismissed, "sessions ended because settings have changed"),
+            (self.subscriptions_revoked, "subscriptions taken away because settings have changed"),
+            (self.registrations_revoked, "registrations taken away because settings have changed"),
             (self.realms_refused, "realms refused because there were too many from their template"),
             (self.letters_too_late, "letters for realms that were no more"),
             (self.events_too_large, "events too large for their subscriber"),

@@ -386,6 +386,8 @@ pub enum CloseReason {
     GoodbyeTimeout,
     /// The router is full.
     ConnectionLimit,
+    /// It was the oldest of too many TLS handshakes.
+    HandshakeLimit,
     /// The peer had begun messages and not finished them, when too many of those were kept.
     InboundLimit,
     /// The router is shutting down.

@@ -93,6 +93,7 @@ fn words_stand_where_they_may() {
                 "server/change.rs",
                 "server/checker.rs",
                 "server/mod.rs",
+                "server/watcher.rs",
                 "client/",
                 "load/",
                 "cli/",

@@ -1,5 +1,6 @@
 //! `fanwire reload`: asks a running router to read its configuration again, and tells how that went.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,6 +15,10 @@ pub const EXIT_UNANSWERED: u8 = 1;
 
 /// Nothing has changed, and could not.
 pub const EXIT_UNCHANGED: u8 = 2;
+
+/// What may be the matter if nobody answers where a file says: a router has the socket that it was started with.
+const CONTROL_CHANGED: &str =
+    "; if the router was started with another path for it, write that as --control PATH";
 
 /// Ask a running router to read its configuration file again.
 ///
@@ -56,11 +61,11 @@ impl Reload {
 impl Router {
     /// Asks for something; `print` prints a good answer.
     pub fn ask(self, wish: Wish, print: impl FnOnce(&[String])) -> ExitCode {
-        let control = match (self.control, self.config) {
-            (Some(control), _) => control,
+        let (control, advice) = match (self.control, self.config) {
+            (Some(control), _) => (control, ""),
             (None, None) => return usage_error("write --control or --config"),
             (None, Some(file)) => match control_socket(&file) {
-                Ok(Some(control)) => control,
+                Ok(Some(control)) => (control, CONTROL_CHANGED),
                 Ok(None) => {
                     return usage_error(format_args!(
                         "{} has no control socket; write one as control = \"path\", or send SIGHUP",
@@ -80,7 +85,10 @@ impl Router {
                 ExitCode::from(code)
             }
             Err(error) => {
-                let _ = usage_error(format_args!("no router answers at {}: {error}", control.display()));
+                let absent = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused);
+                let advice = if absent { advice } else { "" };
+                let _ =
+                    usage_error(format_args!("no router answers at {}: {error}{advice}", control.display()));
                 ExitCode::from(EXIT_UNANSWERED)
             }
         }

@@ -1,7 +1,12 @@
 //! How `fanwire serve` reads its configuration file, when it starts and whenever somebody asks for it again: with the
-//! options that win over it, and all that is wrong told at once.
+//! options that win over it, and all that is wrong told at once. And what else it answers while it runs.
+//!
+//! Requests are served in a thread that nothing waits for: a file system that does not answer holds up the request, and
+//! those behind it, but not the end of the process.
 
-use std::path::Path;
+use std::io;
+use std::path::PathBuf;
+use std::thread;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
@@ -11,28 +16,28 @@ use super::reload::{EXIT_UNANSWERED, EXIT_UNCHANGED};
 use super::serve::Serve;
 use crate::config::file::File;
 use crate::config::open_to_everybody;
-use crate::router::ListenerIndex;
+use crate::router::Losses;
 use crate::server::{ChangeError, Changes, Renewed, Request, Server, Wish};
 
 /// A configuration file, and what wins over it.
-pub struct Source<'a> {
+pub struct Source {
     /// The options.
-    pub serve: &'a Serve,
+    pub serve: Serve,
     /// What they were parsed from.
-    pub options: &'a ArgMatches,
+    pub options: ArgMatches,
     /// The file.
-    pub path: &'a Path,
+    pub path: PathBuf,
 }
 
-impl Source<'_> {
+impl Source {
     /// Reads it, with the options in place of what they win over.
     pub fn read(&self) -> Result<File, Refused> {
-        let loaded = read_configuration(self.path)?;
+        let loaded = read_configuration(&self.path)?;
         let (mut file, refused) = (loaded.file, loaded.refused);
         if !refused.is_empty() {
             let keys = count(refused.len(), "setting");
             let summary = format!("{} has {keys} that this version cannot serve", self.path.display());
-            return Err(Refused { mistakes: mistakes(self.path, &refused), summary });
+            return Err(Refused { mistakes: mistakes(&self.path, &refused), summary });
         }
         let given = |option: &str| self.options.value_source(option) == Some(ValueSource::CommandLine);
         self.serve.clone().override_file(&mut file, given);
@@ -41,9 +46,9 @@ impl Source<'_> {
 }
 
 /// What a router that runs was configured with.
-pub struct Reloading<'a> {
+pub struct Reloading {
     /// Where it comes from; nothing is read again without.
-    pub source: Option<Source<'a>>,
+    pub source: Option<Source>,
     /// What it said when it was good last.
     pub file: Option<File>,
     /// What it said when the router was started, by which it goes on where something is looked at only then.
@@ -53,23 +58,27 @@ pub struct Reloading<'a> {
 /// Why a file does not hold: the lines of it, and the exit code.
 type Failed = (Vec<String>, u8);
 
-impl<'a> Reloading<'a> {
+impl Reloading {
     /// Of a router that is about to be started by this file.
-    pub fn new(source: Source<'a>, file: File) -> Reloading<'a> {
+    pub fn new(source: Source, file: File) -> Reloading {
         Reloading { source: Some(source), started: Some(file.clone()), file: Some(file) }
     }
 
     /// Of a router without a file.
-    pub fn none() -> Reloading<'a> {
+    pub fn none() -> Reloading {
         Reloading { source: None, file: None, started: None }
     }
 
-    /// Serves requests until the server has ended.
-    pub fn serve(mut self, server: &mut Server) {
+    /// Serves requests until the server or the process has ended.
+    pub fn spawn(self, server: Server) -> io::Result<()> {
+        thread::Builder::new().name("fanwire-requests".to_owned()).spawn(move || self.serve(server)).map(drop)
+    }
+
+    fn serve(mut self, mut server: Server) {
         while let Some(request) = server.request() {
             match request.wish {
-                Wish::Reload => self.on_reload(server, request),
-                Wish::Counters => tell_counters(server, request),
+                Wish::Reload => self.on_reload(&mut server, request),
+                Wish::Counters => tell_counters(&server, request),
             }
         }
     }
@@ -96,7 +105,7 @@ impl<'a> Reloading<'a> {
         let alone = |summary| unchanged(Refused { mistakes: Vec::new(), summary });
         let Some(source) = &self.source else {
             if server.has_certificates() {
-                return Ok(or_nothing(renewed(server), "no certificate has changed"));
+                return renewed(server).map(|lines| or_nothing(lines, "no certificate has changed"));
             }
             let text = "there is no file to be read again: the router was started without --config";
             return Err(alone(text.to_owned()));
@@ -120,10 +129,15 @@ impl<'a> Reloading<'a> {
         if let Some(before) = &self.file {
             lines.extend(differences(before, &file));
         }
-        lines.extend(renewed(server));
+        let renewed = renewed(server);
+        lines.extend(renewed.as_ref().unwrap_or_else(|(lines, _)| lines).iter().cloned());
         lines.extend(self.pending(&file, &changes));
         self.file = Some(file);
-        Ok(or_nothing(lines, "nothing in the file has changed"))
+        match renewed {
+            Ok(_) => Ok(or_nothing(lines, "nothing in the file has changed")),
+            // They were good when the file was read: the rest holds.
+            Err(_) => Err((lines, EXIT_UNANSWERED)),
+        }
     }
 
     /// What holds only when the router is started again, and is not as it was then: it is told until that is done.
@@ -157,8 +171,12 @@ fn or_nothing(mut lines: Vec<String>, nothing: &str) -> Vec<String> {
     lines
 }
 
-/// Which certificates are others now, a line for each.
-fn renewed(server: &Server) -> Vec<String> {
+/// Which certificates are others now, a line for each. It fails if any are of no use.
+fn renewed(server: &Server) -> Result<Vec<String>, Failed> {
+    let Some(renewed) = server.renew_certificates() else {
+        return Err((vec!["the files of certificates cannot be read in time".to_owned()], EXIT_UNANSWERED));
+    };
+    let useless = renewed.iter().any(|renewed| renewed.error.is_some());
     let line = |Renewed { address, error }| match error {
         None => format!("the certificates of {address} have changed"),
         Some(error) => {
@@ -167,7 +185,8 @@ fn renewed(server: &Server) -> Vec<String> {
             )
         }
     };
-    server.renew_certificates().into_iter().map(line).collect()
+    let lines = renewed.into_iter().map(line).collect();
+    if useless { Err((lines, EXIT_UNCHANGED)) } else { Ok(lines) }
 }
 
 /// What was counted, a line for each.
@@ -186,13 +205,22 @@ fn told(changes: &Changes) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(changes.realms.opened.iter().map(|name| format!("realm {name} is there now")));
     lines.extend(changes.realms.closed.iter().map(|name| format!("realm {name} is no more")));
-    let opened = changes.opened.iter().map(|(ListenerIndex(index), address)| (index, address));
-    lines.extend(opened.map(|(_, address)| format!("listening on {address}")));
+    lines.extend(changes.opened.iter().map(|(_, address)| format!("listening on {address}")));
     lines.extend(changes.closed.iter().map(|address| format!("no longer listening on {address}")));
-    if changes.sessions_ended > 0 {
-        lines.push(format!("{} ended", count(changes.sessions_ended, "session")));
-    }
+    lines.extend(lost(changes.losses));
     lines
+}
+
+/// What sessions have lost, in one line.
+fn lost(losses: Losses) -> Option<String> {
+    let Losses { sessions, subscriptions, registrations } = losses;
+    let counted = |(number, noun)| (number > 0).then(|| count(number as usize, noun));
+    let taken = [(subscriptions, "subscription"), (registrations, "registration")];
+    let taken: Vec<_> = taken.into_iter().filter_map(counted).collect();
+    let ended = counted((sessions, "session")).map(|sessions| format!("{sessions} ended"));
+    let taken = (!taken.is_empty()).then(|| format!("{} taken away", taken.join(" and ")));
+    let both: Vec<_> = ended.into_iter().chain(taken).collect();
+    (!both.is_empty()).then(|| both.join(", "))
 }
 
 /// What was there before and is said in other words now.
@@ -219,8 +247,11 @@ fn differences(before: &File, now: &File) -> Vec<String> {
             lines.push(format!("{kind} {} has changed", realm.name));
         }
     }
+    // More than one may ask for any port.
+    let mut known: Vec<_> = before.listeners.iter().collect();
     for listener in listeners {
-        let known = before.listeners.iter().find(|known| known.address == listener.address);
+        let place = known.iter().position(|known| known.address == listener.address);
+        let known = place.map(|place| known.remove(place));
         if let Some(address) = &listener.address
             && known.is_some_and(|known| format!("{known:?}") != format!("{listener:?}"))
         {

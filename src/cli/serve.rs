@@ -264,7 +264,7 @@ impl Serve {
                 path.display()
             ));
         }
-        let source = Source { serve: &self, options, path };
+        let source = Source { serve: self, options: options.clone(), path: path.to_owned() };
         let file = match source.read() {
             Ok(file) => file,
             Err(refused) => return refused.tell(),
@@ -427,7 +427,7 @@ const LIMITS: [(&str, TakeLimit); 12] = [
 
 /// Serves until a signal ends it. `transports` are those of each listener, for people; `place` is where its address
 /// may be changed.
-fn serve(server: server::Config, transports: &[String], place: &str, reloading: Reloading<'_>) -> ExitCode {
+fn serve(server: server::Config, transports: &[String], place: &str, reloading: Reloading) -> ExitCode {
     let realms: Vec<_> = server.settings.realms.iter().map(|realm| realm.name.clone()).collect();
     let cautions = config::open_to_everybody(&server);
     let shards = server.shards;
@@ -440,8 +440,11 @@ fn serve(server: server::Config, transports: &[String], place: &str, reloading: 
     cautions.iter().for_each(|caution| tracing::warn!("configuration: {caution}"));
     // A closed stdout is no reason not to serve.
     let _ = announce(&server, transports, &realms, shards);
-    reloading.serve(&mut server);
-    let counters = server.join();
+    let threads = server.take_threads();
+    if let Err(error) = reloading.spawn(server) {
+        return usage_error(format_args!("the system does not give a thread: {error}"));
+    }
+    let counters = threads.join();
     tracing::info!("ended; {counters}");
     ExitCode::SUCCESS
 }
@@ -472,7 +475,13 @@ fn announce(server: &Server, transports: &[String], realms: &[String], shards: u
 
 /// What may be done about it; begins where the error's own line ends.
 fn advice(error: &StartError, place: &str) -> String {
-    let StartError::Listen(_, error) = error else { return String::new() };
+    let error = match error {
+        StartError::Listen(_, error) => error,
+        StartError::Control(..) => {
+            return "; choose another path with --control, or control in the file".to_owned();
+        }
+        StartError::Tls(_) | StartError::System(..) => return String::new(),
+    };
     match error.kind() {
         ErrorKind::AddrInUse => {
             format!("; stop the program that listens there, or choose another address with {place}")

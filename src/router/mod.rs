@@ -112,7 +112,7 @@ pub use letter::Letter;
 pub use realm::{Disclosure, ListenerSettings, RealmSettings, RequestIds, Router, Settings, Template};
 pub use realms::RealmChanges;
 pub use role::{Authorizer, Permissions, Role, VerdictCache};
-pub use shard::{Closing, Shard};
+pub use shard::{Closing, Losses, Shard};
 pub use transport_details::{HttpFacts, TransportFacts};
 
 /// Which shard; below the router's shard count, at most 63.

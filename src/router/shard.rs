@@ -39,6 +39,8 @@ mod refusing;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use self::changing::Losses;
+
 use self::authenticating::Logins;
 use self::authorizing::Arrived;
 use self::browsers::Browsers;

@@ -7,14 +7,13 @@
 //! came with; `Stop` is sent when neither a worker nor the bridge has a connection any more, or when the shutdown has
 //! taken too long; the thread ends after `Stop`. Without file descriptors it rests, it does not spin.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender};
-use mio::net::UnixListener;
 use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
 use signal_hook::consts::SIGHUP;
@@ -22,11 +21,13 @@ use signal_hook_mio::v1_0::Signals;
 use slab::Slab;
 use tracing::{debug, error, info, warn};
 
+use super::askers::Askers;
 use super::change::Opening;
 use super::connection::{Arrival, Stage};
-use super::listener::{Address, Listener, SocketFile};
+use super::listener::Listener;
 use super::mailbox::{self, BridgeErrand, Errand, Errands, Mailboxes};
-use super::tls::{Certificates, Expiry};
+use super::request::Request;
+use super::watcher::{Fresh, Renewed, WatchErrand, Watched};
 use super::worker::Neighbours;
 use crate::counters::Counters;
 use crate::limits::Limits;
@@ -38,8 +39,8 @@ pub const WAKER: Token = Token(usize::MAX);
 /// The token of the signals.
 const SIGNALS: Token = Token(usize::MAX - 1);
 
-/// The token of the control socket.
-const CONTROL: Token = Token(usize::MAX - 2);
+/// Requests that wait to be served. Who comes then is told to come again.
+const REQUESTS_MAX: usize = 64;
 
 /// Connections accepted from one listener before the others get their turn.
 const ACCEPT_BATCH: usize = 64;
@@ -65,6 +66,8 @@ pub(super) enum Command {
     Change(Box<Opening>),
     /// Look now whether files of TLS have changed, and tell which have.
     Renew(Sender<Renewed>),
+    /// They have.
+    Renewed(Fresh),
     /// Have everybody tell what it has counted.
     Count(Sender<Counters>),
 }
@@ -74,7 +77,7 @@ pub(super) struct Outside {
     /// Signals, if they are to be taken.
     pub signals: Option<Signals>,
     /// The control socket, if there is one.
-    pub control: Option<(UnixListener, SocketFile)>,
+    pub askers: Askers,
     /// What the server asks for.
     pub commands: Receiver<Command>,
     /// Where what is asked for from outside goes.
@@ -86,8 +89,8 @@ pub(super) struct Outside {
 pub(super) enum Event {
     /// SIGHUP.
     Hangup,
-    /// Somebody has connected to the control socket.
-    Control(OwnedFd),
+    /// Somebody wants something at the control socket.
+    Request(Request),
     /// The server has ended.
     Ended,
 }
@@ -107,44 +110,12 @@ pub(super) struct Acceptor {
     exhausted_logged: Option<Instant>,
     /// When the shutdown ends at the latest; set when it begins.
     drain_deadline: Option<Instant>,
-    watches: Vec<Watch>,
-}
-
-/// Certificates that have changed, or would have.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Renewed {
-    /// Where they are shown.
-    pub address: Address,
-    /// Why they are of no use, if so: those before are still shown.
-    pub error: Option<String>,
-}
-
-/// The certificates of a listener.
-#[derive(Debug)]
-pub(super) struct Watched {
-    /// The listener.
-    pub listener: ListenerIndex,
-    /// Where it listens, as it was set.
-    pub address: Address,
-    /// The certificates.
-    pub certificates: Certificates,
-}
-
-/// The same, and when their files are looked at next.
-#[derive(Debug)]
-struct Watch {
-    watched: Watched,
-    due: Instant,
-    expiry: Expiry,
-}
-
-impl Watch {
-    fn new(watched: Watched, now: Instant) -> Watch {
-        let due = now + Limits::ms(watched.certificates.settings().watch_ms);
-        let mut expiry = Expiry::default();
-        expiry.tell(&watched.certificates, true, now);
-        Watch { watched, due, expiry }
-    }
+    /// Who looks at the files of certificates.
+    watcher: Sender<WatchErrand>,
+    /// Changes of settings until now.
+    changes: u64,
+    /// Of each listener with certificates, which change they came with.
+    certified: HashMap<ListenerIndex, u64>,
 }
 
 /// A listener and what is known of it.
@@ -173,12 +144,10 @@ impl Acceptor {
         listeners: Vec<(Listener, ListenerIndex)>,
         mut outside: Outside,
         neighbours: Neighbours,
-        certificates: Vec<Watched>,
+        (watcher, certificates): (Sender<WatchErrand>, &[Watched]),
         limits: Limits,
     ) -> io::Result<Acceptor> {
         let Neighbours { mailboxes, bridge, .. } = neighbours;
-        let now = Instant::now();
-        let watches = certificates.into_iter().map(|watched| Watch::new(watched, now));
         let mut sources = Slab::with_capacity(listeners.len());
         for listener in listeners {
             open(&mut sources, &poll, listener)?;
@@ -186,9 +155,7 @@ impl Acceptor {
         if let Some(signals) = &mut outside.signals {
             poll.registry().register(signals, SIGNALS, Interest::READABLE)?;
         }
-        if let Some((control, _)) = &mut outside.control {
-            poll.registry().register(control, CONTROL, Interest::READABLE)?;
-        }
+        outside.askers.register(poll.registry())?;
         Ok(Acceptor {
             poll,
             sources,
@@ -200,7 +167,9 @@ impl Acceptor {
             resting_until: None,
             exhausted_logged: None,
             drain_deadline: None,
-            watches: watches.collect(),
+            watcher,
+            changes: 0,
+            certified: certificates.iter().map(|watched| (watched.listener, 0)).collect(),
         })
     }
 
@@ -215,10 +184,10 @@ impl Acceptor {
                 Err(error) => panic!("polling fails only if the descriptor is bad: {error}"),
             }
             now = Instant::now();
-            let (mut signaled, mut asked) = (false, false);
+            let mut signaled = false;
             for event in &events {
                 signaled |= event.token() == SIGNALS;
-                asked |= event.token() == CONTROL;
+                self.outside.askers.note(event.token());
                 if let Some(source) = self.sources.get_mut(event.token().0) {
                     source.ready = true;
                 }
@@ -226,19 +195,16 @@ impl Acceptor {
             if signaled {
                 self.take_signals(now);
             }
-            if asked {
-                self.take_askers();
-            }
-            let mut renewed = Vec::new();
+            self.take_requests(now);
             while let Ok(command) = self.outside.commands.try_recv() {
                 match command {
                     Command::Drain => self.drain(now),
-                    Command::Change(opening) => self.change(*opening, now),
-                    Command::Renew(asker) => renewed.push(asker),
+                    Command::Change(opening) => self.change(*opening),
+                    Command::Renew(asker) => self.tell_watcher(WatchErrand::Look(asker)),
+                    Command::Renewed(fresh) => self.renew(fresh),
                     Command::Count(asker) => self.count(&asker),
                 }
             }
-            self.renew(&renewed, now);
             self.accept(now);
         }
         for mailbox in &*self.mailboxes {
@@ -267,8 +233,9 @@ impl Acceptor {
         let accepting =
             self.sources.iter().any(|(_, source)| source.ready).then(|| resting.unwrap_or_default());
         let drain = self.drain_deadline.map(|deadline| deadline.saturating_duration_since(now));
-        let watch = self.watches.iter().map(|watch| watch.due.saturating_duration_since(now));
-        accepting.into_iter().chain(drain).chain(watch).min()
+        let askers = self.outside.askers.next_deadline();
+        let askers = askers.map(|deadline| deadline.saturating_duration_since(now));
+        accepting.into_iter().chain(drain).chain(askers).min()
     }
 
     /// The first signal begins the shutdown; the second does not wait for its end.
@@ -304,14 +271,16 @@ impl Acceptor {
     }
 
     /// Tells everybody, and listens where it is to be listened from now on. In a shutdown nothing changes any more.
-    fn change(&mut self, opening: Opening, now: Instant) {
+    fn change(&mut self, opening: Opening) {
         if self.drain_deadline.is_some() {
             return;
         }
         let Opening { change, opened, closed, unwatched, watched } = opening;
         self.limits = change.router.settings.limits.clone();
-        self.watches.retain(|watch| !unwatched.contains(&watch.watched.listener));
-        self.watches.extend(watched.into_iter().map(|watched| Watch::new(watched, now)));
+        self.changes += 1;
+        self.certified.retain(|listener, _| !unwatched.contains(listener));
+        self.certified.extend(watched.iter().map(|watched| (watched.listener, self.changes)));
+        self.tell_watcher(WatchErrand::Change { change: self.changes, unwatched, watched });
         for mailbox in &*self.mailboxes {
             mailbox.errands().send(Errand::Change(Arc::clone(&change)));
         }
@@ -326,11 +295,19 @@ impl Acceptor {
         }
     }
 
-    fn take_askers(&mut self) {
-        let Some((control, _)) = &self.outside.control else { return };
-        while let Ok((asker, _)) = control.accept() {
-            self.tell(Event::Control(asker.into()));
+    fn take_requests(&mut self, now: Instant) {
+        for request in self.outside.askers.requests(self.poll.registry(), now) {
+            if self.outside.events.len() < REQUESTS_MAX {
+                self.tell(Event::Request(request));
+            } else {
+                request.answer_now(1, &["too many requests wait; come again".to_owned()]);
+            }
         }
+    }
+
+    /// It is there unless a panic is about to end the process.
+    fn tell_watcher(&self, errand: WatchErrand) {
+        let _ = self.watcher.send(errand);
     }
 
     /// Asks the workers and the bridge.
@@ -341,34 +318,17 @@ impl Acceptor {
         self.bridge.send(BridgeErrand::Count(asker.clone()));
     }
 
-    /// Looks at the files of those that are due, or of all if somebody asks, and hands the workers what has changed.
-    fn renew(&mut self, askers: &[Sender<Renewed>], now: Instant) {
-        for Watch { watched: Watched { listener, address, certificates }, due, expiry } in &mut self.watches {
-            if askers.is_empty() && *due > now {
-                continue;
-            }
-            *due = now + Limits::ms(certificates.settings().watch_ms);
-            let renewed = certificates.renew();
-            expiry.tell(certificates, matches!(renewed, Some(Ok(_))), now);
-            let error = match renewed {
-                None => continue,
-                Some(Ok(config)) => {
-                    info!(%address, "certificates have changed; new connections get the new ones");
-                    for mailbox in &*self.mailboxes {
-                        mailbox.errands().send(Errand::Renew(*listener, Arc::clone(&config)));
-                    }
-                    None
-                }
-                Some(Err(error)) => {
-                    warn!(%address, "certificates have changed and are of no use, so those before stay: {error}");
-                    Some(error.to_string())
-                }
-            };
-            for asker in askers {
-                // Whoever has asked may have given up.
-                let _ = asker.send(Renewed { address: address.clone(), error: error.clone() });
-            }
+    /// Tells the workers of certificates, unless they have been told of others since.
+    fn renew(&self, fresh: Fresh) {
+        let Fresh { listener, change, config, address, asker } = fresh;
+        if self.certified.get(&listener) != Some(&change) {
+            return;
         }
+        for mailbox in &*self.mailboxes {
+            mailbox.errands().send(Errand::Renew(listener, Arc::clone(&config)));
+        }
+        // Whoever has asked may have given up.
+        asker.map(|asker| asker.send(Renewed { address, error: None }));
     }
 
     fn accept(&mut self, now: Instant) {

@@ -21,13 +21,14 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use rustls::ServerConfig;
 
-use super::acceptor::{Command, Watched};
+use super::acceptor::Command;
 use super::entrance::{Entrance, Gate};
 use super::listener::{self, Address, Listener};
 use super::tls::Certificates;
+use super::watcher::{Watched, name_ports};
 use super::{Config, Server, StartError, system};
 use crate::limits::Limits;
-use crate::router::{ListenerIndex, ListenerSettings, RealmChanges, Router, Settings};
+use crate::router::{ListenerIndex, ListenerSettings, Losses, RealmChanges, Router, Settings};
 
 /// How long it may take until every worker has taken a change. Then it is taken later.
 const APPLIED_WITHIN: Duration = Duration::from_secs(10);
@@ -60,16 +61,16 @@ pub struct Change {
     pub router: Arc<Router>,
     /// The gates of the listeners, by their indexes; none where nothing has changed.
     pub(super) gates: Vec<Option<Gate>>,
-    /// How many sessions have ended, from each worker that has taken it. It is dropped when everybody has, which is
-    /// waited for.
-    taken: Sender<usize>,
+    /// What sessions have lost, from each worker that has taken it. It is dropped when everybody has, which is waited
+    /// for.
+    taken: Sender<Losses>,
 }
 
 impl Change {
     /// A worker has taken it.
-    pub(super) fn tell_taken(&self, sessions_ended: usize) {
+    pub(super) fn tell_taken(&self, losses: Losses) {
         // Whoever waited may have given up.
-        let _ = self.taken.send(sessions_ended);
+        let _ = self.taken.send(losses);
     }
 }
 
@@ -137,8 +138,8 @@ pub struct Changes {
     pub opened: Vec<(ListenerIndex, Address)>,
     /// Where it listens no more.
     pub closed: Vec<Address>,
-    /// How many sessions have ended, because they could not have joined by the new settings.
-    pub sessions_ended: usize,
+    /// What sessions have lost.
+    pub losses: Losses,
     /// Settings that have changed and hold only when the server is started again.
     pub later: Vec<&'static str>,
 }
@@ -170,29 +171,30 @@ impl Server {
         let tried = attempt(doors, &router.settings.listeners, wanted)?;
         let later = later(&self.running.limits, &settings.limits, (self.running.shards, shards));
         let (router, realms) = router.changed(Settings { listeners: tried.listeners, ..settings });
-        let Tried { doors, gates, opened, bound, closed, unwatched, watched, .. } = tried;
+        let Tried { doors, gates, opened, bound, closed, unwatched, mut watched, .. } = tried;
 
         let (taken, all_taken) = unbounded();
         let change = Arc::new(Change { router: Arc::clone(&router), gates, taken });
-        let closed_at: Vec<_> = closed.iter().map(|index| doors[index.0 as usize].address.clone()).collect();
-        self.addresses.retain(|(index, _)| !closed.contains(index));
+        let closed_at = self.addresses.extract_if(.., |(index, _)| closed.contains(index));
+        let closed_at = closed_at.map(|(_, address)| address).collect();
         self.addresses.extend(bound.iter().cloned());
+        name_ports(&mut watched, &self.addresses);
         self.running.router = router;
         self.running.doors = doors;
         self.command(Command::Change(Box::new(Opening { change, opened, closed, unwatched, watched })));
-        let sessions_ended = await_taken(&all_taken, self.running.shards, Instant::now() + APPLIED_WITHIN)?;
-        Ok(Changes { realms, opened: bound, closed: closed_at, sessions_ended, later })
+        let losses = await_taken(&all_taken, self.running.shards, Instant::now() + APPLIED_WITHIN)?;
+        Ok(Changes { realms, opened: bound, closed: closed_at, losses, later })
     }
 }
 
-/// Waits until nobody has the change any more. How many sessions have ended, if every shard has taken it.
-fn await_taken(taken: &Receiver<usize>, shards: usize, until: Instant) -> Result<usize, ChangeError> {
-    let (mut shards_changed, mut sessions_ended) = (0, 0);
+/// Waits until nobody has the change any more. What sessions have lost, if every shard has taken it.
+fn await_taken(taken: &Receiver<Losses>, shards: usize, until: Instant) -> Result<Losses, ChangeError> {
+    let (mut shards_changed, mut losses) = (0, Losses::default());
     loop {
         match taken.recv_deadline(until) {
-            Ok(ended) => (shards_changed, sessions_ended) = (shards_changed + 1, sessions_ended + ended),
+            Ok(lost) => (shards_changed, losses) = (shards_changed + 1, losses + lost),
             Err(RecvTimeoutError::Timeout) => return Err(ChangeError::Late),
-            Err(RecvTimeoutError::Disconnected) if shards_changed == shards => return Ok(sessions_ended),
+            Err(RecvTimeoutError::Disconnected) if shards_changed == shards => return Ok(losses),
             // The acceptor has dropped it, or is no more.
             Err(RecvTimeoutError::Disconnected) => return Err(ChangeError::Ending),
         }
@@ -351,13 +353,15 @@ mod tests {
     fn a_change_is_taken_when_every_shard_has_said_so() {
         let (taken, all_taken) = unbounded();
         let soon = || Instant::now() + Duration::from_millis(1);
-        taken.send(3).unwrap();
+        let lost = |sessions| Losses { sessions, subscriptions: 1, registrations: 2 };
+        taken.send(lost(3)).unwrap();
         assert!(matches!(await_taken(&all_taken, 2, soon()), Err(ChangeError::Late)));
-        taken.send(3).unwrap();
+        taken.send(lost(3)).unwrap();
         let other = taken.clone();
-        other.send(4).unwrap();
+        other.send(lost(4)).unwrap();
         drop((taken, other));
-        assert_eq!(await_taken(&all_taken, 2, soon()).unwrap(), 7);
+        let losses = Losses { sessions: 7, subscriptions: 2, registrations: 4 };
+        assert_eq!(await_taken(&all_taken, 2, soon()).unwrap(), losses);
         assert!(matches!(await_taken(&all_taken, 2, soon()), Err(ChangeError::Ending)), "it was dropped");
     }
 

@@ -429,7 +429,7 @@ impl Refusal {
             Refusal::Broken => CloseReason::Broken,
             Refusal::ProxyHeader => CloseReason::Violation(Violation::ProxyHeader),
             Refusal::NotTls | Refusal::Tls(_) => CloseReason::Violation(Violation::TlsHandshake),
-            Refusal::Crowded => CloseReason::ConnectionLimit,
+            Refusal::Crowded => CloseReason::HandshakeLimit,
             Refusal::Timeout => CloseReason::HandshakeTimeout,
             Refusal::Shutdown => CloseReason::Shutdown,
         }
@@ -559,7 +559,7 @@ mod tests {
             peers.push(peer);
         }
         assert_eq!((newcomers.shaking_count, newcomers.shaking.len()), (3, 3));
-        let crowded = |entered: &Entered| matches!(entered, Entered::Refused(_, Refusal::Crowded));
+        let crowded = |entered: &Entered| matches!(entered, Entered::Refused(_, refusal) if refusal.reason() == CloseReason::HandshakeLimit);
         assert!(entered.len() == 4 && entered.iter().all(crowded), "{entered:?}");
         entered.clear();
         for (place, peer) in peers.iter_mut().enumerate() {

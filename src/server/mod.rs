@@ -9,11 +9,13 @@
 //!                                      sockets of long-poll clients
 //! ```
 //!
-//! One thread accepts, one thread drives each shard, one compares hashed tickets, and one serves long-poll clients.
+//! One thread accepts, one thread drives each shard, one compares hashed tickets, one serves long-poll clients, and one
+//! looks whether certificates have changed.
 //! [`Server::start`] binds every listener before it starts anything, so a server that cannot listen leaves no trace.
 //! What peers are told, when and how fast, is the router's business; the shell moves octets, letters and time.
 
 mod acceptor;
+mod askers;
 mod bridge;
 pub mod change;
 mod checker;
@@ -25,30 +27,33 @@ pub mod mailbox;
 mod request;
 mod socket;
 mod tls;
+mod watcher;
 mod worker;
 
 use std::fmt;
 use std::io;
+use std::mem;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle, available_parallelism};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use crossbeam::utils::CachePadded;
 use mio::{Poll, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 
-pub use self::acceptor::Renewed;
 pub use self::change::{ChangeError, Changes};
 pub use self::entrance::Entrance;
 pub use self::listener::{Address, is_socket_path};
 pub use self::request::{Request, Wish, ask};
 pub use self::tls::{ClientCertificates, IdentityFiles, TlsError, TlsSettings};
+pub use self::watcher::Renewed;
 
-use self::acceptor::{Acceptor, Command, Event, Outside, Watched};
+use self::acceptor::{Acceptor, Command, Event, Outside};
+use self::askers::Askers;
 use self::bridge::Bridge;
 use self::change::{Door, Running};
 use self::checker::checker;
@@ -56,6 +61,7 @@ use self::entrance::Gate;
 use self::listener::Listener;
 use self::mailbox::{Mailbox, Mailboxes};
 use self::tls::Certificates;
+use self::watcher::{Watched, Watcher, name_ports};
 use self::worker::{Neighbours, Worker};
 use crate::counters::Counters;
 use crate::limits::Limits;
@@ -87,6 +93,8 @@ pub struct Config {
 pub enum StartError {
     /// The address cannot be listened at.
     Listen(Address, io::Error),
+    /// There cannot be a control socket at that path.
+    Control(PathBuf, io::Error),
     /// TLS cannot be spoken with these files.
     Tls(TlsError),
     /// The operating system refuses something else a server needs.
@@ -104,7 +112,23 @@ pub struct Server {
     commands: Sender<Command>,
     events: Receiver<Event>,
     waker: Arc<Waker>,
-    threads: Vec<JoinHandle<Counters>>,
+    threads: Threads,
+}
+
+/// The threads of a running server.
+#[derive(Debug)]
+pub struct Threads(Vec<JoinHandle<Counters>>);
+
+impl Threads {
+    /// Waits for the end of a shutdown that [`Server::drain`] or a signal began, or will begin. Returns what all shards
+    /// have counted.
+    pub fn join(self) -> Counters {
+        let mut counters = Counters::default();
+        for thread in self.0 {
+            counters.add(&thread.join().expect("a panic ends the process"));
+        }
+        counters
+    }
 }
 
 impl Server {
@@ -113,7 +137,7 @@ impl Server {
         let Config { addresses, entrances, shards, settings, signals, hangup, control } = config;
         let counts = (addresses.len(), entrances.len());
         assert_eq!(counts, (settings.listeners.len(), addresses.len()), "each listener has one of each");
-        let (gates, certificates) = gates(&addresses, entrances.clone()).map_err(StartError::Tls)?;
+        let (gates, mut certificates) = gates(&addresses, entrances.clone()).map_err(StartError::Tls)?;
         let listeners = bind(&addresses)?;
         let (commands, received) = unbounded();
         let (event, events) = unbounded();
@@ -122,6 +146,7 @@ impl Server {
         for (listener, index) in &listeners {
             bound.push((*index, listener.address().map_err(system("the address of a listener"))?));
         }
+        name_ports(&mut certificates, &bound);
 
         let poll = Poll::new().map_err(system("an event queue"))?;
         let waker = Waker::new(poll.registry(), acceptor::WAKER).map_err(system("a waker"))?;
@@ -134,13 +159,16 @@ impl Server {
         let neighbours = Neighbours { mailboxes, acceptor, bridge: errands, checks };
         let router = Router::new(settings, shards, Clock::new(Instant::now(), since_epoch()));
         let workers = workers(&router, polls, &neighbours, &gates)?;
-        let acceptor = Acceptor::new(poll, listeners, outside, neighbours, certificates, limits)
-            .map_err(system("an event queue"))?;
+        let (watch_errand, watch_errands) = unbounded();
+        let acceptor =
+            Acceptor::new(poll, listeners, outside, neighbours, (watch_errand, &certificates), limits)
+                .map_err(system("an event queue"))?;
+        let watcher = Watcher::new(certificates, watch_errands, commands.clone(), Arc::clone(&waker));
 
         let doors = addresses.into_iter().zip(entrances);
         let doors = doors.map(|(address, entrance)| Door { address, entrance, is_open: true }).collect();
         let running = Running { router, doors, shards, limits: started };
-        let threads = Vec::with_capacity(shards + 3);
+        let threads = Threads(Vec::with_capacity(shards + 3));
         let mut server = Server { addresses: bound, running, commands, events, waker, threads };
         // If a thread cannot be started, those before it must end: the acceptor goes first, since it stops the others.
         server.spawn("fanwire-accept".to_owned(), move || {
@@ -155,6 +183,12 @@ impl Server {
             Counters::default()
         })?;
         server.spawn("fanwire-bridge".to_owned(), move || bridge.run())?;
+        // It is not waited for: it ends by itself, but perhaps not while it reads a file.
+        let watching = Builder::new().name("fanwire-watch".to_owned()).spawn(move || watcher.run());
+        if let Err(error) = watching {
+            server.drain();
+            return Err(StartError::System("a thread", error));
+        }
         Ok(server)
     }
 
@@ -166,12 +200,20 @@ impl Server {
 
     /// Looks now whether certificates, keys and authorities have changed, without waiting until it is time. Sessions
     /// that are there go on; what is of no use is logged and changes nothing.
-    /// Returns those that have changed; it does not wait for workers.
-    pub fn renew_certificates(&self) -> Vec<Renewed> {
-        let (asker, renewed) = unbounded();
+    /// Returns those that have changed or are of no use, `None` if the files cannot be read in time; it does not wait
+    /// for workers.
+    pub fn renew_certificates(&self) -> Option<Vec<Renewed>> {
+        let (asker, answers) = unbounded();
         self.command(Command::Renew(asker));
         let until = Instant::now() + ANSWERED_WITHIN;
-        std::iter::from_fn(|| renewed.recv_deadline(until).ok()).collect()
+        let mut renewed = Vec::new();
+        loop {
+            match answers.recv_deadline(until) {
+                Ok(one) => renewed.push(one),
+                Err(RecvTimeoutError::Disconnected) => return Some(renewed),
+                Err(RecvTimeoutError::Timeout) => return None,
+            }
+        }
     }
 
     /// True if a listener shows certificates.
@@ -195,16 +237,10 @@ impl Server {
 
     /// Waits until somebody wants something, by SIGHUP or at the control socket; `None` when the server has ended.
     pub fn request(&self) -> Option<Request> {
-        loop {
-            match self.events.recv() {
-                Ok(Event::Hangup) => return Some(Request::signaled()),
-                Ok(Event::Control(asker)) => {
-                    if let Some(request) = Request::read(asker) {
-                        return Some(request);
-                    }
-                }
-                Ok(Event::Ended) | Err(_) => return None,
-            }
+        match self.events.recv() {
+            Ok(Event::Hangup) => Some(Request::signaled()),
+            Ok(Event::Request(request)) => Some(request),
+            Ok(Event::Ended) | Err(_) => None,
         }
     }
 
@@ -215,14 +251,14 @@ impl Server {
         }
     }
 
-    /// Waits for the end of a shutdown that [`Server::drain`] or a signal began, or will begin. Returns what all shards
-    /// have counted.
+    /// Waits for the end as [`Threads::join`] does.
     pub fn join(self) -> Counters {
-        let mut counters = Counters::default();
-        for thread in self.threads {
-            counters.add(&thread.join().expect("a panic ends the process"));
-        }
-        counters
+        self.threads.join()
+    }
+
+    /// Hands over the threads, so that one may wait for the end while another serves requests. None are left here.
+    pub fn take_threads(&mut self) -> Threads {
+        Threads(mem::take(&mut self.threads.0))
     }
 
     /// Where it listens, with the real ports. A name may stand for several addresses.
@@ -236,7 +272,7 @@ impl Server {
         run: impl FnOnce() -> Counters + Send + 'static,
     ) -> Result<(), StartError> {
         match Builder::new().name(name).spawn(run) {
-            Ok(thread) => self.threads.push(thread),
+            Ok(thread) => self.threads.0.push(thread),
             Err(error) => {
                 self.drain();
                 return Err(StartError::System("a thread", error));
@@ -300,9 +336,8 @@ fn outside(
     let signals = signals.then(|| Signals::new(taken));
     let signals = signals.transpose().map_err(system("signals"))?;
     let bound = control.as_deref().map(listener::bind_private).transpose();
-    let control =
-        bound.map_err(|error| StartError::Listen(Address::Unix(control.unwrap_or_default()), error))?;
-    Ok(Outside { signals, control, commands, events })
+    let control = bound.map_err(|error| StartError::Control(control.unwrap_or_default(), error))?;
+    Ok(Outside { signals, askers: Askers::new(control), commands, events })
 }
 
 /// Who serves long-poll clients, as soon as a listener takes them.
@@ -347,6 +382,9 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            StartError::Control(path, error) => {
+                write!(f, "cannot make the control socket {}: {error}", path.display())
+            }
             StartError::Tls(error) => error.fmt(f),
             StartError::System(what, error) => write!(f, "the system does not give {what}: {error}"),
         }

@@ -1,11 +1,12 @@
-//! What comes from outside beside connections of clients: SIGHUP, and what is asked for at the control socket. The
-//! acceptor passes it on to whoever waits at [`Server::request`](super::Server::request).
+//! What comes from outside beside connections of clients: SIGHUP, and what is asked for at the control socket, where
+//! [`askers`](super::askers) hear it. The acceptor passes it on to whoever waits at
+//! [`Server::request`](super::Server::request).
 //!
 //! The control socket is a Unix socket that only the user of the process can connect to. One line is read from it, one
-//! word; the answer is lines of text and at last `exit` and a code. What may be asked for is what signals may do, so
-//! whoever may connect could do it anyway.
+//! word; the answer is lines of text and at last `exit` and a code. What may be asked for changes and tells no more
+//! than this user, who may send signals and read the file, could have anyway.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -21,20 +22,22 @@ pub enum Wish {
 }
 
 impl Wish {
-    /// All of them by their words.
-    const NAMED: [(&str, Wish); 2] = [("reload", Wish::Reload), ("counters", Wish::Counters)];
+    /// All of them.
+    const ALL: [Wish; 2] = [Wish::Reload, Wish::Counters];
 
     /// The word for it.
     pub fn word(self) -> &'static str {
-        let mut named = Wish::NAMED.into_iter();
-        named.find(|(_, wish)| *wish == self).map_or("", |(word, _)| word)
+        match self {
+            Wish::Reload => "reload",
+            Wish::Counters => "counters",
+        }
     }
 }
 
 /// What the last line of an answer begins with.
 const EXIT: &str = "exit ";
 
-/// How long whoever asks may take to say it, and to take the answer.
+/// How long whoever asks may take nothing of the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long an answer may take: files are read, names looked up, and every shard is told.
@@ -44,7 +47,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
 /// Octets of a question beyond which it is none.
-const QUESTION_BYTES_MAX: u64 = 64;
+pub(super) const QUESTION_BYTES_MAX: usize = 64;
 
 /// Somebody wants something.
 #[derive(Debug)]
@@ -61,35 +64,39 @@ impl Request {
         Request { wish: Wish::Reload, asker: None }
     }
 
-    /// Reads what is asked for at the control socket; `None` if it is nothing known, which is answered.
-    pub(super) fn read(asker: OwnedFd) -> Option<Request> {
+    /// What is asked for by who has said that at the control socket; `None` if it is nothing known, which is answered.
+    /// `asker` does not block yet, so this does not either.
+    pub(super) fn understood(asker: OwnedFd, said: &[u8]) -> Option<Request> {
         let stream = UnixStream::from(asker);
-        let question = question(&stream).unwrap_or_default();
-        let known = Wish::NAMED.into_iter().find(|(word, _)| *word == question.trim_end());
-        let request = Request { wish: known.map_or(Wish::Reload, |(_, wish)| wish), asker: Some(stream) };
-        if known.is_some() {
-            return Some(request);
-        }
-        let words = Wish::NAMED.map(|(word, _)| format!("`{word}`")).join(" and ");
-        request.answer(2, &[format!("what is asked for is not known; {words} are")]);
-        None
+        let line = said.split(|octet| *octet == b'\n').next().unwrap_or_default().trim_ascii_end();
+        let Some(wish) = Wish::ALL.into_iter().find(|wish| wish.word().as_bytes() == line) else {
+            let words = Wish::ALL.map(|wish| format!("`{}`", wish.word())).join(" and ");
+            write_answer(stream, 2, &[format!("what is asked for is not known; {words} are")]);
+            return None;
+        };
+        Some(Request { wish, asker: Some(stream) })
     }
 
     /// Tells whoever asks how it went. An asker that does not listen is left.
     pub fn answer(self, exit: u8, lines: &[String]) {
-        let Some(mut asker) = self.asker else { return };
-        let text: String = lines.iter().map(|line| line.replace('\n', " ") + "\n").collect();
-        let _ = writeln!(asker, "{text}{EXIT}{exit}");
+        let Some(asker) = self.asker else { return };
+        let _ = asker.set_nonblocking(false);
+        let _ = asker.set_write_timeout(Some(PATIENCE));
+        write_answer(asker, exit, lines);
+    }
+
+    /// The same, without waiting: the socket takes as much as it has room for, which is more than a few lines.
+    pub(super) fn answer_now(self, exit: u8, lines: &[String]) {
+        if let Some(asker) = self.asker {
+            write_answer(asker, exit, lines);
+        }
     }
 }
 
-fn question(stream: &UnixStream) -> io::Result<String> {
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let mut question = String::new();
-    BufReader::new(stream.take(QUESTION_BYTES_MAX)).read_line(&mut question)?;
-    Ok(question)
+fn write_answer(mut asker: UnixStream, exit: u8, lines: &[String]) {
+    let text: String = lines.iter().map(|line| line.replace('\n', " ") + "\n").collect();
+    // In one piece, so that it does not matter how much is taken at once. Whoever has asked may have left.
+    let _ = asker.write_all(format!("{text}{EXIT}{exit}\n").as_bytes());
 }
 
 /// Asks a running server for something: its exit code and the lines of its answer.
@@ -99,41 +106,13 @@ pub fn ask(control: &Path, wish: Wish) -> io::Result<(u8, Vec<String>)> {
     stream.set_write_timeout(Some(PATIENCE))?;
     writeln!(stream, "{}", wish.word())?;
     let mut answer = String::new();
-    (&stream).take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
+    let read = (&stream).take(ANSWER_BYTES_MAX).read_to_string(&mut answer);
+    read.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::other("there is no answer yet"),
+        _ => error,
+    })?;
     let mut lines: Vec<String> = answer.lines().map(str::to_owned).collect();
     let exit = lines.pop().and_then(|last| last.strip_prefix(EXIT)?.parse().ok());
     let exit = exit.ok_or_else(|| io::Error::other("the answer was cut off"))?;
     Ok((exit, lines))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::net::UnixListener;
-    use std::thread;
-
-    use super::*;
-
-    #[test]
-    fn a_question_is_answered_with_lines_and_a_code() {
-        let path = std::env::temp_dir().join(format!("fanwire-control-{}", std::process::id()));
-        let _ = std::fs::remove_file(&path);
-        let listener = UnixListener::bind(&path).unwrap();
-        let asker = thread::spawn({
-            let path = path.clone();
-            move || ask(&path, Wish::Counters)
-        });
-        let request = Request::read(listener.accept().unwrap().0.into()).unwrap();
-        assert_eq!(request.wish, Wish::Counters);
-        request.answer(2, &["one\nline".to_owned(), "another".to_owned()]);
-        let (exit, lines) = asker.join().unwrap().unwrap();
-        assert_eq!((exit, lines), (2, vec!["one line".to_owned(), "another".to_owned()]));
-
-        let mut stranger = UnixStream::connect(&path).unwrap();
-        stranger.write_all(b"GET / HTTP/1.1\r\n").unwrap();
-        assert!(Request::read(listener.accept().unwrap().0.into()).is_none());
-        let mut answer = String::new();
-        stranger.read_to_string(&mut answer).unwrap();
-        assert!(answer.ends_with("exit 2\n"), "{answer}");
-        std::fs::remove_file(&path).unwrap();
-    }
 }

@@ -1,6 +1,8 @@
 //! A configuration that is read again while the real binary serves it: by SIGHUP, by `fanwire reload`, and with mistakes.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
 
 use rustix::process::Signal;
 
@@ -163,6 +165,100 @@ fn what_changes_and_what_waits_is_told_until_it_is_so() {
 }
 
 #[test]
+fn a_router_whose_control_socket_has_changed_in_the_file_is_asked_where_it_was() {
+    let mut served = serve(&["com.first"]);
+    served.write(&file("control = \"elsewhere\"", &["com.first"]));
+    let (code, _, stderr) = fanwire(&["reload", "--config", &served.path]);
+    assert!(code == 1 && stderr.contains("elsewhere") && stderr.contains("--control PATH"), "{stderr}");
+    let later = "control holds only when the router is started again\n";
+    assert_eq!(served.reload(), (0, later.to_owned(), String::new()));
+    assert_eq!(served.router.interrupt(), 0);
+    let (_, _, stderr) = fanwire(&["reload", "--control", &served.control]);
+    assert!(!stderr.contains("--control PATH"), "{stderr}");
+}
+
+#[test]
+fn a_file_that_is_read_without_end_does_not_hold_up_the_end_of_the_router() {
+    let mut served = serve(&["com.first"]);
+    let never = served.directory.path.join("never");
+    assert!(Command::new("mkfifo").arg(&never).status().unwrap().success());
+    let secured =
+        "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = { certificate = \"never\", key_file = \"never\" }\n";
+    served.write(&(file(TOP, &["com.first"]) + secured));
+    served.router.signal(Signal::HUP);
+    // It is opened as soon as it is read, and nothing comes.
+    let writer = fs::OpenOptions::new().write(true).open(&never).unwrap();
+    assert_eq!(served.publish("com.first"), 0);
+    assert_eq!(served.router.interrupt(), 0);
+    drop(writer);
+}
+
+#[test]
+fn a_control_socket_that_cannot_be_had_is_told_with_what_to_change() {
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--control", "/nonexistent/control"];
+    let (code, _, stderr) = fanwire(&arguments);
+    assert_eq!(code, 2);
+    assert!(
+        stderr.contains("control socket /nonexistent/control: ") && stderr.contains("--control"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_certificate_that_is_read_without_end_holds_up_neither_connections_nor_the_end() {
+    let directory = Directory::new();
+    let path = |name: &str| directory.path.join(name).to_str().unwrap().to_owned();
+    let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key, control) = (path("c.pem"), path("k.pem"), path("control"));
+    fs::write(&certificate, issued.cert.pem()).unwrap();
+    fs::write(&key, issued.signing_key.serialize_pem()).unwrap();
+    let mut serve = command(&["serve", "--shards", "1", "--control", &control, "--drain-seconds", "1"]);
+    serve.args(["--listen", "tcps://127.0.0.1:0", "--listen", "tcp://127.0.0.1:0"]);
+    serve.args(["--tls-certificate", &certificate, "--tls-key", &key]);
+    let mut router = Running::start(serve);
+    let mut url = String::new();
+    loop {
+        let line = router.line().expect("it is ready before it ends");
+        match line.strip_prefix("listening on tcp://") {
+            Some(address) => url = format!("ws://{}/", address.split(' ').next().unwrap()),
+            None if line == "ready" => break,
+            None => {}
+        }
+    }
+    fs::remove_file(&key).unwrap();
+    assert!(Command::new("mkfifo").arg(&key).status().unwrap().success());
+    let asker = Running::start(command(&["reload", "--control", &control]));
+    // It is opened as soon as it is read, and nothing comes.
+    let writer = fs::OpenOptions::new().write(true).open(&key).unwrap();
+    assert_eq!(fanwire(&["pub", "--url", &url, "com.example.topic", "1", "--ack"]).0, 0);
+    assert_eq!(router.interrupt(), 0);
+    drop((writer, asker));
+}
+
+#[test]
+fn who_connects_and_says_nothing_holds_up_nobody() {
+    let mut served = serve(&["com.first"]);
+    let silent: Vec<_> = (0..200).map(|_| UnixStream::connect(&served.control).unwrap()).collect();
+    let (code, stdout, stderr) = served.reload();
+    assert_eq!((code, &*stdout), (0, "nothing in the file has changed\n"), "{stderr}");
+    drop(silent);
+    assert_eq!(served.router.interrupt(), 0);
+}
+
+#[test]
+fn listeners_of_any_port_are_compared_one_by_one() {
+    let mut served = serve(&["com.first"]);
+    let text =
+        |more: &str| file(TOP, &["com.first"]) + &format!("[[listener]]\naddress = \"127.0.0.1:0\"\n{more}");
+    served.write(&text("message_bytes_max = \"2M\""));
+    assert!(served.reload().1.starts_with("listening on tcp://127.0.0.1:"));
+    assert_eq!(served.reload().1, "nothing in the file has changed\n");
+    served.write(&text(""));
+    assert_eq!(served.reload().1, "the listener at tcp://127.0.0.1:0 has changed\n");
+    assert_eq!(served.router.interrupt(), 0);
+}
+
+#[test]
 fn only_the_router_needs_what_its_file_names() {
     let mut served = serve(&["com.first"]);
     let path = served.directory.path.join("other.toml");
@@ -197,6 +293,40 @@ fn sessions_that_end_are_told_and_counted() {
     assert_eq!(counters["sessions_dismissed"], 1);
     assert_eq!(served.router.interrupt(), 0);
     assert_eq!(fanwire(&["counters", "--control", &served.control]).0, 1);
+}
+
+#[test]
+fn what_is_taken_from_sessions_is_told_and_counted() {
+    let mut served = serve(&["com.first", "com.second"]);
+    let ready = |command: &str, realm: &str, uris: &[&str]| {
+        let mut arguments = vec![command, "--url", &served.url, "--realm", realm];
+        arguments.extend(uris);
+        Running::ready(&arguments)
+    };
+    let mut stay = [
+        ready("sub", "com.second", &["com.example.topic"]),
+        ready("sub", "com.second", &["com.example.other"]),
+        ready("register", "com.second", &["com.example.echo", "--echo"]),
+    ];
+    let mut goes = ready("sub", "com.first", &["com.example.topic"]);
+    served.write(
+        &file(TOP, &["com.second"]).replace("\"register\", \"publish\", \"subscribe\"", "\"publish\""),
+    );
+    let (code, stdout, _) = served.reload();
+    let lost = "1 session ended, 2 subscriptions and 1 registration taken away";
+    let lines = ["realm com.first is no more", lost, "realm com.second has changed"];
+    assert_eq!((code, stdout.lines().collect::<Vec<_>>()), (0, lines.to_vec()));
+    served.await_log(lost);
+    let (_, stdout, _) = fanwire(&["counters", "--control", &served.control]);
+    for line in ["sessions_dismissed 1", "subscriptions_revoked 2", "registrations_revoked 1"] {
+        assert!(stdout.lines().any(|told| told == line), "{line}: {stdout}");
+    }
+    while goes.stderr_line().is_some() {}
+    for session in &mut stay {
+        session.interrupt();
+    }
+    served.router.signal(Signal::INT);
+    served.await_log("2 subscriptions taken away because settings have changed");
 }
 
 #[test]
@@ -246,13 +376,31 @@ fn certificates_are_read_again_with_the_file_and_without_one() {
         let mut serve = command(&["serve", "--shards", "1", "--control", &control]);
         serve.args(way);
         let mut router = Running::start(serve);
-        while router.line().expect("it is ready before it ends") != "ready" {}
+        let mut address = String::new();
+        loop {
+            let line = router.line().expect("it is ready before it ends");
+            if let Some(told) = line.strip_prefix("listening on ") {
+                address = told.split(' ').next().unwrap().to_owned();
+            }
+            if line == "ready" {
+                break;
+            }
+        }
+        let changed = format!("the certificates of {address} have changed\n");
         let reload = || fanwire(&["reload", "--control", &control]);
         let (code, stdout, _) = reload();
         assert!(code == 0 && stdout.starts_with("no"), "{stdout}");
         issue();
         let (code, stdout, stderr) = reload();
-        assert_eq!((code, &*stdout), (0, "the certificates of tcp://127.0.0.1:0 have changed\n"), "{stderr}");
+        assert_eq!((code, stdout), (0, changed), "{stderr}");
+        fs::write(&certificate, "broken").unwrap();
+        for _ in 0..2 {
+            let (code, stdout, stderr) = reload();
+            assert_eq!((code, &*stdout), (2, ""), "{stderr}");
+            assert!(stderr.contains("c.pem holds no certificate in PEM"), "{stderr}");
+        }
+        issue();
+        assert_eq!(reload().0, 0);
         issue();
         router.signal(Signal::HUP);
         while !router.stderr_line().expect("it goes on").contains("have changed") {}

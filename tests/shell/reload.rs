@@ -8,6 +8,7 @@ use std::thread;
 
 use fanwire::config::Config;
 use fanwire::limits::Limits;
+use fanwire::router::Losses;
 use fanwire::server::{self, Address, ChangeError, Changes, StartError};
 use serde_json::json;
 
@@ -199,7 +200,7 @@ fn a_realm_that_is_no_more_says_goodbye() {
     let mut clients: Vec<Client> = (0..6).map(|_| Client::join(address)).collect();
     let changes = server.change(config(&["127.0.0.1:0"], &["other"])).unwrap();
     assert_eq!(changes.realms.closed, ["realm1"]);
-    assert_eq!(changes.sessions_ended, 6);
+    assert_eq!(changes.losses, Losses { sessions: 6, ..Losses::default() });
     let counters = server.counters().unwrap();
     assert_eq!((counters.sessions_joined, counters.sessions_dismissed), (6, 6));
     for client in &mut clients {

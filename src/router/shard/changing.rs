@@ -10,11 +10,13 @@
 //! there above a new bound stays, until it goes by itself.
 
 use std::collections::BTreeSet;
+use std::ops::{Add, Sub};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Shard;
 use super::realms::LocalRealm;
+use crate::counters::Counters;
 use crate::router::authorization::{Answer, Question, answer};
 use crate::router::realm::Member;
 use crate::router::rules::Action;
@@ -27,6 +29,52 @@ use crate::wamp::{Dict, Value, reason};
 
 /// The reason that who loses a subscription or registration is told.
 const NOT_ALLOWED: &str = "not allowed any more";
+
+/// What sessions have lost by new settings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Losses {
+    /// Sessions that have ended, because they could not have joined by them.
+    pub sessions: u64,
+    /// Subscriptions that the rules allow no more.
+    pub subscriptions: u64,
+    /// Registrations that the rules allow no more.
+    pub registrations: u64,
+}
+
+impl Losses {
+    /// Those of which a shard has counted this many.
+    fn counted(counters: &Counters) -> Losses {
+        Losses {
+            sessions: counters.sessions_dismissed,
+            subscriptions: counters.subscriptions_revoked,
+            registrations: counters.registrations_revoked,
+        }
+    }
+}
+
+impl Add for Losses {
+    type Output = Losses;
+
+    fn add(self, other: Losses) -> Losses {
+        Losses {
+            sessions: self.sessions + other.sessions,
+            subscriptions: self.subscriptions + other.subscriptions,
+            registrations: self.registrations + other.registrations,
+        }
+    }
+}
+
+impl Sub for Losses {
+    type Output = Losses;
+
+    fn sub(self, other: Losses) -> Losses {
+        Losses {
+            sessions: self.sessions - other.sessions,
+            subscriptions: self.subscriptions - other.subscriptions,
+            registrations: self.registrations - other.registrations,
+        }
+    }
+}
 
 /// What new settings have done to the realms here.
 #[derive(Default)]
@@ -46,11 +94,11 @@ fn other_doors(before: &Router, now: &Router) -> Vec<bool> {
 
 impl Shard {
     /// Input: other settings hold from now on, those of `router`, which was made from the one before. Sessions that
-    /// could not have joined by them as what they are get GOODBYE, and so do those in realms that are no more. How many
-    /// that were.
-    pub fn configure(&mut self, router: Arc<Router>, now: Instant) -> usize {
+    /// could not have joined by them as what they are get GOODBYE, and so do those in realms that are no more. What the
+    /// sessions have lost.
+    pub fn configure(&mut self, router: Arc<Router>, now: Instant) -> Losses {
         self.now = now;
-        let dismissed = self.peers.counters.sessions_dismissed;
+        let lost = Losses::counted(&self.peers.counters);
         let before = std::mem::replace(&mut self.router, router);
         self.peers.configure(self.router.settings.limits.clone());
         let RealmsChanged { changed, closed } = self.configure_realms(&before);
@@ -81,7 +129,7 @@ impl Shard {
         closed.into_iter().for_each(|realm| self.forget(realm));
         // Calls of the router's own have ended with their realms, and whoever was held for them goes on.
         self.settle(now);
-        (self.peers.counters.sessions_dismissed - dismissed) as usize
+        Losses::counted(&self.peers.counters) - lost
     }
 
     /// Gives every realm here its new settings. Those that are as they were keep all that was found out by them.
@@ -166,7 +214,8 @@ impl Shard {
             if let Some(listing) = shared.directory.subscription_by_id(id)
                 && refused(Action::Subscribe, &listing.topic, listing.policy)
             {
-                broker.revoke(&mut cx, &member, id, Some(NOT_ALLOWED));
+                let revoked = broker.revoke(&mut cx, &member, id, Some(NOT_ALLOWED));
+                cx.peers.counters.subscriptions_revoked += u64::from(revoked);
             }
         }
         for id in registrations {
@@ -174,7 +223,8 @@ impl Shard {
                 && refused(Action::Register, &found.procedure, found.policy)
             {
                 // An error says that it has lost it already, to another that has forced it.
-                let _ = dealer.revoke(&mut cx, id, identity.session, Some(NOT_ALLOWED));
+                let revoked = dealer.revoke(&mut cx, id, identity.session, Some(NOT_ALLOWED));
+                cx.peers.counters.registrations_revoked += u64::from(revoked.is_ok());
             }
         }
     }

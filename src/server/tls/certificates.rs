@@ -1,12 +1,12 @@
 //! Certificates, keys and authorities: reading their files, choosing by host, and noticing that they have changed.
 //!
 //! Files are looked at, not subscribed to: it works on every file system, and a minute's certificate can wait ten
-//! seconds. What is of no use is told once for each change and leaves everything as it was, so a certificate that is
-//! replaced before its key does no harm.
+//! seconds. What is of no use is told once for each change, and to who asks, and leaves everything as it was, so a
+//! certificate that is replaced before its key does no harm.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,8 +18,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use zeroize::Zeroizing;
 
 use super::{Base, TlsError, TlsSettings, tickets};
+
+/// Octets of a file beyond which it holds no certificates: there are machines that trust a few thousand authorities.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Where a certificate and its key are.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -46,6 +50,8 @@ pub(in crate::server) struct Certificates {
     base: Base,
     authorities: Option<Vec<CertificateDer<'static>>>,
     stamps: Vec<Stamp>,
+    /// What was read last is of no use, so what is used was read before.
+    useless: bool,
     ends: Vec<(PathBuf, i64)>,
 }
 
@@ -74,8 +80,14 @@ impl Certificates {
     /// Reads all files for the first time.
     pub fn load(settings: TlsSettings) -> Result<(Certificates, Arc<ServerConfig>), TlsError> {
         let base = Base::new()?;
-        let mut certificates =
-            Certificates { stamps: stamps(&settings), settings, base, authorities: None, ends: Vec::new() };
+        let mut certificates = Certificates {
+            stamps: stamps(&settings),
+            settings,
+            base,
+            authorities: None,
+            useless: false,
+            ends: Vec::new(),
+        };
         let config = certificates.read()?;
         Ok((certificates, config))
     }
@@ -90,16 +102,20 @@ impl Certificates {
         self.ends.iter().map(|(file, end)| (&**file, *end))
     }
 
-    /// Reads the files again if one has changed since they were read last. If they are of no use, what was before
-    /// holds, and it is told only once.
-    pub fn renew(&mut self) -> Option<Result<Arc<ServerConfig>, TlsError>> {
+    /// Reads the files again if one has changed since they were read last, or if they were of no use then: it may not
+    /// have been their fault. If they are of no use, what was before holds; that is told once for each change, and
+    /// whenever it is `asked` for.
+    pub fn renew(&mut self, asked: bool) -> Option<Result<Arc<ServerConfig>, TlsError>> {
         // The stamps come first: what changes while it is read is read once more.
         let stamps = stamps(&self.settings);
-        if stamps == self.stamps {
+        let changed = stamps != self.stamps;
+        if !changed && !self.useless {
             return None;
         }
         self.stamps = stamps;
-        Some(self.read())
+        let read = self.read();
+        self.useless = read.is_err();
+        (changed || asked || read.is_ok()).then_some(read)
     }
 
     fn read(&mut self) -> Result<Arc<ServerConfig>, TlsError> {
@@ -156,8 +172,23 @@ impl Loaded {
     }
 }
 
+/// What is in a file. A device may have no end, and a key is not to be left behind where it was read to.
+fn octets(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    let read = || {
+        let file = File::open(path)?;
+        let room = file.metadata()?.len().min(FILE_BYTES_MAX) as usize + 1;
+        let mut octets = Zeroizing::new(Vec::with_capacity(room));
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut octets)?;
+        if octets.len() as u64 > FILE_BYTES_MAX {
+            return Err(io::Error::other("it is too large"));
+        }
+        Ok(octets)
+    };
+    read().map_err(|error| TlsError::Unreadable(path.to_owned(), error))
+}
+
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = fs::read(file).map_err(|error| TlsError::Unreadable(file.to_owned(), error))?;
+    let pem = octets(file)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     certificates
         .ok()
@@ -168,7 +199,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 fn certified_key(files: &IdentityFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
     let IdentityFiles { certificate, key, .. } = files;
     let chain = certificates(certificate)?;
-    let pem = fs::read(key).map_err(|error| TlsError::Unreadable(key.clone(), error))?;
+    let pem = octets(key)?;
     let private = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TlsError::NoKey(key.clone()))?;
     CertifiedKey::from_der(chain, private, provider)
         .map_err(|error| TlsError::Identity(certificate.clone(), key.clone(), error))
@@ -294,17 +325,18 @@ mod tests {
         let folder = Folder::new();
         let settings = folder.settings(&[&["a.example"]]);
         let (mut certificates, _) = Certificates::load(settings.clone()).unwrap();
-        assert!(certificates.renew().is_none());
+        assert!(certificates.renew(false).is_none());
 
         fs::write(&settings.identities[0].key, "no key").unwrap();
-        assert!(matches!(certificates.renew(), Some(Err(TlsError::NoKey(_)))));
-        assert!(certificates.renew().is_none(), "it is told once");
+        assert!(matches!(certificates.renew(false), Some(Err(TlsError::NoKey(_)))));
+        assert!(certificates.renew(false).is_none(), "it is told once");
+        assert!(matches!(certificates.renew(true), Some(Err(TlsError::NoKey(_)))), "and to who asks");
 
         folder.issue("0", &["b.example"]);
-        assert!(matches!(certificates.renew(), Some(Ok(_))));
-        assert!(certificates.renew().is_none());
+        assert!(matches!(certificates.renew(false), Some(Ok(_))));
+        assert!(certificates.renew(false).is_none());
         fs::remove_file(&settings.identities[0].certificate).unwrap();
-        assert!(matches!(certificates.renew(), Some(Err(TlsError::Unreadable(..)))));
+        assert!(matches!(certificates.renew(false), Some(Err(TlsError::Unreadable(..)))));
     }
 
     #[test]
@@ -321,7 +353,7 @@ mod tests {
         let ends: Vec<_> = certificates.ends().collect();
         assert_eq!((ends.len(), ends[1]), (2, (&*file, 1_896_048_000)));
         fs::write(&file, "no certificate").unwrap();
-        assert!(certificates.renew().unwrap().is_err());
+        assert!(certificates.renew(false).unwrap().is_err());
         assert_eq!(certificates.ends().count(), 2, "those before go on");
     }
 
@@ -346,6 +378,8 @@ mod tests {
         };
         let none = TlsSettings { identities: vec![key_twice], ..settings };
         assert!(matches!(Certificates::load(none), Err(TlsError::NoCertificate(_))));
+        let endless = Certificates::load(TlsSettings::new("/dev/zero", "/dev/zero")).unwrap_err();
+        assert_eq!(endless.to_string(), "/dev/zero cannot be read: it is too large");
     }
 
     #[test]
@@ -359,10 +393,10 @@ mod tests {
         };
         let (mut certificates, before) = Certificates::load(settings).unwrap();
         folder.issue("0", &["a.example"]);
-        let renewed = certificates.renew().unwrap().unwrap();
+        let renewed = certificates.renew(false).unwrap().unwrap();
         assert!(Arc::ptr_eq(&before.ticketer, &renewed.ticketer));
         folder.issue("ca", &["ca.example"]);
-        let renewed = certificates.renew().unwrap().unwrap();
+        let renewed = certificates.renew(false).unwrap().unwrap();
         assert!(!Arc::ptr_eq(&before.ticketer, &renewed.ticketer));
     }
 }
