@@ -192,7 +192,10 @@ fn read_node(mut root: Object, report: &Report) -> Result<Node, String> {
         transport::read(transport, &mut node, report);
     }
     node.narrow();
+    node.close_to_strangers(report);
     node.say_anonymous(report);
+    // A realm may have been open for those alone who are shut out now.
+    node.narrow();
     node.warn_of_others(report);
     Ok(node)
 }

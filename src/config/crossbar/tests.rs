@@ -295,26 +295,70 @@ fn a_listener_opens_the_realms_that_could_be_joined_there() {
 
 #[test]
 fn who_may_join_where_it_was_not_so_is_told_each_time() {
-    let local = serde_json::json!({"ticket": {"principals": {"root": {"ticket": "t", "role": "a"}}},
-        "anonymous": {"role": "b"}});
-    let public = serde_json::json!({
-        "ticket": {"type": "dynamic", "authenticator": "com.auth", "authenticator-realm": "b"},
-        "anonymous": {"role": "a"}});
-    let import = import_transports(&[local, public]);
+    let local = serde_json::json!({"ticket": {"principals": {"root": {"ticket": "t", "role": "a"}}}});
+    let public = serde_json::json!({"cookie": {},
+        "ticket": {"type": "dynamic", "authenticator": "com.auth", "authenticator-realm": "b"}});
+    let shared = serde_json::json!({"cookie": {}, "ticket": local["ticket"]});
+    let import = import_transports(&[local, public, shared]);
     assert_eq!(import.mistakes, []);
     let at = |index| format!("workers[0].transports[{index}].auth");
     for (index, text) in [
-        (
-            0,
-            "0.0.0.0:1 also lets in by ticket: whom com.auth accepts to realm a, whom com.auth accepts to realm b",
-        ),
-        (0, "0.0.0.0:1 also lets in by anonymous: anybody to realm a"),
+        (0, "0.0.0.0:1 also lets in by ticket: whom com.auth accepts to realm a"),
         (1, "0.0.0.0:2 also lets in by ticket: root to realm a"),
-        (1, "0.0.0.0:2 also lets in by anonymous: anybody to realm b"),
+        (1, "0.0.0.0:2 also lets in by cookie: root to realm a"),
+        (2, "0.0.0.0:3 also lets in by ticket: whom com.auth accepts to realm a"),
+        (2, "0.0.0.0:3 also lets in by cookie: whom com.auth accepts to realm a"),
     ] {
         assert!(has(&import.warnings, &at(index), text), "{text}: {:#?}", import.warnings);
     }
-    assert_eq!(import.warnings.len(), 4, "{:#?}", import.warnings);
+    assert_eq!(import.warnings.len(), 5, "{:#?}", import.warnings);
+}
+
+/// They would be what others are at another address.
+#[test]
+fn who_says_nothing_joins_no_realm_that_was_closed_to_them() {
+    let asks = serde_json::json!({"type": "dynamic", "authenticator": "com.auth", "authenticator-realm": "b"});
+    let public = serde_json::json!({"anonymous": {"role": "a"}, "ticket": asks});
+    let local = serde_json::json!({"anonymous": {"role": "b", "realm": "b"}});
+    let import = import_transports(&[public.clone(), local.clone()]);
+    let listeners = file(&import).listeners;
+    assert_eq!(listeners[0].methods, Some(vec![Method::Ticket]), "{}", import.text);
+    assert_eq!((&listeners[0].realms, &listeners[0].anonymous), (&None, &None), "a procedure says the realm");
+    assert_eq!(listeners[1].methods, Some(vec![Method::Anonymous]));
+    assert_eq!(listeners[1].realms, Some(vec!["b".to_owned()]));
+    let (at, told) = ("workers[0].transports[0].auth.anonymous", "anybody to realm b; therefore nobody joins by");
+    assert!(has(&import.mistakes, at, told), "{:#?}", import.mistakes);
+    assert_eq!(import.mistakes.len(), 1);
+    // A role that no realm has lets nobody in, into whatever realm.
+    let nobody = serde_json::json!({"anonymous": {"role": "ghost"}, "ticket": public["ticket"]});
+    let import = import_transports(&[nobody, local.clone()]);
+    assert_eq!((file(&import).listeners[0].methods.as_deref(), &*import.mistakes), (Some(&[Method::Ticket][..]), &[][..]));
+    // Who could join there is not shut out.
+    let exact = serde_json::json!({"anonymous": {"role": "a"}});
+    let import = import_transports(&[exact, local]);
+    assert_eq!((&*import.mistakes, &*import.warnings), (&[][..], &[][..]));
+    // What was open for them alone is closed with them.
+    let ticket = serde_json::json!({"principals": {"x": {"ticket": "t", "role": "a"}}});
+    let import = import_transports(&[
+        serde_json::json!({"anonymous": {"role": "b"}, "ticket": ticket}),
+        serde_json::json!({"anonymous": {"role": "a"}}),
+    ]);
+    let listener = &file(&import).listeners[0];
+    assert_eq!(listener.methods, Some(vec![Method::Ticket]));
+    assert_eq!(listener.realms, Some(vec!["a".to_owned()]), "{}", import.text);
+}
+
+#[test]
+fn options_that_are_taken_over_are_not_told_to_be_dropped() {
+    for kind in ["rawsocket", "websocket"] {
+        let node = serde_json::json!({"workers": [{"type": "router",
+            "realms": [{"name": "r", "roles": [{"name": "anonymous"}]}],
+            "transports": [{"type": kind, "endpoint": {"type": "tcp", "port": 1},
+                "options": {"max_message_size": 4096}}]}]});
+        let import = super::import(&node.to_string(), Format::Json, Path::new("")).unwrap();
+        assert_eq!(file(&import).listeners[0].message_bytes_max, Some(4096));
+        assert_eq!(import.dropped, []);
+    }
 }
 
 /// The role and the name of those who say nothing, at each listener and in realm `a`.

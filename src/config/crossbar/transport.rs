@@ -6,6 +6,7 @@ use super::anonymous::Anonymous;
 use super::object::Object;
 use super::write::Section;
 use super::{Node, Report, auth};
+use crate::auth::Method;
 use crate::limits::MESSAGE_BYTES_CEILING;
 use crate::wamp::Serializer;
 
@@ -46,6 +47,19 @@ impl ListenerText {
         section.optional("realms", self.realms);
         section.sections.extend(self.tls.into_iter().chain(self.cookie));
         section
+    }
+
+    /// Opens a method.
+    pub fn open(&mut self, method: Method) {
+        let name = method.name();
+        if !self.methods.contains(&name) {
+            self.methods.push(name);
+        }
+    }
+
+    /// Has nobody come in by a method.
+    pub fn close(&mut self, method: Method) {
+        self.methods.retain(|name| *name != method.name());
     }
 
     fn speak(&mut self, transport: &'static str) {
@@ -89,9 +103,11 @@ pub fn read(mut object: Object, node: &mut Node, report: &Report) {
                 web.drop(&WEB_KEYS);
             }
         }
-        _ => read_paths(&mut object, "", &mut listener, node, report),
+        _ => {
+            read_paths(&mut object, "", &mut listener, node, report);
+            object.drop(&WEB_KEYS);
+        }
     }
-    object.drop(&WEB_KEYS);
     object.drop(&[
         ("id", "nothing refers to it"),
         ("debug", "what is logged is said with log"),
