@@ -445,8 +445,9 @@ pub(super) fn unknown<'n>(what: &str, name: &str, names: impl Iterator<Item = &'
     }
 }
 
-/// The names, or what to do without any.
+/// The names, each once, or what to do without any. Where one is missing it is empty, and no name.
 fn one_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
-    let names = quoted(names);
+    let mut seen = HashSet::new();
+    let names = quoted(names.filter(|name| !name.is_empty() && seen.insert(*name)));
     if names.is_empty() { "one that is in the file, once there is one".to_owned() } else { names }
 }

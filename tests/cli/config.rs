@@ -292,6 +292,27 @@ fn check_shows_who_administers_who_decides_and_what_is_not_usual() {
     );
 }
 
+/// Whoever read it would wait until somebody writes, or for ever.
+#[test]
+fn what_has_no_end_or_waits_is_not_read() {
+    let directory = Directory::new();
+    let pipe = directory.path.join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let principal = "[[realm.principal]]\nauthid = \"a\"\nrole = \"guest\"\nticket_file = \"pipe\"\n";
+    let path = written(&directory, "fanwire.toml", &format!("{OPEN}{principal}"));
+    for (path, told) in [
+        (&*path, "realm.principal.ticket_file: "),
+        (pipe.to_str().unwrap(), "error: cannot read "),
+        ("/dev/zero", "error: cannot read "),
+    ] {
+        for command in [&["check", path][..], &["serve", "--config", path]] {
+            let (code, _, stderr) = fanwire(command);
+            assert!(code == 2 && stderr.contains(told), "{code} {stderr}");
+            assert!(stderr.contains("it is no regular file"), "{stderr}");
+        }
+    }
+}
+
 #[test]
 fn the_example_is_printed() {
     let (code, stdout, _) = fanwire(&["config", "example"]);

@@ -90,12 +90,7 @@ impl Node {
     }
 
     /// Whom other transports let in by a method, and this listener now too, which has not been `known` for it.
-    fn gained(
-        &self,
-        listener: &ListenerText,
-        method: Method,
-        known: impl Fn(&Grant) -> bool,
-    ) -> Vec<&Grant> {
+    fn gained(&self, listener: &ListenerText, method: Method, known: impl Fn(&Grant) -> bool) -> Vec<&Grant> {
         if !listener.methods.contains(&method.name()) {
             return Vec::new();
         }

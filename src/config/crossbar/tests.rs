@@ -317,7 +317,8 @@ fn who_may_join_where_it_was_not_so_is_told_each_time() {
 /// They would be what others are at another address.
 #[test]
 fn who_says_nothing_joins_no_realm_that_was_closed_to_them() {
-    let asks = serde_json::json!({"type": "dynamic", "authenticator": "com.auth", "authenticator-realm": "b"});
+    let asks =
+        serde_json::json!({"type": "dynamic", "authenticator": "com.auth", "authenticator-realm": "b"});
     let public = serde_json::json!({"anonymous": {"role": "a"}, "ticket": asks});
     let local = serde_json::json!({"anonymous": {"role": "b", "realm": "b"}});
     let import = import_transports(&[public.clone(), local.clone()]);
@@ -326,13 +327,17 @@ fn who_says_nothing_joins_no_realm_that_was_closed_to_them() {
     assert_eq!((&listeners[0].realms, &listeners[0].anonymous), (&None, &None), "a procedure says the realm");
     assert_eq!(listeners[1].methods, Some(vec![Method::Anonymous]));
     assert_eq!(listeners[1].realms, Some(vec!["b".to_owned()]));
-    let (at, told) = ("workers[0].transports[0].auth.anonymous", "anybody to realm b; therefore nobody joins by");
+    let (at, told) =
+        ("workers[0].transports[0].auth.anonymous", "anybody to realm b; therefore nobody joins by");
     assert!(has(&import.mistakes, at, told), "{:#?}", import.mistakes);
     assert_eq!(import.mistakes.len(), 1);
     // A role that no realm has lets nobody in, into whatever realm.
     let nobody = serde_json::json!({"anonymous": {"role": "ghost"}, "ticket": public["ticket"]});
     let import = import_transports(&[nobody, local.clone()]);
-    assert_eq!((file(&import).listeners[0].methods.as_deref(), &*import.mistakes), (Some(&[Method::Ticket][..]), &[][..]));
+    assert_eq!(
+        (file(&import).listeners[0].methods.as_deref(), &*import.mistakes),
+        (Some(&[Method::Ticket][..]), &[][..])
+    );
     // Who could join there is not shut out.
     let exact = serde_json::json!({"anonymous": {"role": "a"}});
     let import = import_transports(&[exact, local]);
