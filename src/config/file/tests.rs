@@ -184,7 +184,7 @@ fn a_mistake_of_the_syntax_names_its_key_and_is_the_only_one_of_its_value() {
         ("log = \nshards = 1\n", &["1:7: log: it has no value"]),
         ("log = \"info\" shards = 1\n", &["1:14: log: something stands behind the value"]),
         (
-            "[limits]\nuri_bytes_max = 1\nuri_bytes_max = 2\n",
+            "[limits]\nuri_bytes_max = 100\nuri_bytes_max = 200\n",
             &["3:1: limits.uri_bytes_max: it is here twice"],
         ),
         ("[listener]\na = 1\n[[listener]]\na = 2\n", &["3:3: listener: it is here twice; leave one out"]),
