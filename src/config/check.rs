@@ -22,6 +22,11 @@ type Tell<'a> = dyn Fn(&str, String) + 'a;
 /// Tells everything that does not fit together.
 pub fn check(file: &File, tell: &Tell) {
     check_addresses(file, tell);
+    for (key, is_empty) in [("listener", file.listeners.is_empty()), ("realm", file.realms.is_empty())] {
+        if is_empty {
+            tell(key, format!("there is none, so nobody can join; write one as [[{key}]]"));
+        }
+    }
     for (index, listener) in file.listeners.iter().enumerate() {
         check_listener(file, index, listener, tell);
     }

@@ -354,7 +354,17 @@ impl<'a> Table<'a> {
 
     fn secret_file(&mut self, key: &str) -> Option<Secret> {
         let path = self.file(key)?;
-        let secret = self.contents(key, &path)?.without_line_end();
+        let secret = match self.reader.surroundings.file(&path) {
+            Ok(contents) => contents.without_line_end(),
+            Err(error) => {
+                // What names no file is not told: people write the secret itself there.
+                let is_there = matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Other);
+                let name =
+                    if is_there { path.display().to_string() } else { "write the path of a file".to_owned() };
+                self.mistake(key, format!("{name}: {error}"));
+                return None;
+            }
+        };
         if secret.expose().len() > SECRET_FILE_BYTES_MAX {
             self.mistake(key, format!("{} is too large for a secret", path.display()));
         }

@@ -438,6 +438,128 @@ fn an_authenticator_does_not_take_the_place_of_another_without_a_word() {
     assert_eq!(same.warnings, []);
 }
 
+fn import_workers(workers: Value) -> Import {
+    let node = serde_json::json!({"version": 2, "workers": workers});
+    import(&node.to_string(), Format::Json, Path::new("")).unwrap()
+}
+
+#[test]
+fn where_nothing_is_left_nothing_is_open() {
+    let transport = serde_json::json!({"type": "websocket", "endpoint": {"type": "tcp", "port": 1}});
+    let proxy = serde_json::json!([{"type": "proxy", "transports": [transport]}]);
+    let realms = serde_json::json!([{"type": "router", "realms": [{"name": "r", "roles": []}]}]);
+    for (workers, missing) in
+        [(proxy, &["realm"][..]), (realms, &["listener"]), (Value::Array(Vec::new()), &["listener", "realm"])]
+    {
+        let import = import_workers(workers);
+        for key in missing {
+            assert!(import.text.contains(&format!("{key} = []\n")), "{}", import.text);
+            let told = import
+                .mistakes
+                .iter()
+                .any(|note| note.path.ends_with(&format!(", {key}")) && note.text.contains("there is none"));
+            assert!(told, "{:#?}", import.mistakes);
+        }
+    }
+}
+
+#[test]
+fn workers_that_were_not_started_are_left_out() {
+    let worker = |disabled: Value| {
+        let role = serde_json::json!({"name": "anonymous", "permissions": []});
+        serde_json::json!([{"type": "router", "options": {"disabled": disabled},
+            "realms": [{"name": "r", "roles": [role]}],
+            "transports": [{"type": "websocket", "endpoint": {"type": "tcp", "port": 1}}]}])
+    };
+    for (disabled, is_left_out) in [
+        (Value::Bool(false), false),
+        (Value::Null, false),
+        ("".into(), false),
+        (Value::Bool(true), true),
+        ("yes".into(), true),
+        ("$OFF".into(), true),
+    ] {
+        let import = import_workers(worker(disabled.clone()));
+        assert_eq!(import.text.contains("0.0.0.0"), !is_left_out, "{disabled}: {}", import.text);
+        assert_eq!(has(&import.dropped, "workers[0]", "it is disabled"), is_left_out);
+        let told = has(&import.mistakes, "workers[0].options.disabled", "the variable OFF");
+        assert_eq!(told, disabled == "$OFF");
+    }
+}
+
+/// A node whose one address has these paths.
+fn import_paths(paths: Value) -> Import {
+    import_workers(serde_json::json!([{"type": "router",
+        "realms": [{"name": "r", "roles": [{"name": "anonymous", "permissions": []}]}],
+        "transports": [{"type": "web", "endpoint": {"type": "tcp", "port": 1}, "paths": paths}]}]))
+}
+
+#[test]
+fn pages_come_in_only_where_all_paths_let_them() {
+    let path = |options: Value| serde_json::json!({"type": "websocket", "options": options});
+    let pages = |origins: &[&str]| path(serde_json::json!({"allowed_origins": origins}));
+    let at = |name: &str| format!("workers[0].transports[0].paths.{name}");
+    for (first, second, expected) in [
+        (pages(&["https://a.b", "https://c.d"]), pages(&["https://c.d"]), Some(&["https://c.d"][..])),
+        (pages(&["https://a.b"]), pages(&["https://c.d"]), Some(&[])),
+        (pages(&["https://a.b"]), pages(&["*"]), Some(&["https://a.b"])),
+        (path(serde_json::json!({})), pages(&["https://a.b"]), Some(&["https://a.b"])),
+        (path(serde_json::json!({"allow_null_origin": false})), pages(&["*"]), None),
+    ] {
+        let import = import_paths(serde_json::json!({"a": first, "b": second}));
+        let listener = &file(&import).listeners[0];
+        let expected =
+            expected.map(|origins| origins.iter().map(|&origin| origin.to_owned()).collect::<Vec<_>>());
+        assert_eq!(listener.origins, expected, "{}", import.text);
+        assert_eq!(listener.allow_null_origin, !import.text.contains("allow_null_origin = false"));
+        for name in ["a", "b"] {
+            assert!(
+                has(&import.mistakes, &at(name), "only those that all paths let in"),
+                "{:#?}",
+                import.mistakes
+            );
+        }
+    }
+    let same = import_paths(serde_json::json!({"a": pages(&["https://a.b"]), "b": pages(&["https://a.b"])}));
+    assert_eq!((&*same.mistakes, &*same.warnings), (&[][..], &[][..]));
+    assert_eq!(file(&same).listeners[0].origins.as_ref().unwrap()[..], ["https://a.b"]);
+}
+
+#[test]
+fn what_paths_of_an_address_say_differently_is_told() {
+    let import = import_paths(serde_json::json!({
+        "a": {"type": "websocket", "serializers": ["json"], "options": {"max_message_size": 4096},
+            "cookie": {"name": "one", "secure": true}},
+        "b": {"type": "websocket", "serializers": ["cbor"], "cookie": {"name": "two", "secure": true}}}));
+    let listener = &file(&import).listeners[0];
+    assert_eq!((listener.message_bytes_max, listener.serializers.len()), (Some(4096), 2));
+    assert_eq!(listener.cookie.as_ref().unwrap().name, "one");
+    let at = |name: &str| format!("workers[0].transports[0].paths.{name}");
+    for (name, told) in [
+        ("a", "serializers is said once"),
+        ("b", "serializers is said once"),
+        ("b", "message_bytes_max is said once for all paths of an address here, and is 4096"),
+        (
+            "b",
+            "cookie is said once for all paths of an address here, and is { name = \"one\", secure = true }",
+        ),
+    ] {
+        assert!(has(&import.warnings, &at(name), told), "{told}: {:#?}", import.warnings);
+    }
+    assert_eq!((import.warnings.len(), &*import.mistakes), (4, &[][..]), "{:#?}", import.warnings);
+}
+
+#[test]
+fn wildcards_that_hide_others_are_told() {
+    let told = told_of_permissions(serde_json::json!([
+        {"uri": "com.a.*.c", "allow": {"call": true}}, {"uri": "com.*.get", "allow": {"call": true}}]));
+    let text = "match `com..get` and begin with `com.a` Crossbar.io looks at `com.a..c` alone";
+    assert!(told.len() == 1 && told[0].contains(text), "{told:#?}");
+    let apart = told_of_permissions(serde_json::json!([
+        {"uri": "org.a.*.c", "allow": {"call": true}}, {"uri": "com.*.get", "allow": {"call": true}}]));
+    assert_eq!(apart, Vec::<String>::new());
+}
+
 /// What is told of a role with these permissions.
 fn told_of_permissions(permissions: Value) -> Vec<String> {
     let node = serde_json::json!({"workers": [{"type": "router",

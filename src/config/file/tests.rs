@@ -190,7 +190,7 @@ fn a_mistake_of_the_syntax_names_its_key_and_is_the_only_one_of_its_value() {
         ("[listener]\na = 1\n[[listener]]\na = 2\n", &["3:3: listener: it is here twice; leave one out"]),
         (
             &format!("{listener}cookie = {{ name = \"a\", name = \"b\" }}\n"),
-            &["3:25: listener.cookie.name: it is here twice"],
+            &["3:24: listener.cookie.name: it is here twice"],
         ),
         // It has swallowed the rest.
         (
@@ -237,12 +237,18 @@ fn secrets_come_from_files_and_variables_and_are_never_told() {
         assert_eq!(told.len(), 1, "{told:#?}");
     }
     let slip = told(&principal("ticket_env = \"MISSING-hush\""));
-    assert!(told(&principal("ticket_file = \"missing\""))[0].contains("/etc/missing: "));
+    let file_slip = told(&principal("ticket_file = \"hush/missing\""));
+    assert!(
+        file_slip[0].contains("realm.principal.ticket_file: write the path of a file: "),
+        "{file_slip:?}"
+    );
     let twice = told(&principal("ticket = \"hush\"\nticket_env = \"T\""));
     assert!(twice[0].ends_with("realm.principal.ticket_env: write either this or ticket"), "{twice:?}");
-    for text in
-        [format!("{slip:?}"), format!("{twice:?}"), format!("{:?}", good(&principal("ticket = \"hush\"")))]
-    {
+    for text in [
+        format!("{slip:?}{file_slip:?}"),
+        format!("{twice:?}"),
+        format!("{:?}", good(&principal("ticket = \"hush\""))),
+    ] {
         assert!(!text.contains("hush"), "{text}");
     }
 }
@@ -314,6 +320,8 @@ fn what_does_not_fit_together_is_refused() {
         ),
         (format!("{realm}rule = [{{ uri = \"a.*\" }}, {{ uri = \"a.\", match = \"prefix\" }}]"), "two rules"),
         ("outbound_bytes_max = \"1M\"".to_owned(), "the queue is too short"),
+        ("listener = []".to_owned(), "listener: there is none"),
+        ("realm = []".to_owned(), "realm: there is none"),
         ("longpoll_receive_seconds = 30".to_owned(), "write more seconds than"),
         ("[[listener]]\naddress = \":1\"\n[[listener]]\naddress = \":1\"".to_owned(), "is listed twice"),
         (addresses(&["127.0.0.1:1", ":1"]), "tcp://:1 is in use with tcp://127.0.0.1:1 already"),
