@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +12,7 @@ use zeroize::Zeroizing;
 use super::usage_error;
 use crate::auth::Secret;
 use crate::config::{Explained, Loaded, May, Mistake, Surroundings, control, load, may};
+use crate::server::{TlsError, TlsSettings};
 
 /// Octets of a file beyond which it is none that somebody has written.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -25,6 +27,20 @@ impl Surroundings for System {
 
     fn variable(&self, name: &str) -> Option<Secret> {
         std::env::var(name).ok().map(Secret::from)
+    }
+
+    fn check_tls(&self, settings: &TlsSettings) -> Result<(), TlsError> {
+        settings.check()
+    }
+
+    fn check_socket(&self, path: &Path) -> io::Result<()> {
+        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        if !fs::metadata(folder).is_ok_and(|folder| folder.is_dir()) {
+            return Err(io::Error::other("there is no such folder"));
+        }
+        // One that a router has left behind is taken away by the next.
+        let in_the_way = fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket());
+        if in_the_way { Err(io::Error::other("a file that is not a socket is in the way")) } else { Ok(()) }
     }
 }
 

@@ -23,6 +23,7 @@ use toml::de::{DeTable, DeValue};
 use self::syntax::Syntax;
 use crate::auth::{SECRET_FILE_BYTES_MAX, Secret};
 use crate::limits::PAYLOAD_DEPTH_MAX;
+use crate::server::{TlsError, TlsSettings};
 
 /// Edits in ten characters beyond which a key is not what was meant.
 const SIMILARITY_MIN: f64 = 0.6;
@@ -34,6 +35,16 @@ pub trait Surroundings {
 
     /// The value of an environment variable.
     fn variable(&self, name: &str) -> Option<Secret>;
+
+    /// Whether a server could start with certificates and keys, which are there.
+    fn check_tls(&self, _: &TlsSettings) -> Result<(), TlsError> {
+        Ok(())
+    }
+
+    /// Whether a Unix socket could be made at a path.
+    fn check_socket(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Something in a document that cannot stand.

@@ -250,15 +250,56 @@ fn check_reads_certificates_as_serve_does() {
     let path =
         written(&directory, "fanwire.toml", &OPEN.replacen("[[realm]]", &format!("{tls}[[realm]]"), 1));
     written(&directory, "a.key", &issued.signing_key.serialize_pem());
-    for (certificate, code) in [("junk".to_owned(), 2), (issued.cert.pem(), 0)] {
-        written(&directory, "a.pem", &certificate);
-        let (checked, stdout, stderr) = fanwire(&["check", &path]);
-        assert_eq!(checked, code, "{stderr}");
-        assert_eq!(stderr.contains("a.pem holds no certificate in PEM"), code == 2, "{stderr}");
-        assert!(stdout.contains("a.pem"), "{stdout}");
-    }
+    written(&directory, "a.pem", &issued.cert.pem());
+    let (code, stdout, stderr) = fanwire(&["check", &path]);
+    assert!(code == 0 && stdout.contains("a.pem"), "{stderr}");
     written(&directory, "a.pem", "junk");
-    assert_eq!(fanwire(&["serve", "--config", &path]).0, 2);
+    for command in [&["check", &*path][..], &["serve", "--config", &path]] {
+        let (code, _, stderr) = fanwire(command);
+        let told = stderr.contains("toml:10:1: listener.tls.certificate: ")
+            && stderr.contains("a.pem holds no certificate");
+        assert!(code == 2 && told, "{stderr}");
+    }
+    // Every one of them at once.
+    let sni = |certificate: &str, key: &str| {
+        format!(
+            "[[listener.tls.sni]]\nnames = [\"a.b\"]\ncertificate = \"{certificate}\"\nkey_file = \"{key}\"\n"
+        )
+    };
+    let tables = format!("{tls}{}{}", sni("b.pem", "b.key"), sni("c.pem", "a.key"));
+    let path =
+        written(&directory, "fanwire.toml", &OPEN.replacen("[[realm]]", &format!("{tables}[[realm]]"), 1));
+    let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    written(&directory, "b.pem", &issued.cert.pem());
+    written(&directory, "b.key", "junk");
+    written(&directory, "c.pem", &other.cert.pem());
+    let (code, _, stderr) = fanwire(&["check", &path]);
+    assert_eq!(code, 2);
+    for told in [
+        "10:1: listener.tls.certificate: ",
+        "15:1: listener.tls.sni.key_file: ",
+        "19:1: listener.tls.sni.key_file: ",
+    ] {
+        assert!(stderr.contains(&format!("toml:{told}")), "{told}: {stderr}");
+    }
+}
+
+#[test]
+fn sockets_that_cannot_be_made_are_told_with_their_keys() {
+    let directory = Directory::new();
+    written(&directory, "file", "");
+    let text = format!("control = \"nowhere/a\"\n{}", OPEN.replace("127.0.0.1:0", "unix:file"));
+    let path = written(&directory, "fanwire.toml", &text);
+    for command in [&["check", &*path][..], &["serve", "--config", &path]] {
+        let (code, _, stderr) = fanwire(command);
+        assert_eq!(code, 2, "{stderr}");
+        for (place, told) in
+            [("1:1: control: ", "there is no such folder"), ("7:1: listener.address: ", "is in the way")]
+        {
+            let line = stderr.lines().find(|line| line.contains(&format!("toml:{place}")));
+            assert!(line.is_some_and(|line| line.contains(told)), "{place}: {stderr}");
+        }
+    }
 }
 
 #[test]

@@ -309,6 +309,14 @@ fn what_does_not_fit_together_is_refused() {
     let addresses = |addresses: &[&str]| addresses.iter().map(listener).collect::<String>();
     good(&addresses(&[":1", ":2", ":0", ":0", "unix:a", "unix:b", "[::]:3", "0.0.0.0:3"]));
     good("log = \"info,fanwire::server=debug\"");
+    let host = |name: &str| {
+        let files = "certificate = \"a\"\nkey_file = \"b\"\n";
+        let sni = format!("[[listener.tls.sni]]\nnames = [\"{name}\"]\n{files}");
+        format!("[[listener]]\naddress = \":1\"\n[listener.tls]\n{files}{sni}")
+    };
+    for name in ["localhost", "*.example.org", "a_b.Example.org", "xn--bcher-kva.example"] {
+        good(&host(name));
+    }
     let wrong = [
         (format!("{realm}{realm}"), "realm a is listed twice"),
         (format!("{realm}[[realm.role]]\nname = \"r\""), "role r is listed twice"),
@@ -340,6 +348,10 @@ fn what_does_not_fit_together_is_refused() {
             "more bits behind `/`",
         ),
         ("[[listener]]\naddress = \":1\"\norigins = [\"example.com\"]".to_owned(), "is no origin"),
+        (host("http://x/"), "is no name of a host"),
+        (host("bad name"), "is no name of a host"),
+        (host("example.com:443"), "is no name of a host"),
+        (host("10.0.0.1"), "is no name of a host"),
     ];
     for (text, expected) in wrong {
         let told = told(&text);
