@@ -214,12 +214,13 @@ fn check_explains_which_rule_decides_and_where_it_stands() {
         assert_eq!(exit, code, "{arguments:?} {stdout}{stderr}");
         assert!(stdout.contains(&said), "{said}: {stdout}");
     }
-    let wrong: [(&[&str], &[&str], &str); 5] = [
+    let wrong: [(&[&str], &[&str], &str); 6] = [
         (&["guest", "call", "com.x"], &[], "several realms have a role guest; write --realm"),
         (&["gest", "call", "com.x"], &[], "there is no role gest; did you mean"),
         (&["guest", "sing", "com.x"], &[], "`sing` is no action"),
         (&["guest", "call", "com.x"], &["--realm", "com.none"], "there is no realm com.none"),
         (&["guest", "call", "com.x"], &["--match", "exakt"], "exakt"),
+        (&["guest", "call", "com."], &wide, "patterns are registered and subscribed"),
     ];
     for (asked, options, said) in wrong {
         let arguments = [&["check", &path, "--may"][..], asked, options].concat();
