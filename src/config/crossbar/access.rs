@@ -1,6 +1,6 @@
-//! Who could join where. Crossbar.io lets in by transport, we by realm: where that would let in somebody at a place that
-//! was closed to them before, it is told; and where nothing would have to be proved for it, nobody comes in so there,
-//! which is a mistake that only the operator can put right.
+//! Who could join where. Crossbar.io lets in by transport, we by realm: where that would let in somebody at a place
+//! that was closed to them before, it is told; and where nothing would have to be proved for it, nobody comes in so
+//! there, which is a mistake that only the operator can put right.
 //!
 //! What can be said exactly is said: a listener opens the methods and the realms of its own transports only. Paths of
 //! one address are one listener, and who could come in at one of them can at all.
