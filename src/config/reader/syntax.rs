@@ -64,19 +64,21 @@ impl Syntax {
 
     /// A key or a table that is there already.
     fn tell_twice(&mut self, text: &str, span: std::ops::Range<usize>, before: Option<&Entry>) {
-        let begin = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
-        let line = text[begin..].lines().next().unwrap_or_default().trim_start();
-        let table = before.map_or("", |entry| entry.path.rfind('.').map_or("", |end| &entry.path[..end]));
-        let path = match line.strip_prefix('[') {
-            Some(header) => {
-                // Where its keys have gone is not known.
-                self.lost = true;
-                header.trim_start_matches('[').split(']').next().unwrap_or_default().trim().to_owned()
+        let key = &text[span.clone()];
+        let path = match before.filter(|entry| span.start <= entry.end) {
+            Some(entry) => below(&entry.path, key),
+            None => {
+                let begin = text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+                let line = text[begin..].lines().next().unwrap_or_default().trim_start();
+                // Where the keys of a table have gone that is there already is not known.
+                self.lost |= line.starts_with('[');
+                let header = line.strip_prefix('[').map(|header| header.trim_start_matches('['));
+                let table = before.and_then(|entry| entry.path.rfind('.').map(|end| &entry.path[..end]));
+                header.map_or_else(
+                    || below(table.unwrap_or_default(), key),
+                    |header| header.split(']').next().unwrap_or_default().trim().to_owned(),
+                )
             }
-            None => match before.filter(|entry| span.start <= entry.end) {
-                Some(entry) => below(&entry.path, &text[span.clone()]),
-                None => below(table, &text[span.clone()]),
-            },
         };
         self.mistakes.push((span.start, path, "it is here twice; leave one out".to_owned()));
     }
