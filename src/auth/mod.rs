@@ -33,7 +33,10 @@ pub mod ticket;
 pub mod wampcra;
 
 pub use encoding::{base64, hex, unbase64, unhex};
-pub use hash::{CostOutOfRange, hmac_sha256, sha256};
+pub use hash::{
+    ARGON2_MEMORY_KIB_MAX, ARGON2_MEMORY_KIB_MIN, ARGON2_WORK_KIB_MAX, CostOutOfRange, PBKDF2_ITERATIONS_MAX,
+    hmac_sha256, sha256,
+};
 pub use secret::{SECRET_FILE_BYTES_MAX, Secret};
 
 /// The methods, by what they prove. Some have two names: see [`scram::Dialect`].

@@ -28,7 +28,7 @@ pub const TICKET_BYTES_MAX: usize = 16 * 1024;
 const SALT_BYTES: usize = 16;
 
 /// KiB that Argon2 walks over for a ticket: some tenths of a second, in which others wait for their checks.
-const WORK_KIB_MAX: u64 = 1 << 18;
+pub const WORK_KIB_MAX: u64 = 1 << 18;
 
 /// What the router keeps of a ticket.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -12,7 +12,6 @@ use clap::Args;
 use super::configuration::{count, explained, loaded, tell};
 use super::shown::shown;
 use super::{output, usage_error};
-use crate::config::file::File;
 use crate::config::{May, cautions};
 use crate::router::rules::Action;
 use crate::wamp::MatchPolicy;
@@ -70,7 +69,10 @@ impl Check {
             output::notice(&format!("look at  {caution}"));
         }
         if loaded.refused.is_empty() {
-            return self.check_files(&loaded.file);
+            return match loaded.file.server() {
+                Ok(_) => ExitCode::SUCCESS,
+                Err(error) => usage_error(format_args!("{}: {error}", self.file.display())),
+            };
         }
         tell(&self.file, &loaded.refused);
         let keys = count(loaded.refused.len(), "setting");
@@ -82,24 +84,6 @@ impl Check {
 }
 
 impl Check {
-    /// Whether a server could start with the certificates and keys.
-    fn check_files(&self, file: &File) -> ExitCode {
-        let server = match file.server() {
-            Ok(server) => server,
-            Err(error) => return usage_error(format_args!("{}: {error}", self.file.display())),
-        };
-        let listeners = server.addresses.iter().zip(&server.entrances);
-        let wrong = listeners.filter_map(|(address, entrance)| {
-            let error = entrance.tls.as_ref()?.check().err()?;
-            Some(format!("listener {address}: {error}"))
-        });
-        let wrong: Vec<_> = wrong.collect();
-        if wrong.is_empty() {
-            return ExitCode::SUCCESS;
-        }
-        usage_error(format_args!("{}: {}", self.file.display(), wrong.join("; ")))
-    }
-
     /// Whether a role may, and why.
     fn tell_may(&self, role: &str, action: &str, uri: &str) -> ExitCode {
         let Some(action) = Action::from_name(action) else {
@@ -108,6 +92,9 @@ impl Check {
             ));
         };
         let policy = MatchPolicy::from_name(&self.policy).expect("clap takes these names only");
+        if policy != MatchPolicy::Exact && matches!(action, Action::Call | Action::Publish) {
+            return usage_error("patterns are registered and subscribed; leave --match out");
+        }
         let realm = self.realm.as_deref();
         let (authid, session) = (self.authid.as_str(), self.session);
         let question = May { realm, role, authid, session, action, uri, policy };

@@ -1,8 +1,9 @@
 //! Configuration files for the subcommands: read with the files and variables they name, and every mistake told on
 //! standard error, one a line, as `file:line:column: key: what`.
 
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +12,7 @@ use zeroize::Zeroizing;
 use super::usage_error;
 use crate::auth::Secret;
 use crate::config::{Explained, Loaded, May, Mistake, Surroundings, control, load, may};
+use crate::server::{TlsError, TlsSettings};
 
 /// Octets of a file beyond which it is none that somebody has written.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -26,14 +28,52 @@ impl Surroundings for System {
     fn variable(&self, name: &str) -> Option<Secret> {
         std::env::var(name).ok().map(Secret::from)
     }
+
+    fn check_tls(&self, settings: &TlsSettings) -> Result<(), TlsError> {
+        settings.check()
+    }
+
+    fn check_socket(&self, path: &Path) -> io::Result<()> {
+        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        if !fs::metadata(folder).is_ok_and(|folder| folder.is_dir()) {
+            return Err(io::Error::other("there is no such folder"));
+        }
+        // One that a router has left behind is taken away by the next.
+        let in_the_way = fs::symlink_metadata(path).is_ok_and(|there| !there.file_type().is_socket());
+        if in_the_way { Err(io::Error::other("a file that is not a socket is in the way")) } else { Ok(()) }
+    }
 }
 
+/// Where the descriptors of this process are files: what was opened for it, as by `<(command)` of a shell.
+const DESCRIPTORS: [&str; 3] = ["/dev/stdin", "/dev/fd", "/proc/self/fd"];
+
 /// What is in a file, if it is of a sensible length.
+///
+/// Of what is no regular file only that is read which was opened for this process: a device may have no end, and at a
+/// named pipe whoever reads waits for somebody to write, however long.
 fn read_octets(path: &Path) -> io::Result<Secret> {
-    if fs::metadata(path)?.len() > FILE_BYTES_MAX {
+    let is_descriptor = DESCRIPTORS.iter().any(|place| path.starts_with(place));
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() && !is_descriptor {
+        return Err(io::Error::other(if metadata.is_dir() {
+            "it is a folder"
+        } else {
+            "it is no regular file"
+        }));
+    }
+    let room = if metadata.is_file() { metadata.len().min(FILE_BYTES_MAX) as usize + 1 } else { 0 };
+    // With room for all of it no copy of a secret is left behind by growing.
+    let mut octets = Vec::with_capacity(room);
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut octets)?;
+    let octets = Secret::new(octets);
+    if octets.expose().len() as u64 > FILE_BYTES_MAX {
         return Err(io::Error::other("it is too large"));
     }
-    fs::read(path).map(Secret::new)
+    if octets.is_empty() && !metadata.is_file() {
+        // That is not the same as a file in which nothing is said.
+        return Err(io::Error::other("nothing comes from it; what was in it has been read already"));
+    }
+    Ok(octets)
 }
 
 /// The text of a file, which is wiped when it is dropped: secrets may stand in it.
@@ -123,4 +163,29 @@ pub fn count(count: usize, noun: &str) -> String {
 pub fn printable(text: &str) -> String {
     let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A device may have no end; that of the third is that nothing is there.
+    #[test]
+    fn only_regular_files_are_read_and_what_was_opened_for_this_process() {
+        for (path, expected) in [
+            ("/dev/zero", "it is no regular file"),
+            ("/dev", "it is a folder"),
+            ("/dev/null", "it is no regular file"),
+        ] {
+            let error = read(Path::new(path)).expect_err("it is not read");
+            assert_eq!(error.to_string(), expected, "{path}");
+        }
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"shards = 1").unwrap();
+        drop(writer);
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        assert_eq!(*read(Path::new(&path)).unwrap(), "shards = 1");
+        let error = read(Path::new(&path)).expect_err("it has been read");
+        assert!(error.to_string().starts_with("nothing comes from it"), "{error}");
+    }
 }

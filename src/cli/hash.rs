@@ -9,10 +9,12 @@ use zeroize::Zeroizing;
 use super::credentials::{secret_file, typed, variable};
 use super::output;
 use super::usage_error;
-use crate::auth::Secret;
-use crate::auth::scram::{self, Cost, Kdf};
-use crate::auth::ticket::{Hashed, Kind};
+use crate::auth::scram::{self, Cost, Kdf, ScramError};
+use crate::auth::ticket::{self, Hashed, Kind};
 use crate::auth::wampcra::{self, Salting};
+use crate::auth::{
+    ARGON2_MEMORY_KIB_MAX, ARGON2_MEMORY_KIB_MIN, ARGON2_WORK_KIB_MAX, PBKDF2_ITERATIONS_MAX, Secret,
+};
 
 /// Print the stored form of a password or ticket
 ///
@@ -92,6 +94,9 @@ impl Hash {
             (None, Some(name)) => variable(name)?,
             (None, None) => typed("password")?,
         };
+        if secret.text().is_none() {
+            return Err("the password is no text in UTF-8, and no client can send such a one".to_owned());
+        }
         hashing.line(&secret)
     }
 
@@ -141,29 +146,48 @@ impl Hashing {
     fn line(&self, secret: &Secret) -> Result<Zeroizing<String>, String> {
         let line = match self {
             Hashing::Ticket(kind) => {
-                let hashed = Hashed::new(secret, *kind, random()?).map_err(|error| error.to_string())?;
+                let hashed = Hashed::new(secret, *kind, random()?).map_err(|_| self.range())?;
                 format!("ticket = \"{hashed}\"")
             }
-            Hashing::WampCra(iterations) => wampcra_line(secret, *iterations)?,
+            Hashing::WampCra(iterations) => {
+                let keylen = Salting::KEYLEN_DEFAULT;
+                let salting = Salting { salt: wampcra::salt(random()?), iterations: *iterations, keylen };
+                let derived = salting.derive(secret).map_err(|_| self.range())?;
+                wampcra_line(&derived, &salting)
+            }
             Hashing::Scram(cost) => {
-                let stored =
-                    scram::Stored::new(secret, random()?, *cost).map_err(|error| error.to_string())?;
+                let stored = scram::Stored::new(secret, random()?, *cost).map_err(|error| match error {
+                    ScramError::Cost => self.range(),
+                    other => other.to_string(),
+                })?;
                 scram_line(&stored)
             }
         };
         Ok(Zeroizing::new(line))
     }
+
+    /// What the work may be that is out of range.
+    fn range(&self) -> String {
+        let work_kib_max = match self {
+            Hashing::Ticket(_) => ticket::WORK_KIB_MAX,
+            Hashing::Scram(Cost { kdf: Kdf::Argon2id13 | Kdf::Argon2id13Text, .. }) => ARGON2_WORK_KIB_MAX,
+            Hashing::WampCra(_) | Hashing::Scram(_) => {
+                return format!("write --iterations from 1 to {PBKDF2_ITERATIONS_MAX}");
+            }
+        };
+        let memory_kib_max = work_kib_max.min(ARGON2_MEMORY_KIB_MAX.into());
+        format!(
+            "write --memory from {ARGON2_MEMORY_KIB_MIN} to {memory_kib_max}, and --iterations from 1 so that both \
+             multiplied are {work_kib_max} at most"
+        )
+    }
 }
 
-fn wampcra_line(secret: &Secret, iterations: u32) -> Result<String, String> {
-    let keylen = Salting::KEYLEN_DEFAULT;
-    let salting = Salting { salt: wampcra::salt(random()?), iterations, keylen };
-    let derived = salting.derive(secret).map_err(|error| error.to_string())?;
+fn wampcra_line(derived: &Secret, Salting { salt, iterations, keylen }: &Salting) -> String {
     let derived = derived.text().expect("a derived secret is base64");
-    let salt = salting.salt;
-    Ok(format!(
+    format!(
         "wampcra = {{ secret = \"{derived}\", salt = \"{salt}\", iterations = {iterations}, keylen = {keylen} }}"
-    ))
+    )
 }
 
 fn scram_line(stored: &scram::Stored) -> String {

@@ -14,14 +14,7 @@ use crate::wamp::{MatchPolicy, SessionId};
 
 /// Sentences about what should be looked at again.
 pub fn cautions(file: &File) -> Vec<String> {
-    let joins: Vec<_> = file.realms.iter().map(|realm| (&realm.name, methods(realm))).collect();
-    let mut told = Vec::new();
-    for (name, _) in joins.iter().filter(|(_, joins)| joins.iter().all(|method| *method == Method::Cookie)) {
-        told.push(format!(
-            "realm {name}: nobody may join it, but whom a procedure of another realm sends there; if that is not \
-             meant, write [realm.anonymous], principals, or a method with dynamic"
-        ));
-    }
+    let mut told: Vec<_> = file.realms.iter().filter_map(|realm| closed(file, realm)).collect();
     for listener in &file.listeners {
         let address = listener.address.as_ref().map(ToString::to_string).unwrap_or_default();
         let mut tell = |text: &str| told.push(format!("listener {address}: {text}"));
@@ -30,12 +23,7 @@ pub fn cautions(file: &File) -> Vec<String> {
                 "browsers send its cookie over TLS only, which a proxy before it must speak; or write secure = false",
             );
         }
-        let open = joins.iter().filter(|(name, _)| {
-            listener.realms.as_ref().is_none_or(|realms| realms.iter().any(|realm| realm == *name))
-        });
-        let mut open = open.flat_map(|(_, methods)| methods);
-        let opens = |method| listener.methods.as_ref().is_none_or(|methods| methods.contains(method));
-        if !open.any(opens) {
+        if !file.realms.iter().any(|realm| opens(listener, realm) && lets_into(listener, realm)) {
             tell("nobody can join here: no realm that is open has one of its methods");
         }
         for host in repeated_hosts(listener) {
@@ -54,6 +42,39 @@ pub fn cautions(file: &File) -> Vec<String> {
     }
     told.extend(other_deciders(file));
     told
+}
+
+/// True if the realm may be joined there, by whatever method.
+fn opens(listener: &Listener, realm: &Realm) -> bool {
+    listener.realms.as_ref().is_none_or(|realms| realms.contains(&realm.name))
+}
+
+/// True if a method of the realm is open there, for some sources at least.
+fn lets_into(listener: &Listener, realm: &Realm) -> bool {
+    let some = listener.networks.iter().flat_map(|network| &network.methods);
+    let opens = |method: &Method| {
+        let everywhere = listener.methods.as_ref().is_none_or(|methods| methods.contains(method));
+        everywhere || some.clone().any(|open| open == method)
+    };
+    methods(realm).iter().any(opens)
+}
+
+/// What keeps everybody out of a realm, if something does.
+fn closed(file: &File, realm: &Realm) -> Option<String> {
+    let name = &realm.name;
+    let mut open = file.listeners.iter().filter(|listener| opens(listener, realm)).peekable();
+    if open.peek().is_none() {
+        return Some(format!(
+            "realm {name}: nobody can join it: no listener opens it; write it into realms of one"
+        ));
+    }
+    let sent = "nobody may join it, but whom a procedure of another realm sends there";
+    if methods(realm).iter().all(|method| *method == Method::Cookie) {
+        let advice = "if that is not meant, write [realm.anonymous], principals, or a method with dynamic";
+        return Some(format!("realm {name}: {sent}; {advice}"));
+    }
+    let is_open = open.any(|listener| lets_into(listener, realm));
+    (!is_open).then(|| format!("realm {name}: {sent}: no listener that opens it has one of its methods"))
 }
 
 /// Sentences about listeners that other machines reach, where those who say nothing of themselves may do everything and
@@ -194,7 +215,6 @@ mod tests {
             (String::new(), ""),
             ("[listener.cookie]\n".to_owned(), "over TLS only"),
             ("[listener.cookie]\nsecure = false\n".to_owned(), ""),
-            ("methods = [\"ticket\"]\n".to_owned(), "nobody can join here"),
             (format!("{realm}[[realm]]\nname = \"b\"\n"), "realm b: nobody may join it"),
             (
                 format!("[listener.tls]\ncertificate = \"a\"\nkey_file = \"b\"\n{sni}"),
@@ -206,6 +226,43 @@ mod tests {
             let told = cautions(&file);
             assert_eq!(told.len(), usize::from(!expected.is_empty()), "{said}: {told:?}");
             assert!(told.iter().all(|told| told.contains(expected)), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn a_realm_that_nobody_can_reach_is_told() {
+        let realm = |name: &str| {
+            format!(
+                "[[realm]]\nname = \"{name}\"\nanonymous = {{ role = \"r\" }}\n[[realm.role]]\nname = \"r\"\n"
+            )
+        };
+        let realms = format!("{}{}", realm("a"), realm("b"));
+        let listener = |said: &str| format!("[[listener]]\naddress = \"127.0.0.1:0\"\n{said}\n");
+        let (first, second) = (listener("realms = [\"a\"]"), listener("realms = [\"b\"]"));
+        let network = "methods = [\"ticket\"]\nnetwork = [{ from = [\"unix\"], methods = [\"anonymous\"] }]";
+        for (listeners, expected) in [
+            (format!("{first}{second}"), &[][..]),
+            (listener(network), &[]),
+            (first.clone(), &["realm b: nobody can join it: no listener"]),
+            (
+                listener("methods = [\"ticket\"]"),
+                &[
+                    "realm a: nobody may join it, but",
+                    "realm b: nobody may join it, but",
+                    "nobody can join here",
+                ],
+            ),
+            (
+                format!("{first}{}", listener("realms = [\"b\"]\nmethods = [\"ticket\"]")),
+                &["realm b: nobody may join it, but", "nobody can join here"],
+            ),
+        ] {
+            let file = file::read(&format!("{listeners}{realms}"), Path::new(""), &Anything).unwrap();
+            let told = cautions(&file);
+            assert_eq!(told.len(), expected.len(), "{listeners}: {told:#?}");
+            for (told, expected) in told.iter().zip(expected) {
+                assert!(told.contains(expected), "{listeners}: {told}");
+            }
         }
     }
 

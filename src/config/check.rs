@@ -22,6 +22,11 @@ type Tell<'a> = dyn Fn(&str, String) + 'a;
 /// Tells everything that does not fit together.
 pub fn check(file: &File, tell: &Tell) {
     check_addresses(file, tell);
+    for (key, is_empty) in [("listener", file.listeners.is_empty()), ("realm", file.realms.is_empty())] {
+        if is_empty {
+            tell(key, format!("there is none, so nobody can join; write one as [[{key}]]"));
+        }
+    }
     for (index, listener) in file.listeners.iter().enumerate() {
         check_listener(file, index, listener, tell);
     }
@@ -445,8 +450,9 @@ pub(super) fn unknown<'n>(what: &str, name: &str, names: impl Iterator<Item = &'
     }
 }
 
-/// The names, or what to do without any.
+/// The names, each once, or what to do without any. Where one is missing it is empty, and no name.
 fn one_of<'n>(names: impl Iterator<Item = &'n str>) -> String {
-    let names = quoted(names);
+    let mut seen = HashSet::new();
+    let names = quoted(names.filter(|name| !name.is_empty() && seen.insert(*name)));
     if names.is_empty() { "one that is in the file, once there is one".to_owned() } else { names }
 }

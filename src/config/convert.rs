@@ -5,6 +5,7 @@
 
 mod authentication;
 mod pages;
+mod places;
 pub(super) mod rules;
 mod template;
 
@@ -38,6 +39,7 @@ pub fn load(text: &str, base: &Path, surroundings: &dyn Surroundings) -> Result<
     file::with_reader(text, base, surroundings, |file, reader| {
         let refused = std::cell::RefCell::new(Vec::new());
         authentication::check(&file, &|path, text| reader.mistake(path, text));
+        places::check(&file, surroundings, &|path, text| reader.mistake(path, text));
         refuse(&file, &|path, text| refused.borrow_mut().push(reader.placed(path, text)));
         let mut refused = refused.into_inner();
         refused.sort();

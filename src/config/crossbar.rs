@@ -13,6 +13,7 @@ mod auth;
 mod object;
 mod permission;
 mod realm;
+mod site;
 mod transport;
 mod write;
 
@@ -169,6 +170,10 @@ fn read_node(mut root: Object, report: &Report) -> Result<Node, String> {
     let workers = root.objects("workers");
     let mut transports = Vec::new();
     for mut worker in workers {
+        if is_disabled(&mut worker, report) {
+            worker.drop_all("it is disabled, so it was not started");
+            continue;
+        }
         match worker.text("type").as_deref() {
             Some("router") => {
                 for realm in worker.objects("realms") {
@@ -192,9 +197,30 @@ fn read_node(mut root: Object, report: &Report) -> Result<Node, String> {
         transport::read(transport, &mut node, report);
     }
     node.narrow();
+    node.close_to_strangers(report);
     node.say_anonymous(report);
+    // A realm may have been open for those alone who are shut out now.
+    node.narrow();
     node.warn_of_others(report);
     Ok(node)
+}
+
+/// True if the worker was not to be started, or that cannot be known.
+fn is_disabled(worker: &mut Object, report: &Report) -> bool {
+    let path = worker.at("options.disabled");
+    match worker.value("options").and_then(|options| options.get("disabled")) {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(text)) => {
+            if let Some(name) = transport::variable(text) {
+                let text = format!(
+                    "whether it is comes from the variable {name}, so it is left out; write true or false"
+                );
+                report.mistake(&path, text);
+            }
+            !text.is_empty()
+        }
+        Some(_) => true,
+    }
 }
 
 const WORKER_OPTIONS: &str = "it is for the process of a worker, and there is one process";
@@ -229,6 +255,10 @@ impl Node {
         top.comment("Imported from a Crossbar.io node configuration; `fanwire check` shows what it says.");
         top.optional("ping_seconds", self.ping_seconds);
         top.optional("handshake_seconds", self.handshake_seconds);
+        // If nothing were said, there would be a listener, and a realm in which everybody may do everything.
+        for (key, is_empty) in [("listener", self.listeners.is_empty()), ("realm", self.realms.is_empty())] {
+            top.optional(key, is_empty.then(Vec::<Value>::new));
+        }
         let listeners = self.listeners.into_iter().map(ListenerText::section);
         let sections = listeners.chain(self.realms.into_iter().map(RealmText::section));
         top.sections.extend(sections);

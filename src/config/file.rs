@@ -5,6 +5,7 @@
 //! The keys at the top are the options of `fanwire serve` under their names with underscores; `[limits]` has the names
 //! of [`Limits`] that no option sets.
 
+mod bounds;
 mod listener;
 mod realm;
 
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use tracing_subscriber::EnvFilter;
 
+pub use self::bounds::unusual;
 pub use self::listener::{Certificate, Cookie, Listener, Network, SameSite, Tls, origin};
 pub use self::realm::{
     Anonymous, Authorizer, CertificatePrincipal, Dynamic, Jwt, MethodSettings, Principal, Realm, Role, Rule,
@@ -139,11 +141,16 @@ pub(super) fn with_reader<T>(
 }
 
 impl File {
+    /// What a file says that says nothing.
+    pub fn usual() -> File {
+        let reader = Reader::new("", Path::new(""), &Nothing);
+        let root = reader.parse();
+        reader.read(root.get_ref(), File::read)
+    }
+
     fn read(table: &mut Table) -> File {
         let octets = MESSAGE_BYTES_MIN as u64..=MESSAGE_BYTES_CEILING as u64;
         let shards = table.number("shards", 1..=SHARDS_MAX as u64);
-        let mut limits = Limits::DEFAULT;
-        options(table, &mut limits);
         File {
             shards: shards.map_or_else(|| server::cores().min(SHARDS_MAX), |shards| shards as usize),
             request_ids: table.choice("request_ids", &REQUEST_IDS).unwrap_or_default(),
@@ -157,10 +164,7 @@ impl File {
                 .unwrap_or(LogFormat::Text),
             control: table.file("control"),
             authentication: table.table("authentication", Authentication::read).unwrap_or_default(),
-            limits: {
-                table.table("limits", |table| bounds(table, &mut limits));
-                limits
-            },
+            limits: bounds::read(table),
             listeners: or_default(table, "listener", Listener::read, |default| default.listeners),
             realms: or_default(table, "realm", Realm::read, |default| default.realms),
         }
@@ -180,86 +184,6 @@ impl Authentication {
                 .number("failures_seconds", 1..=DAY_SECONDS)
                 .unwrap_or(default.failures_seconds),
         }
-    }
-}
-
-/// The bounds that options of `fanwire serve` set, under the names of the options.
-fn options(table: &mut Table, limits: &mut Limits) {
-    let octets = MESSAGE_BYTES_MIN as u64..=MESSAGE_BYTES_CEILING as u64;
-    let mut seconds = |key: &str, bounds, limit: &mut u64| {
-        if let Some(seconds) = table.number(key, bounds) {
-            *limit = seconds * 1000;
-        }
-    };
-    seconds("ping_seconds", 0..=DAY_SECONDS, &mut limits.silence_ms_max);
-    seconds("rawsocket_ping_seconds", 0..=DAY_SECONDS, &mut limits.rawsocket_silence_ms_max);
-    seconds("handshake_seconds", 1..=HOUR_SECONDS, &mut limits.handshake_ms_max);
-    seconds("stall_seconds", 1..=DAY_SECONDS, &mut limits.outbound_stall_ms_max);
-    seconds("drain_seconds", 0..=HOUR_SECONDS, &mut limits.drain_ms_max);
-    seconds("longpoll_receive_seconds", 1..=HOUR_SECONDS, &mut limits.longpoll_receive_ms_max);
-    seconds("longpoll_idle_seconds", 1..=DAY_SECONDS, &mut limits.longpoll_idle_ms_max);
-    if let Some(micros) = table.number("busy_poll_micros", 0..=1_000_000) {
-        limits.busy_poll_us = micros;
-    }
-    if let Some(count) = table.number("longpoll_max", 0..=u64::from(u32::MAX)) {
-        limits.longpoll_transports_max = count as usize;
-    }
-    if let Some(count) = table.number("connections_max", 1..=u64::from(u32::MAX)) {
-        limits.connections_max = count as usize;
-    }
-    if let Some(octets) = table.octets("message_bytes_max", octets) {
-        limits.message_bytes_max = octets;
-    }
-    if let Some(octets) = table.octets("outbound_bytes_max", 1..=1 << 40) {
-        limits.outbound_bytes_max = octets;
-        limits.outbound_bytes_soft = Limits::DEFAULT.outbound_bytes_soft.min(octets / 2);
-    }
-}
-
-/// `[limits]`: the other bounds, under their names.
-fn bounds(table: &mut Table, limits: &mut Limits) {
-    let octets: [(&str, &mut usize); 12] = [
-        ("outbound_bytes_soft", &mut limits.outbound_bytes_soft),
-        ("outbound_shard_bytes_max", &mut limits.outbound_shard_bytes_max),
-        ("inbound_shard_bytes_max", &mut limits.inbound_shard_bytes_max),
-        ("mailbox_bytes_max", &mut limits.mailbox_bytes_max),
-        ("queued_bytes_per_turn", &mut limits.queued_bytes_per_turn),
-        ("write_bytes_per_peer_turn", &mut limits.write_bytes_per_peer_turn),
-        ("call_bytes_waiting_per_realm_max", &mut limits.call_bytes_waiting_per_realm_max),
-        ("testament_bytes_per_session_max", &mut limits.testament_bytes_per_session_max),
-        ("session_details_bytes_max", &mut limits.session_details_bytes_max),
-        ("call_kept_bytes_max", &mut limits.call_kept_bytes_max),
-        ("longpoll_queue_bytes_max", &mut limits.longpoll_queue_bytes_max),
-        ("longpoll_bytes_max", &mut limits.longpoll_bytes_max),
-    ];
-    for (key, limit) in octets {
-        *limit = table.octets(key, 1..=1 << 40).unwrap_or(*limit);
-    }
-    let counts: [(&str, &mut usize, u64); 12] = [
-        ("uri_bytes_max", &mut limits.uri_bytes_max, 1 << 16),
-        ("mailbox_letters_max", &mut limits.mailbox_letters_max, 1 << 30),
-        ("subscriptions_per_session_max", &mut limits.subscriptions_per_session_max, 1 << 30),
-        ("registrations_per_session_max", &mut limits.registrations_per_session_max, 1 << 30),
-        ("callees_per_registration_max", &mut limits.callees_per_registration_max, 1 << 30),
-        ("calls_waiting_per_registration_max", &mut limits.calls_waiting_per_registration_max, 1 << 30),
-        ("calls_waiting_per_realm_max", &mut limits.calls_waiting_per_realm_max, 1 << 30),
-        ("calls_open_per_session_max", &mut limits.calls_open_per_session_max, 1 << 30),
-        ("invocations_open_per_session_max", &mut limits.invocations_open_per_session_max, 1 << 30),
-        ("testaments_per_session_max", &mut limits.testaments_per_session_max, 1 << 30),
-        ("match_cache_entries_max", &mut limits.match_cache_entries_max, 1 << 30),
-        ("pattern_shapes_max", &mut limits.pattern_shapes_max, 1 << 30),
-    ];
-    for (key, limit, most) in counts {
-        *limit = table.number(key, 1..=most).map_or(*limit, |count| count as usize);
-    }
-    let times: [(&str, &mut u64); 4] = [
-        ("call_timeout_ms_max", &mut limits.call_timeout_ms_max),
-        ("goodbye_ms_max", &mut limits.goodbye_ms_max),
-        ("longpoll_request_ms_max", &mut limits.longpoll_request_ms_max),
-        ("longpoll_connection_idle_ms_max", &mut limits.longpoll_connection_idle_ms_max),
-    ];
-    for (key, limit) in times {
-        *limit = table.number(key, 1..=DAY_SECONDS * 1000).unwrap_or(*limit);
     }
 }
 

@@ -8,7 +8,9 @@
 //! Secrets may stand elsewhere: for a secret `x` the document may have `x_file` or `x_env`. Files and variables come
 //! through [`Surroundings`], so nothing here does IO. What a secret is never becomes part of a mistake.
 
-use std::cell::RefCell;
+mod syntax;
+
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -18,8 +20,10 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use self::syntax::Syntax;
 use crate::auth::{SECRET_FILE_BYTES_MAX, Secret};
 use crate::limits::PAYLOAD_DEPTH_MAX;
+use crate::server::{TlsError, TlsSettings};
 
 /// Edits in ten characters beyond which a key is not what was meant.
 const SIMILARITY_MIN: f64 = 0.6;
@@ -31,6 +35,16 @@ pub trait Surroundings {
 
     /// The value of an environment variable.
     fn variable(&self, name: &str) -> Option<Secret>;
+
+    /// Whether a server could start with certificates and keys, which are there.
+    fn check_tls(&self, _: &TlsSettings) -> Result<(), TlsError> {
+        Ok(())
+    }
+
+    /// Whether a Unix socket could be made at a path.
+    fn check_socket(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Something in a document that cannot stand.
@@ -71,8 +85,10 @@ pub struct Reader<'a> {
     places: RefCell<HashMap<String, usize>>,
     /// By path, with what is wrong.
     mistakes: RefCell<HashMap<String, String>>,
-    /// Mistakes of the syntax, which have a place but no path.
-    syntax: RefCell<Vec<Mistake>>,
+    /// What stands under another key, as a secret `x` under `x_file`: the path of that.
+    elsewhere: RefCell<HashMap<String, String>>,
+    /// What is wrong with the syntax.
+    syntax: OnceCell<Syntax>,
 }
 
 /// A table that is being read.
@@ -100,19 +116,15 @@ impl<'a> Reader<'a> {
             surroundings,
             places: RefCell::default(),
             mistakes: RefCell::default(),
-            syntax: RefCell::default(),
+            elsewhere: RefCell::default(),
+            syntax: OnceCell::new(),
         }
     }
 
     /// Parses the text. What can be read of it is read, whatever else is wrong with it.
     pub fn parse(&self) -> Spanned<DeTable<'a>> {
         let (table, errors) = DeTable::parse_recoverable(self.text);
-        let mistakes = errors.iter().map(|error| {
-            let (line, column) = self.line_column(error.span().map_or(0, |span| span.start));
-            let text = error.message().replace('\n', "; ");
-            Mistake { line, column, key: String::new(), text }
-        });
-        self.syntax.borrow_mut().extend(mistakes);
+        self.syntax.get_or_init(|| Syntax::new(self.text, table.get_ref(), &errors));
         table
     }
 
@@ -128,13 +140,20 @@ impl<'a> Reader<'a> {
 
     /// Says what is wrong with the value at a path; one mistake is enough for each.
     pub fn mistake(&self, path: &str, text: impl Into<String>) {
-        self.mistakes.borrow_mut().entry(path.to_owned()).or_insert_with(|| text.into());
+        let path = self.elsewhere.borrow().get(path).map_or(path, String::as_str).to_owned();
+        self.mistakes.borrow_mut().entry(path).or_insert_with(|| text.into());
     }
 
-    /// All mistakes, in the order of the document. A key that stands nowhere has the place of its table.
+    /// All mistakes, in the order of the document. A key that stands nowhere has the place of its table. Of what the
+    /// parser could only guess nothing else is said than that.
     pub fn mistakes(&self) -> Vec<Mistake> {
-        let mut all = self.syntax.borrow().clone();
-        all.extend(self.mistakes.borrow().iter().map(|(path, text)| self.placed(path, text)));
+        let syntax = self.syntax.get();
+        let told = syntax.into_iter().flat_map(|syntax| &syntax.mistakes);
+        let mut all: Vec<_> = told.map(|(offset, path, text)| self.at(Some(*offset), path, text)).collect();
+        let known = |path: &str| syntax.is_none_or(|syntax| !syntax.lost && !syntax.is_guessed(path));
+        let mistakes = self.mistakes.borrow();
+        let mistakes = mistakes.iter().filter(|(path, _)| known(path));
+        all.extend(mistakes.map(|(path, text)| self.placed(path, text)));
         all.sort();
         all.dedup();
         all
@@ -151,6 +170,10 @@ impl<'a> Reader<'a> {
                 None => place = place.rfind(['.', '[']).map_or("", |end| &place[..end]),
             }
         };
+        self.at(offset, path, text)
+    }
+
+    fn at(&self, offset: Option<usize>, path: &str, text: &str) -> Mistake {
         let (line, column) = offset.map_or((0, 0), |offset| self.line_column(offset));
         Mistake { line, column, key: without_indices(path), text: text.to_owned() }
     }
@@ -299,6 +322,11 @@ impl<'a> Table<'a> {
         if let [first, second, ..] = said[..] {
             self.mistake(second, format!("write either this or {first}"));
         }
+        if let Some(said) = said.first().filter(|said| **said != key) {
+            // Whoever says what is wrong with the secret does not know where it stands.
+            let mut elsewhere = self.reader.elsewhere.borrow_mut();
+            elsewhere.insert(below(&self.path, key), below(&self.path, said));
+        }
         let direct = self.item(key).and_then(|item| {
             let text = item.value.as_str();
             if text.is_none() {
@@ -320,14 +348,34 @@ impl<'a> Table<'a> {
         });
         let secret = direct.or(from_file).or(from_variable);
         if secret.as_ref().is_some_and(Secret::is_empty) {
-            self.mistake(said[0], "a secret cannot be empty");
+            self.mistake(key, "a secret cannot be empty");
         }
         secret.or_else(|| (!said.is_empty()).then(|| Secret::from("")))
     }
 
+    /// The same of one that is text, as what clients send.
+    pub fn secret_text(&mut self, key: &str) -> Option<Secret> {
+        let secret = self.secret(key)?;
+        if secret.text().is_some() {
+            return Some(secret);
+        }
+        self.mistake(key, "it is no text in UTF-8");
+        Some(Secret::from(""))
+    }
+
     fn secret_file(&mut self, key: &str) -> Option<Secret> {
         let path = self.file(key)?;
-        let secret = self.contents(key, &path)?.without_line_end();
+        let secret = match self.reader.surroundings.file(&path) {
+            Ok(contents) => contents.without_line_end(),
+            Err(error) => {
+                // What names no file is not told: people write the secret itself there.
+                let is_there = matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Other);
+                let name =
+                    if is_there { path.display().to_string() } else { "write the path of a file".to_owned() };
+                self.mistake(key, format!("{name}: {error}"));
+                return None;
+            }
+        };
         if secret.expose().len() > SECRET_FILE_BYTES_MAX {
             self.mistake(key, format!("{} is too large for a secret", path.display()));
         }

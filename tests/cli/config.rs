@@ -214,12 +214,13 @@ fn check_explains_which_rule_decides_and_where_it_stands() {
         assert_eq!(exit, code, "{arguments:?} {stdout}{stderr}");
         assert!(stdout.contains(&said), "{said}: {stdout}");
     }
-    let wrong: [(&[&str], &[&str], &str); 5] = [
+    let wrong: [(&[&str], &[&str], &str); 6] = [
         (&["guest", "call", "com.x"], &[], "several realms have a role guest; write --realm"),
         (&["gest", "call", "com.x"], &[], "there is no role gest; did you mean"),
         (&["guest", "sing", "com.x"], &[], "`sing` is no action"),
         (&["guest", "call", "com.x"], &["--realm", "com.none"], "there is no realm com.none"),
         (&["guest", "call", "com.x"], &["--match", "exakt"], "exakt"),
+        (&["guest", "call", "com."], &wide, "patterns are registered and subscribed"),
     ];
     for (asked, options, said) in wrong {
         let arguments = [&["check", &path, "--may"][..], asked, options].concat();
@@ -250,15 +251,56 @@ fn check_reads_certificates_as_serve_does() {
     let path =
         written(&directory, "fanwire.toml", &OPEN.replacen("[[realm]]", &format!("{tls}[[realm]]"), 1));
     written(&directory, "a.key", &issued.signing_key.serialize_pem());
-    for (certificate, code) in [("junk".to_owned(), 2), (issued.cert.pem(), 0)] {
-        written(&directory, "a.pem", &certificate);
-        let (checked, stdout, stderr) = fanwire(&["check", &path]);
-        assert_eq!(checked, code, "{stderr}");
-        assert_eq!(stderr.contains("a.pem holds no certificate in PEM"), code == 2, "{stderr}");
-        assert!(stdout.contains("a.pem"), "{stdout}");
-    }
+    written(&directory, "a.pem", &issued.cert.pem());
+    let (code, stdout, stderr) = fanwire(&["check", &path]);
+    assert!(code == 0 && stdout.contains("a.pem"), "{stderr}");
     written(&directory, "a.pem", "junk");
-    assert_eq!(fanwire(&["serve", "--config", &path]).0, 2);
+    for command in [&["check", &*path][..], &["serve", "--config", &path]] {
+        let (code, _, stderr) = fanwire(command);
+        let told = stderr.contains("toml:10:1: listener.tls.certificate: ")
+            && stderr.contains("a.pem holds no certificate");
+        assert!(code == 2 && told, "{stderr}");
+    }
+    // Every one of them at once.
+    let sni = |certificate: &str, key: &str| {
+        format!(
+            "[[listener.tls.sni]]\nnames = [\"a.b\"]\ncertificate = \"{certificate}\"\nkey_file = \"{key}\"\n"
+        )
+    };
+    let tables = format!("{tls}{}{}", sni("b.pem", "b.key"), sni("c.pem", "a.key"));
+    let path =
+        written(&directory, "fanwire.toml", &OPEN.replacen("[[realm]]", &format!("{tables}[[realm]]"), 1));
+    let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    written(&directory, "b.pem", &issued.cert.pem());
+    written(&directory, "b.key", "junk");
+    written(&directory, "c.pem", &other.cert.pem());
+    let (code, _, stderr) = fanwire(&["check", &path]);
+    assert_eq!(code, 2);
+    for told in [
+        "10:1: listener.tls.certificate: ",
+        "15:1: listener.tls.sni.key_file: ",
+        "19:1: listener.tls.sni.key_file: ",
+    ] {
+        assert!(stderr.contains(&format!("toml:{told}")), "{told}: {stderr}");
+    }
+}
+
+#[test]
+fn sockets_that_cannot_be_made_are_told_with_their_keys() {
+    let directory = Directory::new();
+    written(&directory, "file", "");
+    let text = format!("control = \"nowhere/a\"\n{}", OPEN.replace("127.0.0.1:0", "unix:file"));
+    let path = written(&directory, "fanwire.toml", &text);
+    for command in [&["check", &*path][..], &["serve", "--config", &path]] {
+        let (code, _, stderr) = fanwire(command);
+        assert_eq!(code, 2, "{stderr}");
+        for (place, told) in
+            [("1:1: control: ", "there is no such folder"), ("7:1: listener.address: ", "is in the way")]
+        {
+            let line = stderr.lines().find(|line| line.contains(&format!("toml:{place}")));
+            assert!(line.is_some_and(|line| line.contains(told)), "{place}: {stderr}");
+        }
+    }
 }
 
 #[test]
@@ -290,6 +332,27 @@ fn check_shows_who_administers_who_decides_and_what_is_not_usual() {
         stderr.contains("look at  listener tcp://:1: browsers send its cookie over TLS only"),
         "{stderr}"
     );
+}
+
+/// Whoever read it would wait until somebody writes, or for ever.
+#[test]
+fn what_has_no_end_or_waits_is_not_read() {
+    let directory = Directory::new();
+    let pipe = directory.path.join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let principal = "[[realm.principal]]\nauthid = \"a\"\nrole = \"guest\"\nticket_file = \"pipe\"\n";
+    let path = written(&directory, "fanwire.toml", &format!("{OPEN}{principal}"));
+    for (path, told) in [
+        (&*path, "realm.principal.ticket_file: "),
+        (pipe.to_str().unwrap(), "error: cannot read "),
+        ("/dev/zero", "error: cannot read "),
+    ] {
+        for command in [&["check", path][..], &["serve", "--config", path]] {
+            let (code, _, stderr) = fanwire(command);
+            assert!(code == 2 && stderr.contains(told), "{code} {stderr}");
+            assert!(stderr.contains("it is no regular file"), "{stderr}");
+        }
+    }
 }
 
 #[test]

@@ -99,12 +99,20 @@ fn stored_keys_are_derived_of_the_password() {
 
 #[test]
 fn what_cannot_be_hashed_is_told() {
+    let directory = Directory::new();
+    let octets = directory.path.join("octets");
+    fs::write(&octets, b"a\xFF\n").unwrap();
+    let octets = octets.to_str().unwrap();
     for (arguments, told) in [
         (&["hash", "ticket"][..], "nothing came"),
         (&["hash", "ticket", "--kdf", "pbkdf2", "--secret-env", "HOME"], "do not go together"),
         (&["hash", "wampcra", "--memory", "8", "--secret-env", "HOME"], "do not go together"),
-        (&["hash", "scram", "--memory", "4294967295", "--secret-env", "HOME"], "out of range"),
-        (&["hash", "scram", "--iterations", "0", "--secret-env", "HOME"], "out of range"),
+        (&["hash", "scram", "--memory", "4294967295", "--secret-env", "HOME"], "--memory from 8 to 1048576"),
+        (&["hash", "scram", "--iterations", "0", "--secret-env", "HOME"], "8388608 at most"),
+        (&["hash", "ticket", "--memory", "262145", "--secret-env", "HOME"], "--memory from 8 to 262144"),
+        (&["hash", "wampcra", "--iterations", "0", "--secret-env", "HOME"], "from 1 to 10000000"),
+        (&["hash", "ticket", "--secret-file", octets], "no text in UTF-8"),
+        (&["hash", "wampcra", "--secret-file", octets], "no text in UTF-8"),
         (&["hash", "password"], "invalid value"),
     ] {
         let (code, stdout, stderr) = fanwire(arguments);

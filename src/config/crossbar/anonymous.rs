@@ -41,12 +41,13 @@ impl Node {
             let dynamic = tables.clone().find(|table| table.contains_key("dynamic"));
             realm.anonymous = dynamic.or_else(|| tables.next()).cloned();
         }
-        for listener in &mut self.listeners {
+        let is_open = |listener: &&mut ListenerText| listener.methods.contains(&Method::Anonymous.name());
+        for listener in self.listeners.iter_mut().filter(is_open) {
             match here(listener, &self.realms) {
                 Here::AsTheRealm => {}
                 Here::Instead(table) => listener.anonymous_here = Some(table),
                 Here::Unsayable => {
-                    listener.methods.retain(|method| *method != Method::Anonymous.name());
+                    listener.close(Method::Anonymous);
                     for said in &listener.anonymous {
                         let text = format!(
                             "other transports make something else of who says nothing in realm {}, \

@@ -32,7 +32,6 @@ pub fn read(auth: Option<Object>, path: &str, listener: &mut ListenerText, node:
     match auth {
         Some(auth) => reading.read(auth),
         None => {
-            reading.open(Method::Anonymous);
             reading.add_anonymous("", None, json!({ "role": "anonymous" }));
         }
     }
@@ -59,22 +58,20 @@ impl Reading<'_> {
             }
         }
         if auth.object("cookie").is_some() {
-            self.open(Method::Cookie);
+            self.listener.open(Method::Cookie);
             for realm in &mut self.node.realms {
                 settings(realm, "cookie");
+            }
+            // Whoever has proved who they are has a cookie then, which says it wherever cookies do.
+            let proved = self.source.grants.clone().into_iter();
+            for grant in proved.filter(|grant| grant.method != Method::Anonymous) {
+                self.source.grant(Method::Cookie, &grant.realm, &grant.who);
             }
         }
         auth.drop(&[
             ("anonymous-proxy", "listeners and realms are in one process"),
             ("cryptosign-proxy", "listeners and realms are in one process"),
         ]);
-    }
-
-    fn open(&mut self, method: Method) {
-        let name = method.name();
-        if !self.listener.methods.contains(&name) {
-            self.listener.methods.push(name);
-        }
     }
 
     fn read_anonymous(&mut self, mut object: Object) {
@@ -93,11 +90,11 @@ impl Reading<'_> {
             object.drop_all(NO_FUNCTIONS);
             return;
         };
-        self.open(Method::Anonymous);
         self.add_anonymous(&object.path, realm.as_deref(), anonymous);
     }
 
-    /// Lets in those who say nothing, to one realm or to all that have the role.
+    /// Lets in those who say nothing, to one realm or to all that have the role. Where none has it the method is not
+    /// open: it would let them into realms of which others say what they are.
     fn add_anonymous(&mut self, path: &str, realm: Option<&str>, anonymous: Value) {
         let Value::Object(mut anonymous) = anonymous else { return };
         anonymous.retain(|_, value| !value.is_null());
@@ -108,6 +105,7 @@ impl Reading<'_> {
         let mut count = 0;
         for known in self.node.realms.iter().filter(open) {
             count += 1;
+            self.listener.open(Method::Anonymous);
             self.source.grant(Method::Anonymous, &known.name, ANYBODY);
             let (realm, table) = (known.name.clone(), anonymous.clone());
             let path = if path.is_empty() { &self.source.path } else { path }.to_owned();
@@ -124,7 +122,7 @@ impl Reading<'_> {
             object.drop_all(NO_FUNCTIONS);
             return;
         }
-        self.open(method);
+        self.listener.open(method);
         let default_role = object.text("default-role");
         if kind.as_deref() == Some("dynamic")
             && let Some(dynamic) = read_dynamic(&mut object, self.report)

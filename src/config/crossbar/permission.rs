@@ -211,6 +211,21 @@ fn warn_of_wildcard(wildcard: &Permission, all: &[Permission], report: &Report) 
         );
         report.warn(&wildcard.path, text);
     }
+    // It looks for one under the longest beginning only.
+    let longer = all.iter().filter(|other| other.policy == MatchPolicy::Wildcard).filter_map(|other| {
+        let longer = other.uri.split("..").next().unwrap_or_default();
+        (longer.len() > beginning.len() && longer.starts_with(beginning) && may_meet(uri, longer))
+            .then_some((longer, other))
+    });
+    for (longer, other) in longer {
+        let text = format!(
+            "for URIs that match `{uri}` and begin with `{longer}` Crossbar.io looks at `{}` alone; here `{uri}` \
+             counts there too and allows {}",
+            other.uri,
+            allowed(wildcard)
+        );
+        report.warn(&wildcard.path, text);
+    }
     let prefixes = all.iter().filter(|other| other.policy == MatchPolicy::Prefix);
     for prefix in prefixes.filter(|prefix| may_meet(uri, &prefix.uri) && !prefix.allows_the_same(wildcard)) {
         let text = format!(

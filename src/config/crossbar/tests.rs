@@ -295,26 +295,75 @@ fn a_listener_opens_the_realms_that_could_be_joined_there() {
 
 #[test]
 fn who_may_join_where_it_was_not_so_is_told_each_time() {
-    let local = serde_json::json!({"ticket": {"principals": {"root": {"ticket": "t", "role": "a"}}},
-        "anonymous": {"role": "b"}});
-    let public = serde_json::json!({
-        "ticket": {"type": "dynamic", "authenticator": "com.auth", "authenticator-realm": "b"},
-        "anonymous": {"role": "a"}});
-    let import = import_transports(&[local, public]);
+    let local = serde_json::json!({"ticket": {"principals": {"root": {"ticket": "t", "role": "a"}}}});
+    let public = serde_json::json!({"cookie": {},
+        "ticket": {"type": "dynamic", "authenticator": "com.auth", "authenticator-realm": "b"}});
+    let shared = serde_json::json!({"cookie": {}, "ticket": local["ticket"]});
+    let import = import_transports(&[local, public, shared]);
     assert_eq!(import.mistakes, []);
     let at = |index| format!("workers[0].transports[{index}].auth");
     for (index, text) in [
-        (
-            0,
-            "0.0.0.0:1 also lets in by ticket: whom com.auth accepts to realm a, whom com.auth accepts to realm b",
-        ),
-        (0, "0.0.0.0:1 also lets in by anonymous: anybody to realm a"),
+        (0, "0.0.0.0:1 also lets in by ticket: whom com.auth accepts to realm a"),
         (1, "0.0.0.0:2 also lets in by ticket: root to realm a"),
-        (1, "0.0.0.0:2 also lets in by anonymous: anybody to realm b"),
+        (1, "0.0.0.0:2 also lets in by cookie: root to realm a"),
+        (2, "0.0.0.0:3 also lets in by ticket: whom com.auth accepts to realm a"),
+        (2, "0.0.0.0:3 also lets in by cookie: whom com.auth accepts to realm a"),
     ] {
         assert!(has(&import.warnings, &at(index), text), "{text}: {:#?}", import.warnings);
     }
-    assert_eq!(import.warnings.len(), 4, "{:#?}", import.warnings);
+    assert_eq!(import.warnings.len(), 5, "{:#?}", import.warnings);
+}
+
+/// They would be what others are at another address.
+#[test]
+fn who_says_nothing_joins_no_realm_that_was_closed_to_them() {
+    let asks =
+        serde_json::json!({"type": "dynamic", "authenticator": "com.auth", "authenticator-realm": "b"});
+    let public = serde_json::json!({"anonymous": {"role": "a"}, "ticket": asks});
+    let local = serde_json::json!({"anonymous": {"role": "b", "realm": "b"}});
+    let import = import_transports(&[public.clone(), local.clone()]);
+    let listeners = file(&import).listeners;
+    assert_eq!(listeners[0].methods, Some(vec![Method::Ticket]), "{}", import.text);
+    assert_eq!((&listeners[0].realms, &listeners[0].anonymous), (&None, &None), "a procedure says the realm");
+    assert_eq!(listeners[1].methods, Some(vec![Method::Anonymous]));
+    assert_eq!(listeners[1].realms, Some(vec!["b".to_owned()]));
+    let (at, told) =
+        ("workers[0].transports[0].auth.anonymous", "anybody to realm b; therefore nobody joins by");
+    assert!(has(&import.mistakes, at, told), "{:#?}", import.mistakes);
+    assert_eq!(import.mistakes.len(), 1);
+    // A role that no realm has lets nobody in, into whatever realm.
+    let nobody = serde_json::json!({"anonymous": {"role": "ghost"}, "ticket": public["ticket"]});
+    let import = import_transports(&[nobody, local.clone()]);
+    assert_eq!(
+        (file(&import).listeners[0].methods.as_deref(), &*import.mistakes),
+        (Some(&[Method::Ticket][..]), &[][..])
+    );
+    // Who could join there is not shut out.
+    let exact = serde_json::json!({"anonymous": {"role": "a"}});
+    let import = import_transports(&[exact, local]);
+    assert_eq!((&*import.mistakes, &*import.warnings), (&[][..], &[][..]));
+    // What was open for them alone is closed with them.
+    let ticket = serde_json::json!({"principals": {"x": {"ticket": "t", "role": "a"}}});
+    let import = import_transports(&[
+        serde_json::json!({"anonymous": {"role": "b"}, "ticket": ticket}),
+        serde_json::json!({"anonymous": {"role": "a"}}),
+    ]);
+    let listener = &file(&import).listeners[0];
+    assert_eq!(listener.methods, Some(vec![Method::Ticket]));
+    assert_eq!(listener.realms, Some(vec!["a".to_owned()]), "{}", import.text);
+}
+
+#[test]
+fn options_that_are_taken_over_are_not_told_to_be_dropped() {
+    for kind in ["rawsocket", "websocket"] {
+        let node = serde_json::json!({"workers": [{"type": "router",
+            "realms": [{"name": "r", "roles": [{"name": "anonymous"}]}],
+            "transports": [{"type": kind, "endpoint": {"type": "tcp", "port": 1},
+                "options": {"max_message_size": 4096}}]}]});
+        let import = super::import(&node.to_string(), Format::Json, Path::new("")).unwrap();
+        assert_eq!(file(&import).listeners[0].message_bytes_max, Some(4096));
+        assert_eq!(import.dropped, []);
+    }
 }
 
 /// The role and the name of those who say nothing, at each listener and in realm `a`.
@@ -387,6 +436,128 @@ fn an_authenticator_does_not_take_the_place_of_another_without_a_word() {
     assert_eq!(ticket.default_role.as_deref(), Some("a"));
     let same = import_transports(&[dynamic("com.first", "a"), dynamic("com.first", "a")]);
     assert_eq!(same.warnings, []);
+}
+
+fn import_workers(workers: Value) -> Import {
+    let node = serde_json::json!({"version": 2, "workers": workers});
+    import(&node.to_string(), Format::Json, Path::new("")).unwrap()
+}
+
+#[test]
+fn where_nothing_is_left_nothing_is_open() {
+    let transport = serde_json::json!({"type": "websocket", "endpoint": {"type": "tcp", "port": 1}});
+    let proxy = serde_json::json!([{"type": "proxy", "transports": [transport]}]);
+    let realms = serde_json::json!([{"type": "router", "realms": [{"name": "r", "roles": []}]}]);
+    for (workers, missing) in
+        [(proxy, &["realm"][..]), (realms, &["listener"]), (Value::Array(Vec::new()), &["listener", "realm"])]
+    {
+        let import = import_workers(workers);
+        for key in missing {
+            assert!(import.text.contains(&format!("{key} = []\n")), "{}", import.text);
+            let told = import
+                .mistakes
+                .iter()
+                .any(|note| note.path.ends_with(&format!(", {key}")) && note.text.contains("there is none"));
+            assert!(told, "{:#?}", import.mistakes);
+        }
+    }
+}
+
+#[test]
+fn workers_that_were_not_started_are_left_out() {
+    let worker = |disabled: Value| {
+        let role = serde_json::json!({"name": "anonymous", "permissions": []});
+        serde_json::json!([{"type": "router", "options": {"disabled": disabled},
+            "realms": [{"name": "r", "roles": [role]}],
+            "transports": [{"type": "websocket", "endpoint": {"type": "tcp", "port": 1}}]}])
+    };
+    for (disabled, is_left_out) in [
+        (Value::Bool(false), false),
+        (Value::Null, false),
+        ("".into(), false),
+        (Value::Bool(true), true),
+        ("yes".into(), true),
+        ("$OFF".into(), true),
+    ] {
+        let import = import_workers(worker(disabled.clone()));
+        assert_eq!(import.text.contains("0.0.0.0"), !is_left_out, "{disabled}: {}", import.text);
+        assert_eq!(has(&import.dropped, "workers[0]", "it is disabled"), is_left_out);
+        let told = has(&import.mistakes, "workers[0].options.disabled", "the variable OFF");
+        assert_eq!(told, disabled == "$OFF");
+    }
+}
+
+/// A node whose one address has these paths.
+fn import_paths(paths: Value) -> Import {
+    import_workers(serde_json::json!([{"type": "router",
+        "realms": [{"name": "r", "roles": [{"name": "anonymous", "permissions": []}]}],
+        "transports": [{"type": "web", "endpoint": {"type": "tcp", "port": 1}, "paths": paths}]}]))
+}
+
+#[test]
+fn pages_come_in_only_where_all_paths_let_them() {
+    let path = |options: Value| serde_json::json!({"type": "websocket", "options": options});
+    let pages = |origins: &[&str]| path(serde_json::json!({"allowed_origins": origins}));
+    let at = |name: &str| format!("workers[0].transports[0].paths.{name}");
+    for (first, second, expected) in [
+        (pages(&["https://a.b", "https://c.d"]), pages(&["https://c.d"]), Some(&["https://c.d"][..])),
+        (pages(&["https://a.b"]), pages(&["https://c.d"]), Some(&[])),
+        (pages(&["https://a.b"]), pages(&["*"]), Some(&["https://a.b"])),
+        (path(serde_json::json!({})), pages(&["https://a.b"]), Some(&["https://a.b"])),
+        (path(serde_json::json!({"allow_null_origin": false})), pages(&["*"]), None),
+    ] {
+        let import = import_paths(serde_json::json!({"a": first, "b": second}));
+        let listener = &file(&import).listeners[0];
+        let expected =
+            expected.map(|origins| origins.iter().map(|&origin| origin.to_owned()).collect::<Vec<_>>());
+        assert_eq!(listener.origins, expected, "{}", import.text);
+        assert_eq!(listener.allow_null_origin, !import.text.contains("allow_null_origin = false"));
+        for name in ["a", "b"] {
+            assert!(
+                has(&import.mistakes, &at(name), "only those that all paths let in"),
+                "{:#?}",
+                import.mistakes
+            );
+        }
+    }
+    let same = import_paths(serde_json::json!({"a": pages(&["https://a.b"]), "b": pages(&["https://a.b"])}));
+    assert_eq!((&*same.mistakes, &*same.warnings), (&[][..], &[][..]));
+    assert_eq!(file(&same).listeners[0].origins.as_ref().unwrap()[..], ["https://a.b"]);
+}
+
+#[test]
+fn what_paths_of_an_address_say_differently_is_told() {
+    let import = import_paths(serde_json::json!({
+        "a": {"type": "websocket", "serializers": ["json"], "options": {"max_message_size": 4096},
+            "cookie": {"name": "one", "secure": true}},
+        "b": {"type": "websocket", "serializers": ["cbor"], "cookie": {"name": "two", "secure": true}}}));
+    let listener = &file(&import).listeners[0];
+    assert_eq!((listener.message_bytes_max, listener.serializers.len()), (Some(4096), 2));
+    assert_eq!(listener.cookie.as_ref().unwrap().name, "one");
+    let at = |name: &str| format!("workers[0].transports[0].paths.{name}");
+    for (name, told) in [
+        ("a", "serializers is said once"),
+        ("b", "serializers is said once"),
+        ("b", "message_bytes_max is said once for all paths of an address here, and is 4096"),
+        (
+            "b",
+            "cookie is said once for all paths of an address here, and is { name = \"one\", secure = true }",
+        ),
+    ] {
+        assert!(has(&import.warnings, &at(name), told), "{told}: {:#?}", import.warnings);
+    }
+    assert_eq!((import.warnings.len(), &*import.mistakes), (4, &[][..]), "{:#?}", import.warnings);
+}
+
+#[test]
+fn wildcards_that_hide_others_are_told() {
+    let told = told_of_permissions(serde_json::json!([
+        {"uri": "com.a.*.c", "allow": {"call": true}}, {"uri": "com.*.get", "allow": {"call": true}}]));
+    let text = "match `com..get` and begin with `com.a` Crossbar.io looks at `com.a..c` alone";
+    assert!(told.len() == 1 && told[0].contains(text), "{told:#?}");
+    let apart = told_of_permissions(serde_json::json!([
+        {"uri": "org.a.*.c", "allow": {"call": true}}, {"uri": "com.*.get", "allow": {"call": true}}]));
+    assert_eq!(apart, Vec::<String>::new());
 }
 
 /// What is told of a role with these permissions.

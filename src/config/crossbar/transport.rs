@@ -4,8 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::anonymous::Anonymous;
 use super::object::Object;
+use super::site::{Pages, Site};
 use super::write::Section;
 use super::{Node, Report, auth};
+use crate::auth::Method;
 use crate::limits::MESSAGE_BYTES_CEILING;
 use crate::wamp::Serializer;
 
@@ -15,12 +17,10 @@ pub struct ListenerText {
     pub address: String,
     transports: Vec<&'static str>,
     longpoll: Option<String>,
-    serializers: Option<Vec<String>>,
-    /// One of its transports names no serializers, and speaks all.
-    all_serializers: bool,
-    message_bytes_max: Option<u64>,
-    origins: Option<Vec<String>>,
-    allow_null_origin: Option<bool>,
+    pub serializers: Option<Vec<String>>,
+    pub message_bytes_max: Option<u64>,
+    pub origins: Option<Vec<String>>,
+    pub allow_null_origin: Option<bool>,
     pub methods: Vec<&'static str>,
     /// What its transports make of those who say nothing.
     pub anonymous: Vec<Anonymous>,
@@ -28,7 +28,9 @@ pub struct ListenerText {
     pub anonymous_here: Option<Map<String, Value>>,
     pub realms: Option<Vec<String>>,
     tls: Option<Section>,
-    cookie: Option<Section>,
+    pub cookie: Option<Section>,
+    /// The paths that it is made of.
+    sites: Vec<Site>,
 }
 
 impl ListenerText {
@@ -37,7 +39,7 @@ impl ListenerText {
         section.set("address", self.address);
         section.set("transports", self.transports);
         section.optional("longpoll", self.longpoll);
-        section.optional("serializers", self.serializers.filter(|_| !self.all_serializers));
+        section.optional("serializers", self.serializers);
         section.optional("message_bytes_max", self.message_bytes_max);
         section.optional("origins", self.origins);
         section.optional("allow_null_origin", self.allow_null_origin);
@@ -46,6 +48,19 @@ impl ListenerText {
         section.optional("realms", self.realms);
         section.sections.extend(self.tls.into_iter().chain(self.cookie));
         section
+    }
+
+    /// Opens a method.
+    pub fn open(&mut self, method: Method) {
+        let name = method.name();
+        if !self.methods.contains(&name) {
+            self.methods.push(name);
+        }
+    }
+
+    /// Has nobody come in by a method.
+    pub fn close(&mut self, method: Method) {
+        self.methods.retain(|name| *name != method.name());
     }
 
     fn speak(&mut self, transport: &'static str) {
@@ -89,9 +104,11 @@ pub fn read(mut object: Object, node: &mut Node, report: &Report) {
                 web.drop(&WEB_KEYS);
             }
         }
-        _ => read_paths(&mut object, "", &mut listener, node, report),
+        _ => {
+            read_paths(&mut object, "", &mut listener, node, report);
+            object.drop(&WEB_KEYS);
+        }
     }
-    object.drop(&WEB_KEYS);
     object.drop(&[
         ("id", "nothing refers to it"),
         ("debug", "what is logged is said with log"),
@@ -101,6 +118,8 @@ pub fn read(mut object: Object, node: &mut Node, report: &Report) {
         report.drop(&object.path, "nothing of it is spoken here");
         return;
     }
+    let sites = std::mem::take(&mut listener.sites);
+    listener.merge(&sites, report);
     if listener.transports == ["longpoll"] {
         listener.speak("websocket");
         report.warn(&object.path, "where long-poll is spoken, WebSocket is as well");
@@ -194,13 +213,17 @@ fn read_tls(mut object: Object, report: &Report) -> Section {
 
 fn read_websocket(object: &mut Object, listener: &mut ListenerText, node: &mut Node, report: &Report) {
     listener.speak("websocket");
-    read_serializers(object, listener, report);
-    if let Some(options) = object.object("options") {
-        read_options(options, listener, node, report);
+    let (mut pages, mut message_bytes_max) = (Pages::default(), None);
+    let serializers = read_serializers(object, report);
+    if let Some(mut options) = object.object("options") {
+        message_bytes_max = read_message_size(&mut options, report);
+        read_options(options, &mut pages, node, report);
     }
     if let Some(cookie) = object.object("cookie") {
-        listener.cookie = Some(read_cookie(cookie));
+        pages.cookie = Some(read_cookie(cookie));
     }
+    let path = object.path.clone();
+    listener.sites.push(Site { path, serializers, message_bytes_max, pages: Some(pages) });
     let auth = object.object("auth");
     auth::read(auth, &object.at("auth"), listener, node, report);
     object.text("type");
@@ -213,22 +236,18 @@ fn read_websocket(object: &mut Object, listener: &mut ListenerText, node: &mut N
 
 fn read_rawsocket(object: &mut Object, listener: &mut ListenerText, node: &mut Node, report: &Report) {
     listener.speak("rawsocket");
-    read_serializers(object, listener, report);
-    if let Some(mut options) = object.object("options") {
-        read_message_size(&mut options, listener, report);
-    }
+    let serializers = read_serializers(object, report);
+    let options = object.object("options");
+    let message_bytes_max = options.and_then(|mut options| read_message_size(&mut options, report));
+    listener.sites.push(Site { path: object.path.clone(), serializers, message_bytes_max, pages: None });
     let auth = object.object("auth");
     auth::read(auth, &object.at("auth"), listener, node, report);
     object.drop(&[("debug", "what is logged is said with log")]);
 }
 
-/// A listener speaks what any of its transports does.
-fn read_serializers(object: &mut Object, listener: &mut ListenerText, report: &Report) {
-    let Some(names) = object.texts("serializers") else {
-        listener.all_serializers = true;
-        return;
-    };
-    let serializers = listener.serializers.get_or_insert_default();
+fn read_serializers(object: &mut Object, report: &Report) -> Option<Vec<String>> {
+    let names = object.texts("serializers")?;
+    let mut serializers = Vec::new();
     for name in names {
         let plain = name.strip_suffix(".batched").unwrap_or(&name);
         if !Serializer::ALL.iter().any(|serializer| serializer.name() == plain) {
@@ -237,23 +256,21 @@ fn read_serializers(object: &mut Object, listener: &mut ListenerText, report: &R
             serializers.push(plain.to_owned());
         }
     }
+    Some(serializers)
 }
 
-fn read_message_size(object: &mut Object, listener: &mut ListenerText, report: &Report) {
-    let Some(octets) = object.number("max_message_size").filter(|octets| *octets > 0) else { return };
+fn read_message_size(object: &mut Object, report: &Report) -> Option<u64> {
+    let octets = object.number("max_message_size").filter(|octets| *octets > 0)?;
     let most = octets.clamp(512, MESSAGE_BYTES_CEILING as u64);
     if most != octets {
         report.warn(&object.at("max_message_size"), format!("it is {most} here, the next there can be"));
     }
-    listener.message_bytes_max = listener.message_bytes_max.max(Some(most));
+    Some(most)
 }
 
-fn read_options(mut object: Object, listener: &mut ListenerText, node: &mut Node, report: &Report) {
-    read_message_size(&mut object, listener, report);
-    if let Some(origins) = object.texts("allowed_origins") {
-        listener.origins = Some(origins.into_iter().map(origin).collect());
-    }
-    listener.allow_null_origin = object.flag("allow_null_origin").or(listener.allow_null_origin);
+fn read_options(mut object: Object, pages: &mut Pages, node: &mut Node, report: &Report) {
+    pages.origins = object.texts("allowed_origins").map(|origins| origins.into_iter().map(origin).collect());
+    pages.allow_null_origin = object.flag("allow_null_origin");
     let seconds = |ms: u64| ms.div_ceil(1000);
     if let Some(ms) = object.number("auto_ping_interval") {
         node.ping_seconds = node.ping_seconds.max(Some(seconds(ms)));

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// A table, and those in it.
-#[derive(Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Section {
     header: String,
     lines: Vec<String>,
@@ -31,6 +31,11 @@ impl Section {
         if let Some(value) = value {
             self.set(key, value);
         }
+    }
+
+    /// Its keys in one line.
+    pub fn inline(&self) -> String {
+        format!("{{ {} }}", self.lines.join(", "))
     }
 
     /// All of it.

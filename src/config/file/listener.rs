@@ -198,8 +198,9 @@ impl Tls {
                 },
             ),
             client_authorities: table.readable("client_authorities"),
-            sni: table
-                .tables("sni", |table| (table.texts("names").unwrap_or_default(), Certificate::read(table))),
+            sni: table.tables("sni", |table| {
+                (table.parsed_list("names", host).unwrap_or_default(), Certificate::read(table))
+            }),
         }
     }
 }
@@ -263,6 +264,21 @@ fn methods(table: &mut Table) -> Option<Vec<Method>> {
     let scram = [("scram", Method::Scram)];
     let names = Method::ALL.map(|method| (method.name(), method)).into_iter().chain(scram);
     table.choices("methods", &names.collect::<Vec<_>>())
+}
+
+/// The name of a host, as clients send it to be shown its certificate; `*.` for all directly below one.
+fn host(text: &str) -> Result<String, String> {
+    let is_label = |label: &str| {
+        let plain = label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        (1..=63).contains(&label.len()) && plain && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    // Addresses are not sent.
+    let is_address = name.rsplit('.').next().is_some_and(|last| last.chars().all(|c| c.is_ascii_digit()));
+    let valid = text.len() <= 253 && name.split('.').all(is_label) && !is_address;
+    valid.then(|| text.to_owned()).ok_or_else(|| {
+        format!("`{text}` is no name of a host; write one such as \"www.example.org\" or \"*.example.org\"")
+    })
 }
 
 /// The origin of pages as an operator writes it: scheme, host, and a port perhaps; stars stand for any text, and one

@@ -186,6 +186,20 @@ pub enum ScramKdf {
     Pbkdf2,
 }
 
+impl ScramKdf {
+    /// By their names.
+    const NAMED: [(&str, ScramKdf); 3] = [
+        ("argon2id13", ScramKdf::Argon2id13),
+        ("argon2id-13", ScramKdf::Argon2id13Text),
+        ("pbkdf2", ScramKdf::Pbkdf2),
+    ];
+
+    /// What the file calls it.
+    pub fn name(self) -> &'static str {
+        Self::NAMED.iter().find(|(_, kdf)| *kdf == self).map_or("", |(name, _)| name)
+    }
+}
+
 /// Client certificates of a principal.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CertificatePrincipal {
@@ -387,7 +401,7 @@ impl Principal {
             authid: required(table, "authid", "write who it is, such as \"alice\""),
             role: table.text("role"),
             extra: table.object("extra"),
-            ticket: table.secret("ticket"),
+            ticket: table.secret_text("ticket"),
             wampcra: table.table("wampcra", WampCra::read),
             scram: table.table("scram", Scram::read),
             cryptosign_keys: table.table("cryptosign", keys).unwrap_or_default(),
@@ -402,7 +416,7 @@ impl Principal {
 impl WampCra {
     fn read(table: &mut Table) -> WampCra {
         WampCra {
-            secret: required_secret(table, "secret"),
+            secret: required_secret(table, "secret", Table::secret),
             salt: table.text("salt"),
             iterations: table.number("iterations", 1..=ITERATIONS_MAX).unwrap_or(1_000),
             keylen: table.number("keylen", 16..=64).unwrap_or(32),
@@ -412,12 +426,7 @@ impl WampCra {
 
 impl Scram {
     fn read(table: &mut Table) -> Scram {
-        let kdfs = [
-            ("argon2id13", ScramKdf::Argon2id13),
-            ("argon2id-13", ScramKdf::Argon2id13Text),
-            ("pbkdf2", ScramKdf::Pbkdf2),
-        ];
-        let kdf = table.choice("kdf", &kdfs);
+        let kdf = table.choice("kdf", &ScramKdf::NAMED);
         let needed = "write it as `fanwire hash` shows it";
         if !table.has("kdf") {
             table.mistake("kdf", needed);
@@ -431,8 +440,8 @@ impl Scram {
             } else {
                 required_number(table, "memory", needed)
             },
-            stored_key: required_secret(table, "stored_key"),
-            server_key: required_secret(table, "server_key"),
+            stored_key: required_secret(table, "stored_key", Table::secret_text),
+            server_key: required_secret(table, "server_key", Table::secret_text),
         }
     }
 }
@@ -521,12 +530,16 @@ fn required_number(table: &mut Table, key: &str, advice: &str) -> u64 {
     number.unwrap_or(1)
 }
 
-fn required_secret(table: &mut Table, key: &str) -> Option<Secret> {
+fn required_secret<'a>(
+    table: &mut Table<'a>,
+    key: &str,
+    read: fn(&mut Table<'a>, &str) -> Option<Secret>,
+) -> Option<Secret> {
     let said = table.has(key) || table.has(&format!("{key}_file")) || table.has(&format!("{key}_env"));
     if !said {
         table.mistake(key, format!("it is missing; write {key}, {key}_file or {key}_env"));
     }
-    table.secret(key)
+    read(table, key)
 }
 
 /// 32 octets as hex.

@@ -20,7 +20,8 @@ impl Surroundings for Zeros {
             Some("tokens.pem") => TOKENS_PEM.into(),
             Some("tokens.json") => TOKENS_JWKS.into(),
             Some("large") => vec![b'0'; 65_537],
-            Some("latin-1.pem") => vec![0xE9; 64],
+            Some("latin-1.pem" | "latin-1") => vec![0xE9; 64],
+            Some("blank") => b" \n".into(),
             _ => format!("{}\n", "0".repeat(64)).into(),
         };
         known.then(|| Secret::new(octets)).ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -166,6 +167,53 @@ fn mistakes_of_the_syntax_are_told_with_the_others() {
     assert!(told.contains(&"3:1: ping_seconds: write a number from 0 to 86400".to_owned()), "{told:#?}");
 }
 
+#[test]
+fn a_mistake_of_the_syntax_names_its_key_and_is_the_only_one_of_its_value() {
+    let listener = "[[listener]]\naddress = \":1\"\n";
+    for (text, expected) in [
+        (
+            "[[listener]]\naddress = 127.0.0.1:0\n",
+            &[
+                "2:16: listener.address: this is no number, no date, not true or false; write a text in quotes",
+            ][..],
+        ),
+        (
+            "log = info\nshards = 0\n",
+            &["1:7: log: this is no number, no date", "2:1: shards: write a number"],
+        ),
+        ("log = \nshards = 1\n", &["1:7: log: it has no value"]),
+        ("log = \"info\" shards = 1\n", &["1:14: log: something stands behind the value"]),
+        (
+            "[limits]\nuri_bytes_max = 100\nuri_bytes_max = 200\n",
+            &["3:1: limits.uri_bytes_max: it is here twice"],
+        ),
+        ("[listener]\na = 1\n[[listener]]\na = 2\n", &["3:3: listener: it is here twice; leave one out"]),
+        (
+            &format!("{listener}cookie = {{ name = \"a\", name = \"b\" }}\n"),
+            &["3:24: listener.cookie.name: it is here twice"],
+        ),
+        // It has swallowed the rest.
+        (
+            &format!("{listener}realms = [\"a\"\nmethods = [\"ticket\"]\n[[realm]]\nname = \"a\"\n"),
+            &["4:1: listener.realms: unclosed array, expected `]`"],
+        ),
+        ("shards = 0\nmethods: [\"a\"]\n", &["2:8: invalid unquoted key", "2:10: key with no value"]),
+    ] {
+        let told = told(text);
+        let is_expected = told.iter().zip(expected).all(|(told, expected)| told.starts_with(expected));
+        assert!(is_expected && told.len() == expected.len(), "{text}: {told:#?}");
+    }
+}
+
+/// Each looked for in all of the document, this takes minutes.
+#[test]
+fn many_mistakes_of_the_syntax_are_told_in_time() {
+    let text: String = (0..20_000).map(|number| format!("k{number} = 1.2.3\n")).collect();
+    let start = std::time::Instant::now();
+    assert_eq!(told(&text).len(), 20_000);
+    assert!(start.elapsed().as_secs() < 15, "{:?}", start.elapsed());
+}
+
 /// A realm with a principal of whom this is said.
 fn principal(said: &str) -> String {
     format!(
@@ -182,13 +230,25 @@ fn secrets_come_from_files_and_variables_and_are_never_told() {
     let missing = told(&principal("ticket_env = \"MISSING\""));
     assert!(missing[0].contains("the environment has no such variable"), "{missing:?}");
     assert!(told(&principal("ticket_file = \"large\""))[0].contains("/etc/large is too large for a secret"));
+    for (file, what) in [("latin-1", "it is no text in UTF-8"), ("blank", "a ticket cannot be empty")] {
+        let text = principal(&format!("\nticket_file = \"{file}\""));
+        let Err(told) = load(&text, Path::new("/etc"), &Zeros) else { panic!("{file}") };
+        assert_eq!(told[0].to_string(), format!("9:1: realm.principal.ticket_file: {what}"));
+        assert_eq!(told.len(), 1, "{told:#?}");
+    }
     let slip = told(&principal("ticket_env = \"MISSING-hush\""));
-    assert!(told(&principal("ticket_file = \"missing\""))[0].contains("/etc/missing: "));
+    let file_slip = told(&principal("ticket_file = \"hush/missing\""));
+    assert!(
+        file_slip[0].contains("realm.principal.ticket_file: write the path of a file: "),
+        "{file_slip:?}"
+    );
     let twice = told(&principal("ticket = \"hush\"\nticket_env = \"T\""));
     assert!(twice[0].ends_with("realm.principal.ticket_env: write either this or ticket"), "{twice:?}");
-    for text in
-        [format!("{slip:?}"), format!("{twice:?}"), format!("{:?}", good(&principal("ticket = \"hush\"")))]
-    {
+    for text in [
+        format!("{slip:?}{file_slip:?}"),
+        format!("{twice:?}"),
+        format!("{:?}", good(&principal("ticket = \"hush\""))),
+    ] {
         assert!(!text.contains("hush"), "{text}");
     }
 }
@@ -249,6 +309,14 @@ fn what_does_not_fit_together_is_refused() {
     let addresses = |addresses: &[&str]| addresses.iter().map(listener).collect::<String>();
     good(&addresses(&[":1", ":2", ":0", ":0", "unix:a", "unix:b", "[::]:3", "0.0.0.0:3"]));
     good("log = \"info,fanwire::server=debug\"");
+    let host = |name: &str| {
+        let files = "certificate = \"a\"\nkey_file = \"b\"\n";
+        let sni = format!("[[listener.tls.sni]]\nnames = [\"{name}\"]\n{files}");
+        format!("[[listener]]\naddress = \":1\"\n[listener.tls]\n{files}{sni}")
+    };
+    for name in ["localhost", "*.example.org", "a_b.Example.org", "xn--bcher-kva.example"] {
+        good(&host(name));
+    }
     let wrong = [
         (format!("{realm}{realm}"), "realm a is listed twice"),
         (format!("{realm}[[realm.role]]\nname = \"r\""), "role r is listed twice"),
@@ -260,6 +328,8 @@ fn what_does_not_fit_together_is_refused() {
         ),
         (format!("{realm}rule = [{{ uri = \"a.*\" }}, {{ uri = \"a.\", match = \"prefix\" }}]"), "two rules"),
         ("outbound_bytes_max = \"1M\"".to_owned(), "the queue is too short"),
+        ("listener = []".to_owned(), "listener: there is none"),
+        ("realm = []".to_owned(), "realm: there is none"),
         ("longpoll_receive_seconds = 30".to_owned(), "write more seconds than"),
         ("[[listener]]\naddress = \":1\"\n[[listener]]\naddress = \":1\"".to_owned(), "is listed twice"),
         (addresses(&["127.0.0.1:1", ":1"]), "tcp://:1 is in use with tcp://127.0.0.1:1 already"),
@@ -278,6 +348,10 @@ fn what_does_not_fit_together_is_refused() {
             "more bits behind `/`",
         ),
         ("[[listener]]\naddress = \":1\"\norigins = [\"example.com\"]".to_owned(), "is no origin"),
+        (host("http://x/"), "is no name of a host"),
+        (host("bad name"), "is no name of a host"),
+        (host("example.com:443"), "is no name of a host"),
+        (host("10.0.0.1"), "is no name of a host"),
     ];
     for (text, expected) in wrong {
         let told = told(&text);
@@ -479,6 +553,20 @@ fn no_text_makes_it_panic() {
         }
         let _ = read_file(&String::from_utf8(text).unwrap());
     }
+}
+
+#[test]
+fn names_to_choose_from_are_told_once_each() {
+    let realm = |name: &str| format!("[[realm]]\nname = \"{name}\"\n");
+    let listener = "[[listener]]\naddress = \":1\"\nrealms = [\"nope\"]\n";
+    let text = [listener, &realm("wamp.x"), &realm(""), &realm("a"), &realm("a")].concat();
+    let told = told(&text);
+    assert!(told[0].ends_with("there is no realm nope; write \"wamp.x\", \"a\""), "{told:#?}");
+}
+
+#[test]
+fn nothing_in_the_example_is_probably_not_meant() {
+    assert_eq!(crate::config::cautions(&good(EXAMPLE)), Vec::<String>::new());
 }
 
 #[test]
