@@ -99,6 +99,25 @@ class Fanwire(Peer):
 
 
 @dataclass
+class FanwireTls(Fanwire):
+    """The same over TLS, with a certificate made by `certificate`."""
+
+    name: str = "fanwire-tls"
+    title: str = "Fanwire over TLS"
+    certificate: Path = Path("certificate")
+
+    @contextmanager
+    def running(self):
+        with tempfile.TemporaryDirectory() as folder:
+            output([self.certificate, folder])
+            given = ("--tls-certificate", f"{folder}/certificate.pem", "--tls-key", f"{folder}/key.pem")
+            command = [self.program, "serve", "--listen", "tcps://127.0.0.1:0", "--shards", self.shards, *given]
+            with process(command) as child:
+                address = child.wait_for(r"listening on \S*?(127\.0\.0\.1:\d+)")
+                yield Running(child.pid, {"tcp": f"tcps://{address}", "ws": f"wss://{address}/ws"})
+
+
+@dataclass
 class Relay(Peer):
     """The yardstick."""
 
@@ -231,12 +250,13 @@ class Named(Peer):
         yield Running(self.pid, self.urls)
 
 
-def systems(fanwire, relay, named):
+def systems(fanwire, relay, named, certificate):
     """All systems by name: those of this package, and the reader's."""
     two = Fanwire("fanwire-two", "Fanwire with 2 shards", program=fanwire, shards=2)
     options = ("--busy-poll-micros", 50)
     asking = Fanwire("fanwire-asking", "Fanwire, asking for 50 µs before it sleeps", program=fanwire, options=options)
-    known = [Fanwire(program=fanwire), two, asking, Relay(program=relay), UWebSockets(), Nats(), Crossbar(), *named]
+    tls = FanwireTls(program=fanwire, certificate=certificate)
+    known = [Fanwire(program=fanwire), two, asking, tls, Relay(program=relay), UWebSockets(), Nats(), Crossbar(), *named]
     return {system.name: system for system in known}
 
 

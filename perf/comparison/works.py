@@ -9,7 +9,7 @@ from .checks import Bound, Ratio
 from .peers import Unavailable
 from .runs import Subject, Work
 
-GROUPS = ("fanout", "payload", "mixed", "rpc", "latency", "memory", "joining", "growth", "shards")
+GROUPS = ("fanout", "payload", "mixed", "rpc", "latency", "memory", "joining", "growth", "shards", "tls")
 
 SUBSCRIBERS = (10, 100, 1000, 9000)
 
@@ -24,6 +24,9 @@ UWEBSOCKETS = Subject("uwebsockets", "ws")
 RAWSOCKET = Subject("fanwire", "tcp", "msgpack")
 WEBSOCKET = Subject("fanwire", "ws", "msgpack")
 WEBSOCKET_JSON = Subject("fanwire", "ws", "json")
+# Whom the load generator talks to is not what is measured.
+RAWSOCKET_TLS = Subject("fanwire-tls", "tcp", "msgpack", ("--insecure",))
+WEBSOCKET_JSON_TLS = Subject("fanwire-tls", "ws", "json", ("--insecure",))
 CROSSBAR = Subject("crossbar", "tcp", "msgpack")
 CROSSBAR_JSON = Subject("crossbar", "ws", "json")
 
@@ -272,6 +275,26 @@ class Plan:
                 f"2 shards against 1, {window} under way, by the CPU of the busiest shard", "events_per_busiest_core",
                 (name, TWO_SHARDS.key), (name, RAWSOCKET.key), "1 shard", at_least=1.7,
             ))
+
+    def tls(self):
+        everybody = [RAWSOCKET, RAWSOCKET_TLS, WEBSOCKET_JSON, WEBSOCKET_JSON_TLS]
+        pairs = ((RAWSOCKET_TLS, RAWSOCKET), (WEBSOCKET_JSON_TLS, WEBSOCKET_JSON))
+        room, count = self.mode.room, self.mode.sessions
+        for window, payload in ((32, 128), (256, 128), (32, 4096)):
+            name = fanout_name(room, window, payload) + ", with and without TLS"
+            options = self.fanout_options(room, window, payload)
+            self.work(name, "fanout", everybody, options, window=window)
+            for over_tls, plain in pairs:
+                self.check(Ratio(
+                    f"TLS: CPU for an event, {name.removesuffix(', with and without TLS')}, {way(plain)}",
+                    "router.cpu_ns_per_event", (name, over_tls.key), (name, plain.key), "without", at_most=2.5,
+                ))
+        name = f"memory of {count:,} idle sessions, with and without TLS"
+        self.work(name, "conns", [RAWSOCKET, RAWSOCKET_TLS], self.options("--sessions", count), anew=True)
+        self.check(Bound(
+            "TLS: resident memory of an idle session", "resident_bytes_per_session", (name, RAWSOCKET_TLS.key), 16,
+            "KiB", 1024,
+        ))
 
     @staticmethod
     def subscriptions(sessions, each, policy, busy=None):

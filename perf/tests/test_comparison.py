@@ -129,7 +129,7 @@ class Slow(runs.Runner):
 class Reports(unittest.TestCase):
     def report(self, runner=None):
         plan = works.Plan(works.SMOKE, [], works.GROUPS, ["Left out: something."])
-        runner = runner or runs.Runner(peers.systems(Path("fanwire"), Path("relay"), []), {})
+        runner = runner or runs.Runner(peers.systems(Path("fanwire"), Path("relay"), [], Path("certificate")), {})
         return plan, report.Report(plan, runner, report.machine(), "perf/compare", "now", 60)
 
     def test_a_report_without_figures_is_written(self):
@@ -141,7 +141,7 @@ class Reports(unittest.TestCase):
             self.assertIn("Left out: something.", (Path(folder) / "RESULTS.md").read_text())
 
     def test_a_run_without_latencies_is_not_drawn(self):
-        runner = runs.Runner(peers.systems(Path("fanwire"), Path("relay"), []), {})
+        runner = runs.Runner(peers.systems(Path("fanwire"), Path("relay"), [], Path("certificate")), {})
         plan, _ = self.report()
         work = next(work for work in plan.works if work.scenario == "latency")
         runner.results.add(work.name, work.subjects[0].key, {"events_per_s": 1.0})
