@@ -75,6 +75,7 @@ fn well() -> Log {
             progressive: true,
             reroutes: true,
             revocable: true,
+            authority: false,
         });
         if life != GUEST {
             script.joins(life);

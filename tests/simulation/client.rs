@@ -3,6 +3,8 @@
 //! It keeps just enough to say sensible things: the ids it was given, the invocations it owes an answer to, the calls
 //! it waits for. Whether what it hears is right is for the checkers.
 
+mod authority;
+
 use fanwire::router::RequestIds;
 use fanwire::transport::Framing;
 use fanwire::wamp::message::code;
@@ -14,6 +16,8 @@ use crate::item::{Item, Message, Tag};
 use crate::log::{Misdeed, option};
 use crate::wire::{Wire, rawsocket_frame};
 use crate::{dict, list};
+
+pub use authority::Authority;
 
 /// Topics, and text that is none.
 const TOPICS: [&str; 8] = ["t.a", "t.b", "t.a.b", "t.a.b", "t.b.b", "t.a", "t.a", "T.A"];
@@ -115,6 +119,8 @@ pub struct Client {
     pub invoke: Option<&'static str>,
     /// Of 100 registrations, how many take the procedure away from others; `None` where nothing is taken away.
     pub forces: Option<usize>,
+    /// It is asked what others may do.
+    pub authority: Option<Authority>,
     sequence: u64,
     request: u64,
     subscriptions: Vec<u64>,
@@ -148,6 +154,7 @@ impl Client {
             wild: false,
             invoke: None,
             forces: None,
+            authority: None,
             sequence: 0,
             request: 0,
             subscriptions: Vec::new(),
@@ -243,6 +250,7 @@ impl Client {
             code::UNREGISTERED => self.registrations.retain(|id| Some(*id) != revoked(message)),
             // Another part of an invocation, which may be answered already.
             code::INVOCATION if message.number(1) <= self.invoked => {}
+            code::INVOCATION if self.is_consulted(message) => {}
             code::INVOCATION => {
                 self.invoked = message.number(1);
                 let tag = message.tag().unwrap_or(Tag { life: usize::MAX, sequence: 0 });

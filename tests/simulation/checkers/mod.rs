@@ -4,6 +4,7 @@
 //! A checker demands only what both ends could see. Where the router may handle two things in either order, the log
 //! brackets them (`Delivered` .. `Handled`), and a promise of delivery is called in at the next moment of quiet.
 
+mod authorization;
 mod meta;
 mod pubsub;
 mod retention;
@@ -21,6 +22,7 @@ use crate::item::{Item, Message, Tag};
 use crate::log::{Log, What, option, policy};
 use crate::naive::matches;
 
+pub use authorization::{Question, Said, denied_silently, questions};
 pub use meta::{EVERYTHING, KILLED, testament};
 pub use pubsub::{Interest, interests, is_restricted, meta_event, publications, topics};
 pub use retention::is_retained;
@@ -74,6 +76,10 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("one_registration", revocation::one_registration),
     ("removed_if_there", revocation::removed_if_there),
     ("silent_once_taken", revocation::silent_once_taken),
+    ("done_if_allowed", authorization::done_if_allowed),
+    ("refused_if_denied", authorization::refused_if_denied),
+    ("asked_in_order", authorization::asked_in_order),
+    ("callers_disclosed", authorization::callers_disclosed),
 ];
 
 /// Every checker on one log.
