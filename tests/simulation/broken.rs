@@ -76,6 +76,7 @@ fn well() -> Log {
             reroutes: true,
             revocable: true,
             authority: false,
+            login: None,
         });
         if life != GUEST {
             script.joins(life);

@@ -4,6 +4,7 @@
 //! it waits for. Whether what it hears is right is for the checkers.
 
 mod authority;
+mod login;
 
 use fanwire::router::RequestIds;
 use fanwire::transport::Framing;
@@ -12,6 +13,7 @@ use fanwire::wamp::{Serializer, reason};
 
 use crate::chance::Chance;
 use crate::checkers::{EVERYTHING, KILLED, REMOVE_CALLEE, REMOVE_SUBSCRIBER, REVOKED, revoked};
+use crate::doors::Login;
 use crate::item::{Item, Message, Tag};
 use crate::log::{Misdeed, option};
 use crate::wire::{Wire, rawsocket_frame};
@@ -121,6 +123,10 @@ pub struct Client {
     pub forces: Option<usize>,
     /// It is asked what others may do.
     pub authority: Option<Authority>,
+    /// Who it says it is, if it does.
+    pub login: Option<Login>,
+    /// What it was asked to prove that with.
+    challenge: Option<String>,
     sequence: u64,
     request: u64,
     subscriptions: Vec<u64>,
@@ -155,6 +161,8 @@ impl Client {
             invoke: None,
             forces: None,
             authority: None,
+            login: None,
+            challenge: None,
             sequence: 0,
             request: 0,
             subscriptions: Vec::new(),
@@ -227,7 +235,9 @@ impl Client {
             "caller": dict! { "features": progressive },
             "callee": dict! { "features": features },
         };
-        Message(list![code::HELLO, realm, dict! { "roles": roles, "agent": "simulation" }])
+        let mut details = dict! { "roles": roles, "agent": "simulation" };
+        self.introduce(&mut details);
+        Message(list![code::HELLO, realm, details])
     }
 
     /// A message came.
@@ -237,6 +247,7 @@ impl Client {
                 self.stage = Stage::Joined;
                 self.session = message.number(1);
             }
+            code::CHALLENGE => self.challenged(message),
             code::ABORT => self.stage = Stage::Over,
             code::GOODBYE if self.stage == Stage::Leaving => self.stage = Stage::Opened,
             code::GOODBYE => self.stage = Stage::Over,
@@ -571,6 +582,8 @@ impl Client {
             Misdeed::RouterOnlyMessage => list![code::WELCOME, 1, dict! {}],
             Misdeed::HelloAgain => return self.framed(self.hello("realm0"), wire, chance),
             Misdeed::BeforeHello => list![code::SUBSCRIBE, 1, dict! {}, "t.a"],
+            Misdeed::OutOfTurn if chance.percent(50) => list![code::GOODBYE, dict! {}, reason::CLOSE_REALM],
+            Misdeed::OutOfTurn => list![code::SUBSCRIBE, 1, dict! {}, "t.a"],
             Misdeed::NoRoles => list![code::HELLO, "realm0", dict! {}],
             Misdeed::RequestOutOfOrder => {
                 let wrong = next + chance.between(1, 9) as u64;

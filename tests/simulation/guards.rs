@@ -1,4 +1,4 @@
-//! Realms whose sessions may only do what an authorizer says, in some seeds.
+//! Realms whose sessions may only do what an authorizer says, or only join if they prove who they are, in some seeds.
 //!
 //! All of it is drawn by a chance of its own, so seeds that have nothing of it run as they would without.
 //!
@@ -13,6 +13,7 @@ use fanwire::router::{ListenerSettings, Permissions, RequestIds, Role, Settings}
 
 use crate::allowed::RULED;
 use crate::chance::Chance;
+use crate::doors::Door;
 use crate::plan::{Plan, REQUEST_IDS, realm_name};
 
 /// The procedure of authorizers.
@@ -58,6 +59,8 @@ pub struct Guards {
     pub chance: Chance,
     /// By realm.
     pub guards: Vec<Option<Guard>>,
+    /// By realm.
+    pub doors: Vec<Option<Door>>,
     /// By [`Answer::ALL`].
     pub answers: [usize; Answer::ALL.len()],
     /// Of 100 steps before which an authority is asked something, how often it answers.
@@ -67,14 +70,23 @@ pub struct Guards {
 }
 
 impl Guards {
-    /// In every seventh run that is not calm: the naive router asks nobody.
+    /// In two of seven runs that are not calm: the naive router asks nobody.
     pub fn draw(seed: u64, plan: &Plan) -> Option<Guards> {
-        if plan.calm || seed % 7 != 3 {
+        let (mut guards, mut doors) = (seed % 7 == 3, seed % 7 == 6);
+        if plan.calm || !(guards || doors) {
             return None;
         }
         let mut chance = Chance::new(seed.rotate_left(11));
+        let both = chance.percent(30);
+        (guards, doors) = (guards || both, doors || both);
+        let challenge_ms = [300, 2_000, 10_000][chance.below(3)];
+        let doors = (0..plan.realm_count).map(|realm| {
+            let closed = doors && (realm == 0 || chance.percent(60));
+            closed.then(|| Door::draw(realm, plan.realm_count, challenge_ms, &mut chance))
+        });
+        let doors = doors.collect();
         let guards = (0..plan.realm_count).map(|realm| {
-            let guarded = realm != RULED && (realm == 0 || chance.percent(60));
+            let guarded = guards && realm != RULED && (realm == 0 || chance.percent(60));
             guarded.then(|| Guard {
                 seat: if chance.percent(75) { realm } else { chance.below(plan.realm_count) },
                 cache: [VerdictCache::Session, VerdictCache::Role][chance.below(2)],
@@ -86,15 +98,24 @@ impl Guards {
         let mut usual = |often: usize| if chance.percent(30) { 0 } else { chance.between(1, 2 * often) };
         let answers = [60 + usual(60), usual(20), usual(6), usual(6), usual(6)];
         let (quick, fickle) = (chance.between(10, 100), [0, 2, 10][chance.below(3)]);
-        Some(Guards { chance, guards, answers, quick, fickle })
+        Some(Guards { chance, guards, doors, answers, quick, fickle })
     }
 
     /// The realms in which authorities sit.
     pub fn seats(&self) -> Vec<usize> {
-        let mut seats: Vec<usize> = self.guards.iter().flatten().map(|guard| guard.seat).collect();
+        let guards = self.guards.iter().flatten().map(|guard| guard.seat);
+        let doors = self.doors.iter().flatten().filter_map(|door| door.seat);
+        let mut seats: Vec<usize> = guards.chain(doors).collect();
         seats.sort_unstable();
         seats.dedup();
         seats
+    }
+
+    /// The longest that an authority may take.
+    pub fn timeout_ms_max(&self) -> u64 {
+        let guards = self.guards.iter().flatten().map(|guard| guard.timeout_ms);
+        let doors = self.doors.iter().flatten().map(|door| door.timeout_ms);
+        guards.chain(doors).max().unwrap_or(0)
     }
 
     /// The settings of such a run.
@@ -109,6 +130,10 @@ impl Guards {
             }
             realm.authentication = Arc::new(authentication::Settings::anonymous(role.clone()));
             realm.roles = vec![role, authority.clone()];
+            if let Some(door) = self.doors[index] {
+                door.fit(index, realm);
+                settings.authentication.challenge_ms_max = door.challenge_ms;
+            }
         }
         let anonymous = AnonymousHere { role: authority.name.as_str().into(), authid: None };
         settings.listeners.push(ListenerSettings {

@@ -10,6 +10,7 @@ use fanwire::transport::Framing;
 use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, Serializer, reason};
 
+use crate::doors::{Door, Login};
 use crate::guards::Guard;
 use crate::item::{Item, Message, Tag};
 
@@ -35,6 +36,8 @@ pub struct Life {
     pub revocable: bool,
     /// It is asked what others may do, and says nothing else.
     pub authority: bool,
+    /// Who it says it is, if it does.
+    pub login: Option<Login>,
 }
 
 impl Life {
@@ -60,6 +63,8 @@ pub enum Misdeed {
     UnknownInvocation,
     ErrorForNothing,
     Oversize,
+    /// Something else than the answer to a challenge.
+    OutOfTurn,
 }
 
 impl Misdeed {
@@ -122,12 +127,19 @@ pub struct Log {
     pub realms_go: bool,
     /// The authorizers of the run, by realm.
     pub guards: Vec<Option<Guard>>,
+    /// Who may join, by realm, where not everybody may.
+    pub doors: Vec<Option<Door>>,
 }
 
 impl Log {
     /// The authorizer of a realm, if it has one.
     pub fn guard(&self, realm: usize) -> Option<&Guard> {
         self.guards.get(realm)?.as_ref()
+    }
+
+    /// How a realm lets somebody in, if not everybody.
+    pub fn door(&self, realm: usize) -> Option<&Door> {
+        self.doors.get(realm)?.as_ref()
     }
 
     /// True for a life that is asked what others may do.

@@ -16,6 +16,7 @@ mod changes;
 mod checkers;
 mod client;
 mod coverage;
+mod doors;
 mod guards;
 mod item;
 mod judged;

@@ -166,6 +166,7 @@ fn act(world: &mut World) {
             let stray = world.chance.percent(2);
             world.join(peer, stray);
         }
+        Stage::Joining => world.respond(peer),
         Stage::Joined if rejoins(world, peer) => {
             let stray = world.chance.percent(2);
             world.rejoin(peer, stray);

@@ -6,6 +6,7 @@
 //! break, time jumps.
 
 mod judging;
+mod logins;
 mod rest;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -32,6 +33,7 @@ use crate::log::{Life, Log, Misdeed, NOBODY, What};
 use crate::plan::{Plan, REQUEST_IDS, realm_name};
 use crate::wire::{Inbound, Wire};
 use crate::{dict, list};
+use logins::Checks;
 use fanwire::wamp::reason;
 
 /// A connection: the client's end, the socket's two directions, and what the shell knows of it.
@@ -96,6 +98,7 @@ pub struct World {
     letters: BTreeMap<(usize, usize), VecDeque<Letter>>,
     congested: BTreeSet<usize>,
     began: Instant,
+    checks: Checks,
     /// When the shutdown must be over.
     pub drained_by: Option<Instant>,
     /// Shards whose turn goes on: more input may come before it ends.
@@ -137,12 +140,14 @@ impl World {
                 invocations_open_max,
                 realms_go: changes.idle_ms.is_some(),
                 guards: guards.as_ref().map_or_else(Vec::new, |guards| guards.guards.clone()),
+                doors: guards.as_ref().map_or_else(Vec::new, |guards| guards.doors.clone()),
                 ..Log::default()
             },
             coverage,
             changes,
             guards,
             began: now,
+            checks: Checks::new(seed),
             by_key: BTreeMap::new(),
             letters: BTreeMap::new(),
             congested: BTreeSet::new(),
@@ -190,6 +195,7 @@ impl World {
         client.invoke = self.plan.invoke;
         client.forces = self.plan.forces;
         client.authority = seat.map(|_| Authority::default());
+        client.login = self.draw_login(&client);
         self.log.lives.push(Life {
             connection: peer,
             realm,
@@ -202,6 +208,7 @@ impl World {
             reroutes: client.reroutes,
             revocable: client.revocable(),
             authority: seat.is_some(),
+            login: client.login.clone(),
         });
         let handshake = wire.handshake();
         self.peers.push(Peer {
@@ -241,12 +248,22 @@ impl World {
         if self.log.heard().any(|(_, heard, _)| heard == life) {
             let realm = self.chance.below(self.plan.realm_count);
             let next = self.log.lives.len();
-            let client = self.peers[peer].client.again(next, realm, &mut self.chance);
+            let mut client = self.peers[peer].client.again(next, realm, &mut self.chance);
+            client.login = self.draw_login(&client);
             let Client { cancelable, progressive, reroutes, .. } = client;
             let revocable = client.revocable();
+            let login = client.login.clone();
             self.peers[peer].client = client;
             let before = self.log.lives[life].clone();
-            self.log.lives.push(Life { realm, cancelable, progressive, reroutes, revocable, ..before });
+            self.log.lives.push(Life {
+                realm,
+                cancelable,
+                progressive,
+                reroutes,
+                revocable,
+                login,
+                ..before
+            });
             self.coverage.count("joined again on the same transport");
         }
         let client = &mut self.peers[peer].client;
@@ -271,6 +288,7 @@ impl World {
             progressive: next.progressive,
             reroutes: next.reroutes,
             revocable: next.revocable(),
+            login: None,
             ..before
         });
         self.peers[peer].next = Some(next);
@@ -599,6 +617,7 @@ impl World {
             self.flush(peer, bytes);
         }
         self.shards[shard].flushed();
+        self.take_checks(shard);
         self.close_peers(shard);
         self.resume_peers(shard);
     }
@@ -660,7 +679,8 @@ impl World {
 
     /// The first deadline of all.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.shards.iter().filter_map(Shard::next_deadline).min()
+        let checks = self.checks.next_deadline();
+        self.shards.iter().filter_map(Shard::next_deadline).chain(checks).min()
     }
 
     /// Time passes, and every shard that has a deadline in it is woken.
@@ -670,6 +690,7 @@ impl World {
             let ms = self.now.duration_since(self.began).as_millis() as u64;
             self.log.push(NOBODY, What::Time(ms));
         }
+        self.give_back_checks();
         for shard in 0..self.shards.len() {
             if self.shards[shard].next_deadline().is_some_and(|deadline| deadline <= self.now) {
                 self.turn_ends(shard);

@@ -135,6 +135,9 @@ pub fn questions(log: &Log) -> Result<Vec<Question>, String> {
         let life = entry.life;
         match &entry.what {
             What::Heard(message) if message.code() == code::INVOCATION && log.lives[life].authority => {
+                if matches!(arguments(message).first(), Some(Item::Text(_))) {
+                    continue;
+                }
                 let asked = question(at, life, message);
                 open.insert((life, message.number(1)), found.len());
                 found.push(asked.ok_or_else(|| format!("entry {at} is no question"))?);

@@ -23,7 +23,7 @@ pub(super) fn last_word(log: &Log) -> Checked {
                 ensure(!welcomed[life], || format!("entry {at}: a second WELCOME"))?;
                 welcomed[life] = true;
             }
-            code::ABORT => {}
+            code::ABORT | code::CHALLENGE => {}
             _ => ensure(welcomed[life], || format!("entry {at} comes before WELCOME"))?,
         }
         if is_last(message) {

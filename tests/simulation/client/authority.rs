@@ -4,6 +4,7 @@ use fanwire::wamp::message::code;
 
 use super::Client;
 use crate::chance::Chance;
+use crate::doors::{AUTHENTICATE, secret};
 use crate::guards::{AUTHORIZE, Answer};
 use crate::item::{Item, Message};
 use crate::{dict, list};
@@ -33,11 +34,10 @@ impl Client {
     /// Registers what it has not registered yet.
     pub fn offer(&mut self, chance: &mut Chance) -> Option<Message> {
         let authority = self.authority.as_mut()?;
-        if authority.registered.contains(&AUTHORIZE) {
-            return None;
-        }
-        authority.registered.push(AUTHORIZE);
-        Some(Message(list![code::REGISTER, self.next(chance), dict! {}, AUTHORIZE]))
+        let mut offered = [AUTHORIZE, AUTHENTICATE].into_iter();
+        let procedure = offered.find(|procedure| !authority.registered.contains(procedure))?;
+        authority.registered.push(procedure);
+        Some(Message(list![code::REGISTER, self.next(chance), dict! {}, procedure]))
     }
 
     /// Gives up what it has registered; it may register it again.
@@ -54,18 +54,69 @@ impl Client {
             return None;
         }
         let at = if chance.percent(80) { 0 } else { chance.below(authority.asked.len()) };
-        let request = authority.asked.remove(at).number(1);
-        let result = match Answer::ALL[chance.weighted(answers)] {
-            Answer::Allow => ruling(true, chance),
-            Answer::Deny => ruling(false, chance),
-            Answer::Nonsense => nonsense(chance),
-            Answer::Fail => {
+        let asked = authority.asked.remove(at);
+        let (request, answer) = (asked.number(1), Answer::ALL[chance.weighted(answers)]);
+        let joins = joining(&asked);
+        let result = match (answer, &joins) {
+            (Answer::Allow, Some(joins)) if joins.is_right => joins.introduction(chance),
+            (Answer::Allow | Answer::Deny, Some(_)) => {
+                return Some(Message(list![code::ERROR, code::INVOCATION, request, dict! {}, NOT_YOU]));
+            }
+            (Answer::Nonsense, Some(_)) => confusion(chance),
+            (Answer::Allow, None) => ruling(true, chance),
+            (Answer::Deny, None) => ruling(false, chance),
+            (Answer::Nonsense, None) => nonsense(chance),
+            (Answer::Fail, _) => {
                 let error = ["app.error.failed", "wamp.error.unavailable"][chance.below(2)];
                 return Some(Message(list![code::ERROR, code::INVOCATION, request, dict! {}, error]));
             }
-            Answer::Never => return None,
+            (Answer::Never, _) => return None,
         };
         Some(Message(list![code::YIELD, request, dict! {}, list![result]]))
+    }
+}
+
+/// The error by which an authority refuses whom it knows.
+const NOT_YOU: &str = "app.error.not_you";
+
+/// Somebody who is about to join.
+struct Joining<'a> {
+    method: &'a str,
+    authid: &'a str,
+    /// Its ticket is its own, if it has one.
+    is_right: bool,
+}
+
+fn joining(invocation: &Message) -> Option<Joining<'_>> {
+    let [_, _, details] = invocation.payload().first()?.list()? else { return None };
+    let method = details.entry("authmethod")?.text()?;
+    let authid = details.entry("authid").and_then(Item::text).unwrap_or_default();
+    let ticket = details.entry("ticket").and_then(Item::text);
+    Some(Joining { method, authid, is_right: ticket.is_none_or(|ticket| ticket == secret(authid)) })
+}
+
+impl Joining<'_> {
+    /// Who it is; now and then with another secret than it has.
+    fn introduction(&self, chance: &mut Chance) -> Item {
+        match self.method {
+            "wampcra" => {
+                let secret = if chance.percent(90) { secret(self.authid) } else { "another".to_owned() };
+                dict! { "role": "anonymous", "secret": secret }
+            }
+            _ if chance.percent(50) => Item::from("anonymous"),
+            _ => dict! { "role": "anonymous", "authid": self.authid, "extra": dict! { "a": 1 } },
+        }
+    }
+}
+
+/// What lets nobody join.
+fn confusion(chance: &mut Chance) -> Item {
+    match chance.below(5) {
+        0 => Item::Null,
+        1 => dict! { "role": 7 },
+        2 => Item::from("nobody"),
+        3 => dict! { "secret": "secret" },
+        _ => dict! { "role": "anonymous", "realm": "nowhere" },
     }
 }
 

@@ -7,7 +7,7 @@ use fanwire::wamp::message::code;
 
 use super::World;
 use crate::client::{Act, Stage};
-use crate::guards::{Guard, Guards, MARK};
+use crate::guards::{Guards, MARK};
 use crate::item::Message;
 use crate::list;
 
@@ -108,6 +108,12 @@ impl World {
     /// Nothing moves any more. True if that is only because somebody is asked, who answers now, or is too late. Nobody
     /// waits for longer than for as many answers as it may have asked for.
     pub(super) fn judge_on(&mut self, since: Instant) -> bool {
+        if self.guards.is_some() && self.respond_all() {
+            return true;
+        }
+        if self.checks.next_deadline().is_some() {
+            return self.wait_for_deadline();
+        }
         let Some(mut guards) = self.guards.take() else { return false };
         let asked = self.peers.iter().position(|peer| {
             peer.speaks() && peer.client.stage == Stage::Joined && peer.client.is_asked()
@@ -119,8 +125,7 @@ impl World {
             said.into_iter().for_each(|said| self.say(peer, said));
         }
         // A message may pose two questions.
-        let timeouts = guards.guards.iter().flatten().map(|guard: &Guard| guard.timeout_ms);
-        let patience = 2 * timeouts.max().unwrap_or(0) * unsure.unwrap_or(0) as u64;
+        let patience = 2 * guards.timeout_ms_max() * unsure.unwrap_or(0) as u64;
         self.guards = Some(guards);
         if asked.is_some() || unsure.is_none() {
             return asked.is_some();
