@@ -4,6 +4,7 @@
 //! A checker demands only what both ends could see. Where the router may handle two things in either order, the log
 //! brackets them (`Delivered` .. `Handled`), and a promise of delivery is called in at the next moment of quiet.
 
+mod authentication;
 mod authorization;
 mod meta;
 mod pubsub;
@@ -22,6 +23,7 @@ use crate::item::{Item, Message, Tag};
 use crate::log::{Log, What, option, policy};
 use crate::naive::matches;
 
+pub use authentication::joining;
 pub use authorization::{Question, Said, denied_silently, questions};
 pub use meta::{EVERYTHING, KILLED, testament};
 pub use pubsub::{Interest, interests, is_restricted, meta_event, publications, topics};
@@ -80,6 +82,9 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("refused_if_denied", authorization::refused_if_denied),
     ("asked_in_order", authorization::asked_in_order),
     ("callers_disclosed", authorization::callers_disclosed),
+    ("proved_first", authentication::proved_first),
+    ("right_if_proved", authentication::right_if_proved),
+    ("joins_end", authentication::joins_end),
 ];
 
 /// Every checker on one log.

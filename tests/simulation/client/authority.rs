@@ -115,7 +115,7 @@ fn confusion(chance: &mut Chance) -> Item {
         0 => Item::Null,
         1 => dict! { "role": 7 },
         2 => Item::from("nobody"),
-        3 => dict! { "secret": "secret" },
+        3 => dict! { "role": "anonymous", "authid": 7 },
         _ => dict! { "role": "anonymous", "realm": "nowhere" },
     }
 }

@@ -1,7 +1,9 @@
 //! Moments of quiet: everything that is on its way arrives, and what is asked of authorities is answered or too late.
 
 use super::{Peer, World};
+use crate::client::Stage;
 use crate::log::{NOBODY, What};
+use crate::plan::realm_name;
 
 impl World {
     /// Everything arrives: congestion ends, all read, until nothing is on its way. Then all must be still.
@@ -44,6 +46,16 @@ impl World {
     fn still(&mut self) {
         if let Some(peer) = self.peers.iter().position(Peer::waits) {
             self.fail(format!("connection {peer} is never read again"));
+        }
+        for realm in 0..self.plan.realm_count {
+            let joined = |peer: &&Peer| {
+                !peer.closed && peer.client.stage == Stage::Joined && peer.client.realm == realm
+            };
+            let joined = self.peers.iter().filter(joined).count();
+            let counted = self.router.realm(&realm_name(realm)).map_or(0, |realm| realm.session_count());
+            if counted != joined {
+                self.fail(format!("{counted} sessions are in realm {realm}, {joined} have joined"));
+            }
         }
     }
 }
