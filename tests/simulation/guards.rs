@@ -49,8 +49,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    pub const ALL: [Answer; 5] =
-        [Answer::Allow, Answer::Deny, Answer::Fail, Answer::Nonsense, Answer::Never];
+    pub const ALL: [Answer; 5] = [Answer::Allow, Answer::Deny, Answer::Fail, Answer::Nonsense, Answer::Never];
 }
 
 /// What was drawn.

@@ -34,17 +34,20 @@ impl Coverage {
     pub fn read_rulings(&mut self, log: &Log, counters: &Counters) {
         self.count_many("an authorizer's answer was used again", counters.authorizer_verdicts_kept as usize);
         self.count_many("an authorizer did not answer in time", counters.authorizer_timeouts as usize);
-        self.count_many(
-            "a publication was denied silently",
-            counters.publications_denied_silently as usize,
-        );
+        self.count_many("a publication was denied silently", counters.publications_denied_silently as usize);
         self.read_logins(log);
         let questions = questions(log).unwrap_or_default();
         let mut topics = BTreeSet::new();
         for Question { wish, authority, answer, .. } in &questions {
             let (asker, asked) = (&log.lives[wish.life], &log.lives[*authority]);
-            self.count_many("an authorizer was asked on another shard", usize::from(asker.shard != asked.shard));
-            self.count_many("an authorizer was asked in another realm", usize::from(asker.realm != asked.realm));
+            self.count_many(
+                "an authorizer was asked on another shard",
+                usize::from(asker.shard != asked.shard),
+            );
+            self.count_many(
+                "an authorizer was asked in another realm",
+                usize::from(asker.realm != asked.realm),
+            );
             let again = !topics.insert((wish.life, wish.request));
             self.count_many("an authorizer was asked twice about a testament", usize::from(again));
             match answer {
@@ -65,7 +68,8 @@ impl Coverage {
         if log.guards.is_empty() {
             return;
         }
-        let shown: BTreeSet<_> = log.heard().filter_map(|(_, _, m)| m.entry(3, "publisher").and(m.tag())).collect();
+        let shown: BTreeSet<_> =
+            log.heard().filter_map(|(_, _, m)| m.entry(3, "publisher").and(m.tag())).collect();
         let asked = |message: &crate::item::Message| option(message, "disclose_me", false);
         let hidden = log.said().filter(|(_, _, m)| m.code() == code::PUBLISH && !asked(m));
         let disclosed = hidden.filter(|(_, _, m)| m.tag().is_some_and(|tag| shown.contains(&tag))).count();
@@ -74,7 +78,9 @@ impl Coverage {
 
     /// Who has joined where not everybody may.
     fn read_logins(&mut self, log: &Log) {
-        for (_, life, message) in log.heard().filter(|(_, life, _)| log.door(log.lives[*life].realm).is_some()) {
+        for (_, life, message) in
+            log.heard().filter(|(_, life, _)| log.door(log.lives[*life].realm).is_some())
+        {
             let Some(login) = &log.lives[life].login else { continue };
             let whose = if is_known(&login.authid) { login.authid.as_str() } else { "dynamic" };
             match message.code() {
@@ -87,7 +93,8 @@ impl Coverage {
                 _ => {}
             }
         }
-        let invocations = log.heard().filter(|(_, life, m)| log.is_authority(*life) && m.code() == code::INVOCATION);
+        let invocations =
+            log.heard().filter(|(_, life, m)| log.is_authority(*life) && m.code() == code::INVOCATION);
         for details in invocations.filter_map(|(_, _, message)| joining(message)) {
             let method = details.entry("authmethod").and_then(Item::text).unwrap_or_default();
             self.count(&format!("an authority was asked who somebody is: {method}"));

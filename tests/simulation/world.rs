@@ -5,13 +5,14 @@
 //! anywhere, letters wait as long as they like (first in, first out for a pair of shards), readers stop, connections
 //! break, time jumps.
 
+mod clock;
 mod judging;
 mod logins;
 mod rest;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fanwire::error::CloseReason;
 use fanwire::limits::Limits;
@@ -29,12 +30,12 @@ use crate::client::{Authority, Client, Stage};
 use crate::coverage::Coverage;
 use crate::guards::{Guards, SERVICE};
 use crate::item::Message;
-use crate::log::{Life, Log, Misdeed, NOBODY, What};
+use crate::log::{Life, Log, Misdeed, What};
 use crate::plan::{Plan, REQUEST_IDS, realm_name};
 use crate::wire::{Inbound, Wire};
 use crate::{dict, list};
-use logins::Checks;
 use fanwire::wamp::reason;
+use logins::Checks;
 
 /// A connection: the client's end, the socket's two directions, and what the shell knows of it.
 pub struct Peer {
@@ -188,12 +189,7 @@ impl World {
         }
         let realm = seat.unwrap_or_else(|| self.chance.below(self.plan.realm_count));
         let watcher = seat.is_none() && self.chance.percent(self.plan.watchers);
-        let mut client = Client::new(self.log.lives.len(), realm, &mut self.chance, ids, watcher);
-        client.watches_all = !self.plan.calm && self.plan.testaments > 0;
-        client.wild = !self.plan.calm;
-        client.retains = self.plan.retention;
-        client.invoke = self.plan.invoke;
-        client.forces = self.plan.forces;
+        let mut client = self.newcomer(realm, ids, watcher);
         client.authority = seat.map(|_| Authority::default());
         client.login = self.draw_login(&client);
         self.log.lives.push(Life {
@@ -675,34 +671,6 @@ impl World {
         };
         self.shards[shard].congested(congested);
         self.turn_ends(shard);
-    }
-
-    /// The first deadline of all.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        let checks = self.checks.next_deadline();
-        self.shards.iter().filter_map(Shard::next_deadline).chain(checks).min()
-    }
-
-    /// Time passes, and every shard that has a deadline in it is woken.
-    pub fn wait(&mut self, duration: Duration) {
-        self.now += duration;
-        if self.guards.is_some() {
-            let ms = self.now.duration_since(self.began).as_millis() as u64;
-            self.log.push(NOBODY, What::Time(ms));
-        }
-        self.give_back_checks();
-        for shard in 0..self.shards.len() {
-            if self.shards[shard].next_deadline().is_some_and(|deadline| deadline <= self.now) {
-                self.turn_ends(shard);
-            }
-        }
-    }
-
-    /// Time passes until the first deadline; false if there is none.
-    pub fn wait_for_deadline(&mut self) -> bool {
-        let Some(deadline) = self.next_deadline() else { return false };
-        self.wait(deadline.saturating_duration_since(self.now));
-        true
     }
 
     /// The router shuts down.

@@ -16,7 +16,11 @@ use crate::log::{Departure, Log, What, option, policy};
 /// What an authorizer has answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Said {
-    Ruling { allow: bool, disclose: bool, cache: bool },
+    Ruling {
+        allow: bool,
+        disclose: bool,
+        cache: bool,
+    },
     /// ERROR, or nothing that can be understood.
     Nothing,
 }
@@ -175,9 +179,10 @@ pub struct Rulings<'a> {
 impl<'a> Rulings<'a> {
     pub fn of(log: &'a Log) -> Result<Rulings<'a>, String> {
         let questions = questions(log)?;
-        let own = questions.iter().enumerate().map(|(place, Question { wish, .. })| {
-            ((wish.life, wish.request, wish.action), place)
-        });
+        let own = questions
+            .iter()
+            .enumerate()
+            .map(|(place, Question { wish, .. })| ((wish.life, wish.request, wish.action), place));
         let own = own.collect();
         let mut wanted = BTreeMap::new();
         for (at, life, message) in log.said() {
@@ -358,7 +363,8 @@ pub(super) fn denied_topics(log: &Log) -> BTreeSet<(usize, String)> {
 /// How many publications without `acknowledge` were surely denied, and how many may have been.
 pub fn denied_silently(log: &Log) -> Result<(u64, u64), String> {
     let rulings = Rulings::of(log)?;
-    let publishes = log.said().filter(|(_, _, m)| m.code() == code::PUBLISH && !option(m, "acknowledge", false));
+    let publishes =
+        log.said().filter(|(_, _, m)| m.code() == code::PUBLISH && !option(m, "acknowledge", false));
     let (mut surely, mut maybe) = (0, 0);
     for (at, life, message) in publishes {
         let own = rulings.own(&Wish::of(life, message)).filter(|own| own.said(false, usize::MAX));

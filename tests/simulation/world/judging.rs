@@ -28,7 +28,8 @@ impl World {
     /// Authorities come before the others.
     pub fn appoint(&mut self) {
         let Some(guards) = &self.guards else { return };
-        let peers: Vec<_> = guards.seats().into_iter().map(|seat| self.connect_as(false, Some(seat))).collect();
+        let peers: Vec<_> =
+            guards.seats().into_iter().map(|seat| self.connect_as(false, Some(seat))).collect();
         self.rest(false);
         for peer in peers {
             if self.peers[peer].client.stage == Stage::Opened {
@@ -115,9 +116,10 @@ impl World {
             return self.wait_for_deadline();
         }
         let Some(mut guards) = self.guards.take() else { return false };
-        let asked = self.peers.iter().position(|peer| {
-            peer.speaks() && peer.client.stage == Stage::Joined && peer.client.is_asked()
-        });
+        let asked = self
+            .peers
+            .iter()
+            .position(|peer| peer.speaks() && peer.client.stage == Stage::Joined && peer.client.is_asked());
         let waits = (0..self.peers.len()).filter(|peer| self.peers[*peer].waits());
         let unsure = waits.map(|peer| self.peers[peer].unsure.len() + 1).max();
         if let Some(peer) = asked {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use fanwire::router::RequestIds;
 use fanwire::router::authentication::Check;
 use fanwire::wamp::message::code;
 
@@ -31,6 +32,17 @@ impl Checks {
 }
 
 impl World {
+    /// A client of this run, as it connects.
+    pub(super) fn newcomer(&mut self, realm: usize, ids: RequestIds, watcher: bool) -> Client {
+        let mut client = Client::new(self.log.lives.len(), realm, &mut self.chance, ids, watcher);
+        client.watches_all = !self.plan.calm && self.plan.testaments > 0;
+        client.wild = !self.plan.calm;
+        client.retains = self.plan.retention;
+        client.invoke = self.plan.invoke;
+        client.forces = self.plan.forces;
+        client
+    }
+
     /// Who the client will say it is, if it does.
     pub(super) fn draw_login(&mut self, client: &Client) -> Option<Login> {
         let guards = self.guards.as_mut()?;
