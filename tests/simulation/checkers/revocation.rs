@@ -283,10 +283,12 @@ pub(super) fn silent_once_taken(log: &Log) -> Checked {
             let removed = removals.iter().any(|removal| {
                 (removal.life, removal.id) == (life, id) && since < removal.at && removal.by < at
             });
-            let gone = used == code::INVOCATION
-                && displaced
-                    .iter()
-                    .any(|(realm, known, by)| (*realm, *known) == (log.lives[life].realm, id) && *by < at);
+            // Another realm of the same name gives its ids anew.
+            let is_displaced = |(realm, known, by): &(usize, u64, usize)| {
+                let anew = log.realms_go && *by < since;
+                (*realm, *known) == (log.lives[life].realm, id) && *by < at && !anew
+            };
+            let gone = used == code::INVOCATION && displaced.iter().any(is_displaced);
             ensure(!removed && !gone, || format!("entry {at}: {id} was taken away from {life}"))?;
         }
     }
