@@ -261,7 +261,9 @@ impl<'a> Rulings<'a> {
         let gone = self.departures[own.authority].is_some_and(|departure| departure.at < before);
         let Some(guard) = self.log.guard(self.log.lives[wish.life].realm) else { return false };
         let since = self.said(wish).and_then(|said| self.handled[said].0).map_or(0, |at| self.times[at]);
-        gone || answered > before || self.times[before] >= since + guard.timeout_ms
+        // What it has said may never have come, or came too late.
+        let came = self.handled[answered].1.is_some_and(|by| by < before);
+        gone || !came || self.times[before] >= since + guard.timeout_ms
     }
 }
 
