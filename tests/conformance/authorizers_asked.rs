@@ -229,6 +229,27 @@ fn who_registers_a_pattern_is_no_authorizer() {
     });
 }
 
+#[test]
+fn who_registers_a_pattern_is_not_asked_in_the_place_of_an_authorizer_that_goes() {
+    everywhere(|mut wire| {
+        let [authorizer, client] = [wire.connect(), wire.connect()];
+        let hello = r#"[1,"auth",{"roles":{"callee":{"features":{"call_reroute":true}}}}]"#;
+        assert_eq!(wire.ask(authorizer, hello)[0], 2);
+        let registered = wire.ask(authorizer, r#"[64,1,{"invoke":"roundrobin"},"com.example.authorize"]"#);
+        wire.hello(client, "auth");
+        assert_eq!(wire.ask(client, r#"[64,1,{"match":"prefix"},"com.example"]"#)[0], 65);
+        let (asked, _) = wire.join();
+        wire.send(asked, r#"[16,1,{"acknowledge":true},"a"]"#);
+        let (request, _) = question(&mut wire, authorizer);
+        assert_eq!(wire.ask(authorizer, &format!("[66,2,{}]", registered[2]))[0], 67);
+        wire.send(authorizer, &format!(r#"[8,68,{request},{{}},"wamp.error.unavailable"]"#));
+        wire.resume();
+        assert!(wire.receive(client).is_empty());
+        assert_eq!(error(&mut wire, asked), failed(16, 1));
+        wire.finish();
+    });
+}
+
 const TESTAMENT: &str = r#"[48,1,{},"wamp.session.add_testament",["a",["gone"],{}]]"#;
 
 #[test]

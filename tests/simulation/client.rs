@@ -3,6 +3,9 @@
 //! It keeps just enough to say sensible things: the ids it was given, the invocations it owes an answer to, the calls
 //! it waits for. Whether what it hears is right is for the checkers.
 
+mod authority;
+mod login;
+
 use fanwire::router::RequestIds;
 use fanwire::transport::Framing;
 use fanwire::wamp::message::code;
@@ -10,10 +13,13 @@ use fanwire::wamp::{Serializer, reason};
 
 use crate::chance::Chance;
 use crate::checkers::{EVERYTHING, KILLED, REMOVE_CALLEE, REMOVE_SUBSCRIBER, REVOKED, revoked};
+use crate::doors::Login;
 use crate::item::{Item, Message, Tag};
 use crate::log::{Misdeed, option};
 use crate::wire::{Wire, rawsocket_frame};
 use crate::{dict, list};
+
+pub use authority::Authority;
 
 /// Topics, and text that is none.
 const TOPICS: [&str; 8] = ["t.a", "t.b", "t.a.b", "t.a.b", "t.b.b", "t.a", "t.a", "T.A"];
@@ -115,6 +121,12 @@ pub struct Client {
     pub invoke: Option<&'static str>,
     /// Of 100 registrations, how many take the procedure away from others; `None` where nothing is taken away.
     pub forces: Option<usize>,
+    /// It is asked what others may do.
+    pub authority: Option<Authority>,
+    /// Who it says it is, if it does.
+    pub login: Option<Login>,
+    /// What it was asked to prove that with.
+    challenge: Option<String>,
     sequence: u64,
     request: u64,
     subscriptions: Vec<u64>,
@@ -148,6 +160,9 @@ impl Client {
             wild: false,
             invoke: None,
             forces: None,
+            authority: None,
+            login: None,
+            challenge: None,
             sequence: 0,
             request: 0,
             subscriptions: Vec::new(),
@@ -220,7 +235,9 @@ impl Client {
             "caller": dict! { "features": progressive },
             "callee": dict! { "features": features },
         };
-        Message(list![code::HELLO, realm, dict! { "roles": roles, "agent": "simulation" }])
+        let mut details = dict! { "roles": roles, "agent": "simulation" };
+        self.introduce(&mut details);
+        Message(list![code::HELLO, realm, details])
     }
 
     /// A message came.
@@ -230,6 +247,7 @@ impl Client {
                 self.stage = Stage::Joined;
                 self.session = message.number(1);
             }
+            code::CHALLENGE => self.challenged(message),
             code::ABORT => self.stage = Stage::Over,
             code::GOODBYE if self.stage == Stage::Leaving => self.stage = Stage::Opened,
             code::GOODBYE => self.stage = Stage::Over,
@@ -243,6 +261,7 @@ impl Client {
             code::UNREGISTERED => self.registrations.retain(|id| Some(*id) != revoked(message)),
             // Another part of an invocation, which may be answered already.
             code::INVOCATION if message.number(1) <= self.invoked => {}
+            code::INVOCATION if self.is_consulted(message) => {}
             code::INVOCATION => {
                 self.invoked = message.number(1);
                 let tag = message.tag().unwrap_or(Tag { life: usize::MAX, sequence: 0 });
@@ -563,6 +582,8 @@ impl Client {
             Misdeed::RouterOnlyMessage => list![code::WELCOME, 1, dict! {}],
             Misdeed::HelloAgain => return self.framed(self.hello("realm0"), wire, chance),
             Misdeed::BeforeHello => list![code::SUBSCRIBE, 1, dict! {}, "t.a"],
+            Misdeed::OutOfTurn if chance.percent(50) => list![code::GOODBYE, dict! {}, reason::CLOSE_REALM],
+            Misdeed::OutOfTurn => list![code::SUBSCRIBE, 1, dict! {}, "t.a"],
             Misdeed::NoRoles => list![code::HELLO, "realm0", dict! {}],
             Misdeed::RequestOutOfOrder => {
                 let wrong = next + chance.between(1, 9) as u64;

@@ -92,6 +92,15 @@ impl Item {
         }
     }
 
+    /// Adds an entry to a dictionary in a dictionary.
+    pub fn set_within(&mut self, outer: &str, key: &str, value: impl Into<Item>) {
+        let Item::Dict(entries) = self else { return };
+        match entries.iter_mut().find(|(known, _)| known == outer) {
+            Some((_, inner)) => inner.set(key, value),
+            None => entries.push((outer.to_owned(), Item::Dict(vec![(key.to_owned(), value.into())]))),
+        }
+    }
+
     /// Appends the value.
     pub fn write(&self, serializer: Serializer, out: &mut Vec<u8>) {
         match serializer {

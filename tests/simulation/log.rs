@@ -10,6 +10,8 @@ use fanwire::transport::Framing;
 use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, Serializer, reason};
 
+use crate::doors::{Door, Login};
+use crate::guards::Guard;
 use crate::item::{Item, Message, Tag};
 
 /// One session, or the attempt to have one. A transport that joins again begins a new life; lives are never used
@@ -32,6 +34,10 @@ pub struct Life {
     pub reroutes: bool,
     /// The client announces that it understands what is taken away from it, as a subscriber and as a callee.
     pub revocable: bool,
+    /// It is asked what others may do, and says nothing else.
+    pub authority: bool,
+    /// Who it says it is, if it does.
+    pub login: Option<Login>,
 }
 
 impl Life {
@@ -57,6 +63,8 @@ pub enum Misdeed {
     UnknownInvocation,
     ErrorForNothing,
     Oversize,
+    /// Something else than the answer to a challenge.
+    OutOfTurn,
 }
 
 impl Misdeed {
@@ -94,6 +102,8 @@ pub enum What {
     Closed(CloseReason),
     /// All is still: no bytes, letters or kept input anywhere. `answered`: and no callee owes an answer.
     Quiet { answered: bool },
+    /// So many milliseconds have passed since the beginning, where that matters.
+    Time(u64),
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -115,9 +125,40 @@ pub struct Log {
     pub invocations_open_max: Option<usize>,
     /// Realms may go, and come back as others.
     pub realms_go: bool,
+    /// The authorizers of the run, by realm.
+    pub guards: Vec<Option<Guard>>,
+    /// Who may join, by realm, where not everybody may.
+    pub doors: Vec<Option<Door>>,
 }
 
 impl Log {
+    /// The authorizer of a realm, if it has one.
+    pub fn guard(&self, realm: usize) -> Option<&Guard> {
+        self.guards.get(realm)?.as_ref()
+    }
+
+    /// How a realm lets somebody in, if not everybody.
+    pub fn door(&self, realm: usize) -> Option<&Door> {
+        self.doors.get(realm)?.as_ref()
+    }
+
+    /// True for a life that is asked what others may do.
+    pub fn is_authority(&self, life: usize) -> bool {
+        self.lives.get(life).is_some_and(|life| life.authority)
+    }
+
+    /// How many milliseconds had passed at each entry.
+    pub fn times(&self) -> Vec<u64> {
+        let mut now = 0;
+        let time = |entry: &Entry| {
+            if let What::Time(ms) = entry.what {
+                now = ms;
+            }
+            now
+        };
+        self.entries.iter().map(time).collect()
+    }
+
     /// Appends, and tells where.
     pub fn push(&mut self, life: usize, what: What) -> usize {
         self.entries.push(Entry { life, what });

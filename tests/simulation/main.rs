@@ -16,7 +16,10 @@ mod changes;
 mod checkers;
 mod client;
 mod coverage;
+mod doors;
+mod guards;
 mod item;
+mod judged;
 mod log;
 mod naive;
 mod plan;
@@ -41,6 +44,7 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (1002, "ABORT followed the router's own GOODBYE"),
     (1556, "a callee was given one invocation more before it had seen that another was given up"),
     (5887, "a callee that had joined again was given a call that was counted for the session before"),
+    (19421, "an authorizer had gone, and who had registered a pattern was asked in its place"),
     (15992, "a connection that came when the shutdown was over outlived it"),
     (54698, "a testament was flushed, with RESULT, that a shutdown had published"),
 ];

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use fanwire::router::{RequestIds, Shard};
+use fanwire::counters::Counters;
+use fanwire::router::RequestIds;
 use fanwire::wamp::message::code;
 
 use crate::chance::Chance;
@@ -10,6 +11,7 @@ use crate::checkers::{REALM_CHECKS, check};
 use crate::client::{Act, Stage};
 use crate::coverage::Coverage;
 use crate::item::{Item, Message};
+use crate::judged::check_counters;
 use crate::log::{Log, Misdeed, What};
 use crate::naive::{Essence, Kind, Naive};
 use crate::plan::Deed;
@@ -27,17 +29,17 @@ pub fn run(seed: u64) -> Outcome {
     let mut world = World::new(seed);
     let went = if world.plan.calm { calm(&mut world) } else { wild(&mut world) };
     let verdict = went.and_then(|()| finish(&mut world)).and_then(|()| check(&world.log));
-    let counters: Vec<_> = world.shards.iter().map(Shard::counters).collect();
-    let unasked: u64 = counters.iter().map(|counters| counters.results_unasked).sum();
-    let gone: u64 = counters.iter().map(|counters| counters.letters_too_late).sum();
-    let late: u64 = counters.iter().map(|counters| counters.calls_too_late).sum();
+    let mut counters = Counters::default();
+    world.shards.iter().for_each(|shard| counters.add(&shard.counters()));
+    let verdict = verdict.and_then(|()| check_counters(&world.log, &counters));
     let made = world.changes.idle_ms.is_some();
     let World { mut coverage, log, .. } = world;
-    coverage.count_many("a progressive result was dropped", unasked as usize);
-    coverage.count_many("a further part of a call came too late", late as usize);
-    coverage.count_many("a letter came for a realm that was no more", gone as usize);
+    coverage.count_many("a progressive result was dropped", counters.results_unasked as usize);
+    coverage.count_many("a further part of a call came too late", counters.calls_too_late as usize);
+    coverage.count_many("a letter came for a realm that was no more", counters.letters_too_late as usize);
     coverage.count_many("realms were made and went", usize::from(made));
     coverage.read(&log);
+    coverage.read_rulings(&log, &counters);
     Outcome { coverage, log, verdict }
 }
 
@@ -50,6 +52,7 @@ fn failure(world: &World) -> Result<(), String> {
 
 /// A run in which everything happens at any time.
 fn wild(world: &mut World) -> Result<(), String> {
+    world.appoint();
     if world.chance.percent(80) {
         gather(world);
     }
@@ -62,6 +65,7 @@ fn steps(world: &mut World, count: usize) -> Result<(), String> {
         let deed = Deed::ALL[world.chance.weighted(&world.plan.deeds)];
         step(world, deed);
         world.may_change();
+        world.may_judge();
         failure(world)?;
     }
     Ok(())
@@ -147,7 +151,7 @@ fn any(world: &mut World, fits: impl Fn(Stage) -> bool) -> Option<usize> {
 /// A client takes its next step.
 fn act(world: &mut World) {
     let Some(peer) = any(world, |stage| !matches!(stage, Stage::Opening | Stage::Over)) else { return };
-    if !world.peers[peer].speaks() {
+    if !world.peers[peer].speaks() || world.peers[peer].client.authority.is_some() {
         return;
     }
     let stage = world.peers[peer].client.stage;
@@ -162,6 +166,7 @@ fn act(world: &mut World) {
             let stray = world.chance.percent(2);
             world.join(peer, stray);
         }
+        Stage::Joining => world.respond(peer),
         Stage::Joined if rejoins(world, peer) => {
             let stray = world.chance.percent(2);
             world.rejoin(peer, stray);

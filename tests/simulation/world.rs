@@ -5,28 +5,37 @@
 //! anywhere, letters wait as long as they like (first in, first out for a pair of shards), readers stop, connections
 //! break, time jumps.
 
+mod clock;
+mod judging;
+mod logins;
+mod rest;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fanwire::error::CloseReason;
 use fanwire::limits::Limits;
 use fanwire::origin::PeerAddress;
-use fanwire::router::{Clock, Closing, Letter, ListenerIndex, PeerKey, Router, Shard, ShardIndex};
+use fanwire::router::{
+    Clock, Closing, Letter, ListenerIndex, PeerKey, RequestIds, Router, Shard, ShardIndex,
+};
 use fanwire::transport::Framing;
 use fanwire::wamp::Serializer;
 use fanwire::wamp::message::code;
 
 use crate::chance::Chance;
 use crate::changes::Changes;
-use crate::client::{Client, Stage};
+use crate::client::{Authority, Client, Stage};
 use crate::coverage::Coverage;
+use crate::guards::{Guards, SERVICE};
 use crate::item::Message;
-use crate::log::{Life, Log, Misdeed, NOBODY, What};
+use crate::log::{Life, Log, Misdeed, What};
 use crate::plan::{Plan, REQUEST_IDS, realm_name};
 use crate::wire::{Inbound, Wire};
 use crate::{dict, list};
 use fanwire::wamp::reason;
+use logins::Checks;
 
 /// A connection: the client's end, the socket's two directions, and what the shell knows of it.
 pub struct Peer {
@@ -67,6 +76,11 @@ impl Peer {
     pub fn speaks(&self) -> bool {
         !self.closed && !self.ending && !self.shut
     }
+
+    /// The shard is not done with what it has got.
+    fn waits(&self) -> bool {
+        !self.closed && !self.shut && !self.ended && (self.refused || !self.unsure.is_empty())
+    }
 }
 
 /// Everything of a run.
@@ -80,9 +94,12 @@ pub struct World {
     pub log: Log,
     pub coverage: Coverage,
     pub changes: Changes,
+    pub guards: Option<Guards>,
     by_key: BTreeMap<(usize, PeerKey), usize>,
     letters: BTreeMap<(usize, usize), VecDeque<Letter>>,
     congested: BTreeSet<usize>,
+    began: Instant,
+    checks: Checks,
     /// When the shutdown must be over.
     pub drained_by: Option<Instant>,
     /// Shards whose turn goes on: more input may come before it ends.
@@ -99,7 +116,11 @@ impl World {
         let plan = Plan::draw(&mut chance, &mut rejoins, &mut meta, &mut revocations);
         let now = Instant::now();
         let changes = Changes::draw(seed, plan.shard_count, !plan.calm && !plan.retention);
-        let settings = changes.settings(plan.settings());
+        let mut settings = changes.settings(plan.settings());
+        let guards = Guards::draw(seed, &plan);
+        if let Some(guards) = &guards {
+            settings = guards.settings(settings);
+        }
         let router = Router::new(settings, plan.shard_count, Clock::at_epoch(now));
         let shards = (0..plan.shard_count)
             .map(|index| Shard::new(router.clone(), ShardIndex(index as u8), chance.seed()))
@@ -116,9 +137,18 @@ impl World {
             router,
             shards,
             peers: Vec::new(),
-            log: Log { invocations_open_max, realms_go: changes.idle_ms.is_some(), ..Log::default() },
+            log: Log {
+                invocations_open_max,
+                realms_go: changes.idle_ms.is_some(),
+                guards: guards.as_ref().map_or_else(Vec::new, |guards| guards.guards.clone()),
+                doors: guards.as_ref().map_or_else(Vec::new, |guards| guards.doors.clone()),
+                ..Log::default()
+            },
             coverage,
             changes,
+            guards,
+            began: now,
+            checks: Checks::new(seed),
             by_key: BTreeMap::new(),
             letters: BTreeMap::new(),
             congested: BTreeSet::new(),
@@ -136,6 +166,11 @@ impl World {
 
     /// A client connects and begins the handshake; it is told apart by its position in `peers`.
     pub fn connect(&mut self, full: bool) -> usize {
+        self.connect_as(full, None)
+    }
+
+    /// The same; or an authority connects that is to sit in a realm.
+    pub fn connect_as(&mut self, full: bool, seat: Option<usize>) -> usize {
         let framing = [Framing::RawSocket, Framing::WebSocket, Framing::WebSocketBatched];
         let framing = *self.chance.pick(&framing).expect("some are given");
         let serializer = *self.chance.pick(&Serializer::ALL).expect("some are given");
@@ -143,20 +178,20 @@ impl World {
         let wire = Wire::new(framing, serializer, if small { 0 } else { 15 });
         let shard = self.chance.below(self.shards.len());
         let listener = self.chance.below(REQUEST_IDS.len());
-        let (ids, listener) = (REQUEST_IDS[listener], ListenerIndex(listener as u32));
+        let (ids, listener) = match seat {
+            Some(_) => (RequestIds::Strict, ListenerIndex(SERVICE as u32)),
+            None => (REQUEST_IDS[listener], ListenerIndex(listener as u32)),
+        };
         let key = self.shards[shard].open(listener, full, Arc::new(PeerAddress::Unix.into()), self.now);
         let peer = self.peers.len();
         if self.by_key.insert((shard, key), peer).is_some() {
             self.fail(format!("{key:?} is used again while it lives"));
         }
-        let realm = self.chance.below(self.plan.realm_count);
-        let watcher = self.chance.percent(self.plan.watchers);
-        let mut client = Client::new(self.log.lives.len(), realm, &mut self.chance, ids, watcher);
-        client.watches_all = !self.plan.calm && self.plan.testaments > 0;
-        client.wild = !self.plan.calm;
-        client.retains = self.plan.retention;
-        client.invoke = self.plan.invoke;
-        client.forces = self.plan.forces;
+        let realm = seat.unwrap_or_else(|| self.chance.below(self.plan.realm_count));
+        let watcher = seat.is_none() && self.chance.percent(self.plan.watchers);
+        let mut client = self.newcomer(realm, ids, watcher);
+        client.authority = seat.map(|_| Authority::default());
+        client.login = self.draw_login(&client);
         self.log.lives.push(Life {
             connection: peer,
             realm,
@@ -168,6 +203,8 @@ impl World {
             progressive: client.progressive,
             reroutes: client.reroutes,
             revocable: client.revocable(),
+            authority: seat.is_some(),
+            login: client.login.clone(),
         });
         let handshake = wire.handshake();
         self.peers.push(Peer {
@@ -207,12 +244,22 @@ impl World {
         if self.log.heard().any(|(_, heard, _)| heard == life) {
             let realm = self.chance.below(self.plan.realm_count);
             let next = self.log.lives.len();
-            let client = self.peers[peer].client.again(next, realm, &mut self.chance);
+            let mut client = self.peers[peer].client.again(next, realm, &mut self.chance);
+            client.login = self.draw_login(&client);
             let Client { cancelable, progressive, reroutes, .. } = client;
             let revocable = client.revocable();
+            let login = client.login.clone();
             self.peers[peer].client = client;
             let before = self.log.lives[life].clone();
-            self.log.lives.push(Life { realm, cancelable, progressive, reroutes, revocable, ..before });
+            self.log.lives.push(Life {
+                realm,
+                cancelable,
+                progressive,
+                reroutes,
+                revocable,
+                login,
+                ..before
+            });
             self.coverage.count("joined again on the same transport");
         }
         let client = &mut self.peers[peer].client;
@@ -237,6 +284,7 @@ impl World {
             progressive: next.progressive,
             reroutes: next.reroutes,
             revocable: next.revocable(),
+            login: None,
             ..before
         });
         self.peers[peer].next = Some(next);
@@ -250,7 +298,8 @@ impl World {
         self.say_as(peer, self.peers[peer].client.life, message);
     }
 
-    fn say_as(&mut self, peer: usize, life: usize, message: Message) {
+    fn say_as(&mut self, peer: usize, life: usize, mut message: Message) {
+        self.mark(life, &mut message);
         let p = &self.peers[peer];
         let frame = p.wire.frame(&[message.write(p.wire.serializer)], &mut self.chance);
         let said = self.log.push(life, What::Said(message));
@@ -266,7 +315,8 @@ impl World {
     }
 
     /// The same for messages of more than one life.
-    fn pipeline(&mut self, peer: usize, messages: Vec<(usize, Message)>) {
+    fn pipeline(&mut self, peer: usize, mut messages: Vec<(usize, Message)>) {
+        messages.iter_mut().for_each(|(life, message)| self.mark(*life, message));
         let p = &self.peers[peer];
         let serializer = p.wire.serializer;
         let bytes: Vec<Vec<u8>> = messages.iter().map(|(_, message)| message.write(serializer)).collect();
@@ -563,6 +613,7 @@ impl World {
             self.flush(peer, bytes);
         }
         self.shards[shard].flushed();
+        self.take_checks(shard);
         self.close_peers(shard);
         self.resume_peers(shard);
     }
@@ -622,28 +673,6 @@ impl World {
         self.turn_ends(shard);
     }
 
-    /// The first deadline of all.
-    pub fn next_deadline(&self) -> Option<Instant> {
-        self.shards.iter().filter_map(Shard::next_deadline).min()
-    }
-
-    /// Time passes, and every shard that has a deadline in it is woken.
-    pub fn wait(&mut self, duration: Duration) {
-        self.now += duration;
-        for shard in 0..self.shards.len() {
-            if self.shards[shard].next_deadline().is_some_and(|deadline| deadline <= self.now) {
-                self.turn_ends(shard);
-            }
-        }
-    }
-
-    /// Time passes until the first deadline; false if there is none.
-    pub fn wait_for_deadline(&mut self) -> bool {
-        let Some(deadline) = self.next_deadline() else { return false };
-        self.wait(deadline.saturating_duration_since(self.now));
-        true
-    }
-
     /// The router shuts down.
     pub fn drain(&mut self) {
         self.drained_by = Some(self.now + Limits::ms(self.plan.limits.drain_ms_max));
@@ -683,45 +712,4 @@ impl World {
     pub fn pairs(&self) -> Vec<(usize, usize)> {
         self.letters.keys().copied().collect()
     }
-
-    /// Everything arrives: congestion ends, all read, until nothing is on its way. Then all must be still.
-    pub fn rest(&mut self, answered: bool) {
-        for shard in std::mem::take(&mut self.congested) {
-            self.congest(shard, false);
-        }
-        self.peers.iter_mut().for_each(|peer| peer.reading = true);
-        for shard in std::mem::take(&mut self.turning) {
-            self.turn_ends(shard);
-        }
-        for _ in 0..ROUNDS_MAX {
-            let (uploads, pairs, writables) = (self.uploads(), self.pairs(), self.writables());
-            if uploads.is_empty() && pairs.is_empty() && writables.is_empty() && self.turning.is_empty() {
-                self.still();
-                self.log.push(NOBODY, What::Quiet { answered });
-                return;
-            }
-            for peer in uploads {
-                if !self.peers[peer].closed {
-                    self.arrive(peer, usize::MAX);
-                }
-            }
-            pairs.into_iter().for_each(|pair| self.post(pair, usize::MAX));
-            writables.into_iter().for_each(|peer| self.write_on(peer, usize::MAX));
-            for shard in std::mem::take(&mut self.turning) {
-                self.turn_ends(shard);
-            }
-        }
-        self.fail("it never comes to rest".to_owned());
-    }
-
-    /// Nothing is on its way: then nobody may be left waiting for the shell either.
-    fn still(&mut self) {
-        let waits = |p: &&Peer| !p.closed && !p.shut && !p.ended && (p.refused || !p.unsure.is_empty());
-        if let Some(peer) = self.peers.iter().position(|peer| waits(&peer)) {
-            self.fail(format!("connection {peer} is never read again"));
-        }
-    }
 }
-
-/// More than any run needs to come to rest.
-const ROUNDS_MAX: usize = 1_000;

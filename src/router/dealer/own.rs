@@ -16,6 +16,7 @@ use super::calls::NewCall;
 use super::choice::Unchosen;
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
+use crate::router::directory::Registration;
 use crate::router::letter::{CallKey, CallTerms, Caller, Outcome};
 use crate::router::{Context, PeerKey, RealmKey};
 use crate::wamp::options::CancelMode;
@@ -48,6 +49,13 @@ pub struct Answered {
     pub outcome: Outcome,
 }
 
+impl Asker {
+    /// True if the registration is one that may answer: whenever a callee is chosen, at first or again.
+    pub(super) fn may_be_answered_by(self, registration: &Registration) -> bool {
+        self != Asker::Router || registration.policy == MatchPolicy::Exact
+    }
+}
+
 impl Dealer {
     /// Calls. An error is the answer, and nothing else comes.
     pub fn call_own(&mut self, cx: &mut Context<'_>, own: &OwnCall<'_>) -> Result<CallKey, Refusal> {
@@ -67,9 +75,8 @@ impl Dealer {
     #[cold]
     fn try_call_own(&mut self, cx: &mut Context<'_>, own: &OwnCall<'_>) -> Result<CallKey, Unchosen> {
         let place = self.cache.procedure_place(&self.realm.directory, own.procedure);
-        let registration =
-            self.cache.called(&self.realm.directory, place).map(|(_, registration)| registration);
-        if registration.is_none_or(|registration| registration.policy != MatchPolicy::Exact) {
+        let called = self.cache.called(&self.realm.directory, place);
+        if !called.is_some_and(|(_, registration)| Asker::Router.may_be_answered_by(registration)) {
             return Err(Refusal::NoSuchProcedure.into());
         }
         let terms = CallTerms {

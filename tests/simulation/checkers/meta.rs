@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fanwire::wamp::message::code;
 
+use super::authorization::denied_topics;
 use super::{Checked, ensure, interests, is_retained, meta_event, topics};
 use crate::item::{Item, Message};
 use crate::log::{Log, What};
@@ -65,7 +66,7 @@ fn retain(call: &Message) -> bool {
 
 /// The testaments that were added, or may have been.
 pub(super) fn testaments(log: &Log) -> Vec<Testament<'_>> {
-    let results = results(log);
+    let (results, denied) = (results(log), denied_topics(log));
     let flushes: Vec<_> = calls(log, "wamp.session.flush_testaments").collect();
     let added = calls(log, "wamp.session.add_testament").filter_map(|(added, life, call)| {
         let [topic, said, ..] = arguments(call) else { return None };
@@ -77,7 +78,8 @@ pub(super) fn testaments(log: &Log) -> Vec<Testament<'_>> {
             topic: topic.text()?,
             retain: retain(call),
             added,
-            granted: results.contains_key(&(life, call.number(1))),
+            granted: results.contains_key(&(life, call.number(1)))
+                && !denied.contains(&(log.lives[life].realm, topic.text()?.to_owned())),
             flushing: later.clone().next().is_some(),
             flushed: later.any(|(_, _, flush)| results.contains_key(&(life, flush.number(1)))),
         })

@@ -4,6 +4,8 @@
 //! A checker demands only what both ends could see. Where the router may handle two things in either order, the log
 //! brackets them (`Delivered` .. `Handled`), and a promise of delivery is called in at the next moment of quiet.
 
+mod authentication;
+mod authorization;
 mod meta;
 mod pubsub;
 mod retention;
@@ -21,6 +23,8 @@ use crate::item::{Item, Message, Tag};
 use crate::log::{Log, What, option, policy};
 use crate::naive::matches;
 
+pub use authentication::joining;
+pub use authorization::{Question, Said, denied_silently, questions};
 pub use meta::{EVERYTHING, KILLED, testament};
 pub use pubsub::{Interest, interests, is_restricted, meta_event, publications, topics};
 pub use retention::is_retained;
@@ -74,6 +78,13 @@ pub const CHECKERS: &[(&str, Checker)] = &[
     ("one_registration", revocation::one_registration),
     ("removed_if_there", revocation::removed_if_there),
     ("silent_once_taken", revocation::silent_once_taken),
+    ("done_if_allowed", authorization::done_if_allowed),
+    ("refused_if_denied", authorization::refused_if_denied),
+    ("asked_in_order", authorization::asked_in_order),
+    ("callers_disclosed", authorization::callers_disclosed),
+    ("proved_first", authentication::proved_first),
+    ("right_if_proved", authentication::right_if_proved),
+    ("joins_end", authentication::joins_end),
 ];
 
 /// Every checker on one log.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fanwire::wamp::message::code;
 use fanwire::wamp::{MatchPolicy, Serializer, uri};
 
+use super::authorization::Rulings;
 use super::{
     Checked, Grant, REALM_CHECKS, REMOVE_SUBSCRIBER, ensure, granted_first, is_retained, origins, revocation,
     silent_after_revoked,
@@ -139,6 +140,9 @@ pub fn publications(log: &Log) -> Vec<Publication<'_>> {
     // What a life says before it reads WELCOME may be said to a realm that there is none of.
     let welcomes = log.heard().filter(|(_, _, message)| message.code() == code::WELCOME);
     let joined: BTreeSet<usize> = welcomes.map(|(_, life, _)| life).collect();
+    // Whether an authorizer has allowed it is certain only then.
+    let acknowledged = log.heard().filter(|(_, _, message)| message.code() == code::PUBLISHED);
+    let acknowledged: BTreeSet<_> = acknowledged.map(|(_, life, m)| (life, m.number(1))).collect();
     let mut found = Vec::new();
     for (at, life, message) in log.said().filter(|(_, life, _)| joined.contains(life)) {
         let (Some(tag), (Some(from), Some(by))) = (message.tag(), handled[at]) else { continue };
@@ -146,7 +150,8 @@ pub fn publications(log: &Log) -> Vec<Publication<'_>> {
         let realm = log.lives[life].realm;
         let granted = REALM_CHECKS[realm].uri(topic)
             && !uri::reserved(topic)
-            && may(realm, code::PUBLISH, topic, MatchPolicy::Exact);
+            && may(realm, code::PUBLISH, topic, MatchPolicy::Exact)
+            && (log.guard(realm).is_none() || acknowledged.contains(&(life, message.number(1))));
         if message.code() != code::PUBLISH || !granted {
             continue;
         }
@@ -260,15 +265,21 @@ pub(super) fn lists_hold(log: &Log) -> Checked {
     Ok(())
 }
 
-/// An event tells of its publisher exactly if that has asked for it.
+/// An event tells of its publisher exactly if that has asked for it, or an authorizer has.
 pub(super) fn publishers_disclosed(log: &Log) -> Checked {
     let (said, sessions) = (origins(log, &[code::PUBLISH]), sessions(log));
+    let rulings = if log.guards.is_empty() { None } else { Some(Rulings::of(log)?) };
     for (at, _, message) in log.heard().filter(|(_, _, message)| message.code() == code::EVENT) {
         let Some((tag, (_, publish))) = message.tag().and_then(|tag| Some((tag, said.get(&tag)?))) else {
             continue;
         };
         let told = message.entry(3, "publisher").and_then(Item::number);
-        let asked = option(publish, "disclose_me", false);
+        let guarded = log.guard(log.lives[tag.life].realm).is_some();
+        let asked = match rulings.as_ref().and_then(|rulings| rulings.discloses(tag.life, publish)) {
+            _ if option(publish, "disclose_me", false) => true,
+            None if guarded => told.is_some(),
+            disclosed => disclosed == Some(true),
+        };
         // Who publishes before it reads WELCOME may never have read it.
         let known = sessions.get(&tag.life).copied();
         let fits = if asked { told.is_some() && (known.is_none() || told == known) } else { told.is_none() };

@@ -242,7 +242,7 @@ fn displaced(log: &Log) -> Vec<(usize, u64, usize)> {
     let grants = log.heard().filter(|(_, _, message)| message.code() == code::REGISTERED);
     let grants: BTreeMap<_, _> =
         grants.map(|(at, life, message)| ((life, message.number(1)), (at, message.number(2)))).collect();
-    let registers = rpc::registers(log);
+    let (registers, departures) = (rpc::registers(log), log.departures());
     let mut found = Vec::new();
     for (said, life, register) in log.said().filter(|(_, _, message)| forces(message)) {
         let Some(&(granted, id)) = grants.get(&(life, register.number(1))) else { continue };
@@ -252,7 +252,10 @@ fn displaced(log: &Log) -> Vec<(usize, u64, usize)> {
             let same = registers
                 .get(&(*of, *known))
                 .is_some_and(|other| (policy(other), other.text(3)) == (policy(register), register.text(3)));
-            if *at < said && *known != id && log.lives[*of].realm == realm && same {
+            // Another realm of the same name gives its ids anew: this one is there for as long as somebody is in it.
+            let stays = departures[*of].is_none_or(|departure| departure.at > granted);
+            let here = log.lives[*of].realm == realm && (stays || !log.realms_go);
+            if *at < said && *known != id && here && same {
                 found.push((realm, *known, quiet));
             }
         }
@@ -283,10 +286,12 @@ pub(super) fn silent_once_taken(log: &Log) -> Checked {
             let removed = removals.iter().any(|removal| {
                 (removal.life, removal.id) == (life, id) && since < removal.at && removal.by < at
             });
-            let gone = used == code::INVOCATION
-                && displaced
-                    .iter()
-                    .any(|(realm, known, by)| (*realm, *known) == (log.lives[life].realm, id) && *by < at);
+            // Who has got it since has got that of another realm of the same name.
+            let is_displaced = |(realm, known, by): &(usize, u64, usize)| {
+                let anew = log.realms_go && *by < since;
+                (*realm, *known) == (log.lives[life].realm, id) && *by < at && !anew
+            };
+            let gone = used == code::INVOCATION && displaced.iter().any(is_displaced);
             ensure(!removed && !gone, || format!("entry {at}: {id} was taken away from {life}"))?;
         }
     }

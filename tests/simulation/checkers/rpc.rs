@@ -171,7 +171,7 @@ pub(super) fn interrupt_open(log: &Log) -> Checked {
     let (handled, departures) = (log.handled(), log.departures());
     let quiet: Vec<usize> = log.quiet().map(|(at, _)| at).collect();
     let hurried = hurried(log);
-    for (at, entry) in log.entries.iter().enumerate() {
+    for (at, entry) in log.entries.iter().enumerate().filter(|(_, entry)| !log.is_authority(entry.life)) {
         let life = entry.life;
         match &entry.what {
             What::Heard(message) if message.code() == code::INVOCATION => {
@@ -378,7 +378,7 @@ pub(super) fn within_concurrency(log: &Log) -> Checked {
     let mut unregisters: BTreeMap<(usize, u64), u64> = BTreeMap::new();
     let mut open: BTreeMap<(usize, u64), Vec<u64>> = BTreeMap::new();
     let (further, removals) = (log.further_calls(), revocation::removals(log, REMOVE_CALLEE));
-    for (at, entry) in log.entries.iter().enumerate() {
+    for (at, entry) in log.entries.iter().enumerate().filter(|(_, entry)| !log.is_authority(entry.life)) {
         let life = entry.life;
         match &entry.what {
             What::Said(message) if message.code() == code::REGISTER => {

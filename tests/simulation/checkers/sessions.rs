@@ -23,7 +23,7 @@ pub(super) fn last_word(log: &Log) -> Checked {
                 ensure(!welcomed[life], || format!("entry {at}: a second WELCOME"))?;
                 welcomed[life] = true;
             }
-            code::ABORT => {}
+            code::ABORT | code::CHALLENGE => {}
             _ => ensure(welcomed[life], || format!("entry {at} comes before WELCOME"))?,
         }
         if is_last(message) {
@@ -142,7 +142,10 @@ pub(super) fn right_errors(log: &Log) -> Checked {
         if message.code() == code::ERROR {
             let key = (entry.life, message.number(1), message.number(2));
             let asked = asked.get(&key).ok_or_else(|| format!("entry {at} refuses nothing"))?;
-            ensure(message.tag().is_some() || fits(message.text(4), asked, realm), || {
+            // What authorizers refuse is looked at elsewhere.
+            let asked_about = log.guard(realm).is_some()
+                && matches!(message.text(4), reason::NOT_AUTHORIZED | reason::AUTHORIZATION_FAILED);
+            ensure(asked_about || message.tag().is_some() || fits(message.text(4), asked, realm), || {
                 format!("entry {at} refuses {asked}")
             })?;
         } else if let code::SUBSCRIBED | code::REGISTERED | code::PUBLISHED = message.code() {
