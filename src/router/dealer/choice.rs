@@ -264,8 +264,7 @@ impl Dealer {
         }
         let open = &mut self.calls[invoke.call.index as usize];
         let found = self.cache.procedure(&self.realm.directory, &open.procedure);
-        let registration =
-            found.filter(|found| open.asker.may_be_answered_by(found)).ok_or(Unchosen::Nobody)?;
+        let registration = found.filter(|found| open.may_be_answered_by(found)).ok_or(Unchosen::Nobody)?;
         if registration.id != invoke.registration {
             let kept = open.kept.as_mut().map(|kept| &mut kept.invoke);
             for invoke in [invoke as &mut Arc<Invoke>].into_iter().chain(kept) {

@@ -11,9 +11,9 @@
 //!
 //! Callees are told no caller, since none has a session. The time is kept here and never left to the callee.
 
-use super::Dealer;
 use super::calls::NewCall;
 use super::choice::Unchosen;
+use super::{Dealer, OpenCall};
 use crate::codec::payload::OwnedPayload;
 use crate::error::Refusal;
 use crate::router::directory::Registration;
@@ -49,11 +49,15 @@ pub struct Answered {
     pub outcome: Outcome,
 }
 
-impl Asker {
+impl OpenCall {
     /// True if the registration is one that may answer: whenever a callee is chosen, at first or again.
-    pub(super) fn may_be_answered_by(self, registration: &Registration) -> bool {
-        self != Asker::Router || registration.policy == MatchPolicy::Exact
+    pub(super) fn may_be_answered_by(&self, registration: &Registration) -> bool {
+        !self.is_own() || answers_the_router(registration)
     }
+}
+
+fn answers_the_router(registration: &Registration) -> bool {
+    registration.policy == MatchPolicy::Exact
 }
 
 impl Dealer {
@@ -76,7 +80,7 @@ impl Dealer {
     fn try_call_own(&mut self, cx: &mut Context<'_>, own: &OwnCall<'_>) -> Result<CallKey, Unchosen> {
         let place = self.cache.procedure_place(&self.realm.directory, own.procedure);
         let called = self.cache.called(&self.realm.directory, place);
-        if !called.is_some_and(|(_, registration)| Asker::Router.may_be_answered_by(registration)) {
+        if !called.is_some_and(|(_, registration)| answers_the_router(registration)) {
             return Err(Refusal::NoSuchProcedure.into());
         }
         let terms = CallTerms {
