@@ -323,7 +323,10 @@ mod tests {
             if let Some(finished) = commands.finished() {
                 return finished;
             }
-            poll.poll(&mut events, Some(Duration::from_secs(30))).unwrap();
+            match poll.poll(&mut events, Some(Duration::from_secs(30))) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                polled => polled.unwrap(),
+            }
         }
     }
 
