@@ -339,6 +339,34 @@ fn an_authorizer_is_told_no_options_that_would_fill_its_queue() {
 }
 
 #[test]
+fn questions_make_no_slow_consumer_of_an_authorizer() {
+    let small = |settings: &mut Settings| {
+        asked(VerdictCache::Session)(settings);
+        settings.limits.outbound_bytes_max = 64 << 10;
+    };
+    let mut wire = Wire::with(2, KINDS[0], small);
+    let authorizer = join_authorizer(&mut wire);
+    wire.stall(authorizer);
+    let long = "x".repeat(10_000);
+    let clients = [(); 9].map(|()| wire.join().0);
+    for client in clients {
+        wire.send(client, &format!(r#"[16,1,{{"acknowledge":true,"_long":"{long}"}},"com.topic"]"#));
+    }
+    wire.resume();
+    let refused: Vec<_> = clients.iter().flat_map(|client| wire.receive(*client)).collect();
+    assert_eq!(refused.len(), 5, "{refused:?}");
+    assert!(refused.iter().all(|answer| head(answer, 5) == failed(16, 1)), "{refused:?}");
+    wire.take(authorizer);
+    for question in wire.receive(authorizer) {
+        wire.send(authorizer, &format!("[70,{},{{}},[true]]", question[1]));
+    }
+    wire.resume();
+    let allowed: usize = clients.iter().map(|client| wire.receive(*client).len()).sum();
+    assert_eq!(allowed + refused.len(), clients.len());
+    wire.finish();
+}
+
+#[test]
 fn what_is_held_waits_for_no_authorizer_that_decides_no_more() {
     everywhere(|mut wire| {
         let authorizer = join_authorizer(&mut wire);

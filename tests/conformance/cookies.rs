@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanwire::auth::ticket;
-use fanwire::router::authentication::{Principal, Principals, Settings};
-use fanwire::router::{Settings as RouterSettings, Template};
+use fanwire::auth::{Method, ticket};
+use fanwire::router::authentication::{Dynamic, Principal, Principals, Settings};
+use fanwire::router::{RealmSettings, Settings as RouterSettings, Template};
 use fanwire::transport::pages::CookieRule;
 use fanwire::wamp::{MatchPolicy, Serializer};
 use serde_json::{Value, json};
@@ -251,6 +251,48 @@ fn a_cookie_goes_with_the_secret_and_the_principal_that_it_was_given_for() {
     let browser = browser(&mut wire, &cookie);
     assert_eq!(wire.ask(browser, &hello(""))[2], NO_METHOD, "she was taken out in between");
     wire.finish();
+}
+
+#[test]
+fn a_cookie_goes_with_the_procedure_that_has_said_who_it_is() {
+    let procedure = |name: &str| {
+        Some(Arc::new(Dynamic {
+            procedure: name.to_owned(),
+            realm: Some("auth".to_owned()),
+            timeout_ms: 1_000,
+        }))
+    };
+    let asked = |router: &mut RouterSettings| {
+        settings(router);
+        let known = Arc::make_mut(&mut router.realms[0].authentication);
+        known.method_mut(Method::Ticket).dynamic = procedure("com.example.authenticate");
+        router.realms.push(RealmSettings::open("auth"));
+    };
+    for other in [None, procedure("com.example.another")] {
+        let mut wire = Wire::with(2, KIND, asked);
+        let authenticator = wire.connect();
+        wire.hello(authenticator, "auth");
+        assert_eq!(wire.ask(authenticator, r#"[64,1,{},"com.example.authenticate"]"#)[0], 65);
+        let (client, cookie) = fresh(&mut wire);
+        assert_eq!(wire.ask(client, &hello(r#","authid":"joe""#))[0], 4);
+        wire.send(client, &authenticate("a ticket"));
+        let request = wire.receive_one(authenticator)[1].clone();
+        wire.send(authenticator, &format!(r#"[70,{request},{{}},["user"]]"#));
+        wire.resume();
+        assert_eq!(who(&wire.receive_one(client)), json!(["joe", "user", "ticket", "dynamic"]));
+        wire.reset(client);
+        wire.configure(|settings| settings.realms[0].call_timeout_ms += 1);
+        let again = browser(&mut wire, &cookie);
+        assert_eq!(who(&wire.ask(again, &hello("")))[0], "joe");
+        wire.reset(again);
+        wire.configure(|settings| {
+            let known = Arc::make_mut(&mut settings.realms[0].authentication);
+            known.method_mut(Method::Ticket).dynamic = other.clone();
+        });
+        let late = browser(&mut wire, &cookie);
+        assert_ne!(wire.ask(late, &hello(""))[0], 2, "nobody has said so by what holds now");
+        wire.finish();
+    }
 }
 
 #[test]

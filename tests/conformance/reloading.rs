@@ -171,6 +171,10 @@ fn who_was_asked_before_a_change_is_held_against_what_holds_when_it_answers() {
         |settings: &mut Settings| settings.listeners[0].access.methods = Some(vec![Method::WampCra]),
         |settings: &mut Settings| settings.listeners[0].access.realms = Some(Vec::new()),
         |settings: &mut Settings| who_are_known(settings, Vec::new()),
+        |settings: &mut Settings| {
+            let ticket = Some(ticket::Stored::read("another").unwrap());
+            who_are_known(settings, vec![Principal { ticket, ..with_ticket("alice", "user") }]);
+        },
     ] {
         let mut wire = Wire::with(2, KINDS[0], |settings| {
             who_are_known(settings, vec![with_ticket("alice", "user")]);

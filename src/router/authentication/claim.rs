@@ -76,8 +76,8 @@ impl Claim {
         match method {
             Method::Cryptosign => self.pubkey.is_some(),
             Method::Scram => self.authid.is_some() && self.nonce.is_some(),
-            Method::WampCra => self.authid.is_some(),
-            Method::Ticket => true,
+            // A procedure, or a token, may name who it is; then it is asked all the same.
+            Method::Ticket | Method::WampCra => self.authid.is_some(),
             Method::Anonymous | Method::Cookie | Method::Tls => false,
         }
     }

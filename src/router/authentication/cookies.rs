@@ -7,7 +7,8 @@
 //! restart. Long-poll clients are given no cookies.
 //!
 //! A principal of the settings that is taken out of them, or that proves itself with another secret or key by then, has
-//! no cookies any more: who has stolen the old one is not let in by what it has opened.
+//! no cookies any more: who has stolen the old one is not let in by what it has opened. Nor has whom a procedure has let
+//! in that is asked no more.
 //!
 //! What is not written down for a cookie: those who say nothing of themselves (there is nothing to know again), those
 //! whose certificate TLS shows each time anyway, and those with a token, which says itself for how long it is good.
@@ -29,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use super::attempt::{self, Refused, Who};
 use super::tickets::TOKENS;
-use super::{Claim, Extra, Named, Place, Principal as Known, Proved, Settings};
+use super::{Claim, Dynamic, Extra, Named, Place, Principal as Known, Proved, Settings};
 use crate::auth::{Method, sha256};
 use crate::router::Role;
 use crate::sync::Mutex;
@@ -70,6 +71,8 @@ pub struct Remembered {
     pub extra: Option<Extra>,
     /// What the settings knew of it.
     pub principal: Option<Arc<Known>>,
+    /// The procedure that has said who it is, and the realm that was asked, if that has sent it here from there.
+    pub dynamic: Option<(Arc<Dynamic>, Option<Arc<str>>)>,
 }
 
 /// A browser with a cookie, and where to look for whom that stands.
@@ -123,8 +126,8 @@ impl Remembered {
         ENTRY_BYTES + 3 * realm.len() + 2 * self.authid.len() + self.role.len() + extra
     }
 
-    /// Whom a cookie is to stand for after this proof, if anybody.
-    pub fn of(proved: &Proved) -> Option<Remembered> {
+    /// Whom a cookie is to stand for after this proof, if anybody, and by which procedure.
+    pub fn of(proved: &Proved, dynamic: Option<(Arc<Dynamic>, Option<Arc<str>>)>) -> Option<Remembered> {
         let method = Method::from_name(proved.authmethod)?;
         let lasting = !matches!(method, Method::Anonymous | Method::Cookie | Method::Tls);
         let small = proved.extra.as_ref().is_none_or(|extra| extra.bytes() <= EXTRA_BYTES_MAX);
@@ -138,7 +141,26 @@ impl Remembered {
             authprovider: proved.authprovider,
             extra: proved.extra.clone(),
             principal: proved.principal.clone(),
+            dynamic,
         })
+    }
+
+    /// True if it would still be proved in this realm by what has proved it. Then it is known as what these settings say
+    /// of it, and keeps nothing of those before. The settings of a realm are looked for by its name.
+    fn stands<T>(&mut self, realm: &str, settings: &impl Fn(&str) -> Option<T>) -> bool
+    where
+        T: Deref<Target = Settings>,
+    {
+        match &self.dynamic {
+            Some((dynamic, asked)) => {
+                let now = settings(asked.as_deref().unwrap_or(realm));
+                now.is_some_and(|now| now.method(self.method).dynamic.as_ref() == Some(dynamic))
+            }
+            None => {
+                self.principal = settings(realm).and_then(|now| self.known(&now).cloned());
+                self.principal.is_some()
+            }
+        }
     }
 
     /// As what it is known by these settings, if the settings know it, and it proves itself as it did.
@@ -227,16 +249,16 @@ impl Cookies {
         !keys.is_empty()
     }
 
-    /// Those of principals that are not in the settings any more, or prove themselves otherwise, stand for nobody. The
-    /// settings of a realm are looked for by its name.
+    /// Those of principals that are not in the settings any more, or prove themselves otherwise, and those of whom a
+    /// procedure knows that is asked no more, stand for nobody. The settings of a realm are looked for by its name.
     pub fn hold_against<T: Deref<Target = Settings>>(&self, settings: impl Fn(&str) -> Option<T>) {
         let mut table = self.table.lock();
-        let stands = |((_, realm), (_, whom)): &(&(Digest, Box<str>), &(Instant, Remembered))| {
-            whom.principal.is_none()
-                || settings(realm).is_some_and(|settings| whom.known(&settings).is_some())
-        };
-        let gone = table.entries.iter().filter(|entry| !stands(entry));
-        let gone: Vec<_> = gone.map(|(key, _)| key.clone()).collect();
+        let mut gone = Vec::new();
+        for (key, (_, whom)) in &mut table.entries {
+            if !whom.stands(&key.1, &settings) {
+                gone.push(key.clone());
+            }
+        }
         gone.iter().for_each(|key| table.remove(key));
     }
 
@@ -287,6 +309,7 @@ mod tests {
             authprovider: "static",
             extra: None,
             principal: None,
+            dynamic: None,
         }
     }
 
@@ -396,13 +419,13 @@ mod tests {
             session: None,
         };
         for method in ["ticket", "wampcra", "wamp-scram", "scram", "cryptosign"] {
-            assert!(Remembered::of(&proved(method, "static")).is_some(), "{method}");
+            assert!(Remembered::of(&proved(method, "static"), None).is_some(), "{method}");
         }
         for method in ["anonymous", "cookie", "tls"] {
-            assert!(Remembered::of(&proved(method, "static")).is_none(), "{method}");
+            assert!(Remembered::of(&proved(method, "static"), None).is_none(), "{method}");
         }
-        assert!(Remembered::of(&proved("ticket", "jwt")).is_none(), "a token has a time of its own");
-        assert!(Remembered::of(&proved("ticket", "dynamic")).is_some());
-        assert!(Remembered::of(&Proved { authid: None, ..proved("ticket", "static") }).is_none());
+        assert!(Remembered::of(&proved("ticket", "jwt"), None).is_none(), "a token has a time of its own");
+        assert!(Remembered::of(&proved("ticket", "dynamic"), None).is_some());
+        assert!(Remembered::of(&Proved { authid: None, ..proved("ticket", "static") }, None).is_none());
     }
 }

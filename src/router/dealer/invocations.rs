@@ -53,10 +53,15 @@ impl Dealer {
             false => NotInvoked::Returned(Returned::Gone),
         };
         let Callee { peer: callee, membership, .. } = callee;
-        // The router waits for this peer itself, and until then does not read what it answers.
-        if matches!(invoke.terms.caller, Caller::Router(about) if about == callee && invoke.call.shard == cx.index)
-        {
-            return Err(NotInvoked::Returned(Returned::Full));
+        if let Caller::Router(about) = invoke.terms.caller {
+            // The router waits for this peer itself, and until then does not read what it answers.
+            let waits = about == callee && invoke.call.shard == cx.index;
+            // Who is asked about chooses what is in the question, and may be many: they do not make a slow consumer of
+            // who answers for them.
+            let waiting = cx.peers.outbound(callee).map_or(0, |waiting| waiting.len());
+            if waits || waiting > cx.router.settings.limits.outbound_bytes_max / 2 {
+                return Err(NotInvoked::Returned(Returned::Full));
+            }
         }
         let session = self.callee_session(cx, callee).ok_or(gone)?;
         let held = session.registrations.get(&invoke.registration);

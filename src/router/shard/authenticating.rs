@@ -220,7 +220,7 @@ impl Shard {
         }
         match self.join(key, admission, proved) {
             Ok(Sent::Queued) => {
-                self.remember_browser(key, &admission.realm, proved);
+                self.remember_browser(key, admission, proved);
                 self.await_silence(key, now);
                 return Next::Read;
             }

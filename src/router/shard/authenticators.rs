@@ -18,7 +18,7 @@ use crate::router::session::Admission;
 use crate::router::{PeerKey, RealmSettings};
 
 /// Who vouches for those whom a procedure knows.
-const DYNAMIC: &str = "dynamic";
+pub(super) const DYNAMIC: &str = "dynamic";
 
 impl Shard {
     /// Asks, and holds who is about to join. The time for it is the procedure's, but no more than a client has to

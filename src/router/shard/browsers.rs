@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::Shard;
+use super::authenticators::DYNAMIC;
 use crate::auth::{Secret, sha256};
 use crate::router::authentication::{Proved, Remembered};
 use crate::router::peer::Peer;
-use crate::router::session::Map;
-use crate::router::{Letter, PeerKey, RealmSettings};
+use crate::router::session::{Admission, Map};
+use crate::router::{Letter, PeerKey};
 use crate::wamp::message::Goodbye;
 use crate::wamp::{Dict, reason};
 
@@ -52,12 +53,20 @@ impl Shard {
     }
 
     /// Somebody has joined: from now on the cookie of its browser stands for it.
-    pub(super) fn remember_browser(&mut self, key: PeerKey, realm: &RealmSettings, proved: &Proved) {
+    pub(super) fn remember_browser(&mut self, key: PeerKey, admission: &Admission, proved: &Proved) {
+        let realm = &admission.realm;
         let Some(peer) = self.peers.peer(key) else { return };
         let Some(cookie) = cookie(peer) else { return };
         self.browsers.joined(cookie, key);
         let rule = &self.router.settings.listeners[peer.listener.0 as usize].transport.pages.cookie;
-        if let (Some(rule), Some(whom)) = (rule, Remembered::of(proved))
+        let asked = match &admission.asked {
+            Some(asked) => self.router.realm_table().offered(asked),
+            None => Some(realm.clone()),
+        };
+        let dynamic = asked.filter(|_| proved.authprovider == DYNAMIC);
+        let dynamic = dynamic.and_then(|asked| asked.authentication.method(proved.proof).dynamic.clone());
+        let dynamic = dynamic.map(|dynamic| (dynamic, admission.asked.clone()));
+        if let (Some(rule), Some(whom)) = (rule, Remembered::of(proved, dynamic))
             && realm.authentication.cookies
         {
             let max_age = Duration::from_secs(rule.max_age_seconds);

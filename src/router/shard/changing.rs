@@ -187,7 +187,7 @@ impl Shard {
             }
             Err(dismissal) => {
                 // It was let in by the settings before, after the cookies were held against these.
-                if dismissal == Dismissal::NoSuchPrincipal {
+                if matches!(dismissal, Dismissal::NoSuchPrincipal | Dismissal::MethodShut) {
                     self.forget_browser(key);
                 }
                 self.dismiss(key, reason::KILLED, dismissal.text());

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::drain::Drain;
 use super::{LocalRealm, Next, Shard};
 use crate::error::{CloseReason, JoinFailure, Violation};
-use crate::router::authentication::Proved;
+use crate::router::authentication::{Principal, Proved};
 use crate::router::features::{self, Announced};
 use crate::router::meta::{sessions, testaments};
 use crate::router::peer::{Sent, State};
@@ -64,6 +64,13 @@ impl Shard {
             if let Some(peer) = peers.peer(key) {
                 let door = Door::of(peer, router);
                 identity.role = still_allowed(&identity, &realm.settings, asked.as_deref(), &door)?;
+                let known = &realm.settings.authentication.principals;
+                let as_now = |then: &Arc<Principal>| {
+                    known.named(&then.authid).is_some_and(|now| now.proves_as(then, proved.proof))
+                };
+                if !proved.principal.as_ref().is_none_or(as_now) {
+                    return Err(Dismissal::NoSuchPrincipal);
+                }
             }
             loop {
                 let drawn = Arc::new(identity.clone());
