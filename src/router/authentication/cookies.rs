@@ -7,8 +7,8 @@
 //! restart. Long-poll clients are given no cookies.
 //!
 //! A principal of the settings that is taken out of them, or that proves itself with another secret or key by then, has
-//! no cookies any more: who has stolen the old one is not let in by what it has opened. Nor has any whom a procedure has
-//! let in that is asked no more.
+//! no cookies any more: who has stolen the old one is not let in by what it has opened. Nor has any whom a procedure
+//! has let in that is asked no more.
 //!
 //! What is not written down for a cookie: those who say nothing of themselves (there is nothing to know again), those
 //! whose certificate TLS shows each time anyway, and those with a token, which says itself for how long it is good.

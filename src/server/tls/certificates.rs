@@ -172,13 +172,9 @@ impl Loaded {
     }
 }
 
-/// What is in a file. A device may have no end, a pipe may never begin, and a key is not to be left behind where it was
-/// read to.
+/// What is in a file. A device may have no end, and a key is not to be left behind where it was read to.
 fn octets(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     let read = || {
-        if !fs::metadata(path)?.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
         let file = File::open(path)?;
         let room = file.metadata()?.len().min(FILE_BYTES_MAX) as usize + 1;
         let mut octets = Zeroizing::new(Vec::with_capacity(room));
