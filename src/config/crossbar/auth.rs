@@ -1,6 +1,7 @@
 //! Authentication of a transport: which methods are open there, and whom it adds to realms.
 //!
-//! A principal without a realm may join every realm that has its role, and is added to each.
+//! A principal without a realm may join every realm that has its role, and is added to each. Realms that the worker of
+//! the transport does not reach are not there for it.
 
 use serde_json::{Map, Value, json};
 
@@ -59,7 +60,7 @@ impl Reading<'_> {
         }
         if auth.object("cookie").is_some() {
             self.listener.open(Method::Cookie);
-            for realm in &mut self.node.realms {
+            for realm in reached(self.node, self.listener) {
                 settings(realm, "cookie");
             }
             // Whoever has proved who they are has a cookie then, which says it wherever cookies do.
@@ -102,17 +103,16 @@ impl Reading<'_> {
         let open = |known: &&RealmText| {
             realm.is_none_or(|realm| known.name == realm) && role.is_none_or(|role| known.has_role(role))
         };
-        let mut count = 0;
-        for known in self.node.realms.iter().filter(open) {
-            count += 1;
-            self.listener.open(Method::Anonymous);
-            self.source.grant(Method::Anonymous, &known.name, ANYBODY);
-            let (realm, table) = (known.name.clone(), anonymous.clone());
-            let path = if path.is_empty() { &self.source.path } else { path }.to_owned();
-            self.listener.anonymous.push(Anonymous { path, realm, table });
-        }
-        if count == 0 && !path.is_empty() {
+        let own = self.node.realms.iter().filter(|realm| self.listener.reaches(&realm.name));
+        let open: Vec<_> = own.filter(open).map(|realm| realm.name.clone()).collect();
+        if open.is_empty() && !path.is_empty() {
             self.report.warn(path, "no realm has the role, so nobody can join so");
+        }
+        for realm in open {
+            self.listener.open(Method::Anonymous);
+            self.source.grant(Method::Anonymous, &realm, ANYBODY);
+            let path = if path.is_empty() { &self.source.path } else { path }.to_owned();
+            self.listener.anonymous.push(Anonymous { path, realm, table: anonymous.clone() });
         }
     }
 
@@ -155,7 +155,7 @@ impl Reading<'_> {
     ) {
         let procedure = dynamic["procedure"].as_str().unwrap_or_default();
         let who = format!("whom {procedure} accepts");
-        for realm in &mut self.node.realms {
+        for realm in reached(self.node, self.listener) {
             self.source.grant(method, &realm.name, &who);
             let name = realm.name.clone();
             let role = default_role.filter(|role| realm.has_role(role)).map(|role| json!(role));
@@ -188,7 +188,7 @@ impl Reading<'_> {
                 && role.as_ref().is_none_or(|role| known.has_role(role))
         };
         let mut count = 0;
-        for known in self.node.realms.iter_mut().filter(concerned) {
+        for known in reached(self.node, self.listener).filter(concerned) {
             count += 1;
             self.source.grant(method, &known.name, authid);
             let Some(there) = known.principals.iter_mut().find(|principal| principal.authid == authid) else {
@@ -224,6 +224,11 @@ impl Reading<'_> {
             _ => {}
         }
     }
+}
+
+/// The realms that the worker of a listener reaches.
+fn reached<'n>(node: &'n mut Node, listener: &'n ListenerText) -> impl Iterator<Item = &'n mut RealmText> {
+    node.realms.iter_mut().filter(|realm| listener.reaches(&realm.name))
 }
 
 const NO_FUNCTIONS: &str =

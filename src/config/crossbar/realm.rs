@@ -92,11 +92,11 @@ impl PrincipalText {
     }
 }
 
-/// Reads a realm into the node.
-pub fn read(mut object: Object, node: &mut Node, report: &Report) {
+/// Reads a realm into the node, and says its name.
+pub fn read(mut object: Object, node: &mut Node, report: &Report) -> Option<String> {
     let Some(name) = object.text("name") else {
         object.drop_all("it has no name");
-        return;
+        return None;
     };
     if node.realms.iter().any(|realm| realm.name == name) {
         report.warn(
@@ -124,6 +124,7 @@ pub fn read(mut object: Object, node: &mut Node, report: &Report) {
         ("inventory", "payloads are not validated"),
         ("stats", "the meta API and the log have counters"),
     ]);
+    Some(name)
 }
 
 fn read_role(mut object: Object, realm: &mut RealmText, report: &Report) {

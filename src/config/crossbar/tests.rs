@@ -613,3 +613,63 @@ fn patterns_that_are_refused_for_what_is_inside_are_told() {
     assert!(is_told(&warnings, "subscribe") && !is_told(&warnings, "register"), "{warnings:#?}");
     assert!(!is_told(&told_of_permissions(permissions(true)), "subscribe"));
 }
+
+/// A router worker with a realm of this name, whose role `u` has these permissions, and a RawSocket transport.
+fn worker(port: u16, name: &str, permissions: &Value, auth: Option<Value>) -> Value {
+    serde_json::json!({"type": "router",
+        "realms": [{"name": name, "roles": [{"name": "u", "permissions": permissions}, {"name": "anonymous"}]}],
+        "transports": [
+            {"type": "rawsocket", "endpoint": {"type": "tcp", "port": port}, "auth": auth}]})
+}
+
+#[test]
+fn a_worker_lets_in_to_its_own_realms_only() {
+    let none = serde_json::json!([]);
+    let ticket =
+        |who: &str| Some(serde_json::json!({"ticket": {"principals": {who: {"ticket": who, "role": "u"}}}}));
+    let asks =
+        Some(serde_json::json!({"cookie": {}, "ticket": {"type": "dynamic", "authenticator": "com.auth"}}));
+    let names = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+    // The last says of nobody who could join.
+    let nobody = Some(serde_json::json!({"ticket": {"principals": {}}}));
+    for (first, second) in [
+        (None, None),
+        (ticket("bob"), ticket("ops")),
+        (asks, None),
+        (nobody, ticket("ops")),
+        (ticket("bob"), None),
+    ] {
+        let import = import_workers(serde_json::json!([
+            worker(1, "public", &none, first.clone()),
+            worker(2, "internal", &none, second)
+        ]));
+        let file = file(&import);
+        assert_eq!(file.listeners[0].realms, names(&["public"]), "{}", import.text);
+        assert_eq!(file.listeners[1].realms, names(&["internal"]), "{}", import.text);
+        assert_eq!((&*import.warnings, &*import.mistakes), (&[][..], &[][..]), "{}", import.text);
+        let [public, internal] = &file.realms[..] else { panic!("{}", import.text) };
+        assert_eq!(public.anonymous.is_some(), first.is_none());
+        assert!(internal.ticket.is_none() && internal.cookie.is_none(), "{}", import.text);
+        let of_others =
+            |realm: &file::Realm, who: &str| realm.principals.iter().any(|known| *known.authid == *who);
+        assert!(!of_others(public, "ops") && !of_others(internal, "bob"), "{}", import.text);
+    }
+}
+
+#[test]
+fn a_proxy_lets_in_to_the_realms_that_it_routes_to() {
+    let none = serde_json::json!([]);
+    let proxy = |routes: Value| {
+        let mut proxy = worker(3, "", &none, None);
+        (proxy["type"], proxy["realms"], proxy["routes"]) = ("proxy".into(), Value::Null, routes);
+        import_workers(serde_json::json!([worker(1, "a", &none, None), worker(2, "b", &none, None), proxy]))
+    };
+    let realms = |import: &Import| file(import).listeners[2].realms.clone();
+    assert_eq!(realms(&proxy(serde_json::json!({"b": {"u": "b"}}))), Some(vec!["b".to_owned()]));
+    let all = proxy(Value::Null);
+    assert_eq!(realms(&all), None);
+    assert!(has(&all.warnings, "workers[2]", "every realm"), "{:#?}", all.warnings);
+    let nowhere = proxy(serde_json::json!({}));
+    assert!(nowhere.text.contains("methods = []") && !nowhere.mistakes.is_empty(), "{}", nowhere.text);
+    assert!(has(&nowhere.warnings, "workers[2].transports[0]", "nobody can join"), "{:#?}", nowhere.warnings);
+}
