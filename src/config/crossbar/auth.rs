@@ -79,17 +79,17 @@ impl Reading<'_> {
         let realm = object.text("realm");
         let anonymous = match object.text("type").as_deref() {
             Some("dynamic") => {
-                read_dynamic(&mut object, self.report).map(|dynamic| json!({ "dynamic": dynamic }))
+                let Some(dynamic) = self.read_dynamic(&mut object) else { return };
+                json!({ "dynamic": dynamic })
             }
-            Some("function") => None,
+            Some("function") => {
+                object.drop_all(NO_FUNCTIONS);
+                return;
+            }
             _ => {
                 let role = object.text("role").unwrap_or_else(|| "anonymous".to_owned());
-                Some(json!({ "role": role, "authid": object.text("authid") }))
+                json!({ "role": role, "authid": object.text("authid") })
             }
-        };
-        let Some(anonymous) = anonymous else {
-            object.drop_all(NO_FUNCTIONS);
-            return;
         };
         self.add_anonymous(&object.path, realm.as_deref(), anonymous);
     }
@@ -125,7 +125,7 @@ impl Reading<'_> {
         self.listener.open(method);
         let default_role = object.text("default-role");
         if kind.as_deref() == Some("dynamic")
-            && let Some(dynamic) = read_dynamic(&mut object, self.report)
+            && let Some(dynamic) = self.read_dynamic(&mut object)
         {
             self.add_dynamic(&object.path, method, table, &dynamic, default_role.as_deref());
         }
@@ -142,6 +142,26 @@ impl Reading<'_> {
             };
             self.add_principal(principal, method, &authid, role, &proof);
         }
+    }
+
+    fn read_dynamic(&self, object: &mut Object) -> Option<Value> {
+        let Some(procedure) = object.text("authenticator") else {
+            self.report.drop(&object.path, "it has no authenticator");
+            return None;
+        };
+        let realm = object.text("authenticator-realm");
+        object.drop(&[(
+            "authenticator-role",
+            "the router itself calls the procedure, and nothing is refused to it",
+        )]);
+        let known = |realm: &&String| self.node.realms.iter().any(|known| known.name == **realm);
+        if let Some(realm) = realm.as_ref().filter(known).filter(|realm| !self.listener.reaches(realm)) {
+            let text =
+                format!("realm {realm} is of another worker, so {procedure} was never asked; it is left out");
+            self.report.mistake(&object.at("authenticator-realm"), text);
+            return None;
+        }
+        Some(json!({ "procedure": procedure, "realm": realm }))
     }
 
     /// Has a procedure asked in every realm: which one somebody joins is for it to say.
@@ -241,19 +261,6 @@ fn settings<'r>(realm: &'r mut RealmText, table: &'static str) -> &'r mut Map<St
         realm.methods.len() - 1
     });
     &mut realm.methods[place].1
-}
-
-fn read_dynamic(object: &mut Object, report: &Report) -> Option<Value> {
-    let Some(procedure) = object.text("authenticator") else {
-        report.drop(&object.path, "it has no authenticator");
-        return None;
-    };
-    let realm = object.text("authenticator-realm");
-    object.drop(&[(
-        "authenticator-role",
-        "the router itself calls the procedure, and nothing is refused to it",
-    )]);
-    Some(json!({ "procedure": procedure, "realm": realm }))
 }
 
 fn read_ticket(principal: &mut Object) -> Map<String, Value> {

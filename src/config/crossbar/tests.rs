@@ -673,3 +673,21 @@ fn a_proxy_lets_in_to_the_realms_that_it_routes_to() {
     assert!(nowhere.text.contains("methods = []") && !nowhere.mistakes.is_empty(), "{}", nowhere.text);
     assert!(has(&nowhere.warnings, "workers[2].transports[0]", "nobody can join"), "{:#?}", nowhere.warnings);
 }
+
+#[test]
+fn a_procedure_of_another_worker_is_not_asked() {
+    let none = serde_json::json!([]);
+    let asks = |realm: &str| {
+        let asks =
+            serde_json::json!({"type": "dynamic", "authenticator": "com.auth", "authenticator-realm": realm});
+        let auth = serde_json::json!({"anonymous": asks.clone(), "ticket": asks});
+        import_workers(serde_json::json!([worker(1, "a", &none, Some(auth)), worker(2, "b", &none, None)]))
+    };
+    let import = asks("b");
+    for method in ["anonymous", "ticket"] {
+        let at = format!("workers[0].transports[0].auth.{method}.authenticator-realm");
+        assert!(has(&import.mistakes, &at, "realm b is of another worker"), "{:#?}", import.mistakes);
+    }
+    assert!(!import.text.contains("com.auth"), "{}", import.text);
+    assert_eq!(asks("a").mistakes, []);
+}
