@@ -258,14 +258,6 @@ const PROXY_KEYS: [(&str, &str); 5] = [
 ];
 
 impl Node {
-    fn realm(&mut self, name: &str) -> &mut RealmText {
-        let place = self.realms.iter().position(|realm| realm.name == name).unwrap_or_else(|| {
-            self.realms.push(RealmText::new(name));
-            self.realms.len() - 1
-        });
-        &mut self.realms[place]
-    }
-
     fn write(self) -> String {
         let mut top = Section::new("");
         top.comment("Imported from a Crossbar.io node configuration; `fanwire check` shows what it says.");

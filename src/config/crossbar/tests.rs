@@ -691,3 +691,36 @@ fn a_procedure_of_another_worker_is_not_asked() {
     assert!(!import.text.contains("com.auth"), "{}", import.text);
     assert_eq!(asks("a").mistakes, []);
 }
+
+#[test]
+fn realms_of_one_name_that_differ_are_a_mistake() {
+    let call = |uri: &str| serde_json::json!([{"uri": uri, "allow": {"call": true}}]);
+    let twice = |first: &Value, second: &Value| {
+        let import =
+            import_workers(serde_json::json!([worker(1, "r", first, None), worker(2, "r", second, None)]));
+        let realm = file(&import).realms.remove(0);
+        let allowed = realm.role("u").unwrap().rules.len();
+        (import, allowed)
+    };
+    let (same, allowed) = twice(&call("com.*"), &call("com.*"));
+    assert_eq!((&*same.mistakes, &*same.dropped, allowed), (&[][..], &[][..], 1));
+    assert!(has(&same.warnings, "workers[1].realms[0]", "here they are one"), "{:#?}", same.warnings);
+    let none = serde_json::json!([]);
+    for (first, second) in
+        [(&call("com.*"), &none), (&none, &call("com.*")), (&call("com.*"), &call("com.a"))]
+    {
+        let (differing, allowed) = twice(first, second);
+        let told =
+            has(&differing.mistakes, "workers[1].realms[0]", "they differ: role u; give each its own name");
+        assert!(told && differing.mistakes.len() == 1, "{:#?}", differing.mistakes);
+        assert_eq!(allowed, 0, "{}", differing.text);
+    }
+    // A role of one of them, and what is no role.
+    let mut more = worker(2, "r", &none, None);
+    more["realms"][0]["roles"][1] = serde_json::json!({"name": "more", "permissions": call("com.*")});
+    more["realms"][0]["options"] = serde_json::json!({"uri_check": "strict"});
+    let import = import_workers(serde_json::json!([worker(1, "r", &none, None), more]));
+    let told = "they differ: options.uri_check, role anonymous, role more";
+    assert!(has(&import.mistakes, "workers[1].realms[0]", told), "{:#?}", import.mistakes);
+    assert_eq!(file(&import).realms[0].role("more").unwrap().rules, []);
+}
