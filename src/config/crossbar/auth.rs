@@ -182,11 +182,21 @@ impl Reading<'_> {
             let settings = settings(realm, table);
             for (key, value) in [("dynamic", Some(dynamic.clone())), ("default_role", role)] {
                 let Some(value) = value else { continue };
-                if settings.get(key).is_some_and(|other| *other != value) {
-                    let text = format!("realm {name} has another {key} of {table} already; that remains");
-                    self.report.warn(path, text);
-                } else {
-                    settings.insert(key.to_owned(), value);
+                match settings.get(key).filter(|other| **other != value) {
+                    None => {
+                        settings.insert(key.to_owned(), value);
+                    }
+                    Some(Value::String(other)) => {
+                        let text = format!(
+                            "{key} is said once for {table} in realm {name}, and is {value} here, and \"{other}\" by \
+                             another transport: have the procedure say the role"
+                        );
+                        self.report.mistake(path, text);
+                    }
+                    Some(_) => {
+                        let text = format!("realm {name} has another {key} of {table} already; that remains");
+                        self.report.warn(path, text);
+                    }
                 }
             }
         }
@@ -210,20 +220,30 @@ impl Reading<'_> {
         let mut count = 0;
         for known in reached(self.node, self.listener).filter(concerned) {
             count += 1;
-            self.source.grant(method, &known.name, authid);
             let Some(there) = known.principals.iter_mut().find(|principal| principal.authid == authid) else {
-                let role = role.clone();
+                self.source.grant(method, &known.name, authid);
                 known.principals.push(PrincipalText {
+                    path: path.clone(),
                     authid: authid.to_owned(),
-                    role,
+                    role: role.clone(),
                     proofs: proof.clone(),
                 });
                 continue;
             };
+            // Whoever proves the one would have the role of the other.
             if there.role != role {
-                let text = format!("{authid} has another role in realm {} already; that remains", known.name);
-                report.warn(path, text);
+                let text = format!(
+                    "{authid} has {} here, and {} by {}, but one role in realm {} for all listeners; so what proves \
+                     it here is left out: give each role its own authid",
+                    role_named(role.as_deref()),
+                    role_named(there.role.as_deref()),
+                    there.path,
+                    known.name,
+                );
+                report.mistake(path, text);
+                continue;
             }
+            self.source.grant(method, &known.name, authid);
             for (key, value) in proof {
                 if there.proofs.get(key).is_some_and(|other| other != value) {
                     let text = format!(
@@ -244,6 +264,10 @@ impl Reading<'_> {
             _ => {}
         }
     }
+}
+
+fn role_named(role: Option<&str>) -> String {
+    role.map_or_else(|| "no role".to_owned(), |role| format!("role {role}"))
 }
 
 /// The realms that the worker of a listener reaches.

@@ -28,6 +28,8 @@ struct RoleText {
 
 /// A principal of the result.
 pub struct PrincipalText {
+    /// Where it stands first.
+    pub path: String,
     pub authid: String,
     pub role: Option<String>,
     /// What proves it, by key.

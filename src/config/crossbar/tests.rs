@@ -429,7 +429,8 @@ fn an_authenticator_does_not_take_the_place_of_another_without_a_word() {
     let import = import_transports(&[dynamic("com.first", "a"), dynamic("com.second", "all")]);
     let at = "workers[0].transports[1].auth.ticket";
     assert!(has(&import.warnings, at, "realm a has another dynamic of ticket already; that remains"));
-    assert!(has(&import.warnings, at, "realm a has another default_role of ticket already; that remains"));
+    let roles = "default_role is said once for ticket in realm a, and is \"all\" here, and \"a\" by another transport";
+    assert!(has(&import.mistakes, at, roles), "{:#?}", import.mistakes);
     let realm = &file(&import).realms[0];
     let ticket = realm.ticket.as_ref().unwrap();
     assert_eq!(ticket.dynamic.as_ref().unwrap().procedure, "com.first");
@@ -723,4 +724,28 @@ fn realms_of_one_name_that_differ_are_a_mistake() {
     let told = "they differ: options.uri_check, role anonymous, role more";
     assert!(has(&import.mistakes, "workers[1].realms[0]", told), "{:#?}", import.mistakes);
     assert_eq!(file(&import).realms[0].role("more").unwrap().rules, []);
+}
+
+/// What proves somebody at a public address would be worth the role of a local one.
+#[test]
+fn one_authid_with_two_roles_is_a_mistake() {
+    let alice =
+        |method: &str, principal: Value| serde_json::json!({method: {"principals": {"alice": principal}}});
+    let ticket = |role: &str| alice("ticket", serde_json::json!({"ticket": "t", "role": role}));
+    let key = serde_json::json!({"role": "all", "authorized_keys": ["00".repeat(32)]});
+    for first in [ticket("all"), alice("cryptosign", key)] {
+        let method = if first.get("ticket").is_some() { "ticket" } else { "cryptosign" };
+        let import = import_transports(&[first, ticket("a")]);
+        let at =
+            |index, method: &str| format!("workers[0].transports[{index}].auth.{method}.principals.alice");
+        let told = format!("alice has role a here, and role all by {}", at(0, method));
+        assert!(has(&import.mistakes, &at(1, "ticket"), &told), "{:#?}", import.mistakes);
+        let alice = &file(&import).realms[0].principals[0];
+        assert_eq!((alice.role.as_deref(), alice.ticket.is_some()), (Some("all"), method == "ticket"));
+    }
+    let same = import_transports(&[ticket("a"), ticket("a")]);
+    assert_eq!((&*same.warnings, &*same.mistakes), (&[][..], &[][..]));
+    // In realms of their own they are two.
+    let apart = import_transports(&[ticket("a"), ticket("b")]);
+    assert_eq!((&*apart.warnings, &*apart.mistakes), (&[][..], &[][..]));
 }
