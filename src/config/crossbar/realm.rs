@@ -205,7 +205,8 @@ fn read_role(mut object: Object, realm: &mut RealmText, report: &Report) {
     let mut permissions: Vec<Permission> = Vec::new();
     for permission in object.objects("permissions") {
         let Some(permission) = permission::read(permission, report) else { continue };
-        let same = |other: &Permission| other.uri == permission.uri && other.policy == permission.policy;
+        // Whatever their policies: it keeps them by their text.
+        let same = |other: &Permission| other.uri == permission.uri;
         if let Some(place) = permissions.iter().position(same) {
             report.warn(
                 &permission.path,

@@ -749,3 +749,27 @@ fn one_authid_with_two_roles_is_a_mistake() {
     let apart = import_transports(&[ticket("a"), ticket("b")]);
     assert_eq!((&*apart.warnings, &*apart.mistakes), (&[][..], &[][..]));
 }
+
+#[test]
+fn the_last_permission_of_a_text_counts_whatever_its_match() {
+    let exact = serde_json::json!({"uri": "com.a", "allow": {"call": true}});
+    let prefix = |allow: Value| serde_json::json!({"uri": "com.a*", "allow": allow});
+    let all = prefix(serde_json::json!({"call": true}));
+    for (permissions, left) in [
+        ([all.clone(), exact.clone()], "exact `com.a`"),
+        ([exact.clone(), prefix(serde_json::json!({}))], "prefix `com.a`"),
+        ([exact.clone(), exact], "exact `com.a`"),
+    ] {
+        let import = import_workers(serde_json::json!([worker(1, "r", &permissions.into(), None)]));
+        let file = file(&import);
+        let rules = &file.realms[0].role("u").unwrap().rules;
+        assert_eq!(rules.iter().map(|rule| rule.written().to_string()).collect::<Vec<_>>(), [left]);
+        let at = "workers[0].realms[0].roles[0].permissions[1]";
+        assert!(
+            has(&import.warnings, at, "the one for `com.a` before has no effect"),
+            "{:#?}",
+            import.warnings
+        );
+    }
+    assert_eq!(told_of_permissions(serde_json::json!([all])), Vec::<String>::new());
+}
