@@ -1,10 +1,10 @@
 //! Turns a Crossbar.io node configuration (version 2) into a configuration [`file`](super::file) of ours, and says what
 //! is lost on the way: every key that is dropped with the reason, and every permission that means something else here.
 //!
-//! One process takes the place of all router workers; a listener opens only realms that its own worker reached, which
-//! are those of a router worker, and those that a proxy routes to. Authentication moves from transports, where Crossbar.io has it,
-//! to realms; a listener keeps which methods and realms are open, and who may join where it was not so is told. Values
-//! `$NAME` of secrets become keys with `_env`.
+//! One process takes the place of all router workers; a listener opens only realms that its own worker reached: those
+//! of a router worker, and those that a proxy routes to. Authentication moves from transports, where Crossbar.io has
+//! it, to realms; a listener keeps which methods and realms are open, and who may join where it was not so is told.
+//! Values `$NAME` of secrets become keys with `_env`.
 //!
 //! What comes out is read back, so that it is a file without mistakes or the mistakes are told.
 
