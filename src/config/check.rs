@@ -120,7 +120,7 @@ fn check_listener(file: &File, index: usize, listener: &Listener, tell: &Tell) {
         tell(&at("serializers"), "nothing can be agreed on; write one at least".to_owned());
     }
     if listener.methods.as_ref().is_some_and(Vec::is_empty) {
-        tell(&at("methods"), "nobody may join here; write one at least, or leave it out for all".to_owned());
+        tell(&at("methods"), "nobody may join here; write how somebody may, one at least".to_owned());
     }
     for (place, name) in listener.realms.iter().flatten().enumerate() {
         if !file.realms.iter().any(|realm| realm.name == *name) {

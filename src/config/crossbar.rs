@@ -1,9 +1,10 @@
 //! Turns a Crossbar.io node configuration (version 2) into a configuration [`file`](super::file) of ours, and says what
 //! is lost on the way: every key that is dropped with the reason, and every permission that means something else here.
 //!
-//! One process takes the place of all router workers. Authentication moves from transports, where Crossbar.io has it,
-//! to realms; a listener keeps which methods and realms are open, and who may join where it was not so is told. Values
-//! `$NAME` of secrets become keys with `_env`.
+//! One process takes the place of all router workers; a listener opens only realms that its own worker reached: those
+//! of a router worker, and those that a proxy routes to. Authentication moves from transports, where Crossbar.io has
+//! it, to realms; a listener keeps which methods and realms are open, and who may join where it was not so is told.
+//! Values `$NAME` of secrets become keys with `_env`.
 //!
 //! What comes out is read back, so that it is a file without mistakes or the mistakes are told.
 
@@ -105,6 +106,9 @@ fn note(notes: &RefCell<Vec<Note>>, path: &str, text: String) {
     }
 }
 
+/// The realms that the transports of a worker reach; none: all.
+type Reach = Option<Vec<String>>;
+
 /// All that is collected from the workers.
 #[derive(Default)]
 struct Node {
@@ -176,14 +180,20 @@ fn read_node(mut root: Object, report: &Report) -> Result<Node, String> {
         }
         match worker.text("type").as_deref() {
             Some("router") => {
-                for realm in worker.objects("realms") {
-                    realm::read(realm, &mut node, report);
-                }
-                transports.extend(worker.objects("transports"));
+                let realms = worker.objects("realms").into_iter();
+                let names: Vec<_> =
+                    realms.filter_map(|realm| realm::read(realm, &mut node, report)).collect();
+                let own = worker.objects("transports").into_iter();
+                transports.extend(own.map(|transport| (transport, Some(names.clone()))));
                 worker.drop(&ROUTER_KEYS);
             }
             Some("proxy") => {
-                transports.extend(worker.objects("transports"));
+                let own = worker.objects("transports");
+                let reach = routed(&mut worker);
+                if reach.is_none() && !own.is_empty() {
+                    report.warn(&worker.path, "it says no routes, so its transports reach every realm");
+                }
+                transports.extend(own.into_iter().map(|transport| (transport, reach.clone())));
                 worker.drop(&PROXY_KEYS);
             }
             Some("container" | "guest") => {
@@ -193,8 +203,8 @@ fn read_node(mut root: Object, report: &Report) -> Result<Node, String> {
         }
     }
     // Realms come first: what a transport says of authentication goes to them.
-    for transport in transports {
-        transport::read(transport, &mut node, report);
+    for (transport, reach) in transports {
+        transport::read(transport, reach, &mut node, report);
     }
     node.narrow();
     node.close_to_strangers(report);
@@ -203,6 +213,12 @@ fn read_node(mut root: Object, report: &Report) -> Result<Node, String> {
     node.narrow();
     node.warn_of_others(report);
     Ok(node)
+}
+
+/// The realms that a proxy routes to.
+fn routed(worker: &mut Object) -> Reach {
+    let routes = worker.value("routes")?.as_object()?;
+    Some(routes.keys().cloned().collect())
 }
 
 /// True if the worker was not to be started, or that cannot be known.
@@ -242,14 +258,6 @@ const PROXY_KEYS: [(&str, &str); 5] = [
 ];
 
 impl Node {
-    fn realm(&mut self, name: &str) -> &mut RealmText {
-        let place = self.realms.iter().position(|realm| realm.name == name).unwrap_or_else(|| {
-            self.realms.push(RealmText::new(name));
-            self.realms.len() - 1
-        });
-        &mut self.realms[place]
-    }
-
     fn write(self) -> String {
         let mut top = Section::new("");
         top.comment("Imported from a Crossbar.io node configuration; `fanwire check` shows what it says.");

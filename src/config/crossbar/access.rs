@@ -41,13 +41,18 @@ impl Source {
 }
 
 impl Node {
-    /// Closes each listener to realms that nobody could join there by what it opens.
+    /// Closes each listener to realms that nobody could join there by what it opens. Where nobody is known who could,
+    /// it is closed to those that its worker does not reach.
     pub fn narrow(&mut self) {
         for place in 0..self.listeners.len() {
             let grants: Vec<_> = self.grants_of(place).collect();
             let open = |realm: &str| grants.iter().any(|grant| grant.realm == realm);
             let names = self.realms.iter().map(|realm| realm.name.clone());
-            let realms: Vec<_> = names.filter(|name| open(name)).collect();
+            let mut realms: Vec<_> = names.clone().filter(|name| open(name)).collect();
+            let listener = &self.listeners[place];
+            if realms.is_empty() && listener.realms.is_none() {
+                realms = names.filter(|name| listener.reaches(name)).collect();
+            }
             if !realms.is_empty() && realms.len() < self.realms.len() {
                 self.listeners[place].realms = Some(realms);
             }

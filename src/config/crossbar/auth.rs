@@ -1,6 +1,7 @@
 //! Authentication of a transport: which methods are open there, and whom it adds to realms.
 //!
-//! A principal without a realm may join every realm that has its role, and is added to each.
+//! A principal without a realm may join every realm that has its role, and is added to each. Realms that the worker of
+//! the transport does not reach are not there for it.
 
 use serde_json::{Map, Value, json};
 
@@ -59,7 +60,7 @@ impl Reading<'_> {
         }
         if auth.object("cookie").is_some() {
             self.listener.open(Method::Cookie);
-            for realm in &mut self.node.realms {
+            for realm in reached(self.node, self.listener) {
                 settings(realm, "cookie");
             }
             // Whoever has proved who they are has a cookie then, which says it wherever cookies do.
@@ -78,17 +79,17 @@ impl Reading<'_> {
         let realm = object.text("realm");
         let anonymous = match object.text("type").as_deref() {
             Some("dynamic") => {
-                read_dynamic(&mut object, self.report).map(|dynamic| json!({ "dynamic": dynamic }))
+                let Some(dynamic) = self.read_dynamic(&mut object) else { return };
+                json!({ "dynamic": dynamic })
             }
-            Some("function") => None,
+            Some("function") => {
+                object.drop_all(NO_FUNCTIONS);
+                return;
+            }
             _ => {
                 let role = object.text("role").unwrap_or_else(|| "anonymous".to_owned());
-                Some(json!({ "role": role, "authid": object.text("authid") }))
+                json!({ "role": role, "authid": object.text("authid") })
             }
-        };
-        let Some(anonymous) = anonymous else {
-            object.drop_all(NO_FUNCTIONS);
-            return;
         };
         self.add_anonymous(&object.path, realm.as_deref(), anonymous);
     }
@@ -102,17 +103,16 @@ impl Reading<'_> {
         let open = |known: &&RealmText| {
             realm.is_none_or(|realm| known.name == realm) && role.is_none_or(|role| known.has_role(role))
         };
-        let mut count = 0;
-        for known in self.node.realms.iter().filter(open) {
-            count += 1;
-            self.listener.open(Method::Anonymous);
-            self.source.grant(Method::Anonymous, &known.name, ANYBODY);
-            let (realm, table) = (known.name.clone(), anonymous.clone());
-            let path = if path.is_empty() { &self.source.path } else { path }.to_owned();
-            self.listener.anonymous.push(Anonymous { path, realm, table });
-        }
-        if count == 0 && !path.is_empty() {
+        let own = self.node.realms.iter().filter(|realm| self.listener.reaches(&realm.name));
+        let open: Vec<_> = own.filter(open).map(|realm| realm.name.clone()).collect();
+        if open.is_empty() && !path.is_empty() {
             self.report.warn(path, "no realm has the role, so nobody can join so");
+        }
+        for realm in open {
+            self.listener.open(Method::Anonymous);
+            self.source.grant(Method::Anonymous, &realm, ANYBODY);
+            let path = if path.is_empty() { &self.source.path } else { path }.to_owned();
+            self.listener.anonymous.push(Anonymous { path, realm, table: anonymous.clone() });
         }
     }
 
@@ -125,7 +125,7 @@ impl Reading<'_> {
         self.listener.open(method);
         let default_role = object.text("default-role");
         if kind.as_deref() == Some("dynamic")
-            && let Some(dynamic) = read_dynamic(&mut object, self.report)
+            && let Some(dynamic) = self.read_dynamic(&mut object)
         {
             self.add_dynamic(&object.path, method, table, &dynamic, default_role.as_deref());
         }
@@ -144,6 +144,26 @@ impl Reading<'_> {
         }
     }
 
+    fn read_dynamic(&self, object: &mut Object) -> Option<Value> {
+        let Some(procedure) = object.text("authenticator") else {
+            self.report.drop(&object.path, "it has no authenticator");
+            return None;
+        };
+        let realm = object.text("authenticator-realm");
+        object.drop(&[(
+            "authenticator-role",
+            "the router itself calls the procedure, and nothing is refused to it",
+        )]);
+        let known = |realm: &&String| self.node.realms.iter().any(|known| known.name == **realm);
+        if let Some(realm) = realm.as_ref().filter(known).filter(|realm| !self.listener.reaches(realm)) {
+            let text =
+                format!("realm {realm} is of another worker, so {procedure} was never asked; it is left out");
+            self.report.mistake(&object.at("authenticator-realm"), text);
+            return None;
+        }
+        Some(json!({ "procedure": procedure, "realm": realm }))
+    }
+
     /// Has a procedure asked in every realm: which one somebody joins is for it to say.
     fn add_dynamic(
         &mut self,
@@ -155,18 +175,28 @@ impl Reading<'_> {
     ) {
         let procedure = dynamic["procedure"].as_str().unwrap_or_default();
         let who = format!("whom {procedure} accepts");
-        for realm in &mut self.node.realms {
+        for realm in reached(self.node, self.listener) {
             self.source.grant(method, &realm.name, &who);
             let name = realm.name.clone();
             let role = default_role.filter(|role| realm.has_role(role)).map(|role| json!(role));
             let settings = settings(realm, table);
             for (key, value) in [("dynamic", Some(dynamic.clone())), ("default_role", role)] {
                 let Some(value) = value else { continue };
-                if settings.get(key).is_some_and(|other| *other != value) {
-                    let text = format!("realm {name} has another {key} of {table} already; that remains");
-                    self.report.warn(path, text);
-                } else {
-                    settings.insert(key.to_owned(), value);
+                match settings.get(key).filter(|other| **other != value) {
+                    None => {
+                        settings.insert(key.to_owned(), value);
+                    }
+                    Some(Value::String(other)) => {
+                        let text = format!(
+                            "{key} is said once for {table} in realm {name}, and is {value} here, and \"{other}\" by \
+                             another transport: have the procedure say the role"
+                        );
+                        self.report.mistake(path, text);
+                    }
+                    Some(_) => {
+                        let text = format!("realm {name} has another {key} of {table} already; that remains");
+                        self.report.warn(path, text);
+                    }
                 }
             }
         }
@@ -188,22 +218,32 @@ impl Reading<'_> {
                 && role.as_ref().is_none_or(|role| known.has_role(role))
         };
         let mut count = 0;
-        for known in self.node.realms.iter_mut().filter(concerned) {
+        for known in reached(self.node, self.listener).filter(concerned) {
             count += 1;
-            self.source.grant(method, &known.name, authid);
             let Some(there) = known.principals.iter_mut().find(|principal| principal.authid == authid) else {
-                let role = role.clone();
+                self.source.grant(method, &known.name, authid);
                 known.principals.push(PrincipalText {
+                    path: path.clone(),
                     authid: authid.to_owned(),
-                    role,
+                    role: role.clone(),
                     proofs: proof.clone(),
                 });
                 continue;
             };
+            // Whoever proves the one would have the role of the other.
             if there.role != role {
-                let text = format!("{authid} has another role in realm {} already; that remains", known.name);
-                report.warn(path, text);
+                let text = format!(
+                    "{authid} has {} here, and {} by {}, but one role in realm {} for all listeners; so what proves \
+                     it here is left out: give each role its own authid",
+                    role_named(role.as_deref()),
+                    role_named(there.role.as_deref()),
+                    there.path,
+                    known.name,
+                );
+                report.mistake(path, text);
+                continue;
             }
+            self.source.grant(method, &known.name, authid);
             for (key, value) in proof {
                 if there.proofs.get(key).is_some_and(|other| other != value) {
                     let text = format!(
@@ -226,6 +266,15 @@ impl Reading<'_> {
     }
 }
 
+fn role_named(role: Option<&str>) -> String {
+    role.map_or_else(|| "no role".to_owned(), |role| format!("role {role}"))
+}
+
+/// The realms that the worker of a listener reaches.
+fn reached<'n>(node: &'n mut Node, listener: &'n ListenerText) -> impl Iterator<Item = &'n mut RealmText> {
+    node.realms.iter_mut().filter(|realm| listener.reaches(&realm.name))
+}
+
 const NO_FUNCTIONS: &str =
     "functions cannot be imported; register it as a procedure, and name that with dynamic";
 
@@ -236,19 +285,6 @@ fn settings<'r>(realm: &'r mut RealmText, table: &'static str) -> &'r mut Map<St
         realm.methods.len() - 1
     });
     &mut realm.methods[place].1
-}
-
-fn read_dynamic(object: &mut Object, report: &Report) -> Option<Value> {
-    let Some(procedure) = object.text("authenticator") else {
-        report.drop(&object.path, "it has no authenticator");
-        return None;
-    };
-    let realm = object.text("authenticator-realm");
-    object.drop(&[(
-        "authenticator-role",
-        "the router itself calls the procedure, and nothing is refused to it",
-    )]);
-    Some(json!({ "procedure": procedure, "realm": realm }))
 }
 
 fn read_ticket(principal: &mut Object) -> Map<String, Value> {

@@ -178,9 +178,7 @@ fn warn_of_hidden_prefix(exact: &Permission, all: &[Permission], report: &Report
     let shorter =
         |other: &&Permission| other.policy == MatchPolicy::Prefix && exact.uri.starts_with(&other.uri);
     let hidden = all.iter().filter(shorter).max_by_key(|prefix| prefix.uri.len());
-    if let Some(prefix) =
-        hidden.filter(|prefix| !prefix.allow.is_empty() && prefix.uri.len() < exact.uri.len())
-    {
+    if let Some(prefix) = hidden.filter(|prefix| !prefix.allow.is_empty()) {
         let text = format!(
             "Crossbar.io refuses other URIs that begin with `{}`, such as `{0}x`; here the prefix `{}` decides and \
              allows {}",

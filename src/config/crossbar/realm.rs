@@ -28,6 +28,8 @@ struct RoleText {
 
 /// A principal of the result.
 pub struct PrincipalText {
+    /// Where it stands first.
+    pub path: String,
     pub authid: String,
     pub role: Option<String>,
     /// What proves it, by key.
@@ -35,7 +37,7 @@ pub struct PrincipalText {
 }
 
 impl RealmText {
-    pub fn new(name: &str) -> RealmText {
+    fn new(name: &str) -> RealmText {
         RealmText {
             name: name.to_owned(),
             uri: None,
@@ -49,7 +51,56 @@ impl RealmText {
 
     /// True if it has a role of that name.
     pub fn has_role(&self, name: &str) -> bool {
-        self.roles.iter().any(|role| role.name == name)
+        self.role(name).is_some()
+    }
+
+    fn role(&self, name: &str) -> Option<&RoleText> {
+        self.roles.iter().find(|role| role.name == name)
+    }
+
+    /// The keys that say something else in the other realm; of those of roles, their names.
+    fn differences(&self, other: &RealmText) -> (Vec<&'static str>, Vec<String>) {
+        let keys = [
+            ("options.uri_check", self.uri == other.uri),
+            ("store.event-history", self.event_history == other.event_history),
+        ];
+        let mut roles: Vec<String> = Vec::new();
+        for (one, another) in [(self, other), (other, self)] {
+            let differs =
+                |role: &&RoleText| !another.role(&role.name).is_some_and(|same| same.allows_the_same(role));
+            let names = one.roles.iter().filter(differs).map(|role| role.name.clone());
+            let new: Vec<_> = names.filter(|name| !roles.contains(name)).collect();
+            roles.extend(new);
+        }
+        (keys.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect(), roles)
+    }
+
+    /// Takes in the realm of that name of another worker, which stands at `path`. What a role may do in but one of them
+    /// nobody may do, as long as nobody has said which of them it is.
+    fn unite(&mut self, other: RealmText, path: &str, report: &Report) {
+        let name = &self.name;
+        let (keys, roles) = self.differences(&other);
+        if keys.is_empty() && roles.is_empty() {
+            report.warn(path, format!("realm {name} of another worker was another realm; here they are one"));
+            return;
+        }
+        let roles_named = roles.iter().map(|name| format!("role {name}"));
+        let differing: Vec<_> = keys.iter().map(|&key| key.to_owned()).chain(roles_named).collect();
+        let mut text = format!(
+            "realm {name} of another worker was another realm, here they would be one, and they differ: {}; give \
+             each its own name, or say the same in both",
+            differing.join(", ")
+        );
+        if !roles.is_empty() {
+            text.push_str("; until then such roles may do nothing");
+        }
+        report.mistake(path, text);
+        let new = other.roles.into_iter().filter(|role| !self.has_role(&role.name)).collect::<Vec<_>>();
+        self.roles.extend(new);
+        for role in self.roles.iter_mut().filter(|role| roles.contains(&role.name)) {
+            role.authorizer = None;
+            role.permissions.clear();
+        }
     }
 
     pub fn section(self) -> Section {
@@ -70,6 +121,16 @@ impl RealmText {
 }
 
 impl RoleText {
+    /// True if whoever has the other may do the same.
+    fn allows_the_same(&self, other: &RoleText) -> bool {
+        let rules = |role: &RoleText| {
+            let mut rules: Vec<_> = role.permissions.iter().map(|rule| rule.section().text()).collect();
+            rules.sort();
+            rules
+        };
+        self.authorizer == other.authorizer && rules(self) == rules(other)
+    }
+
     fn section(self) -> Section {
         let mut section = Section::new("[[realm.role]]");
         section.set("name", self.name);
@@ -92,24 +153,18 @@ impl PrincipalText {
     }
 }
 
-/// Reads a realm into the node.
-pub fn read(mut object: Object, node: &mut Node, report: &Report) {
+/// Reads a realm into the node, and says its name.
+pub fn read(mut object: Object, node: &mut Node, report: &Report) -> Option<String> {
     let Some(name) = object.text("name") else {
         object.drop_all("it has no name");
-        return;
+        return None;
     };
-    if node.realms.iter().any(|realm| realm.name == name) {
-        report.warn(
-            &object.path,
-            format!("realm {name} of another worker was another realm; here they are one"),
-        );
-    }
-    let realm = node.realm(&name);
+    let mut realm = RealmText::new(&name);
     for role in object.objects("roles") {
-        read_role(role, realm, report);
+        read_role(role, &mut realm, report);
     }
     if let Some(mut options) = object.object("options") {
-        realm.uri = options.text("uri_check").or(realm.uri.take());
+        realm.uri = options.text("uri_check");
         options.drop(&[
             ("event_dispatching_chunk_size", "events are written in turns of a bounded length"),
             ("enable_meta_api", "the meta API is always there; rules say who may use it"),
@@ -117,13 +172,18 @@ pub fn read(mut object: Object, node: &mut Node, report: &Report) {
         ]);
     }
     if let Some(store) = object.object("store") {
-        read_store(store, realm, report);
+        read_store(store, &mut realm, report);
     }
     object.drop(&[
         ("id", "nothing refers to it"),
         ("inventory", "payloads are not validated"),
         ("stats", "the meta API and the log have counters"),
     ]);
+    match node.realms.iter_mut().find(|known| known.name == name) {
+        Some(known) => known.unite(realm, &object.path, report),
+        None => node.realms.push(realm),
+    }
+    Some(name)
 }
 
 fn read_role(mut object: Object, realm: &mut RealmText, report: &Report) {
@@ -145,7 +205,8 @@ fn read_role(mut object: Object, realm: &mut RealmText, report: &Report) {
     let mut permissions: Vec<Permission> = Vec::new();
     for permission in object.objects("permissions") {
         let Some(permission) = permission::read(permission, report) else { continue };
-        let same = |other: &Permission| other.uri == permission.uri && other.policy == permission.policy;
+        // Whatever their policies: it keeps them by their text.
+        let same = |other: &Permission| other.uri == permission.uri;
         if let Some(place) = permissions.iter().position(same) {
             report.warn(
                 &permission.path,

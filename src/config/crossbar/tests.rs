@@ -429,7 +429,8 @@ fn an_authenticator_does_not_take_the_place_of_another_without_a_word() {
     let import = import_transports(&[dynamic("com.first", "a"), dynamic("com.second", "all")]);
     let at = "workers[0].transports[1].auth.ticket";
     assert!(has(&import.warnings, at, "realm a has another dynamic of ticket already; that remains"));
-    assert!(has(&import.warnings, at, "realm a has another default_role of ticket already; that remains"));
+    let roles = "default_role is said once for ticket in realm a, and is \"all\" here, and \"a\" by another transport";
+    assert!(has(&import.mistakes, at, roles), "{:#?}", import.mistakes);
     let realm = &file(&import).realms[0];
     let ticket = realm.ticket.as_ref().unwrap();
     assert_eq!(ticket.dynamic.as_ref().unwrap().procedure, "com.first");
@@ -612,4 +613,163 @@ fn patterns_that_are_refused_for_what_is_inside_are_told() {
     let warnings = told_of_permissions(permissions(false));
     assert!(is_told(&warnings, "subscribe") && !is_told(&warnings, "register"), "{warnings:#?}");
     assert!(!is_told(&told_of_permissions(permissions(true)), "subscribe"));
+}
+
+/// A router worker with a realm of this name, whose role `u` has these permissions, and a RawSocket transport.
+fn worker(port: u16, name: &str, permissions: &Value, auth: Option<Value>) -> Value {
+    serde_json::json!({"type": "router",
+        "realms": [{"name": name, "roles": [{"name": "u", "permissions": permissions}, {"name": "anonymous"}]}],
+        "transports": [
+            {"type": "rawsocket", "endpoint": {"type": "tcp", "port": port}, "auth": auth}]})
+}
+
+#[test]
+fn a_worker_lets_in_to_its_own_realms_only() {
+    let none = serde_json::json!([]);
+    let ticket =
+        |who: &str| Some(serde_json::json!({"ticket": {"principals": {who: {"ticket": who, "role": "u"}}}}));
+    let asks =
+        Some(serde_json::json!({"cookie": {}, "ticket": {"type": "dynamic", "authenticator": "com.auth"}}));
+    let names = |names: &[&str]| Some(names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+    // The last says of nobody who could join.
+    let nobody = Some(serde_json::json!({"ticket": {"principals": {}}}));
+    for (first, second) in [
+        (None, None),
+        (ticket("bob"), ticket("ops")),
+        (asks, None),
+        (nobody, ticket("ops")),
+        (ticket("bob"), None),
+    ] {
+        let import = import_workers(serde_json::json!([
+            worker(1, "public", &none, first.clone()),
+            worker(2, "internal", &none, second)
+        ]));
+        let file = file(&import);
+        assert_eq!(file.listeners[0].realms, names(&["public"]), "{}", import.text);
+        assert_eq!(file.listeners[1].realms, names(&["internal"]), "{}", import.text);
+        assert_eq!((&*import.warnings, &*import.mistakes), (&[][..], &[][..]), "{}", import.text);
+        let [public, internal] = &file.realms[..] else { panic!("{}", import.text) };
+        assert_eq!(public.anonymous.is_some(), first.is_none());
+        assert!(internal.ticket.is_none() && internal.cookie.is_none(), "{}", import.text);
+        let of_others =
+            |realm: &file::Realm, who: &str| realm.principals.iter().any(|known| *known.authid == *who);
+        assert!(!of_others(public, "ops") && !of_others(internal, "bob"), "{}", import.text);
+    }
+}
+
+#[test]
+fn a_proxy_lets_in_to_the_realms_that_it_routes_to() {
+    let none = serde_json::json!([]);
+    let proxy = |routes: Value| {
+        let mut proxy = worker(3, "", &none, None);
+        (proxy["type"], proxy["realms"], proxy["routes"]) = ("proxy".into(), Value::Null, routes);
+        import_workers(serde_json::json!([worker(1, "a", &none, None), worker(2, "b", &none, None), proxy]))
+    };
+    let realms = |import: &Import| file(import).listeners[2].realms.clone();
+    assert_eq!(realms(&proxy(serde_json::json!({"b": {"u": "b"}}))), Some(vec!["b".to_owned()]));
+    let all = proxy(Value::Null);
+    assert_eq!(realms(&all), None);
+    assert!(has(&all.warnings, "workers[2]", "every realm"), "{:#?}", all.warnings);
+    let nowhere = proxy(serde_json::json!({}));
+    assert!(nowhere.text.contains("methods = []") && !nowhere.mistakes.is_empty(), "{}", nowhere.text);
+    assert!(has(&nowhere.warnings, "workers[2].transports[0]", "nobody can join"), "{:#?}", nowhere.warnings);
+}
+
+#[test]
+fn a_procedure_of_another_worker_is_not_asked() {
+    let none = serde_json::json!([]);
+    let asks = |realm: &str| {
+        let asks =
+            serde_json::json!({"type": "dynamic", "authenticator": "com.auth", "authenticator-realm": realm});
+        let auth = serde_json::json!({"anonymous": asks.clone(), "ticket": asks});
+        import_workers(serde_json::json!([worker(1, "a", &none, Some(auth)), worker(2, "b", &none, None)]))
+    };
+    let import = asks("b");
+    for method in ["anonymous", "ticket"] {
+        let at = format!("workers[0].transports[0].auth.{method}.authenticator-realm");
+        assert!(has(&import.mistakes, &at, "realm b is of another worker"), "{:#?}", import.mistakes);
+    }
+    assert!(!import.text.contains("com.auth"), "{}", import.text);
+    assert_eq!(asks("a").mistakes, []);
+}
+
+#[test]
+fn realms_of_one_name_that_differ_are_a_mistake() {
+    let call = |uri: &str| serde_json::json!([{"uri": uri, "allow": {"call": true}}]);
+    let twice = |first: &Value, second: &Value| {
+        let import =
+            import_workers(serde_json::json!([worker(1, "r", first, None), worker(2, "r", second, None)]));
+        let realm = file(&import).realms.remove(0);
+        let allowed = realm.role("u").unwrap().rules.len();
+        (import, allowed)
+    };
+    let (same, allowed) = twice(&call("com.*"), &call("com.*"));
+    assert_eq!((&*same.mistakes, &*same.dropped, allowed), (&[][..], &[][..], 1));
+    assert!(has(&same.warnings, "workers[1].realms[0]", "here they are one"), "{:#?}", same.warnings);
+    let none = serde_json::json!([]);
+    for (first, second) in
+        [(&call("com.*"), &none), (&none, &call("com.*")), (&call("com.*"), &call("com.a"))]
+    {
+        let (differing, allowed) = twice(first, second);
+        let told =
+            has(&differing.mistakes, "workers[1].realms[0]", "they differ: role u; give each its own name");
+        assert!(told && differing.mistakes.len() == 1, "{:#?}", differing.mistakes);
+        assert_eq!(allowed, 0, "{}", differing.text);
+    }
+    // A role of one of them, and what is no role.
+    let mut more = worker(2, "r", &none, None);
+    more["realms"][0]["roles"][1] = serde_json::json!({"name": "more", "permissions": call("com.*")});
+    more["realms"][0]["options"] = serde_json::json!({"uri_check": "strict"});
+    let import = import_workers(serde_json::json!([worker(1, "r", &none, None), more]));
+    let told = "they differ: options.uri_check, role anonymous, role more";
+    assert!(has(&import.mistakes, "workers[1].realms[0]", told), "{:#?}", import.mistakes);
+    assert_eq!(file(&import).realms[0].role("more").unwrap().rules, []);
+}
+
+/// What proves somebody at a public address would be worth the role of a local one.
+#[test]
+fn one_authid_with_two_roles_is_a_mistake() {
+    let alice =
+        |method: &str, principal: Value| serde_json::json!({method: {"principals": {"alice": principal}}});
+    let ticket = |role: &str| alice("ticket", serde_json::json!({"ticket": "t", "role": role}));
+    let key = serde_json::json!({"role": "all", "authorized_keys": ["00".repeat(32)]});
+    for first in [ticket("all"), alice("cryptosign", key)] {
+        let method = if first.get("ticket").is_some() { "ticket" } else { "cryptosign" };
+        let import = import_transports(&[first, ticket("a")]);
+        let at =
+            |index, method: &str| format!("workers[0].transports[{index}].auth.{method}.principals.alice");
+        let told = format!("alice has role a here, and role all by {}", at(0, method));
+        assert!(has(&import.mistakes, &at(1, "ticket"), &told), "{:#?}", import.mistakes);
+        let alice = &file(&import).realms[0].principals[0];
+        assert_eq!((alice.role.as_deref(), alice.ticket.is_some()), (Some("all"), method == "ticket"));
+    }
+    let same = import_transports(&[ticket("a"), ticket("a")]);
+    assert_eq!((&*same.warnings, &*same.mistakes), (&[][..], &[][..]));
+    // In realms of their own they are two.
+    let apart = import_transports(&[ticket("a"), ticket("b")]);
+    assert_eq!((&*apart.warnings, &*apart.mistakes), (&[][..], &[][..]));
+}
+
+#[test]
+fn the_last_permission_of_a_text_counts_whatever_its_match() {
+    let exact = serde_json::json!({"uri": "com.a", "allow": {"call": true}});
+    let prefix = |allow: Value| serde_json::json!({"uri": "com.a*", "allow": allow});
+    let all = prefix(serde_json::json!({"call": true}));
+    for (permissions, left) in [
+        ([all.clone(), exact.clone()], "exact `com.a`"),
+        ([exact.clone(), prefix(serde_json::json!({}))], "prefix `com.a`"),
+        ([exact.clone(), exact], "exact `com.a`"),
+    ] {
+        let import = import_workers(serde_json::json!([worker(1, "r", &permissions.into(), None)]));
+        let file = file(&import);
+        let rules = &file.realms[0].role("u").unwrap().rules;
+        assert_eq!(rules.iter().map(|rule| rule.written().to_string()).collect::<Vec<_>>(), [left]);
+        let at = "workers[0].realms[0].roles[0].permissions[1]";
+        assert!(
+            has(&import.warnings, at, "the one for `com.a` before has no effect"),
+            "{:#?}",
+            import.warnings
+        );
+    }
+    assert_eq!(told_of_permissions(serde_json::json!([all])), Vec::<String>::new());
 }

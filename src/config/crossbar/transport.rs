@@ -6,7 +6,7 @@ use super::anonymous::Anonymous;
 use super::object::Object;
 use super::site::{Pages, Site};
 use super::write::Section;
-use super::{Node, Report, auth};
+use super::{Node, Reach, Report, auth};
 use crate::auth::Method;
 use crate::limits::MESSAGE_BYTES_CEILING;
 use crate::wamp::Serializer;
@@ -15,6 +15,8 @@ use crate::wamp::Serializer;
 #[derive(Default)]
 pub struct ListenerText {
     pub address: String,
+    /// What its worker reaches.
+    reach: Reach,
     transports: Vec<&'static str>,
     longpoll: Option<String>,
     pub serializers: Option<Vec<String>>,
@@ -50,6 +52,11 @@ impl ListenerText {
         section
     }
 
+    /// True if its worker reaches the realm, so that somebody can join it there.
+    pub fn reaches(&self, realm: &str) -> bool {
+        self.reach.as_ref().is_none_or(|names| names.iter().any(|name| name == realm))
+    }
+
     /// Opens a method.
     pub fn open(&mut self, method: Method) {
         let name = method.name();
@@ -70,9 +77,9 @@ impl ListenerText {
     }
 }
 
-/// Reads a transport into the node.
-pub fn read(mut object: Object, node: &mut Node, report: &Report) {
-    let mut listener = ListenerText::default();
+/// Reads a transport into the node, whose worker reaches so much.
+pub fn read(mut object: Object, reach: Reach, node: &mut Node, report: &Report) {
+    let mut listener = ListenerText { reach, ..ListenerText::default() };
     let kind = object.text("type").unwrap_or_default();
     if !matches!(&*kind, "websocket" | "rawsocket" | "universal" | "web") {
         object.drop_all(match &*kind {
@@ -123,6 +130,10 @@ pub fn read(mut object: Object, node: &mut Node, report: &Report) {
     if listener.transports == ["longpoll"] {
         listener.speak("websocket");
         report.warn(&object.path, "where long-poll is spoken, WebSocket is as well");
+    }
+    if !node.realms.is_empty() && !node.realms.iter().any(|realm| listener.reaches(&realm.name)) {
+        report.warn(&object.path, "its worker reaches no realm, so nobody can join there");
+        listener.methods.clear();
     }
     node.listeners.push(listener);
 }
