@@ -59,7 +59,13 @@ impl ImportCrossbar {
             Err(error) => return usage_error(format_args!("{name}: {error}")),
         };
         if let Err(error) = self.write(&import.text) {
-            return usage_error(format_args!("cannot write: {error}"));
+            let output = self.output.as_deref().map_or("the output".into(), Path::to_string_lossy);
+            return usage_error(match error.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    format!("{output} is there already: write to another file, or take it away first")
+                }
+                _ => format!("cannot write {output}: {error}"),
+            });
         }
         for warning in &import.warnings {
             output::notice(&format!("look at  {warning}"));
